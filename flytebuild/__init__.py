@@ -1,0 +1,1 @@
+"""Plan, build and run Flyte workflows whose tasks live in different images."""

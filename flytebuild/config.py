@@ -1,0 +1,123 @@
+"""Where settings come from: `[tool.flytebuild]` in pyproject.toml < flytebuild.toml < `FLYTEBUILD_*` < flags.
+
+Both files are looked for in the given folder and then upwards; the nearest of each kind counts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import platformdirs
+import tomli
+
+from flytebuild.errors import ConfigError
+
+DEFAULT_PORT = 8199
+"""The control plane's port: fixed, since Flyte's configuration file names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """flytebuild's settings; every field is a key of the configuration files.
+
+    `registry` is `host[:port][/path]`, where images are pushed to; without it they land in the engine's own store.
+    `mirrors` maps a registry or a path in one to what stands in for it: `{"ghcr.io": "127.0.0.1:5000/ghcr.io"}`.
+    `ca_bundle` is a PEM file that build steps and tasks trust; it enters no layer and no digest.
+    `jobs` bounds the images that are solved at the same time.
+    `home` is the folder of the control plane: its log, its runs and its objects.
+    """
+
+    registry: str | None = None
+    mirrors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ca_bundle: Path | None = None
+    jobs: int = 4
+    port: int = DEFAULT_PORT
+    home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
+
+
+def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -> Config:
+    """Read all sources for a command that works in `folder`; `flags` that are None do not count.
+
+    Raises ConfigError for an unknown key (naming the nearest one) or a value of the wrong type.
+    """
+    environ = os.environ if environ is None else environ
+    settings: dict[str, Any] = {}
+    for path, table in _tables(folder):
+        settings.update({key: _convert(key, value, str(path), path.parent) for key, value in table.items()})
+    for name, value in environ.items():
+        if name.startswith("FLYTEBUILD_"):
+            key = name.removeprefix("FLYTEBUILD_").lower()
+            settings[key] = _convert(key, _parse_variable(key, value, name), name, Path.cwd())
+    settings.update({key: value for key, value in flags.items() if value is not None})
+    config = replace(Config(), **settings)
+    if config.ca_bundle is None and (bundle := environ.get("SSL_CERT_FILE")) and Path(bundle).is_file():
+        # A host that trusts a private CA this way has steps and tasks that must trust it too.
+        config = replace(config, ca_bundle=Path(bundle))
+    return config
+
+
+def _tables(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The tables found, the weakest first."""
+    found = []
+    for file_name, keys in (("pyproject.toml", ("tool", "flytebuild")), ("flytebuild.toml", ())):
+        for parent in (folder.resolve(), *folder.resolve().parents):
+            path = parent / file_name
+            if path.is_file():
+                table = _read(path)
+                for key in keys:
+                    table = table.get(key, {})
+                if table or not keys:
+                    found.append((path, table))
+                    break
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except (tomli.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"`{path}` cannot be read: {error}") from error
+
+
+def _parse_variable(key: str, value: str, source: str) -> Any:
+    """An environment variable's text as the TOML value it stands for; mirrors are `from=to,from=to`."""
+    if key in ("jobs", "port"):
+        try:
+            return int(value)
+        except ValueError:
+            raise ConfigError(f"`{source}` must be a whole number, not `{value}`") from None
+    if key == "mirrors":
+        pairs = [item.partition("=") for item in value.split(",") if item]
+        return {name.strip(): target.strip() for name, _, target in pairs}
+    return value
+
+
+def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
+    """Check one setting and give it its type; relative paths are relative to `folder`."""
+    known = [item.name for item in fields(Config)]
+    if key not in known:
+        nearest = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean `{nearest[0]}`?" if nearest else "known keys: " + ", ".join(f"`{k}`" for k in known)
+        raise ConfigError(f"`{source}` has an unknown key `{key}`", hint=hint)
+    if key in ("jobs", "port"):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+            raise ConfigError(f"`{key}` in `{source}` must be a whole number from 1 to 65535")
+        return value
+    if key == "mirrors":
+        if not isinstance(value, dict) or not all(isinstance(v, str) and v for v in value.values()):
+            raise ConfigError(
+                f"`{key}` in `{source}` must be a table of strings",
+                hint='for example: mirrors = { "ghcr.io" = "registry.example.com/ghcr.io" }',
+            )
+        return MappingProxyType({name: target.rstrip("/") for name, target in value.items()})
+    if not isinstance(value, str):
+        raise ConfigError(f"`{key}` in `{source}` must be a string")
+    if key in ("ca_bundle", "home"):
+        return (folder / Path(value).expanduser()).resolve()
+    return value.rstrip("/") or None

@@ -1,0 +1,143 @@
+"""Every error that flytebuild raises for a user to read.
+
+    FlytebuildError
+    ├── UsageError               64  the command line or the configuration asks for something impossible
+    │   ├── UnknownTargetError       no task or environment of that name
+    │   └── ConfigError              an unknown key, or a value of the wrong type
+    ├── DefinitionError          65  the user's definitions cannot be used as they are
+    │   ├── LoadError                a module failed to import; carries the user's traceback
+    │   ├── DuplicateEnvironmentError  two environments of one name
+    │   ├── DependencyCycleError     `depends_on` leads back to where it started
+    │   └── UnsupportedImageError    an image, or a layer of it, that we cannot build
+    ├── UnavailableError         69  something outside did not answer
+    │   ├── EngineUnavailableError   no Docker Engine, or no BuildKit in it
+    │   ├── RegistryUnavailableError a registry did not answer, or refused
+    │   └── ControlPlaneError        the local control plane cannot be started or reached
+    ├── BuildError                1  images failed to build; carries one StepFailure per failing step
+    └── RunError                  1  the run ended in failure
+
+Every error is one sentence without a full stop, may carry a hint (what to do next), and knows the exit code that
+the command line ends with. The numbers are those of `sysexits.h`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class FlytebuildError(Exception):
+    """Base of all errors below; raised itself by nobody."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FlytebuildError):
+    """Raised when what was asked for cannot be done with these arguments or this configuration."""
+
+    exit_code = 64
+
+
+class UnknownTargetError(UsageError):
+    """Raised when a name matches no task and no environment."""
+
+    def __init__(self, name: str, *, closest: str | None, known: Sequence[str]) -> None:
+        if closest:
+            hint = f"did you mean `{closest}`?"
+        else:
+            hint = "known names: " + ", ".join(f"`{item}`" for item in known) if known else "no task was found"
+        super().__init__(f"No task or environment is called `{name}`", hint=hint)
+        self.name = name
+        self.closest = closest
+
+
+class ConfigError(UsageError):
+    """Raised when a configuration source holds an unknown key or a value of the wrong type."""
+
+
+class DefinitionError(FlytebuildError):
+    """Raised when the user's environments, tasks or images cannot be used as they are written."""
+
+    exit_code = 65
+
+
+class LoadError(DefinitionError):
+    """Raised when a user's module fails to import; `traceback` holds the user's frames only."""
+
+    def __init__(self, message: str, *, traceback: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.traceback = traceback
+
+
+class DuplicateEnvironmentError(DefinitionError):
+    """Raised when two environments share a name."""
+
+
+class DependencyCycleError(DefinitionError):
+    """Raised when `depends_on` forms a cycle; `cycle` starts and ends with the same name."""
+
+    def __init__(self, cycle: Sequence[str]) -> None:
+        super().__init__(
+            "`depends_on` forms a cycle: " + " → ".join(cycle),
+            hint="remove one of these `depends_on` entries; an environment must not need itself",
+        )
+        self.cycle = tuple(cycle)
+
+
+class UnsupportedImageError(DefinitionError):
+    """Raised for an image or an image layer that cannot be turned into a spec."""
+
+
+class UnavailableError(FlytebuildError):
+    """Raised when a service that we need does not answer."""
+
+    exit_code = 69
+
+
+class EngineUnavailableError(UnavailableError):
+    """Raised when no Docker Engine answers, or its BuildKit cannot be used."""
+
+
+class RegistryUnavailableError(UnavailableError):
+    """Raised when a registry does not answer or refuses a request that we cannot do without."""
+
+
+class ControlPlaneError(UnavailableError):
+    """Raised when the local control plane cannot be started or does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """One failing step of a build, with the images that it broke.
+
+    `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines.
+    """
+
+    step: str
+    message: str
+    exit_code: int | None
+    log: tuple[str, ...]
+    environments: tuple[str, ...]
+
+
+class BuildError(FlytebuildError):
+    """Raised when at least one image failed; the other images were still built."""
+
+    def __init__(self, failures: Sequence[StepFailure], *, built: int, failed: int) -> None:
+        count = f"{failed} of {failed + built} images" if failed + built > 1 else "the image"
+        super().__init__(
+            f"Building {count} failed",
+            hint="the images that succeeded are kept; mend the step and run the same command again",
+        )
+        self.failures = tuple(failures)
+        self.built = built
+        self.failed = failed
+
+
+class RunError(FlytebuildError):
+    """Raised when a run ended in any state but success."""

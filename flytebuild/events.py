@@ -1,0 +1,83 @@
+"""What library code reports while it works. Renderers subscribe; nothing below the command line prints.
+
+A build emits, per image: `ImageStarted`, any number of step events, `ImageFinished`. Steps are identified by the
+digest of their LLB vertex, so that a step shared by two images is recognisable as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStarted:
+    """The solve of one image has been sent; `steps` counts the layers that the plan expects to make."""
+
+    image: str
+    environments: tuple[str, ...]
+    reference: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """BuildKit began to execute a step."""
+
+    image: str
+    step: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A step ended. `cached` means that nothing was executed; `seconds` is its time on the builder."""
+
+    image: str
+    step: str
+    name: str
+    cached: bool
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepLog:
+    """Whole lines that a step wrote, without their line ends."""
+
+    image: str
+    step: str
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """Bytes moved by a step so far; `total` is 0 when it is not known."""
+
+    image: str
+    step: str
+    name: str
+    current: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFinished:
+    """The image is published under `reference`, or `error` says in one sentence why not."""
+
+    image: str
+    environments: tuple[str, ...]
+    reference: str
+    manifest: str | None
+    seconds: float
+    error: str | None = None
+
+
+Event: TypeAlias = ImageStarted | StepStarted | StepFinished | StepLog | StepProgress | ImageFinished
+Emit: TypeAlias = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Drop an event: the subscriber of those who do not want any."""
