@@ -1,0 +1,1 @@
+"""OCI registries: references to images, and the distribution API that answers questions about them."""

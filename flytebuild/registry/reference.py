@@ -1,0 +1,89 @@
+"""Image references: parsing, Docker's defaults, mirrors.
+
+The grammar is that of https://github.com/distribution/reference: `[host[:port]/]path[:tag][@digest]`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from flytebuild.errors import UsageError
+
+DOCKER_HUB = "docker.io"
+
+_PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One image in one registry; at least one of `tag` and `digest` is set.
+
+    `registry` is the host as users write it (`docker.io` for the Docker Hub), `repository` the path below it.
+    """
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.registry}/{self.repository}{tag}{digest}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the registry is on this machine, where engines speak plain HTTP to it."""
+        host = self.registry.rpartition(":")[0] or self.registry
+        return host == "localhost" or host.startswith("127.") or host == "[::1]"
+
+    @property
+    def target(self) -> str:
+        """What the registry's API asks for: the digest when there is one, else the tag."""
+        return self.digest or self.tag or "latest"
+
+    def pinned(self, digest: str) -> Reference:
+        """The same image by its digest alone."""
+        return replace(self, tag=None, digest=digest)
+
+
+def parse(text: str) -> Reference:
+    """Read a reference with Docker's defaults (`docker.io`, `library/`, `latest`).
+
+    Raises UsageError where the text is not a reference.
+    """
+    name, _, digest = text.partition("@")
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        registry, path = first, rest
+    else:
+        registry, path = DOCKER_HUB, name
+    path, _, tag = path.partition(":")
+    if registry == DOCKER_HUB and path and "/" not in path:
+        path = f"library/{path}"
+    if (
+        not _PATH.fullmatch(path)
+        or (":" in name.rpartition("/")[2] and not _TAG.fullmatch(tag))
+        or ("@" in text and not _DIGEST.fullmatch(digest))
+    ):
+        raise UsageError(
+            f"`{text}` is not an image reference", hint="an example of one: `registry.example.com/team/image:tag`"
+        )
+    return Reference(registry, path, tag or (None if digest else "latest"), digest or None)
+
+
+def mirrored(reference: str, mirrors: Mapping[str, str]) -> str:
+    """The reference to fetch instead: the longest matching prefix of whole path segments is replaced.
+
+    Unknown references come back in full form, so that `python:3.11` and `docker.io/library/python:3.11` are one.
+    """
+    full = str(parse(reference))
+    for prefix in sorted(mirrors, key=len, reverse=True):
+        stem = prefix.rstrip("/")
+        if full.startswith(stem) and full[len(stem) : len(stem) + 1] in ("/", ":", "@"):
+            return mirrors[prefix] + full[len(stem) :]
+    return full
