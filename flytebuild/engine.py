@@ -61,7 +61,7 @@ def connect(timeout: float = 60) -> docker.DockerClient:
     address = locate()
     try:
         client = docker.DockerClient(
-            base_url=address.url.replace("unix:///", "unix:/", 1),
+            base_url=address.url,
             tls=address.tls or False,
             timeout=timeout,
             use_ssh_client=address.url.startswith("ssh://"),
