@@ -1,0 +1,33 @@
+"""The walk over `depends_on`: which environments are needed, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from flytebuild.errors import DependencyCycleError
+
+
+def closure(edges: Mapping[str, Sequence[str]], roots: Iterable[str]) -> tuple[str, ...]:
+    """Everything reachable from `roots`, dependencies before those who need them; linear in edges.
+
+    `edges` maps a name to the names that it depends on, in the user's order, which the result keeps. Raises
+    DependencyCycleError with the names of the first cycle met.
+    """
+    done: dict[str, None] = {}
+    for root in roots:
+        if root in done:
+            continue
+        path: dict[str, None] = {root: None}
+        pending = [iter(edges.get(root, ()))]
+        while pending:
+            following = next(pending[-1], None)
+            if following is None:
+                pending.pop()
+                done[path.popitem()[0]] = None
+            elif following in path:
+                names = list(path)
+                raise DependencyCycleError([*names[names.index(following) :], following])
+            elif following not in done:
+                path[following] = None
+                pending.append(iter(edges.get(following, ())))
+    return tuple(done)

@@ -1,0 +1,200 @@
+"""Questions to registries over the OCI distribution API.
+
+https://github.com/opencontainers/distribution-spec; bearer tokens as in
+https://distribution.github.io/distribution/spec/auth/token/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from flytebuild.facts import Absent, Fact, Present, Unknown
+from flytebuild.registry.credentials import api_host, find
+from flytebuild.registry.reference import Reference
+from flytebuild.spec.model import Platform, ResolvedImage, RuntimeConfig
+
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_ACCEPT = ", ".join(INDEX_TYPES + MANIFEST_TYPES)
+_TIMEOUT = httpx.Timeout(20, connect=5)
+_CONNECTIONS = 32
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_PASSED_THROUGH = ("ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopSignal", "Volumes")
+
+
+class _Refused(Exception):
+    """The registry's answer cannot be used; the text says why."""
+
+
+@dataclass
+class RegistryClient:
+    """One pool of connections for all registries of a plan; use it as an async context manager."""
+
+    _http: httpx.AsyncClient = field(init=False)
+    _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    async def __aenter__(self) -> RegistryClient:
+        limits = httpx.Limits(max_connections=_CONNECTIONS)
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, follow_redirects=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def presence(self, reference: Reference) -> Fact:
+        """Whether a manifest is there; Unknown when the registry does not say."""
+        try:
+            response = await self._request("HEAD", reference, f"manifests/{reference.target}", accept=_ACCEPT)
+        except _Refused as refusal:
+            return Unknown(str(refusal))
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return Absent()
+        digest = response.headers.get("docker-content-digest")
+        return Present(digest) if digest else Unknown(f"`{reference.registry}` gives no digest for `{reference}`")
+
+    async def resolve(self, asked: str, location: Reference, platform: Platform) -> ResolvedImage:
+        """The manifest's digest and the config of an image for one platform; `problem` says what went wrong."""
+        try:
+            digest, manifest = await self._manifest(location, location.target)
+            if manifest.get("mediaType") in INDEX_TYPES or "manifests" in manifest:
+                digest = _entry_for(manifest, platform, location)
+                digest, manifest = await self._manifest(location, digest)
+            config = await self._json(location, f"blobs/{manifest['config']['digest']}", manifest["config"]["digest"])
+            _check_platform(config, platform, location)
+        except _Refused as refusal:
+            return ResolvedImage(asked, str(location), problem=str(refusal))
+        return ResolvedImage(asked, str(location), digest, _runtime_config(config.get("config") or {}))
+
+    async def labels(self, reference: Reference, digest: str) -> dict[str, str]:
+        """The labels of an image that is known to be there; none when they cannot be read."""
+        try:
+            _, manifest = await self._manifest(reference, digest)
+            config_digest = manifest["config"]["digest"]
+            config = await self._json(reference, f"blobs/{config_digest}", config_digest)
+        except (_Refused, KeyError):
+            return {}
+        return (config.get("config") or {}).get("Labels") or {}
+
+    async def _manifest(self, reference: Reference, target: str) -> tuple[str, dict[str, Any]]:
+        response = await self._request("GET", reference, f"manifests/{target}", accept=_ACCEPT)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise _Refused(f"`{reference}` does not exist")
+        digest = "sha256:" + hashlib.sha256(response.content).hexdigest()
+        if target.startswith("sha256:") and digest != target:
+            raise _Refused(f"`{reference.registry}` answered with another manifest than `{target}`")
+        return digest, _parse(response, reference)
+
+    async def _json(self, reference: Reference, path: str, digest: str) -> dict[str, Any]:
+        response = await self._request("GET", reference, path)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise _Refused(f"`{reference}` is incomplete: its registry lacks `{digest}`")
+        if "sha256:" + hashlib.sha256(response.content).hexdigest() != digest:
+            raise _Refused(f"`{reference.registry}` answered with other content than `{digest}`")
+        return _parse(response, reference)
+
+    async def _request(self, method: str, reference: Reference, path: str, accept: str = "*/*") -> httpx.Response:
+        """One answer of 200 or 404, after authentication where it is asked for; anything else is _Refused."""
+        host = api_host(reference.registry)
+        scheme = "http" if reference.is_loopback else "https"
+        url = f"{scheme}://{host}/v2/{reference.repository}/{path}"
+        headers = {"Accept": accept}
+        if token := self._tokens.get((host, reference.repository)):
+            headers["Authorization"] = token
+        try:
+            response = await self._http.request(method, url, headers=headers)
+            if response.status_code == httpx.codes.UNAUTHORIZED and "Authorization" not in headers:
+                token = await self._authenticate(host, reference.repository, response)
+                response = await self._http.request(method, url, headers={**headers, "Authorization": token})
+        except httpx.HTTPError as error:
+            raise _Refused(f"`{reference.registry}` does not answer ({_reason(error)})") from error
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise _Refused(f"`{reference.registry}` refuses access to `{reference.repository}`")
+        if response.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
+            raise _Refused(f"`{reference.registry}` answers with status {response.status_code}")
+        return response
+
+    async def _authenticate(self, host: str, repository: str, refusal: httpx.Response) -> str:
+        """The `Authorization` header that a 401's challenge asks for."""
+        challenge = refusal.headers.get("www-authenticate", "")
+        credentials = await asyncio.to_thread(find, host)
+        if challenge.lower().startswith("basic") and credentials:
+            header = httpx.BasicAuth(credentials.username, credentials.secret)._auth_header
+        elif challenge.lower().startswith("bearer"):
+            fields = dict(_CHALLENGE.findall(challenge))
+            query = {"scope": fields.get("scope") or f"repository:{repository}:pull"}
+            if "service" in fields:
+                query["service"] = fields["service"]
+            if credentials and not credentials.username:
+                form = {**query, "grant_type": "refresh_token", "refresh_token": credentials.secret}
+                answer = await self._http.post(fields["realm"], data={**form, "client_id": "flytebuild"})
+            else:
+                auth = httpx.BasicAuth(credentials.username, credentials.secret) if credentials else None
+                answer = await self._http.get(fields["realm"], params=query, auth=auth)
+            if answer.status_code != httpx.codes.OK:
+                raise _Refused(f"`{host}` refuses a token for `{repository}`")
+            token = answer.json().get("token") or answer.json().get("access_token") or ""
+            header = f"Bearer {token}"
+        else:
+            raise _Refused(f"`{host}` asks for credentials, and Docker's configuration has none for it")
+        self._tokens[host, repository] = header
+        return header
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _parse(response: httpx.Response, reference: Reference) -> dict[str, Any]:
+    try:
+        document = json.loads(response.content)
+    except ValueError as error:
+        raise _Refused(f"`{reference.registry}` answers with something that is not JSON") from error
+    if not isinstance(document, dict):
+        raise _Refused(f"`{reference.registry}` answers with something that is not a manifest")
+    return document
+
+
+def _entry_for(index: dict[str, Any], platform: Platform, reference: Reference) -> str:
+    offered = []
+    for entry in index.get("manifests", ()):
+        found = entry.get("platform") or {}
+        if (found.get("os"), found.get("architecture")) == (platform.os, platform.architecture):
+            return str(entry["digest"])
+        offered.append(f"{found.get('os')}/{found.get('architecture')}")
+    raise _Refused(f"`{reference}` is not there for `{platform}`, only for {', '.join(sorted(set(offered)))}")
+
+
+def _check_platform(config: dict[str, Any], platform: Platform, reference: Reference) -> None:
+    """A manifest may be listed for a platform that its content is not of; the config is what it was built as."""
+    found = (config.get("os", platform.os), config.get("architecture", platform.architecture))
+    if found != (platform.os, platform.architecture):
+        raise _Refused(f"`{reference}` is for `{found[0]}/{found[1]}`, not for `{platform}`")
+
+
+def _runtime_config(config: dict[str, Any]) -> RuntimeConfig:
+    other = {key: config[key] for key in _PASSED_THROUGH if config.get(key)}
+    return RuntimeConfig(
+        env=tuple((name, value) for name, _, value in (item.partition("=") for item in config.get("Env") or ())),
+        user=config.get("User") or "",
+        workdir=config.get("WorkingDir") or "/",
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        cmd=tuple(config.get("Cmd") or ()),
+        labels=tuple(sorted((config.get("Labels") or {}).items())),
+        other=json.dumps(other, sort_keys=True) if other else "",
+    )

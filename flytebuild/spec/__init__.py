@@ -1,0 +1,1 @@
+"""What an image is: values, their canonical encoding and their digests. No I/O."""

@@ -1,0 +1,51 @@
+"""The one canonical encoding of specs, and the digests taken of it.
+
+A spec is encoded as RFC 8785 JSON and hashed with BLAKE3 in its key-derivation mode, one context string per kind of
+object, so that equal bytes of two kinds never share a digest. Floats and nulls are refused: a default is left out,
+which lets a later version add a field without moving the digests of those who do not use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Literal, TypeAlias
+
+import rfc8785
+from blake3 import blake3
+
+Domain = Literal["base", "layer", "config", "image"]
+Value: TypeAlias = "str | int | bool | Sequence[Value] | Mapping[str, Value]"
+Document: TypeAlias = Mapping[str, Value]
+
+SCHEMA = 1
+"""Raised when the meaning of an existing field changes; every digest moves with it."""
+
+
+def encode(document: Document) -> bytes:
+    """The canonical bytes of a document (RFC 8785). Raises ValueError for what has no single encoding."""
+    _reject_ambiguous(document)
+    return rfc8785.dumps(document)  # type: ignore[arg-type]
+
+
+def digest(domain: Domain, document: Document) -> str:
+    """64 hex digits: BLAKE3 of the canonical bytes, in the domain's own context."""
+    hasher = _hasher(domain).copy()
+    hasher.update(encode(document))
+    return hasher.hexdigest()
+
+
+@cache
+def _hasher(domain: Domain) -> blake3:
+    return blake3(derive_key_context=f"flytebuild 2026-11-22 {domain} v1")
+
+
+def _reject_ambiguous(value: object) -> None:
+    if value is None or isinstance(value, float):
+        raise ValueError(f"{value!r} has no place in a canonical document")
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _reject_ambiguous(item)
+    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        for item in value:
+            _reject_ambiguous(item)
