@@ -1,10 +1,23 @@
-"""The walk over `depends_on`: which environments are needed, and in which order."""
+"""Environments and the walk over `depends_on`: which are needed, and in which order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from flytebuild.errors import DependencyCycleError
+from flytebuild.spec.model import ExternalImage, ImageDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentNode:
+    """One environment. `depends_on` and `tasks` keep the user's order; tasks are `environment.task`."""
+
+    name: str
+    file: str | None
+    depends_on: tuple[str, ...]
+    tasks: tuple[str, ...]
+    image: ImageDefinition | ExternalImage
 
 
 def closure(edges: Mapping[str, Sequence[str]], roots: Iterable[str]) -> tuple[str, ...]:

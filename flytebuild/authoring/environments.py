@@ -1,0 +1,96 @@
+"""From Flyte's environments to ours: names, edges, tasks, images."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import flyte
+
+from flytebuild.authoring.images import define
+from flytebuild.errors import DuplicateEnvironmentError, UnknownTargetError, UsageError
+from flytebuild.graph import EnvironmentNode, closure
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Everything that the loaded code defines, by environment name."""
+
+    environments: Mapping[str, flyte.Environment]
+
+    @classmethod
+    def collect(cls, roots: Iterable[flyte.Environment]) -> Definitions:
+        """The environments given and all that they depend on.
+
+        Raises DuplicateEnvironmentError where two of them share a name.
+        """
+        found: dict[str, flyte.Environment] = {}
+        pending = list(roots)
+        while pending:
+            environment = pending.pop(0)
+            other = found.setdefault(environment.name, environment)
+            if other is not environment:
+                raise _duplicate(other, environment)
+            pending.extend(item for item in environment.depends_on if found.get(item.name) is not item)
+        return cls(found)
+
+    def needed(self, targets: Sequence[str] = ()) -> tuple[EnvironmentNode, ...]:
+        """The closure of `depends_on` from tasks or environments, dependencies first; all without targets.
+
+        Raises UnknownTargetError, UsageError where a task's short name is ambiguous, DependencyCycleError, and
+        UnsupportedImageError for an image of the closure.
+        """
+        edges = {name: [item.name for item in env.depends_on] for name, env in self.environments.items()}
+        roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
+        return tuple(self._node(name) for name in closure(edges, roots))
+
+    def _node(self, name: str) -> EnvironmentNode:
+        environment = self.environments[name]
+        return EnvironmentNode(
+            name=name,
+            file=environment._declaring_file,
+            depends_on=tuple(item.name for item in environment.depends_on),
+            tasks=tuple(_tasks(environment)),
+            image=define(environment.image, name),
+        )
+
+    def _environment_of(self, target: str) -> str:
+        """The environment that a target names: itself, `environment.task`, or a task's short name."""
+        if target in self.environments:
+            return target
+        owners = {task: name for name, env in self.environments.items() for task in _tasks(env)}
+        if target in owners:
+            return owners[target]
+        matches = [task for task in owners if task.partition(".")[2] == target]
+        if len(matches) > 1:
+            raise UsageError(
+                f"`{target}` is a task of several environments",
+                hint="use one of " + ", ".join(f"`{match}`" for match in sorted(matches)),
+            )
+        if matches:
+            return owners[matches[0]]
+        short = [task.partition(".")[2] for task in owners]
+        nearest = difflib.get_close_matches(target, [*short, *self.environments, *owners], 1)
+        raise UnknownTargetError(target, closest=nearest[0] if nearest else None, known=sorted(owners))
+
+
+def _tasks(environment: flyte.Environment) -> Iterable[str]:
+    return (task.name for task in getattr(environment, "tasks", {}).values())
+
+
+def _duplicate(one: flyte.Environment, other: flyte.Environment) -> DuplicateEnvironmentError:
+    files = [_relative(env._declaring_file) for env in (one, other)]
+    where = f"twice in `{files[0]}`" if files[0] == files[1] else f"in `{files[0]}` and in `{files[1]}`"
+    return DuplicateEnvironmentError(
+        f"Environment `{one.name}` is defined {where}",
+        hint="give one of them another name; if they belong to separate workflows, name the file to plan",
+    )
+
+
+def _relative(file: str | None) -> str:
+    if file is None:
+        return "?"
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

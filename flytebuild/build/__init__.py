@@ -1,0 +1,1 @@
+"""Building a plan's images: one seam, one BuildKit implementation, small wrappers around it."""

@@ -1,0 +1,121 @@
+"""Building images: the seam, the BuildKit implementation, and the wrappers that make up our policy."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from flytebuild.build.labels import labels
+from flytebuild.build.stores import Stores
+from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.failure import Failure
+from flytebuild.buildkit.progress import Progress
+from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError, image_config
+from flytebuild.errors import StepFailure
+from flytebuild.events import Emit, ImageFinished, ImageStarted
+from flytebuild.llb.lower import lower
+from flytebuild.llb.marshal import marshal
+from flytebuild.plan import ImagePlan
+from flytebuild.spec.digests import digests
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one image: its manifest's digest, or the step that failed.
+
+    `vertex` tells failures of one shared step apart from failures of different steps.
+    """
+
+    image: ImagePlan
+    manifest: str | None = None
+    failure: StepFailure | None = None
+    vertex: str | None = None
+    is_unavailable: bool = False
+
+
+class Builder(Protocol):
+    """Builds and publishes one image; an image that fails is an Outcome, not an exception."""
+
+    async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
+        """Build one image of a plan, which has a spec."""
+
+
+@dataclass(frozen=True)
+class BuildKitBuilder:
+    """Solves on one BuildKit. Cancelling `build` stops the image's steps there."""
+
+    connection: Connection
+    session: str
+    stores: Stores
+    pool: ThreadPoolExecutor
+
+    async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
+        started = time.monotonic()
+        steps = sum(layer.status != "present" for layer in image.layers)
+        emit(ImageStarted(image.short, image.environments, image.reference, steps))
+        progress = Progress(image.short, emit)
+        try:
+            outcome = Outcome(image, manifest=await self._solve(image, progress))
+        except SolveError as error:
+            outcome = _failed(image, error.reason, progress)
+        seconds = time.monotonic() - started
+        problem = outcome.failure.message if outcome.failure else None
+        emit(ImageFinished(image.short, image.environments, image.reference, outcome.manifest, seconds, problem))
+        return outcome
+
+    async def _solve(self, image: ImagePlan, progress: Progress) -> str | None:
+        spec = image.spec
+        if spec is None:
+            raise ValueError(f"{image.reference} has no spec")
+        config = image_config(spec.config, spec.platform, labels(spec, digests(spec)))
+        export = self.stores.of(image.reference).export(image.reference, config)
+        definition = marshal(lower(spec))
+        solve = Solve(self.connection, self.session)
+        running = asyncio.get_running_loop().run_in_executor(self.pool, solve.run, definition, export, progress)
+        try:
+            answer = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            solve.cancel()
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()
+            raise
+        return answer.get(MANIFEST_DIGEST)
+
+
+@dataclass(frozen=True)
+class Limited:
+    """At most `jobs` images at a time: more would only contend for the builder's processors and disks."""
+
+    builder: Builder
+    jobs: asyncio.Semaphore
+
+    async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
+        async with self.jobs:
+            return await self.builder.build(image, emit)
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """Once more when the connection was lost: what was built before is found in BuildKit's cache."""
+
+    builder: Builder
+
+    async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
+        outcome = await self.builder.build(image, emit)
+        return await self.builder.build(image, emit) if outcome.is_unavailable else outcome
+
+
+def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
+    step = progress.name(reason.vertex) if reason.vertex else "publishing " + image.reference
+    failure = StepFailure(
+        step=step,
+        message=reason.message,
+        exit_code=reason.exit_code,
+        log=progress.tail(reason.vertex) if reason.vertex else (),
+        environments=image.environments,
+    )
+    return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)

@@ -1,0 +1,121 @@
+"""Building all images of a plan: in parallel, each reported for itself, failures shared and told once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome, Retrying
+from flytebuild.build.secrets import step_secrets
+from flytebuild.build.stores import Stores
+from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.session.providers import RegistryCredentials, Secrets
+from flytebuild.buildkit.session.session import Session
+from flytebuild.config import Config
+from flytebuild.engine import connect, locate
+from flytebuild.errors import BuildError, EngineUnavailableError, StepFailure, UnavailableError
+from flytebuild.events import Emit
+from flytebuild.plan import ENGINE_REGISTRY, ImagePlan, Plan
+from flytebuild.registry.credentials import find
+
+
+async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -> tuple[Outcome, ...]:
+    """Build what the plan says is missing; images that are there are left alone.
+
+    Raises BuildError after all images have ended when at least one failed, EngineUnavailableError without an engine,
+    UnavailableError for an image whose base could not be looked at.
+    """
+    images = plan.to_build
+    if not images:
+        return ()
+    _refuse_unresolved(images)
+    address = locate()
+    version = await asyncio.to_thread(_api_version)
+    providers = (
+        Secrets(step_secrets(config, os.environ)),
+        RegistryCredentials(lambda host: _pair(host)),
+    )
+    with (
+        ThreadPoolExecutor(config.jobs, thread_name_prefix="flytebuild-solve") as pool,
+        Connection.open(address, version) as connection,
+        Session(address, providers) as session,
+    ):
+        _refuse_unsuitable(connection, images)
+        # Retry inside the limit: a second attempt takes the place of the first, not another one's.
+        builder = Limited(
+            Retrying(BuildKitBuilder(connection, session.id, stores, pool)), asyncio.Semaphore(config.jobs)
+        )
+        outcomes = await _build_all(images, builder, emit)
+    failures = _failures(outcomes)
+    if failures:
+        failed = sum(item.failure is not None for item in outcomes)
+        raise BuildError(failures, built=len(outcomes) - failed, failed=failed)
+    return outcomes
+
+
+async def _build_all(images: Sequence[ImagePlan], builder: Builder, emit: Emit) -> tuple[Outcome, ...]:
+    tasks = [asyncio.create_task(builder.build(image, emit)) for image in images]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    except BaseException:
+        # Ctrl-C, or a defect of ours: no solve may outlive the command.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def _failures(outcomes: Sequence[Outcome]) -> list[StepFailure]:
+    """One entry per failing step, with all environments that it broke."""
+    found: dict[object, StepFailure] = {}
+    for outcome in outcomes:
+        if outcome.failure is None:
+            continue
+        key = outcome.vertex or outcome.image.reference
+        known = found.get(key)
+        if known:
+            merged = (*known.environments, *outcome.failure.environments)
+            found[key] = replace(known, environments=merged, log=known.log or outcome.failure.log)
+        else:
+            found[key] = outcome.failure
+    return list(found.values())
+
+
+def _refuse_unresolved(images: Sequence[ImagePlan]) -> None:
+    for image in images:
+        if image.spec and image.spec.problem:
+            raise UnavailableError(
+                f"The image of {_names(image)} cannot be built: {image.spec.problem}",
+                hint="check the name and the network, or set `mirrors` to where its base can be found",
+            )
+
+
+def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> None:
+    worker = connection.worker()
+    pushed = [image for image in images if not image.reference.startswith(f"{ENGINE_REGISTRY}/")]
+    if pushed and not worker.has_containerd_store:
+        raise EngineUnavailableError(
+            "This Docker Engine cannot push what its BuildKit builds: it does not use the containerd image store",
+            hint='set `{"features": {"containerd-snapshotter": true}}` in its daemon.json and restart it, '
+            "or leave `registry` unset",
+        )
+
+
+def _names(image: ImagePlan) -> str:
+    return ", ".join(f"`{name}`" for name in image.environments)
+
+
+def _api_version() -> str:
+    client = connect()
+    try:
+        return str(client.version()["ApiVersion"])
+    finally:
+        client.close()
+
+
+def _pair(host: str) -> tuple[str, str] | None:
+    credentials = find(host)
+    return (credentials.username, credentials.secret) if credentials else None

@@ -1,0 +1,33 @@
+"""What an image says of itself, in its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flytebuild.spec.canonical import encode
+from flytebuild.spec.digests import ImageDigests, base_document, layer_document
+from flytebuild.spec.model import ImageSpec
+
+IMAGE = "dev.flytebuild.image"
+LAYERS = "dev.flytebuild.layers"
+SPEC = "dev.flytebuild.spec"
+
+
+def labels(spec: ImageSpec, spec_digests: ImageDigests) -> dict[str, str]:
+    """The image's digest, its layers' digests, and the canonical documents that they are digests of."""
+    parents = (spec_digests.base, *spec_digests.layers)
+    documents = {
+        "base": base_document(spec.base, str(spec.platform)),
+        "layers": [layer_document(step, parent) for step, parent in zip(spec.steps, parents, strict=False)],
+        "config": spec.config.document(),
+    }
+    return {
+        IMAGE: spec_digests.image,
+        LAYERS: ",".join(spec_digests.layers),
+        SPEC: encode(documents).decode(),
+    }
+
+
+def layers_of(found: Mapping[str, str]) -> frozenset[str]:
+    """The layer digests that an image's labels list."""
+    return frozenset(filter(None, found.get(LAYERS, "").split(",")))

@@ -1,0 +1,109 @@
+"""Where images live: a registry, or the engine's own store. Each knows how to look there and how to export to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from flytebuild.build.labels import layers_of
+from flytebuild.buildkit.solve import Export
+from flytebuild.engine import connect
+from flytebuild.errors import EngineUnavailableError
+from flytebuild.facts import Absent, Present, Unknown
+from flytebuild.plan import ENGINE_REGISTRY, Observation
+from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.reference import parse
+
+if TYPE_CHECKING:
+    import docker
+
+
+class Store(Protocol):
+    """A place that holds images."""
+
+    async def observe(self, reference: str) -> Observation:
+        """Whether an image is there, and which layers it has."""
+
+    def export(self, reference: str, image_config: str) -> Export:
+        """How BuildKit publishes an image there."""
+
+
+@dataclass(frozen=True)
+class RegistryStore:
+    """Images in a registry. They are kept in the engine as well, which saves the first run a pull."""
+
+    client: RegistryClient
+
+    async def observe(self, reference: str) -> Observation:
+        location = parse(reference)
+        fact = await self.client.presence(location)
+        if not isinstance(fact, Present):
+            return Observation(fact)
+        return Observation(fact, layers_of(await self.client.labels(location, fact.digest)))
+
+    def export(self, reference: str, image_config: str) -> Export:
+        attrs = {
+            "name": reference,
+            "push": "true",
+            "unpack": "true",
+            "oci-mediatypes": "true",
+            "compression": "zstd",
+            "containerimage.config": image_config,
+        }
+        return Export("image", attrs)
+
+
+@dataclass
+class EngineStore:
+    """Images in the store of the user's engine, where `docker images` shows them."""
+
+    _client: docker.DockerClient | None = field(default=None)
+    _problem: str = ""
+
+    async def observe(self, reference: str) -> Observation:
+        return await asyncio.to_thread(self._observe, reference)
+
+    def export(self, reference: str, image_config: str) -> Export:
+        return Export("moby", {"name": reference, "containerimage.config": image_config})
+
+    def _observe(self, reference: str) -> Observation:
+        from docker.errors import DockerException, ImageNotFound
+
+        try:
+            image = self._engine().images.get(reference)
+        except ImageNotFound:
+            return Observation(Absent())
+        except EngineUnavailableError as error:
+            return Observation(Unknown(error.message))
+        except (DockerException, OSError) as error:
+            return Observation(Unknown(f"the engine does not answer ({type(error).__name__})"))
+        return Observation(Present(image.id), layers_of(image.labels))
+
+    def _engine(self) -> docker.DockerClient:
+        if self._client is None:
+            self._client = connect()
+        return self._client
+
+    def close(self) -> None:
+        """Close the engine's client, if one was opened."""
+        if self._client is not None:
+            self._client.close()
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The store of each reference, told by its registry."""
+
+    registry: RegistryStore
+    engine: EngineStore
+
+    def of(self, reference: str) -> Store:
+        """The store that a reference belongs to."""
+        return self.engine if reference.startswith(f"{ENGINE_REGISTRY}/") else self.registry
+
+    async def observe_all(self, references: Mapping[str, object]) -> dict[str, Observation]:
+        """Look at all references at the same time."""
+        found = await asyncio.gather(*(self.of(item).observe(item) for item in references))
+        return dict(zip(references, found, strict=True))

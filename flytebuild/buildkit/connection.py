@@ -1,0 +1,125 @@
+"""A gRPC channel to the BuildKit inside a Docker Engine.
+
+Engines before API 1.53 hand out their BuildKit through `POST /grpc` with an upgrade to HTTP/2; later ones speak gRPC
+on the API's own address (moby `api/docs/CHANGELOG.md`).
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import grpc
+
+from flytebuild.buildkit._pb import control_pb2
+from flytebuild.buildkit.dial import dial, upgrade
+from flytebuild.buildkit.splice import Bridge
+from flytebuild.engine import EngineAddress, unavailable
+from flytebuild.errors import EngineUnavailableError
+from flytebuild.spec.model import Platform
+
+CONTROL = "/moby.buildkit.v1.Control/"
+_DIRECT_SINCE = (1, 53)
+_DEADLINE = 20.0
+_SNAPSHOTTER = "org.mobyproject.buildkit.worker.snapshotter"
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+    # Go's servers accept the socket's path as authority, proxies may not.
+    ("grpc.default_authority", "localhost"),
+)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What BuildKit says of itself: its version, the platform it runs natively, whether it shares containerd's store.
+
+    Only with containerd's store can it push, keep layers lazy, and export caches.
+    """
+
+    version: str
+    platform: Platform
+    has_containerd_store: bool
+
+
+@dataclass
+class Connection:
+    """One channel for a whole build; close it when every solve has ended."""
+
+    address: EngineAddress
+    channel: grpc.Channel
+    _bridge: Bridge | None = field(default=None)
+
+    @classmethod
+    def open(cls, address: EngineAddress, api_version: str) -> Connection:
+        """Connect to the engine at `address`, which has told its API version. Makes no call yet."""
+        if _parse_version(api_version) >= _DIRECT_SINCE and address.url.startswith("unix://"):
+            target = address.url.replace("unix://", "unix:", 1)
+            return cls(address, grpc.insecure_channel(target, options=_OPTIONS))
+        bridge = Bridge(lambda: _hijack_grpc(address))
+        return cls(address, grpc.insecure_channel(bridge.target, options=_OPTIONS), bridge)
+
+    def close(self) -> None:
+        """Close the channel; solves that still run are cancelled by it."""
+        self.channel.close()
+        if self._bridge:
+            self._bridge.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def worker(self) -> Worker:
+        """Ask BuildKit what it is. Raises EngineUnavailableError when it does not answer."""
+        try:
+            info = self.unary("Info", control_pb2.InfoResponse)(control_pb2.InfoRequest(), timeout=_DEADLINE)
+            workers = self.unary("ListWorkers", control_pb2.ListWorkersResponse)(
+                control_pb2.ListWorkersRequest(), timeout=_DEADLINE
+            )
+        except grpc.RpcError as error:
+            raise unavailable(self.address) from error
+        if not workers.record or not workers.record[0].platforms:
+            raise EngineUnavailableError("BuildKit answers, but has no worker", hint="look at the engine's log")
+        worker = workers.record[0]
+        native = worker.platforms[0]
+        return Worker(
+            version=info.buildkit_version.version,
+            platform=Platform(native.os, native.architecture),
+            has_containerd_store=_SNAPSHOTTER in worker.labels,
+        )
+
+    def unary(self, method: str, answer: type[Answer]) -> Any:
+        """A callable for a method of the control service with one answer."""
+        return self.channel.unary_unary(
+            CONTROL + method, request_serializer=_serialize, response_deserializer=answer.FromString  # type: ignore[attr-defined]
+        )
+
+    def stream(self, method: str, answer: type[Answer]) -> Any:
+        """A callable for a method of the control service with a stream of answers."""
+        return self.channel.unary_stream(
+            CONTROL + method, request_serializer=_serialize, response_deserializer=answer.FromString  # type: ignore[attr-defined]
+        )
+
+
+def _serialize(message: Any) -> bytes:
+    return bytes(message.SerializeToString())
+
+
+def _hijack_grpc(address: EngineAddress) -> socket.socket:
+    connection = dial(address)
+    try:
+        upgrade(connection, "/grpc", "h2c")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _parse_version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())

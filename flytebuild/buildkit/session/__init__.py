@@ -1,0 +1,1 @@
+"""The session: what BuildKit may ask of us while it solves."""

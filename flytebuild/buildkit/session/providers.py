@@ -1,0 +1,66 @@
+"""Services that a session offers: secrets, registry credentials, health.
+
+A provider is one gRPC method: its path and a function from the request's bytes to the answer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+
+from flytebuild.buildkit._pb import session_pb2
+
+_SERVING = 1
+
+
+class Provider(Protocol):
+    """One method that BuildKit calls back."""
+
+    @property
+    def method(self) -> str:
+        """The method's path, `/service/method`."""
+
+    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """Serve one call."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """Answers BuildKit's check of the session every few seconds; without it the session is dropped."""
+
+    method: str = "/grpc.health.v1.Health/Check"
+
+    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        return bytes(session_pb2.HealthCheckResponse(status=_SERVING).SerializeToString())
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Values for secret mounts and variables, by id. They are sent when a step executes, and kept nowhere."""
+
+    values: Mapping[str, bytes]
+    method: str = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+
+    def __repr__(self) -> str:
+        return f"Secrets({', '.join(sorted(self.values))})"
+
+    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        identifier = session_pb2.GetSecretRequest.FromString(request).id
+        if identifier not in self.values:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"secret {identifier} not found")
+        return bytes(session_pb2.GetSecretResponse(data=self.values[identifier]).SerializeToString())
+
+
+@dataclass(frozen=True)
+class RegistryCredentials:
+    """Credentials for the registries that BuildKit pulls from and pushes to; `find` knows them by host."""
+
+    find: Callable[[str], tuple[str, str] | None]
+    method: str = "/moby.filesync.v1.Auth/Credentials"
+
+    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        username, secret = self.find(session_pb2.CredentialsRequest.FromString(request).host) or ("", "")
+        return bytes(session_pb2.CredentialsResponse(username=username, secret=secret).SerializeToString())

@@ -1,0 +1,76 @@
+"""Opening a session with BuildKit.
+
+We serve gRPC on a private Unix socket, open a stream to the daemon, and join the two: the daemon becomes the client of
+our server. The stream is `POST /session` on the Docker Engine, whose headers name the session and the methods that we
+serve (moby `session/session.go`).
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import threading
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+from flytebuild.buildkit.dial import dial, upgrade
+from flytebuild.buildkit.session.providers import Health, Provider
+from flytebuild.buildkit.splice import close, splice
+from flytebuild.engine import EngineAddress, unavailable
+
+_ID = "X-Docker-Expose-Session-Uuid"
+_NAME = "X-Docker-Expose-Session-Name"
+_METHOD = "X-Docker-Expose-Session-Grpc-Method"
+_WORKERS = 16
+_GRACE = 1.0
+
+
+class Session:
+    """One session for one build, shared by its solves; open it before the first and close it after the last."""
+
+    def __init__(self, address: EngineAddress, providers: Sequence[Provider]) -> None:
+        self.id = uuid.uuid4().hex
+        self._address = address
+        self._providers = (Health(), *providers)
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Session:
+        """Raises EngineUnavailableError when the engine does not take the session."""
+        self._folder = tempfile.TemporaryDirectory(prefix="flytebuild-")
+        path = Path(self._folder.name) / "session.sock"
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="flytebuild-session")
+        self._server = grpc.server(self._pool)
+        self._server.add_generic_rpc_handlers([_handler(provider) for provider in self._providers])
+        self._server.add_insecure_port(f"unix:{path}")
+        self._server.start()
+        try:
+            self._stream = dial(self._address)
+            headers = [(_ID, self.id), (_NAME, "flytebuild"), *((_METHOD, item.method) for item in self._providers)]
+            upgrade(self._stream, "/session", "h2c", headers)
+        except OSError as error:
+            self._stop()
+            raise unavailable(self._address) from error
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        local.connect(str(path))
+        self._threads = splice(self._stream, local)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close(self._stream)
+        for thread in self._threads:
+            thread.join()
+        self._stop()
+
+    def _stop(self) -> None:
+        self._server.stop(_GRACE).wait()
+        self._pool.shutdown()
+        self._folder.cleanup()
+
+
+def _handler(provider: Provider) -> grpc.GenericRpcHandler:
+    _, service, method = provider.method.split("/")
+    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(provider.answer)})

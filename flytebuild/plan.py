@@ -1,0 +1,219 @@
+"""The plan: what is needed, what is there, what must be built, and why. Pure.
+
+`make_plan` compares specs with facts; `to_document` is the plan as the versioned JSON that `--json` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from flytebuild.facts import Absent, Fact, Present, Unknown
+from flytebuild.graph import EnvironmentNode
+from flytebuild.spec.digests import ImageDigests, digests
+from flytebuild.spec.model import ExternalImage, ImageSpec
+
+SCHEMA = "flytebuild.plan/1"
+ENGINE_REGISTRY = "flytebuild.local"
+"""The registry part of images that live in the engine's own store; no such host exists, so nobody can pull one."""
+
+Status: TypeAlias = Literal["present", "missing", "unknown", "external"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """One layer of an image, the base first. `digest` is 64 hex digits; `reason` is empty for what is present."""
+
+    kind: str
+    digest: str
+    summary: str
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """One image that environments need. External images have neither digest, layers nor spec."""
+
+    reference: str
+    status: Status
+    reason: str
+    environments: tuple[str, ...]
+    digest: str | None = None
+    layers: tuple[LayerPlan, ...] = ()
+    spec: ImageSpec | None = None
+
+    @property
+    def must_be_built(self) -> bool:
+        """Missing, or not known to be present: what could not be found out is never taken for granted."""
+        return self.status in ("missing", "unknown")
+
+    @property
+    def short(self) -> str:
+        """What people see instead of the digest."""
+        return self.digest[:12] if self.digest else self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPlan:
+    """One needed environment and the reference of its image."""
+
+    name: str
+    file: str | None
+    image: str
+    depends_on: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Environments in an order in which dependencies come first, and each distinct image once."""
+
+    environments: tuple[EnvironmentPlan, ...]
+    images: tuple[ImagePlan, ...]
+
+    @property
+    def to_build(self) -> tuple[ImagePlan, ...]:
+        """The images that a build makes."""
+        return tuple(image for image in self.images if image.must_be_built)
+
+    def reference_of(self, environment: str) -> str:
+        """The image reference of one environment."""
+        return next(item.image for item in self.environments if item.name == environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one reference: whether it is there, and the layer digests that its label lists."""
+
+    fact: Fact
+    layers: frozenset[str] = frozenset()
+
+
+def reference(spec: ImageSpec, tag: str, registry: str | None) -> str:
+    """Where an image is published: the registry the user gave the image, else the configured one, else the engine."""
+    return f"{spec.registry or registry or ENGINE_REGISTRY}/{spec.name}:{tag}"
+
+
+def make_plan(
+    nodes: Sequence[EnvironmentNode],
+    specs: Mapping[str, ImageSpec],
+    registry: str | None,
+    observations: Mapping[str, Observation],
+) -> Plan:
+    """Compare what is needed with what was observed.
+
+    `specs` holds the spec of every environment whose image is not external, `observations` one entry per reference.
+    """
+    environments, users, found = [], dict[str, list[str]](), dict[str, tuple[ImageSpec, ImageDigests]]()
+    for node in nodes:
+        if isinstance(node.image, ExternalImage):
+            target = node.image.reference
+        else:
+            spec = specs[node.name]
+            spec_digests = digests(spec)
+            target = reference(spec, spec_digests.tag, registry)
+            found[target] = (spec, spec_digests)
+        users.setdefault(target, []).append(node.name)
+        environments.append(EnvironmentPlan(node.name, node.file, target, node.depends_on, node.tasks))
+    seen = {layer for item in observations.values() if isinstance(item.fact, Present) for layer in item.layers}
+    images = [
+        _image(target, *found[target], tuple(names), observations[target].fact, seen)
+        if target in found
+        else ImagePlan(target, "external", "used as it is", tuple(names))
+        for target, names in users.items()
+    ]
+    return Plan(tuple(environments), tuple(images))
+
+
+def _image(
+    target: str, spec: ImageSpec, spec_digests: ImageDigests, environments: tuple[str, ...], fact: Fact, seen: set[str]
+) -> ImagePlan:
+    status, reason = _judge(spec, fact, target)
+    layers = _layers(spec, spec_digests, status, reason, seen)
+    return ImagePlan(target, status, reason, environments, spec_digests.image, layers, spec)
+
+
+def _judge(spec: ImageSpec, fact: Fact, target: str) -> tuple[Status, str]:
+    if spec.problem:
+        return "unknown", spec.problem
+    match fact:
+        case Present():
+            return "present", ""
+        case Absent():
+            return "missing", f"not in {_place(target)}"
+        case Unknown(reason=reason):
+            return "unknown", reason
+
+
+def _layers(
+    spec: ImageSpec, spec_digests: ImageDigests, status: Status, reason: str, seen: set[str]
+) -> tuple[LayerPlan, ...]:
+    """The base and every step. A layer is present only if an image that was seen to be present holds it."""
+    base = spec.base
+    layers = [
+        LayerPlan(
+            "base",
+            spec_digests.base,
+            f"base {base.reference}" + (f" @ {base.digest[:19]}" if base.digest else ""),
+            "present" if base.is_resolved else "unknown",
+            base.problem,
+        )
+    ]
+    below_missing = not base.is_resolved
+    for step, digest in zip(spec.steps, spec_digests.layers, strict=True):
+        if status == "present" or (digest in seen and not below_missing):
+            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "present", ""))
+            continue
+        if status == "unknown":
+            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "unknown", reason))
+        else:
+            why = "a layer below it is missing" if below_missing else "no image that is present has it"
+            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "missing", why))
+        below_missing = True
+    return tuple(layers)
+
+
+def _place(target: str) -> str:
+    host = target.rpartition(":")[0]
+    return "the engine's store" if host.startswith(f"{ENGINE_REGISTRY}/") else f"`{host}`"
+
+
+def to_document(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON values; see `docs/plan-json.md`."""
+    return {
+        "schema": SCHEMA,
+        "environments": [
+            {
+                "name": item.name,
+                "file": item.file,
+                "image": item.image,
+                "depends_on": list(item.depends_on),
+                "tasks": list(item.tasks),
+            }
+            for item in plan.environments
+        ],
+        "images": [
+            {
+                "digest": image.digest,
+                "reference": image.reference,
+                "status": image.status,
+                "reason": image.reason,
+                "platform": str(image.spec.platform) if image.spec else None,
+                "environments": list(image.environments),
+                "layers": [
+                    {
+                        "kind": layer.kind,
+                        "digest": layer.digest,
+                        "summary": layer.summary,
+                        "status": layer.status,
+                        "reason": layer.reason,
+                    }
+                    for layer in image.layers
+                ],
+            }
+            for image in plan.images
+        ],
+        "to_build": [image.reference for image in plan.to_build],
+    }
