@@ -31,7 +31,11 @@ async def plan(config: Config, paths: Sequence[Path], targets: Sequence[str] = (
 
 async def plan_definitions(config: Config, definitions: Definitions, targets: Sequence[str] = ()) -> Plan:
     """The same for code that is loaded already."""
-    nodes = definitions.needed(targets)
+    return await plan_nodes(config, definitions.needed(targets))
+
+
+async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
+    """The same for environments whose closure is known."""
     async with _outside() as (registry, stores):
         specs = await _specify(nodes, config, registry)
         references = {reference(spec, digests(spec).tag, config.registry): spec for spec in specs.values()}

@@ -167,7 +167,8 @@ def _layers(
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "present", ""))
             continue
         if status == "unknown":
-            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "unknown", reason))
+            why = reason if base.is_resolved else "the base is unknown"
+            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "unknown", why))
         else:
             why = "a layer below it is missing" if below_missing else "no image that is present has it"
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "missing", why))

@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import flyte
+from flyte.extend import TaskTemplate
 
 from flytebuild.authoring.images import define
 from flytebuild.errors import DuplicateEnvironmentError, UnknownTargetError, UsageError
@@ -45,6 +47,18 @@ class Definitions:
         edges = {name: [item.name for item in env.depends_on] for name, env in self.environments.items()}
         roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
         return tuple(self._node(name) for name in closure(edges, roots))
+
+    def task(self, target: str) -> TaskTemplate[..., Any, Any, Any, Any]:
+        """The task that `environment.task` or a short name stands for; errors as in `needed`."""
+        environment = self.environments[self._environment_of(target)]
+        tasks = {task.name: task for task in getattr(environment, "tasks", {}).values()}
+        for name, task in tasks.items():
+            if target in (name, name.partition(".")[2]):
+                return task
+        raise UsageError(
+            f"`{target}` is an environment, not a task",
+            hint="its tasks: " + (", ".join(f"`{name}`" for name in tasks) or "none"),
+        )
 
     def _node(self, name: str) -> EnvironmentNode:
         environment = self.environments[name]

@@ -40,7 +40,7 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             for file in _python_files(path.resolve()):
                 yield path.resolve(), file
         elif path.is_file():
-            yield _package_root(path.resolve()), path.resolve()
+            yield package_root(path), path.resolve()
         else:
             raise UsageError(f"`{path}` does not exist", hint="give a Python file, or a folder with Python files")
 
@@ -58,8 +58,9 @@ def _python_files(folder: Path) -> Iterable[Path]:
                 yield file
 
 
-def _package_root(file: Path) -> Path:
-    folder = file.parent
+def package_root(file: Path) -> Path:
+    """The nearest folder above a file that is no package: where its absolute imports start."""
+    folder = file.resolve().parent
     while (folder / "__init__.py").exists():
         folder = folder.parent
     return folder

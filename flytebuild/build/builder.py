@@ -15,7 +15,7 @@ from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError, image_config
 from flytebuild.errors import StepFailure
-from flytebuild.events import Emit, ImageFinished, ImageStarted
+from flytebuild.events import Emit, Event, ImageFinished, ImageStarted
 from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import marshal
 from flytebuild.plan import ImagePlan
@@ -54,9 +54,14 @@ class BuildKitBuilder:
 
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
         started = time.monotonic()
+        loop = asyncio.get_running_loop()
+
+        def emit_from_thread(event: Event) -> None:
+            loop.call_soon_threadsafe(emit, event)
+
         steps = sum(layer.status != "present" for layer in image.layers)
         emit(ImageStarted(image.short, image.environments, image.reference, steps))
-        progress = Progress(image.short, emit)
+        progress = Progress(image.short, emit_from_thread)
         try:
             outcome = Outcome(image, manifest=await self._solve(image, progress))
         except SolveError as error:

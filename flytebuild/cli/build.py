@@ -1,0 +1,60 @@
+"""`flytebuild build`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import rich_click as click
+
+from flytebuild.cli import options
+
+
+@click.command()
+@options.targets
+@click.option("--jobs", type=click.IntRange(1, 64), help="Images to build at the same time.")
+@click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
+@options.paths
+def build(
+    targets: tuple[str, ...], jobs: int | None, verbose: bool, as_json: bool, paths: tuple[Path, ...]
+) -> None:
+    """Build the images that are missing, and only those.
+
+    Plans first, as `flytebuild plan` does, then builds in parallel. An image that fails does not stop the others.
+
+    \b
+    flytebuild build --for main
+    flytebuild build --jobs 8 workflows/
+    """
+    from flytebuild import config, pipeline
+    from flytebuild.cli.console import err
+    from flytebuild.cli.plan_text import summary
+    from flytebuild.cli.progress import follow
+
+    settings = config.load(Path.cwd(), jobs=jobs)
+
+    async def plan_and_build() -> dict[str, object]:
+        planned = await pipeline.plan(settings, options.or_here(paths), targets)
+        err().print(summary(planned))
+        with follow(verbose=verbose) as emit:
+            outcomes = await pipeline.build(settings, planned, emit)
+        made = {outcome.image.reference: outcome.manifest for outcome in outcomes}
+        return {
+            "schema": "flytebuild.build/1",
+            "images": [
+                {
+                    "digest": image.digest,
+                    "reference": image.reference,
+                    "environments": list(image.environments),
+                    "result": "built" if image.reference in made else image.status,
+                    "manifest": made.get(image.reference),
+                }
+                for image in planned.images
+            ],
+        }
+
+    result = asyncio.run(plan_and_build())
+    if as_json:
+        click.echo(json.dumps(result, indent=2))

@@ -1,0 +1,24 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+targets = click.option(
+    "--for",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="A task or an environment: what it needs, and nothing else. May be given several times.",
+)
+
+paths = click.argument(
+    "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", default=None, required=False
+)
+
+
+def or_here(given: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The paths given, or the current folder."""
+    return given or (Path("."),)

@@ -1,0 +1,42 @@
+"""`flytebuild plan`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import rich_click as click
+
+from flytebuild.cli import options
+
+CHANGES = 2
+
+
+@click.command()
+@options.targets
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.plan/1`).")
+@click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
+@options.paths
+def plan(targets: tuple[str, ...], as_json: bool, exit_code: bool, paths: tuple[Path, ...]) -> int:
+    """Show what a workflow's environments need, what is there, and what must be built.
+
+    Loads PATH (a Python file, or a folder with all files in it that import flyte; the current folder by default).
+    Builds nothing.
+
+    \b
+    flytebuild plan
+    flytebuild plan --for main
+    flytebuild plan --json main.py
+    """
+    from flytebuild import config, pipeline
+    from flytebuild.cli.console import out
+    from flytebuild.cli.plan_text import render
+    from flytebuild.plan import to_document
+
+    planned = asyncio.run(pipeline.plan(config.load(Path.cwd()), options.or_here(paths), targets))
+    if as_json:
+        click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
+    else:
+        out().print(render(planned))
+    return CHANGES if exit_code and planned.to_build else 0

@@ -1,0 +1,75 @@
+"""A plan as text: environments, images, layers, and why. `+` is to be built, `?` unknown, `=` there, `~` external."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.text import Text
+
+from flytebuild.plan import ImagePlan, LayerPlan, Plan
+
+_SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
+
+
+def render(plan: Plan) -> Text:
+    """The whole plan, without a line end after its last line."""
+    lines = [*_environments(plan), Text(), *_images(plan), Text(), Text(summary(plan), "bold")]
+    return Text("\n").join(lines)
+
+
+def summary(plan: Plan) -> str:
+    """One line: how many images, how many of them to build."""
+    count = len(plan.images)
+    if not count:
+        return "No environments, nothing to build"
+    images = "1 image" if count == 1 else f"{count} images"
+    todo = len(plan.to_build)
+    return f"{images}, {todo} to build" if todo else f"{images}, nothing to build"
+
+
+def _environments(plan: Plan) -> Iterable[Text]:
+    shorts = {image.reference: image.short for image in plan.images}
+    yield Text("Environments", "bold")
+    width = max((len(item.name) for item in plan.environments), default=0)
+    for item in plan.environments:
+        line = Text.assemble("  ", (item.name.ljust(width), "bold"), f"  image {shorts[item.image]}")
+        if item.tasks:
+            line.append("  tasks " + ", ".join(name.partition(".")[2] or name for name in item.tasks))
+        if item.depends_on:
+            line.append("  depends on " + ", ".join(item.depends_on), "dim")
+        yield line
+
+
+def _images(plan: Plan) -> Iterable[Text]:
+    users: dict[str, list[str]] = {}
+    for image in plan.images:
+        for layer in image.layers:
+            users.setdefault(layer.digest, []).extend(image.environments)
+    yield Text("Images", "bold")
+    for image in plan.images:
+        yield from _image(image, users)
+
+
+def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
+    sign, style = _SIGNS[image.status]
+    names = ", ".join(image.environments)
+    verdict = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}[image.status]
+    reason = f": {image.reason}" if image.reason else ""
+    yield Text.assemble(
+        "  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{verdict}{reason}", style)
+    )
+    if image.digest:
+        yield Text(f"      {image.reference}", "dim")
+    for layer in image.layers:
+        others = [name for name in users[layer.digest] if name not in image.environments]
+        # The image's own reason is told once, above.
+        yield _layer(layer, others, "" if layer.reason == image.reason else layer.reason)
+
+
+def _layer(layer: LayerPlan, others: list[str], reason: str) -> Text:
+    sign, style = _SIGNS[layer.status]
+    line = Text.assemble("      ", (sign, style), f" {layer.digest[:8]}  {layer.summary}")
+    notes = [reason] if reason else []
+    if others:
+        notes.append("shared with " + ", ".join(others))
+    return line.append(f"  ({'; '.join(notes)})", "dim") if notes else line

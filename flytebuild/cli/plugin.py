@@ -1,0 +1,135 @@
+"""flytebuild inside Flyte's own tools: the entry points that the SDK loads.
+
+- `flyte.plugins.image_builders`: the SDK asks for one image at a time, all at once; they are planned and built together.
+- `flyte.plugins.cli.hooks`: before `flyte run` and `flyte deploy`, the whole closure is planned and built.
+- `flyte.plugins.types`: at every `flyte.init`, our control plane is started if the configuration names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flytebuild.authoring import sdk
+from flytebuild.cli.console import print_error
+from flytebuild.errors import FlytebuildError
+from flytebuild.spec.model import ExternalImage
+
+if TYPE_CHECKING:
+    import flyte
+    import rich_click as click
+
+    from flytebuild.config import Config
+    from flytebuild.graph import EnvironmentNode
+
+
+class FlytebuildImageBuilder:
+    """The image builder that `image.builder: flytebuild` names in Flyte's configuration."""
+
+    async def build_image(
+        self, image: flyte.Image, dry_run: bool, wait: bool = True, force: bool = False
+    ) -> sdk.ImageBuild:
+        """Build one image, or find it built; `wait` and `force` change nothing, since we never trust a guess."""
+        definition = sdk.define(image, image.name or "image")
+        if isinstance(definition, ExternalImage):
+            return sdk.ImageBuild(uri=definition.reference, remote_run=None)
+        if dry_run:
+            return sdk.ImageBuild(uri=image.uri, remote_run=None)
+        return sdk.ImageBuild(uri=await _batch_of(asyncio.get_running_loop()).reference(definition), remote_run=None)
+
+    def get_checkers(self) -> list[type[NeverThere]]:
+        """The SDK would answer for an image by a tag that is wrong in both directions; we look ourselves."""
+        return [NeverThere]
+
+
+class NeverThere:
+    """A checker that sends every question on to `build_image`, which looks before it builds."""
+
+    @classmethod
+    async def image_exists(cls, repository: str, tag: str, arch: tuple[str, ...] = ()) -> str | None:
+        """Always None: "ask the builder"."""
+
+
+class _Batch:
+    """Images asked for in the same moment: the SDK starts one task per environment, all in one turn of the loop."""
+
+    def __init__(self) -> None:
+        self._nodes: list[EnvironmentNode] = []
+        self._planning: asyncio.Task[dict[str, str]] | None = None
+
+    async def reference(self, definition: sdk.ImageDefinition) -> str:
+        """The reference under which the image is there when this returns."""
+        name = f"image {len(self._nodes) + 1}"
+        self._nodes.append(sdk.EnvironmentNode(name, None, (), (), definition))
+        if self._planning is None:
+            self._planning = asyncio.ensure_future(self._prepare())
+        return (await asyncio.shield(self._planning))[name]
+
+    async def _prepare(self) -> dict[str, str]:
+        from flytebuild.cli.prepare import prepare_nodes
+
+        await asyncio.sleep(0)
+        _batches.pop(asyncio.get_running_loop(), None)
+        try:
+            planned = await prepare_nodes(_settings(), self._nodes)
+        except FlytebuildError as error:
+            print_error(error)
+            raise
+        return {item.name: item.image for item in planned.environments}
+
+
+_batches: dict[asyncio.AbstractEventLoop, _Batch] = {}
+
+
+def _batch_of(loop: asyncio.AbstractEventLoop) -> _Batch:
+    return _batches.setdefault(loop, _Batch())
+
+
+def hook_run(command: click.Command) -> click.Command:
+    """Prepare images before `flyte run` starts a task remotely."""
+    return sdk.before_leaves(command, _prepare_closure)
+
+
+def hook_deploy(command: click.Command) -> click.Command:
+    """Prepare images before `flyte deploy` deploys an environment."""
+    return sdk.before_leaves(command, _prepare_closure)
+
+
+def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
+    from flytebuild.cli.prepare import prepare
+
+    if not sdk.uses_our_builder():
+        return
+    roots = list(environments)
+    try:
+        definitions = sdk.Definitions.collect(roots)
+        asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
+    except FlytebuildError as error:
+        print_error(error)
+        raise SystemExit(error.exit_code) from error
+
+
+def on_flyte_init() -> None:
+    """Start our control plane when Flyte's configuration points to it and it does not run."""
+    from flytebuild.runtime import client
+
+    endpoint = sdk.configured_endpoint()
+    if endpoint is None:
+        return
+    settings = _settings()
+    if not endpoint.endswith(f"127.0.0.1:{settings.port}") or not sdk.uses_our_builder():
+        return
+    try:
+        plane = client.ensure(settings)
+    except FlytebuildError as error:
+        print_error(error)
+        raise SystemExit(error.exit_code) from error
+    sdk.set_defaults(client.flyte_environment(plane))
+
+
+def _settings() -> Config:
+    from flytebuild import config
+
+    return config.load(Path.cwd())

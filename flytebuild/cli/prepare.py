@@ -1,0 +1,29 @@
+"""Images first: planning and building what a run needs, told in as few words as the work deserves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flytebuild import pipeline
+from flytebuild.authoring.environments import Definitions
+from flytebuild.cli.console import err
+from flytebuild.cli.plan_text import summary
+from flytebuild.cli.progress import follow
+from flytebuild.config import Config
+from flytebuild.graph import EnvironmentNode
+from flytebuild.plan import Plan
+
+
+async def prepare(config: Config, definitions: Definitions, targets: Sequence[str]) -> Plan:
+    """Plan the closure of `targets` and build what is missing of it. Raises as planning and building do."""
+    return await prepare_nodes(config, definitions.needed(targets))
+
+
+async def prepare_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
+    """The same for environments whose closure is known."""
+    planned = await pipeline.plan_nodes(config, nodes)
+    err().print(summary(planned))
+    if planned.to_build:
+        with follow() as emit:
+            await pipeline.build(config, planned, emit)
+    return planned
