@@ -1,0 +1,44 @@
+# The verbs of this repository; `make` alone lists them. CI calls the same ones.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first Python there is that flytebuild supports; Debian has bases for 3.11 and 3.13.
+PYTHON := $(shell for name in python3.11 python3.13 python3.12 python3.10 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help setup check test demo clean-demo proto
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## a virtual environment in .venv with flytebuild and its tools
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 or newer is on PATH" >&2; exit 69; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "error: $(PYTHON) cannot make a virtual environment" >&2; \
+		echo "hint: on Debian, \`apt-get install python3-venv\`" >&2; exit 69; }
+	@echo "installing flytebuild and its tools into $(VENV) ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+check: setup ## lint, format, types and the layering of the packages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup ## the tests, those on a real engine included
+	$(BIN)/python -m pytest
+
+demo: ## plan, build and run the example, on a machine that may have nothing
+	@scripts/demo.sh
+
+clean-demo: ## stop what `make demo` started, and remove it
+	@scripts/clean-demo.sh
+
+proto: setup ## generate flytebuild/buildkit/_pb from proto/
+	@scripts/proto.sh

@@ -1,0 +1,1 @@
+"""What the Makefile's verbs call; no part of the installed package."""

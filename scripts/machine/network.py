@@ -1,0 +1,129 @@
+"""The engine's own network: a bridge, a /16 that nobody uses, and three firewall rules.
+
+The engine runs with `"iptables": false`: a dockerd that manages the firewall removes the chains of every other dockerd
+in the same network namespace when it starts. So the rules that let containers out are ours. They name our /16, which
+holds the users' networks as well, and are removed one by one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.machine.processes import run_quietly
+from scripts.machine.report import MachineError
+from scripts.machine.state import Record, State
+
+CANDIDATES = tuple(f"172.{second}.0.0/16" for second in range(16, 32))
+
+
+def prepare(state: State, record: Record) -> None:
+    """Make the bridge and the rules anew; fill in `record.subnet`."""
+    remove(state, record)
+    with _one_at_a_time():
+        taken = _taken_networks(state)
+        if record.subnet is None or _overlaps(record.subnet, taken):
+            record.subnet = next((subnet for subnet in CANDIDATES if not _overlaps(subnet, taken)), None)
+        if record.subnet is None:
+            raise MachineError(
+                "No network in 172.16.0.0/12 is free for the engine", hint="remove one with `ip link del`"
+            )
+        # Written down first: an interrupted command leaves nothing that `down` does not know of.
+        record.save(state)
+        _demand(state, "ip", "link", "add", state.name, "type", "bridge")
+        _demand(state, "ip", "address", "add", bridge_address(record.subnet), "dev", state.name)
+        _demand(state, "ip", "link", "set", state.name, "up")
+    for table, chain, place, rule in _rules(record.subnet):
+        _demand(state, "iptables", "-w", "-t", table, place, chain, *rule)
+
+
+def remove(state: State, record: Record) -> None:
+    """Remove the rules, the bridge, and the bridges that a killed engine has left of its users' networks."""
+    if record.subnet is None or not state.root.is_dir():
+        return
+    for table, chain, _, rule in _rules(record.subnet):
+        while _in_root(state, "iptables", "-w", "-t", table, "-D", chain, *rule).returncode == 0:
+            pass
+    networks = state.root / "var/lib/docker/network/files/local-kv.db"
+    known = networks.read_bytes() if networks.exists() else b""
+    for path in Path("/sys/class/net").iterdir():
+        # Docker names a network's bridge by the first half of its id.
+        if path.name == state.name or (path.name.startswith("br-") and path.name[3:].encode() in known):
+            _in_root(state, "ip", "link", "delete", path.name)
+
+
+def bridge_address(subnet: str) -> str:
+    """The bridge has the lower half of the /16."""
+    lower, _ = ipaddress.ip_network(subnet).subnets()
+    return f"{lower[1]}/{lower.prefixlen}"
+
+
+def address_pool(subnet: str) -> dict[str, Any]:
+    """The users' networks come from the upper half."""
+    _, upper = ipaddress.ip_network(subnet).subnets()
+    return {"base": str(upper), "size": 24}
+
+
+def largest_packet(state: State) -> int:
+    """The MTU of the way out: a container that takes a larger one loses packets in tunnels."""
+    routes = _list(state, "route", "show", "default")
+    sizes = [int(Path("/sys/class/net", route["dev"], "mtu").read_text()) for route in routes if "dev" in route]
+    return min([1500, *sizes])
+
+
+def _rules(subnet: str) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """Table, chain, how it is put in, and the rule."""
+    yield "filter", "FORWARD", "-I", ("-s", subnet, "-j", "ACCEPT")
+    yield (
+        "filter",
+        "FORWARD",
+        "-I",
+        ("-d", subnet, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"),
+    )
+    yield "nat", "POSTROUTING", "-A", ("-s", subnet, "!", "-d", subnet, "-j", "MASQUERADE")
+
+
+def _taken_networks(state: State) -> list[ipaddress.IPv4Network]:
+    """What the machine's addresses and routes cover."""
+    routes = [route["dst"] for route in _list(state, "route", "show", "table", "all") if "dst" in route]
+    addresses = [address["local"] for link in _list(state, "address") for address in link.get("addr_info", ())]
+    return [ipaddress.IPv4Network(item) for item in (*routes, *addresses) if item != "default"]
+
+
+def _overlaps(subnet: str, taken: list[ipaddress.IPv4Network]) -> bool:
+    return any(ipaddress.IPv4Network(subnet).overlaps(network) for network in taken)
+
+
+def _list(state: State, *arguments: str) -> list[dict[str, Any]]:
+    answer = json.loads(_demand(state, "ip", "-4", "-j", *arguments) or "[]")
+    return [item for item in answer if item]
+
+
+def _demand(state: State, *command: str) -> str:
+    result = _in_root(state, *command)
+    if result.returncode:
+        raise MachineError(f"`{' '.join(command)}` failed: {result.stderr.strip()}")
+    return result.stdout
+
+
+def _in_root(state: State, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the engine's root: the host may have neither `ip` nor `iptables`."""
+    return run_quietly(["chroot", state.root, *command])
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two state folders that come up together must not choose the same network."""
+    folder = os.open("/run", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
