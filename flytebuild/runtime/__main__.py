@@ -1,0 +1,46 @@
+"""`python -m flytebuild.runtime`: the process that `flytebuild up` starts; its settings come as arguments."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from types import MappingProxyType
+
+from flytebuild.config import Config
+from flytebuild.errors import FlytebuildError
+from flytebuild.runtime.server import serve
+
+
+def settings(arguments: list[str] | None = None) -> Config:
+    """The settings that the arguments give; `client.command` writes them."""
+    parser = argparse.ArgumentParser(prog="python -m flytebuild.runtime", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="the data folder")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--mirror", action="append", default=[], metavar="FROM=TO")
+    parser.add_argument("--ca-bundle", type=Path)
+    given = parser.parse_args(arguments)
+    mirrors = MappingProxyType(dict(item.split("=", 1) for item in given.mirror))
+    return Config(home=given.home, port=given.port, mirrors=mirrors, ca_bundle=given.ca_bundle)
+
+
+def main() -> int:
+    """Serve; the exit code and the last line on stderr say what went wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "urllib3", "docker", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Docker's SDK keeps ten connections and says so for every one above; each running container holds one.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    try:
+        asyncio.run(serve(settings()))
+    except FlytebuildError as error:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        sys.stderr.write(f"error: {error.message}{hint}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""The one state machine of runs, actions and attempts, and the way to watch it.
+
+State lives as long as the process: a `Journal` sees every change and is where durability goes. All methods belong to
+the event loop's thread. A watcher is told of the latest value of what changed, not of every step in between: a slow
+one costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from flytebuild.runtime.model import ROOT, Action, ActionKey, Attempt, Failure, Phase, Run, Transition, now
+
+
+class UnknownError(LookupError):
+    """Raised for a run or an action that does not exist."""
+
+
+class ExistsError(Exception):
+    """Raised when a run's name is taken."""
+
+
+class FinishedError(Exception):
+    """Raised when an action is added below one that has ended."""
+
+
+class Journal(Protocol):
+    """Where every change is recorded, in order."""
+
+    def record_run(self, run: Run) -> None:
+        """A run was created."""
+
+    def record_action(self, action: Action) -> None:
+        """An action was added or changed; this is its whole state."""
+
+
+class Forgetful:
+    """The journal that keeps nothing."""
+
+    def record_run(self, run: Run) -> None:
+        """Drop it."""
+
+    def record_action(self, action: Action) -> None:
+        """Drop it."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """A run and its actions; `revisions` is ordered by each action's last change, and `bell` rings at the next."""
+
+    run: Run
+    actions: dict[str, Action] = field(default_factory=dict)
+    children: dict[str, list[str]] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
+    revision: int = 0
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Ledger:
+    """All runs, in the order of their creation."""
+
+    def __init__(self, journal: Journal | None = None, clock: Callable[[], datetime] = now) -> None:
+        self._records: dict[str, _Record] = {}
+        self._journal = journal or Forgetful()
+        self._clock = clock
+        self._is_closed = False
+
+    # Reading
+
+    def runs(self) -> Iterator[Run]:
+        """All runs, the newest first."""
+        return (record.run for record in reversed(list(self._records.values())))
+
+    def run(self, name: str) -> Run:
+        """A run by its name."""
+        return self._record(name).run
+
+    def has_run(self, name: str) -> bool:
+        """Whether there is a run of that name."""
+        return name in self._records
+
+    def action(self, key: ActionKey) -> Action:
+        """An action as it is now."""
+        try:
+            return self._record(key.run).actions[key.name]
+        except KeyError:
+            raise UnknownError(f"run `{key.run}` has no action `{key.name}`") from None
+
+    def root(self, run: str) -> Action:
+        """A run's first action; its phase is the run's."""
+        return self.action(ActionKey(run, ROOT))
+
+    def actions(self, run: str) -> tuple[Action, ...]:
+        """A run's actions in the order of their creation."""
+        return tuple(self._record(run).actions.values())
+
+    def children(self, key: ActionKey) -> tuple[Action, ...]:
+        """The actions that an action enqueued."""
+        record = self._record(key.run)
+        return tuple(record.actions[name] for name in record.children.get(key.name, ()))
+
+    # Changing
+
+    def create_run(self, run: Run, root: Action) -> None:
+        """Add a run together with its first action."""
+        if run.name in self._records:
+            raise ExistsError(f"there is a run `{run.name}` already")
+        self._records[run.name] = _Record(run)
+        self._journal.record_run(run)
+        self._store(root)
+
+    def add(self, action: Action) -> bool:
+        """Add a child action; False when it is known already, which a repeated request is entitled to."""
+        record = self._record(action.key.run)
+        if action.key.name in record.actions:
+            return False
+        parent = self.action(ActionKey(action.key.run, action.parent or ROOT))
+        if parent.phase.is_terminal or self.root(action.key.run).phase.is_terminal:
+            raise FinishedError(f"action `{parent.key.name}` of run `{action.key.run}` has ended")
+        record.children.setdefault(parent.key.name, []).append(action.key.name)
+        self._store(action)
+        return True
+
+    def begin_attempt(self, key: ActionKey, image: str) -> Attempt:
+        """Queue the next attempt of an action and return it."""
+        action = self.action(key)
+        number = len(action.attempts) + 1
+        outputs = f"{action.output_base.rstrip('/')}/{key.name}/{number}"
+        attempt = Attempt(number, outputs, (Transition(Phase.QUEUED, self._clock()),), image)
+        self._store(replace(action, phase=Phase.QUEUED, attempts=(*action.attempts, attempt)))
+        return attempt
+
+    def advance(self, key: ActionKey, phase: Phase, **facts: Any) -> None:
+        """Bring the newest attempt, and its action, into `phase`; `facts` are fields of `Attempt`.
+
+        An action that has ended stays as it is.
+        """
+        action = self.action(key)
+        if not action.phase.is_terminal:
+            self._store(replace(self._attempted(action, phase, **facts), phase=phase))
+
+    def end_attempt(self, key: ActionKey, phase: Phase, failure: Failure) -> None:
+        """Note that the newest attempt ended in `phase` and that another one follows."""
+        action = self.action(key)
+        if not action.phase.is_terminal:
+            self._store(replace(self._attempted(action, phase, failure=failure), phase=Phase.QUEUED))
+
+    def finish(
+        self,
+        key: ActionKey,
+        phase: Phase,
+        *,
+        failure: Failure | None = None,
+        reason: str | None = None,
+        outputs: str = "",
+    ) -> bool:
+        """End an action; False when it had ended before, for the first verdict stands."""
+        action = self.action(key)
+        if action.phase.is_terminal:
+            return False
+        if action.last and not action.last.phase.is_terminal:
+            action = self._attempted(action, phase, failure=failure)
+        ended = self._clock()
+        self._store(replace(action, phase=phase, ended=ended, failure=failure, abort_reason=reason, outputs=outputs))
+        return True
+
+    # Watching
+
+    async def watch(
+        self, run: str, is_wanted: Callable[[Action], bool], heartbeat: float
+    ) -> AsyncIterator[tuple[Action, ...]]:
+        """Yield the wanted actions as they are, then those that change; an empty tuple after `heartbeat` seconds.
+
+        The first value comes at once, also when it is empty. Ends when the ledger is closed.
+        """
+        record = self._record(run)
+        seen = 0
+        while not self._is_closed:
+            bell = record.bell
+            fresh = []
+            for name in reversed(record.revisions):
+                if record.revisions[name] <= seen:
+                    break
+                if is_wanted(record.actions[name]):
+                    fresh.append(record.actions[name])
+            if fresh or not seen:
+                seen = record.revision
+                yield tuple(reversed(fresh))
+                continue
+            seen = record.revision
+            try:
+                await asyncio.wait_for(bell.wait(), heartbeat)
+            except asyncio.TimeoutError:
+                yield ()
+
+    def close(self) -> None:
+        """End all watches."""
+        self._is_closed = True
+        for record in self._records.values():
+            record.bell.set()
+
+    def _record(self, run: str) -> _Record:
+        try:
+            return self._records[run]
+        except KeyError:
+            raise UnknownError(f"there is no run `{run}`") from None
+
+    def _attempted(self, action: Action, phase: Phase, **facts: Any) -> Action:
+        """The action with its newest attempt in `phase`."""
+        last = action.attempts[-1]
+        steps = last.transitions
+        if last.phase is not phase:
+            steps = (*steps, Transition(phase, self._clock()))
+        return replace(action, attempts=(*action.attempts[:-1], replace(last, transitions=steps, **facts)))
+
+    def _store(self, action: Action) -> None:
+        record = self._records[action.key.run]
+        record.actions[action.key.name] = action
+        record.revision += 1
+        record.revisions.pop(action.key.name, None)
+        record.revisions[action.key.name] = record.revision
+        bell, record.bell = record.bell, asyncio.Event()
+        bell.set()
+        self._journal.record_action(action)

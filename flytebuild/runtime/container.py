@@ -1,0 +1,206 @@
+"""From a task's template to the order for a container: pure functions, no engine.
+
+Environment, the weakest first: what trust in a private CA needs, the run's variables, the task's variables, and what
+the SDK inside relies on, which nothing overrides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timezone
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from flytebuild.runtime import quantity
+from flytebuild.runtime.model import Action, Attempt, Run
+
+if TYPE_CHECKING:
+    from flyteidl2.core.tasks_pb2 import Container, TaskTemplate
+
+LABEL = "dev.flytebuild"
+"""Prefix of the labels that tell our containers from others: `.home`, `.run`, `.action`, `.attempt`."""
+
+HOST_NAME = "host.docker.internal"
+"""What containers call the machine that the control plane runs on."""
+
+LOOPBACK = "127.0.0.1"
+"""Where the SDK and the browser on this machine reach the control plane."""
+
+CA_PATH = "/run/flytebuild/ca.crt"
+"""Where containers find the bundle of trusted certificates."""
+
+_TEMPLATE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
+_TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+_CPU, _GPU, _MEMORY = 1, 2, 3
+"""Numbers of `Resources.ResourceName` in the protocol."""
+
+
+class OrderError(Exception):
+    """Raised when a task asks for something that this control plane does not do; says so in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the control plane lends to every container: where it is, the object store's key, the machine's size.
+
+    `home` identifies the control plane among several on one engine. `cpus` is 0 where the number is not known.
+    """
+
+    home: str
+    port: int
+    key_id: str
+    key_secret: str
+    cpus: int = 0
+    has_ca_bundle: bool = False
+
+    @property
+    def endpoint(self) -> str:
+        """The control plane, as containers reach it."""
+        return f"http://{HOST_NAME}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a container may use; sizes are in bytes, None is no limit."""
+
+    nano_cpus: int | None = None
+    memory: int | None = None
+    shared_memory: int | None = None
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A container to be started. `entrypoint` replaces the image's where it is not empty."""
+
+    image: str
+    entrypoint: tuple[str, ...]
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    limits: Limits
+    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({HOST_NAME: "host-gateway"}))
+
+
+def order(run: Run, action: Action, attempt: Attempt, site: Site) -> Order:
+    """The container that executes one attempt of a task.
+
+    Raises OrderError for a task that cannot be executed here.
+    """
+    if action.task is None:
+        raise OrderError("only tasks run in containers")
+    template = action.task.task_template
+    container = executable(template)
+    values = template_values(run, action, attempt)
+    return Order(
+        image=container.image,
+        entrypoint=tuple(substitute(item, values) for item in container.command),
+        arguments=tuple(substitute(item, values) for item in container.args),
+        environment=environment(run, action, attempt, container, site),
+        labels={
+            f"{LABEL}.home": site.home,
+            f"{LABEL}.run": run.name,
+            f"{LABEL}.action": action.key.name,
+            f"{LABEL}.attempt": str(attempt.number),
+        },
+        limits=resources(template, container, site.cpus),
+    )
+
+
+def executable(template: TaskTemplate) -> Container:
+    """The container of a task that we are able to execute as it is meant.
+
+    Raises OrderError where running it would silently leave something out.
+    """
+    if not template.HasField("container"):
+        raise OrderError(f"Task `{template.id.name}` has a `{template.WhichOneof('target')}`, not a container")
+    if template.container.data_config.enabled:
+        raise OrderError(f"Task `{template.id.name}` is a raw container, which the local control plane cannot feed yet")
+    secrets = [secret.key for secret in template.security_context.secrets]
+    if secrets:
+        names = ", ".join(f"`{name}`" for name in secrets)
+        raise OrderError(f"Task `{template.id.name}` asks for secrets ({names}), which cannot be given locally yet")
+    return template.container
+
+
+def template_values(run: Run, action: Action, attempt: Attempt) -> dict[str, str]:
+    """What the placeholders in a task's arguments stand for."""
+    raw = run.spec.raw_data_storage.raw_data_prefix.rstrip("/")
+    tail = f"{action.key.name}/{attempt.number}"
+    previous = f"{action.output_base.rstrip('/')}/{action.key.name}/{attempt.number - 1}/_flytecheckpoints"
+    return {
+        "input": action.input_uri,
+        "outputPrefix": attempt.outputs,
+        "rawOutputDataPrefix": f"{raw}/{run.name}/{tail}" if raw else f"{attempt.outputs}/data",
+        "checkpointOutputPrefix": f"{attempt.outputs}/_flytecheckpoints",
+        "prevCheckpointPrefix": previous if attempt.number > 1 else "",
+        "runName": run.name,
+        "actionName": action.key.name,
+        "runStartTime": run.started.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+
+
+def substitute(text: str, values: Mapping[str, str]) -> str:
+    """Replace the placeholders `{{.name}}` that have a value; others belong to somebody else and stay."""
+    return _TEMPLATE.sub(lambda found: values.get(found[1], found[0]), text)
+
+
+def environment(run: Run, action: Action, attempt: Attempt, container: Container, site: Site) -> dict[str, str]:
+    """A container's environment variables, by the precedence that this module's docstring gives."""
+    trust = dict.fromkeys(_TRUST_VARIABLES, CA_PATH) if site.has_ca_bundle else {}
+    return {
+        "FLYTE_DISABLE_TELEMETRY": "1",
+        **trust,
+        **{item.key: item.value for item in run.spec.envs.values},
+        **{item.key: item.value for item in container.env},
+        "ACTION_NAME": action.key.name,
+        "RUN_NAME": run.name,
+        "FLYTE_ATTEMPT_NUMBER": str(attempt.number - 1),
+        "FLYTE_INTERNAL_EXECUTION_PROJECT": run.project,
+        "FLYTE_INTERNAL_EXECUTION_DOMAIN": run.domain,
+        "_U_ORG_NAME": run.org,
+        "_U_RUN_BASE": run.base,
+        "_U_EP_OVERRIDE": site.endpoint,
+        "_U_INSECURE": "1",
+        "_U_USE_ACTIONS": "1",
+        **object_store_variables(site.endpoint, site.key_id, site.key_secret),
+    }
+
+
+def object_store_variables(endpoint: str, key_id: str, key_secret: str) -> dict[str, str]:
+    """How the SDK finds the embedded object store, in a container or on the host."""
+    return {
+        "FLYTE_AWS_ENDPOINT": f"{endpoint}/s3",
+        "FLYTE_AWS_ACCESS_KEY_ID": key_id,
+        "FLYTE_AWS_SECRET_ACCESS_KEY": key_secret,
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def resources(template: TaskTemplate, container: Container, cpus: int) -> Limits:
+    """The limits of a container: a limit counts before a request, CPUs end at the machine's.
+
+    Raises OrderError for a quantity that cannot be read.
+    """
+    amounts: dict[int, str] = {}
+    for entry in (*container.resources.requests, *container.resources.limits):
+        amounts[entry.name] = entry.value
+    try:
+        cpu = quantity.parse(amounts[_CPU]) if amounts.get(_CPU) else None
+        memory = quantity.parse(amounts[_MEMORY]) if amounts.get(_MEMORY) else None
+        gpus = quantity.parse(amounts[_GPU]) if amounts.get(_GPU) else None
+        shared_text = template.extended_resources.shared_memory.size_limit
+        shared = quantity.parse(shared_text) if shared_text else None
+    except ValueError as error:
+        raise OrderError(f"Task `{template.id.name}` asks for resources that cannot be read: {error}") from error
+    if cpu is not None and cpus:
+        # An engine refuses more than the machine has; on a laptop, all of it is what was meant.
+        cpu = min(cpu, quantity.parse(str(cpus)))
+    return Limits(
+        nano_cpus=int(cpu * 10**9) if cpu else None,
+        memory=int(memory) if memory else None,
+        shared_memory=int(shared) if shared else None,
+        gpus=int(gpus) if gpus else None,
+    )

@@ -1,0 +1,38 @@
+"""The secrets of a data folder: made once, readable by its owner only."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE_NAME = "credentials.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The object store's access key, and what links are signed with."""
+
+    key_id: str
+    key_secret: str
+    link_secret: str
+
+
+def load_or_create(home: Path) -> Credentials:
+    """The folder's credentials; two that ask at the same time get the same."""
+    path = home / FILE_NAME
+    if not path.exists():
+        fresh = Credentials(f"FB{secrets.token_hex(16)}", secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+        part = home / f".{FILE_NAME}-{secrets.token_hex(4)}"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(fresh), file)
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            pass
+        finally:
+            part.unlink()
+    return Credentials(**json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,102 @@
+"""The logs of attempts: one file each, every line with the time at which the engine received it.
+
+A line in a file is `2026-01-31T12:00:00.123456789Z text`. Writers append from threads; readers may follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from flytebuild.runtime.model import ActionKey
+
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z ?")
+_TAIL_BYTES = 256 << 10
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line without its end; `at` is None where the engine gave no time."""
+
+    at: datetime | None
+    text: str
+
+
+class LogBook:
+    """The folder of all logs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: ActionKey, attempt: int) -> Path:
+        """The file of one attempt; the names have been checked when they entered."""
+        return self.root / key.run / key.name / f"{attempt}.log"
+
+    def text(self, key: ActionKey, attempt: int) -> str:
+        """The whole log without times."""
+        try:
+            content = self.path(key, attempt).read_bytes()
+        except FileNotFoundError:
+            return ""
+        return "".join(f"{line.text}\n" for line in parse(content.decode("utf-8", "replace").splitlines()))
+
+    def tail(self, key: ActionKey, attempt: int, count: int) -> tuple[list[Line], bool]:
+        """The last lines, and whether there are more before them; reads the end of the file only."""
+        try:
+            with self.path(key, attempt).open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(size - _TAIL_BYTES, 0))
+                content = file.read()
+        except FileNotFoundError:
+            return [], False
+        lines = content.decode("utf-8", "replace").splitlines()
+        if size > _TAIL_BYTES:
+            lines = lines[1:]
+        return parse(lines[-count:]), size > _TAIL_BYTES or len(lines) > count
+
+    async def follow(self, key: ActionKey, attempt: int, is_over: Callable[[], bool]) -> AsyncIterator[list[Line]]:
+        """Batches of whole lines as they are written, until the writer is done and all is read."""
+        path = self.path(key, attempt)
+        offset, rest = 0, b""
+        while True:
+            was_over = is_over()
+            content = await asyncio.to_thread(_read_from, path, offset)
+            offset += len(content)
+            *whole, rest = (rest + content).split(b"\n")
+            if was_over and not content:
+                if rest:
+                    yield parse([rest.decode("utf-8", "replace")])
+                return
+            if whole:
+                yield parse(item.decode("utf-8", "replace") for item in whole)
+            if not content:
+                await asyncio.sleep(_POLL_SECONDS)
+
+
+def parse(lines: Iterable[str]) -> list[Line]:
+    """Separate times from texts."""
+    return [_parse_line(line) for line in lines]
+
+
+def _parse_line(line: str) -> Line:
+    found = _STAMP.match(line)
+    if not found:
+        return Line(None, line)
+    at = datetime.strptime(found[1], "%Y-%m-%dT%H:%M:%S").replace(
+        microsecond=int((found[2] or "0")[:6].ljust(6, "0")), tzinfo=timezone.utc
+    )
+    return Line(at, line[found.end() :])
+
+
+def _read_from(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(1 << 20)
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,285 @@
+"""The part of S3's protocol that Flyte's SDK speaks, over an `ObjectStore`: path-style, one access key.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+The key's identifier is random and is checked on every request; signatures are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from flytebuild.runtime.http import BodyError, Receive, Request, Response, Scope, Send
+from flytebuild.runtime.storage import Entry, ObjectNameError, ObjectStore, tag_of
+
+MAX_OBJECT = 5 << 30
+"""The largest body of one request, which is S3's own limit."""
+
+_MAX_DOCUMENT = 8 << 20
+_NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+
+
+class S3Error(Exception):
+    """An error that the protocol names; becomes the answer."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One page of a listing; `next_key` continues it."""
+
+    entries: list[Entry]
+    prefixes: list[str]
+    next_key: str | None
+
+
+class S3:
+    """An ASGI application; paths are `PREFIX/BUCKET/KEY`."""
+
+    def __init__(self, store: ObjectStore, key_id: str, prefix: str = "/s3") -> None:
+        self._store = store
+        self._key_id = key_id
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except S3Error as error:
+            response = _error(error.status, error.code, str(error))
+        except ObjectNameError as error:
+            response = _error(400, "InvalidArgument", str(error))
+        except BodyError as error:
+            response = _error(400, "EntityTooLarge", str(error))
+        if request.method == "HEAD" and response.status >= 400:
+            response = Response(response.status, b"", response.content_type)
+        await response.send(send)
+
+    async def _answer(self, request: Request) -> Response:
+        self._authorize(request)
+        bucket, _, key = request.path.removeprefix(self._prefix).lstrip("/").partition("/")
+        if not key:
+            if request.method in ("GET", "HEAD"):
+                return await self._list(bucket, request)
+            if request.method == "POST" and "delete" in request.query:
+                return await self._delete_many(bucket, request)
+            raise S3Error(405, "MethodNotAllowed", "Buckets come and go by themselves")
+        path = self._store.path(bucket, key)
+        if request.method in ("GET", "HEAD"):
+            return await self._get(path, request)
+        if request.method == "PUT":
+            return await self._put(path, request)
+        if request.method == "POST":
+            return await self._post(path, bucket, key, request)
+        if request.method == "DELETE":
+            if "uploadId" in request.query:
+                await self._store.drop_parts(self._upload(request))
+            else:
+                await asyncio.to_thread(self._store.remove, path)
+            return Response(204)
+        raise S3Error(405, "MethodNotAllowed", f"`{request.method}` is not supported")
+
+    def _authorize(self, request: Request) -> None:
+        found = re.search(r"Credential=([^/,\s]+)/", request.headers.get("authorization", ""))
+        if not found or not hmac.compare_digest(found[1].encode(), self._key_id.encode()):
+            raise S3Error(403, "InvalidAccessKeyId", "The access key is not this control plane's")
+
+    # Objects
+
+    async def _get(self, path: Path, request: Request) -> Response:
+        status = self._store.status(path)
+        if status is None:
+            raise S3Error(404, "NoSuchKey", "There is no such object")
+        headers = [
+            ("etag", tag_of(status)),
+            ("last-modified", formatdate(status.st_mtime, usegmt=True)),
+            ("accept-ranges", "bytes"),
+        ]
+        start, length, code = 0, status.st_size, 200
+        if "range" in request.headers and (bounds := _range(request.headers["range"], status.st_size)):
+            start, length = bounds
+            code = 206
+            headers.append(("content-range", f"bytes {start}-{start + length - 1}/{status.st_size}"))
+        headers.append(("content-length", str(length)))
+        pieces = None if request.method == "HEAD" else self._store.pieces(path, start, length)
+        return Response(code, b"", "application/octet-stream", tuple(headers), pieces)
+
+    async def _put(self, path: Path, request: Request) -> Response:
+        if "partNumber" in request.query:
+            path = self._part(request)
+        if "x-amz-copy-source" in request.headers:
+            return await self._copy(path, request)
+        is_new = request.headers.get("if-none-match") == "*"
+        try:
+            async with self._store.writer(path, is_new=is_new) as writer:
+                async for piece in request.stream(MAX_OBJECT):
+                    await writer.write(piece)
+        except FileExistsError as error:
+            raise S3Error(412, "PreconditionFailed", "The object exists already") from error
+        return Response(200, headers=(("etag", self._tag(path)),))
+
+    async def _copy(self, path: Path, request: Request) -> Response:
+        bucket, _, key = unquote(request.headers["x-amz-copy-source"]).lstrip("/").partition("/")
+        source = self._store.path(bucket, key)
+        found = self._store.status(source)
+        if found is None:
+            raise S3Error(404, "NoSuchKey", "There is no such object to copy")
+        async with self._store.writer(path) as writer:
+            async for piece in self._store.pieces(source, 0, found.st_size):
+                await writer.write(piece)
+        return _xml(
+            f"<CopyObjectResult><ETag>{escape(self._tag(path))}</ETag>"
+            f"<LastModified>{_instant(time.time())}</LastModified></CopyObjectResult>"
+        )
+
+    async def _post(self, path: Path, bucket: str, key: str, request: Request) -> Response:
+        names = f"<Bucket>{escape(bucket)}</Bucket><Key>{escape(key)}</Key>"
+        if "uploads" in request.query:
+            upload = self._store.begin_parts()
+            return _xml(
+                f"<InitiateMultipartUploadResult {_NAMESPACE}>{names}<UploadId>{upload}</UploadId>"
+                "</InitiateMultipartUploadResult>"
+            )
+        if "uploadId" not in request.query:
+            raise S3Error(405, "MethodNotAllowed", "Form uploads are not supported")
+        upload = self._upload(request)
+        numbers = [int(text) for text in _texts(await request.body(_MAX_DOCUMENT), "PartNumber") if text.isdigit()]
+        try:
+            await self._store.join_parts(upload, numbers, path)
+        except FileNotFoundError as error:
+            raise S3Error(400, "InvalidPart", "A part of the upload is missing") from error
+        return _xml(
+            f"<CompleteMultipartUploadResult {_NAMESPACE}>{names}<ETag>{escape(self._tag(path))}</ETag>"
+            "</CompleteMultipartUploadResult>"
+        )
+
+    def _tag(self, path: Path) -> str:
+        status = self._store.status(path)
+        return tag_of(status) if status else '""'  # Removed already by somebody else.
+
+    def _upload(self, request: Request) -> str:
+        upload: str = request.query["uploadId"]
+        try:
+            self._store.part(upload, 1)
+        except FileNotFoundError as error:
+            raise S3Error(404, "NoSuchUpload", "There is no such upload") from error
+        return upload
+
+    def _part(self, request: Request) -> Path:
+        number = request.query["partNumber"]
+        if not number.isdigit() or not 1 <= int(number) <= 10_000:
+            raise S3Error(400, "InvalidArgument", "A part's number is from 1 to 10000")
+        return self._store.part(self._upload(request), int(number))
+
+    # Buckets
+
+    async def _list(self, bucket: str, request: Request) -> Response:
+        self._store.path(bucket, "x")
+        prefix = request.query.get("prefix", "")
+        delimiter = request.query.get("delimiter", "")
+        after = request.query.get("continuation-token") or request.query.get("start-after", "")
+        text = request.query.get("max-keys", "1000")
+        limit = min(int(text), 1000) if text.isdigit() else 1000
+        try:
+            entries = await asyncio.to_thread(self._store.entries, bucket, prefix)
+        except ObjectNameError:
+            entries = []  # No object can have such a name.
+        page = paginate(entries, prefix, delimiter, after, limit)
+        contents = "".join(
+            f"<Contents><Key>{escape(entry.key)}</Key><LastModified>{_instant(entry.modified)}</LastModified>"
+            f"<ETag>{escape(entry.tag)}</ETag><Size>{entry.size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            for entry in page.entries
+        )
+        common = "".join(f"<CommonPrefixes><Prefix>{escape(item)}</Prefix></CommonPrefixes>" for item in page.prefixes)
+        token = f"<NextContinuationToken>{escape(page.next_key)}</NextContinuationToken>" if page.next_key else ""
+        return _xml(
+            f"<ListBucketResult {_NAMESPACE}><Name>{escape(bucket)}</Name><Prefix>{escape(prefix)}</Prefix>"
+            f"<KeyCount>{len(page.entries) + len(page.prefixes)}</KeyCount><MaxKeys>{limit}</MaxKeys>"
+            f"<IsTruncated>{'true' if page.next_key else 'false'}</IsTruncated>{token}{contents}{common}"
+            "</ListBucketResult>"
+        )
+
+    async def _delete_many(self, bucket: str, request: Request) -> Response:
+        deleted, failed = [], []
+        for key in _texts(await request.body(_MAX_DOCUMENT), "Key"):
+            try:
+                await asyncio.to_thread(self._store.remove, self._store.path(bucket, key))
+                deleted.append(f"<Deleted><Key>{escape(key)}</Key></Deleted>")
+            except ObjectNameError as error:
+                failed.append(
+                    f"<Error><Key>{escape(key)}</Key><Code>InvalidArgument</Code>"
+                    f"<Message>{escape(str(error))}</Message></Error>"
+                )
+        return _xml(f"<DeleteResult {_NAMESPACE}>{''.join(deleted)}{''.join(failed)}</DeleteResult>")
+
+
+def paginate(entries: Iterable[Entry], prefix: str, delimiter: str, after: str, limit: int) -> _Page:
+    """One page of a sorted listing: keys that go on behind a delimiter are folded into their common prefix."""
+    found: list[Entry] = []
+    folded: list[str] = []
+    last = ""
+    for entry in entries:
+        name = entry.key
+        if delimiter and (cut := entry.key.find(delimiter, len(prefix))) >= 0:
+            name = entry.key[: cut + len(delimiter)]
+        if name <= after or (folded and name == folded[-1]):
+            continue
+        if len(found) + len(folded) == limit:
+            return _Page(found, folded, last)
+        last = name
+        if name == entry.key:
+            found.append(entry)
+        else:
+            folded.append(name)
+    return _Page(found, folded, None)
+
+
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and length of a single range, or None where the header is to be ignored."""
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
+    if not found or not (found[1] or found[2]):
+        return None
+    if not found[1]:
+        start, end = max(size - int(found[2]), 0), size - 1
+    else:
+        start, end = int(found[1]), min(int(found[2]), size - 1) if found[2] else size - 1
+    if start >= size or end < start:
+        raise S3Error(416, "InvalidRange", f"The object has {size} bytes")
+    return start, end - start + 1
+
+
+def _texts(document: bytes, name: str) -> Iterator[str]:
+    """The texts of all elements of one name, whatever their namespace."""
+    if b"<!DOCTYPE" in document or b"<!ENTITY" in document:
+        raise S3Error(400, "MalformedXML", "Document types are not accepted")
+    try:
+        tree = ElementTree.fromstring(document)  # noqa: S314 - without document types there are no entities to expand
+    except ElementTree.ParseError as error:
+        raise S3Error(400, "MalformedXML", "The document cannot be read") from error
+    return (item.text or "" for item in tree.iter() if item.tag.rpartition("}")[2] == name)
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _xml(body: str, status: int = 200) -> Response:
+    return Response(status, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode(), "application/xml")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return _xml(f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>", status)

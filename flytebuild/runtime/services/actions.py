@@ -1,0 +1,145 @@
+"""ActionsService, and QueueService and StateService over the same: what runs inside containers calls.
+
+`Children` is the adapter; the three services differ in nothing but the names of their messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from flyteidl2.actions import actions_service_pb2 as actions_pb
+from flyteidl2.actions.actions_service_connect import ActionsService
+from flyteidl2.common.identifier_pb2 import ActionIdentifier
+from flyteidl2.workflow import queue_service_pb2 as queue_pb
+from flyteidl2.workflow import state_service_pb2 as state_pb
+from flyteidl2.workflow.queue_service_connect import QueueService
+from flyteidl2.workflow.state_service_connect import StateService
+
+from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.model import Action, Kind, Phase, now
+from flytebuild.runtime.names import check_name
+from flytebuild.runtime.services import Context
+from flytebuild.runtime.services.convert import key_of, refusals, update
+from flytebuild.runtime.supervisor import Supervisor
+
+HEARTBEAT = 15.0
+"""Seconds after which a quiet stream repeats its sentinel, which also shows whether the client is still there."""
+
+
+class Children:
+    """Enqueues, watches and aborts the actions that a task starts."""
+
+    def __init__(self, ledger: Ledger, supervisor: Supervisor) -> None:
+        self._ledger = ledger
+        self._supervisor = supervisor
+
+    def enqueue(self, request: actions_pb.Action | queue_pb.EnqueueActionRequest) -> None:
+        """Add a child action; a repeated request changes nothing."""
+        key = key_of(request.action_id)
+        kind = request.WhichOneof("spec")
+        with refusals():
+            check_name(key.name)
+            if kind not in ("task", "trace"):
+                raise ConnectError(Code.INVALID_ARGUMENT, f"actions of kind `{kind}` cannot be executed locally yet")
+            trace = request.trace if kind == "trace" else None
+            is_new = self._ledger.add(
+                Action(
+                    key=key,
+                    parent=request.parent_action_name,
+                    kind=Kind.TASK if kind == "task" else Kind.TRACE,
+                    input_uri=request.input_uri,
+                    output_base=request.run_output_base,
+                    created=now(),
+                    group=request.group,
+                    task=request.task.spec if kind == "task" else None,
+                    trace=trace,
+                    phase=Phase(trace.phase or Phase.SUCCEEDED) if trace is not None else Phase.QUEUED,
+                    ended=now() if trace is not None else None,
+                    outputs=trace.outputs.output_uri if trace is not None else "",
+                )
+            )
+        if is_new and kind == "task":
+            self._supervisor.submit(key)
+
+    async def watch(self, parent: ActionIdentifier) -> AsyncIterator[state_pb.ActionUpdate | None]:
+        """The children of an action as they are, None for the sentinel, then what changes."""
+        key = key_of(parent)
+        with refusals():
+            run = self._ledger.run(key.run)
+            is_first = True
+            async for changed in self._ledger.watch(key.run, lambda child: child.parent == key.name, HEARTBEAT):
+                for child in changed:
+                    yield update(run, child)
+                if is_first or not changed:
+                    yield None
+                is_first = False
+
+    def abort(self, identifier: ActionIdentifier, reason: str) -> None:
+        """End a child and everything below it."""
+        with refusals():
+            self._supervisor.abort(self._ledger.action(key_of(identifier)).key, reason or "its parent cancelled it")
+
+
+class Actions(ActionsService):  # type: ignore[misc]
+    """The protocol of current SDKs."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+
+    async def enqueue(self, request: actions_pb.EnqueueRequest, _ctx: Context) -> actions_pb.EnqueueResponse:
+        """Start a child action."""
+        self._children.enqueue(request.action)
+        return actions_pb.EnqueueResponse()
+
+    async def watch_for_updates(
+        self, request: actions_pb.WatchForUpdatesRequest, _ctx: Context
+    ) -> AsyncIterator[actions_pb.WatchForUpdatesResponse]:
+        """Follow the children of one action."""
+        async for item in self._children.watch(request.parent_action_id):
+            if item is None:
+                yield actions_pb.WatchForUpdatesResponse(control_message=state_pb.ControlMessage(sentinel=True))
+            else:
+                yield actions_pb.WatchForUpdatesResponse(action_update=item)
+
+    async def abort(self, request: actions_pb.AbortRequest, _ctx: Context) -> actions_pb.AbortResponse:
+        """Abort a child action."""
+        self._children.abort(request.action_id, request.reason)
+        return actions_pb.AbortResponse()
+
+
+class Queue(QueueService):  # type: ignore[misc]
+    """The first half of the protocol of earlier SDKs."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+
+    async def enqueue_action(
+        self, request: queue_pb.EnqueueActionRequest, _ctx: Context
+    ) -> queue_pb.EnqueueActionResponse:
+        """Start a child action."""
+        self._children.enqueue(request)
+        return queue_pb.EnqueueActionResponse()
+
+    async def abort_queued_action(
+        self, request: queue_pb.AbortQueuedActionRequest, _ctx: Context
+    ) -> queue_pb.AbortQueuedActionResponse:
+        """Abort a child action."""
+        self._children.abort(request.action_id, request.reason)
+        return queue_pb.AbortQueuedActionResponse()
+
+
+class State(StateService):  # type: ignore[misc]
+    """The second half of the protocol of earlier SDKs."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+
+    async def watch(self, request: state_pb.WatchRequest, _ctx: Context) -> AsyncIterator[state_pb.WatchResponse]:
+        """Follow the children of one action."""
+        async for item in self._children.watch(request.parent_action_id):
+            if item is None:
+                yield state_pb.WatchResponse(control_message=state_pb.ControlMessage(sentinel=True))
+            else:
+                yield state_pb.WatchResponse(action_update=item)

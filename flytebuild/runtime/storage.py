@@ -1,0 +1,256 @@
+"""Objects in a folder: `s3://BUCKET/KEY` is the file `ROOT/BUCKET/KEY`.
+
+Every write goes to a temporary file that is renamed when it is whole. A name that could leave the folder, or that a
+file system cannot hold, is refused. Blocking work runs in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+BUCKET = "flytebuild"
+"""The bucket of everything that the control plane names itself."""
+
+PIECE = 1 << 20
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
+_WORK = ".work"
+
+
+class ObjectNameError(ValueError):
+    """Raised for a bucket or a key that cannot be a path below the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as listings show it; `tag` changes whenever its content does, `modified` is in seconds."""
+
+    key: str
+    size: int
+    modified: float
+    tag: str
+
+
+class ObjectStore:
+    """The objects below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._work = root / _WORK
+        # What an earlier process was writing is of no use to anybody.
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.mkdir(parents=True)
+
+    # Names
+
+    def path(self, bucket: str, key: str) -> Path:
+        """The file of an object, whether or not it exists.
+
+        Raises ObjectNameError.
+        """
+        parts = key.split("/")
+        if not _BUCKET.fullmatch(bucket) or any(not _is_segment(part) for part in parts):
+            raise ObjectNameError(f"`{bucket}/{key}` is not a valid object name")
+        return self.root.joinpath(bucket, *parts)
+
+    def path_of(self, uri: str) -> Path:
+        """The file of an object that is given as `s3://BUCKET/KEY`.
+
+        Raises ObjectNameError.
+        """
+        scheme, _, rest = uri.partition("://")
+        bucket, _, key = rest.partition("/")
+        if scheme != "s3":
+            raise ObjectNameError(f"`{uri}` is not in the object store")
+        return self.path(bucket, key)
+
+    # Whole objects
+
+    async def read(self, uri: str) -> bytes | None:
+        """An object's content, or None when there is none."""
+        path = self.path_of(uri)
+
+        def load() -> bytes | None:
+            try:
+                return path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+
+        return await asyncio.to_thread(load)
+
+    async def write(self, uri: str, content: bytes) -> None:
+        """Create or replace an object."""
+        async with self.writer(self.path_of(uri)) as writer:
+            await writer.write(content)
+
+    def has(self, uri: str) -> bool:
+        """Whether an object exists."""
+        return self.path_of(uri).is_file()
+
+    def status(self, path: Path) -> os.stat_result | None:
+        """Size and times of an object's file, or None when there is no object."""
+        status = _status(path)
+        return status if status and stat.S_ISREG(status.st_mode) else None
+
+    # Streams
+
+    @contextlib.asynccontextmanager
+    async def writer(self, target: Path, *, is_new: bool = False) -> AsyncIterator[Writer]:
+        """A file that becomes `target` when the block ends well, and vanishes when it does not.
+
+        Raises FileExistsError at the end when `is_new` and there is one already, ObjectNameError when a part of the
+        path is an object.
+        """
+        part = self._work / secrets.token_hex(12)
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(part.open("xb"))
+            stack.callback(part.unlink, missing_ok=True)
+            writer = Writer(file)
+            yield writer
+            await writer.flush()
+            file.close()
+            await asyncio.to_thread(_publish, part, target, is_new)
+
+    async def pieces(self, path: Path, start: int, length: int) -> AsyncIterator[bytes]:
+        """`length` bytes of a file from `start`; shorter when the file is."""
+        with await asyncio.to_thread(path.open, "rb") as file:
+            file.seek(start)
+            while length > 0 and (piece := await asyncio.to_thread(file.read, min(PIECE, length))):
+                length -= len(piece)
+                yield piece
+
+    # Uploads in parts
+
+    def begin_parts(self) -> str:
+        """A new identifier for an upload in parts."""
+        upload = secrets.token_hex(16)
+        (self._work / f"parts-{upload}").mkdir()
+        return upload
+
+    def part(self, upload: str, number: int) -> Path:
+        """The file of one part.
+
+        Raises FileNotFoundError when there is no such upload.
+        """
+        folder = self._work / f"parts-{upload}"
+        if not re.fullmatch(r"[0-9a-f]{32}", upload) or not folder.is_dir():
+            raise FileNotFoundError(f"there is no upload `{upload}`")
+        return folder / f"{number:05}"
+
+    async def join_parts(self, upload: str, numbers: Sequence[int], target: Path) -> None:
+        """Make one object of the parts, in the given order, and forget the upload."""
+        paths = [self.part(upload, number) for number in numbers]
+
+        def copy(file: BinaryIO) -> None:
+            for path in paths:
+                with path.open("rb") as source:
+                    shutil.copyfileobj(source, file, PIECE)
+
+        async with self.writer(target) as writer:
+            await asyncio.to_thread(copy, writer.file)
+        await self.drop_parts(upload)
+
+    async def drop_parts(self, upload: str) -> None:
+        """Forget an upload in parts and what was received of it."""
+        await asyncio.to_thread(shutil.rmtree, self.part(upload, 1).parent, ignore_errors=True)
+
+    # Listings and removal
+
+    def entries(self, bucket: str, prefix: str) -> list[Entry]:
+        """All objects whose key begins with `prefix`, ordered by key."""
+        top = self.path(bucket, "x").parent
+        folder, _, _ = prefix.rpartition("/")
+        start = self.path(bucket, folder) if folder else top
+        found = [
+            Entry(key, status.st_size, status.st_mtime, tag_of(status))
+            for path in _files(start)
+            if (key := path.relative_to(top).as_posix()).startswith(prefix) and (status := _status(path))
+        ]
+        return sorted(found, key=lambda entry: entry.key.encode())
+
+    def remove(self, path: Path) -> None:
+        """Remove an object if it is there, and the folders that it leaves empty."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+            path.unlink()
+        for parent in path.parents:
+            if parent == self.root:
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+
+
+class Writer:
+    """Gathers small pieces, so that the file is touched, in a thread, once per megabyte."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self._pending: list[bytes] = []
+        self._size = 0
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece."""
+        self._pending.append(piece)
+        self._size += len(piece)
+        if self._size >= PIECE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Hand everything to the file."""
+        pending, self._pending, self._size = self._pending, [], 0
+        if pending:
+            await asyncio.to_thread(self.file.writelines, pending)
+
+
+def tag_of(status: os.stat_result) -> str:
+    """An entity tag: objects are replaced by renaming, so time, size and inode tell versions apart."""
+    return f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'
+
+
+def _is_segment(part: str) -> bool:
+    return part not in ("", ".", "..") and "\0" not in part and len(part.encode("utf-8", "replace")) <= 255
+
+
+def _publish(part: Path, target: Path, is_new: bool) -> None:
+    try:
+        for _ in range(8):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                if is_new:
+                    os.link(part, target)
+                else:
+                    os.replace(part, target)
+                return
+            except FileNotFoundError:
+                # A removal next door took the empty folder away between the two steps.
+                continue
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise ObjectNameError(f"`{target.name}` would be an object and a folder at once") from error
+    except FileExistsError as error:
+        if is_new and target.is_file():
+            raise
+        raise ObjectNameError(f"`{target.name}` would be an object and a folder at once") from error
+    raise ObjectNameError(f"`{target.name}` cannot be written: its folder keeps vanishing")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield Path(parent, name)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -1,0 +1,152 @@
+"""Takes actions from their queue to their end: attempts, retries, time limits, abort.
+
+One asyncio task per action that is under way. Only the creation and the start of containers are limited; a running
+one never is, since a parent runs while it waits for its children.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.container import Order, OrderError, Site, order
+from flytebuild.runtime.executor import Executor, Started, StartError
+from flytebuild.runtime.logs import LogBook
+from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Phase
+from flytebuild.runtime.storage import ObjectNameError, ObjectStore
+from flytebuild.runtime.verdict import judge, retry_delay, seconds
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Executes the task actions of a ledger."""
+
+    def __init__(
+        self, ledger: Ledger, store: ObjectStore, logs: LogBook, executor: Executor, site: Site, *, starts: int
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._logs = logs
+        self._executor = executor
+        self._site = site
+        self._starts = asyncio.Semaphore(starts)
+        self._under_way: dict[ActionKey, asyncio.Task[None]] = {}
+        self._chores: set[asyncio.Task[None]] = set()
+
+    def submit(self, key: ActionKey) -> None:
+        """Begin to execute a queued action; returns at once."""
+        task = asyncio.create_task(self._supervise(key), name=f"{key.run}/{key.name}")
+        self._under_way[key] = task
+        task.add_done_callback(lambda _: self._under_way.pop(key, None))
+
+    def abort(self, key: ActionKey, reason: str) -> None:
+        """End an action and everything below it; their containers are killed."""
+        for child in self._ledger.children(key):
+            self.abort(child.key, reason)
+        if self._ledger.finish(key, Phase.ABORTED, reason=reason) and (task := self._under_way.get(key)):
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """Abort everything that runs and wait until no container is left."""
+        for run in list(self._ledger.runs()):
+            self.abort(self._ledger.root(run.name).key, "the control plane was stopped")
+        while pending := [*self._under_way.values(), *self._chores]:
+            await asyncio.wait(pending)
+
+    async def _supervise(self, key: ActionKey) -> None:
+        try:
+            await self._execute(key)
+        except Exception as error:
+            # Whatever goes wrong here must not leave the SDK waiting for ever.
+            log.exception("action %s of run %s", key.name, key.run)
+            failure = Failure("ControlPlaneError", f"{type(error).__name__}: {error}", is_system=True)
+            self._ledger.finish(key, Phase.FAILED, failure=failure)
+        finally:
+            for child in self._ledger.children(key):
+                if not child.phase.is_terminal:
+                    self.abort(child.key, f"its parent `{key.name}` has ended")
+
+    async def _execute(self, key: ActionKey) -> None:
+        """Attempt an action until it succeeds or may not be tried again."""
+        action = self._ledger.action(key)
+        assert action.task is not None  # noqa: S101 - only tasks are submitted
+        template = action.task.task_template
+        deadline = seconds(template.metadata.timeouts.deadline)
+        try:
+            await asyncio.wait_for(self._attempts(action), deadline or None)
+        except asyncio.TimeoutError:
+            message = f"The action did not end within its deadline of {deadline:g} s"
+            self._ledger.finish(key, Phase.TIMED_OUT, failure=Failure("DEADLINE_EXCEEDED", message))
+
+    async def _attempts(self, action: Action) -> None:
+        assert action.task is not None  # noqa: S101 - only tasks are submitted
+        template = action.task.task_template
+        while True:
+            attempt = self._ledger.begin_attempt(action.key, template.container.image)
+            phase, failure = await self._attempt(action, attempt, seconds(template.metadata.timeout))
+            if failure is None:
+                self._ledger.finish(action.key, phase, outputs=attempt.outputs)
+                return
+            delay = retry_delay(template.metadata, attempt.number) if failure.is_recoverable else None
+            if delay is None:
+                self._ledger.finish(action.key, phase, failure=failure)
+                return
+            self._ledger.end_attempt(action.key, phase, failure)
+            await asyncio.sleep(delay)
+
+    async def _attempt(self, action: Action, attempt: Attempt, limit: float) -> tuple[Phase, Failure | None]:
+        """One container from start to verdict; `limit` is in seconds, 0 for none."""
+        assert action.task is not None  # noqa: S101 - only tasks are submitted
+        key = action.key
+        try:
+            wanted = order(self._ledger.run(key.run), action, attempt, self._site)
+            async with self._starts:
+                self._ledger.advance(key, Phase.INITIALIZING)
+                started = await self._start(wanted, key, attempt)
+        except OrderError as error:
+            return Phase.FAILED, Failure("Unsupported", str(error))
+        except StartError as error:
+            return Phase.FAILED, Failure(error.code, error.message, is_system=error.is_system, is_recoverable=True)
+        try:
+            self._ledger.advance(key, Phase.RUNNING, container=started.container, image_id=started.image_id)
+            exit_ = await asyncio.wait_for(self._executor.wait(started), limit or None)
+        except asyncio.TimeoutError:
+            message = f"The attempt ran longer than its limit of {limit:g} s"
+            return Phase.TIMED_OUT, Failure("MAX_RUNTIME_EXCEEDED", message, is_recoverable=True)
+        finally:
+            self._later(self._executor.remove(started))
+        self._ledger.advance(key, Phase.RUNNING, exit_code=exit_.code)
+        try:
+            document = await self._store.read(f"{attempt.outputs}/error.pb")
+            has_outputs = self._store.has(f"{attempt.outputs}/outputs.pb")
+        except ObjectNameError as error:
+            return Phase.FAILED, Failure("OutputsUnreachable", str(error))
+        needs_outputs = bool(action.task.task_template.interface.outputs.variables)
+        failure = judge(exit_, document, has_outputs=has_outputs, needs_outputs=needs_outputs)
+        return (Phase.FAILED if failure else Phase.SUCCEEDED), failure
+
+    async def _start(self, wanted: Order, key: ActionKey, attempt: Attempt) -> Started:
+        """Start a container; when the action is aborted meanwhile, remove what came of it."""
+        starting = asyncio.ensure_future(self._executor.start(wanted, self._logs.path(key, attempt.number)))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._later(self._discard(starting))
+            raise
+
+    async def _discard(self, starting: asyncio.Future[Started]) -> None:
+        try:
+            started = await starting
+        except StartError:
+            return
+        await self._executor.remove(started)
+
+    def _later(self, chore: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for, except for `aclose`."""
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)

@@ -1,0 +1,1 @@
+"""What people see of the control plane, and its JSON twin."""

@@ -1,0 +1,89 @@
+"""Runs as JSON documents: for `flytebuild run`, for tests, for whoever wants to script."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import quote
+
+from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.container import LOOPBACK
+from flytebuild.runtime.model import Action, Failure, Run
+
+
+def url(run: Run, port: int) -> str:
+    """A run's page: the address that the SDK makes up for it as well."""
+    return f"http://{LOOPBACK}:{port}{path(run)}"
+
+
+def path(run: Run) -> str:
+    """The path of a run's page."""
+    return f"/v2/domain/{quote(run.domain)}/project/{quote(run.project)}/runs/{quote(run.name)}"
+
+
+def run_document(ledger: Ledger, run: Run, port: int, outputs: dict[str, object] | None) -> dict[str, object]:
+    """`flytebuild.run/1`: a run with its actions; times are ISO 8601, `outputs` is there when the run succeeded."""
+    document: dict[str, object] = {
+        "schema": "flytebuild.run/1",
+        "run": run.name,
+        "project": run.project,
+        "domain": run.domain,
+        "phase": ledger.root(run.name).phase.name,
+        "url": url(run, port),
+        "actions": [action_document(action) for action in ledger.actions(run.name)],
+    }
+    if outputs is not None:
+        document["outputs"] = outputs
+    return document
+
+
+def runs_document(ledger: Ledger, port: int) -> dict[str, object]:
+    """`flytebuild.runs/1`: all runs, the newest first."""
+    rows = []
+    for run in ledger.runs():
+        root = ledger.root(run.name)
+        rows.append(
+            {
+                "run": run.name,
+                "task": root.task_name,
+                "phase": root.phase.name,
+                "url": url(run, port),
+                "started": _instant(run.started),
+                "ended": _instant(root.ended),
+            }
+        )
+    return {"schema": "flytebuild.runs/1", "runs": rows}
+
+
+def action_document(action: Action) -> dict[str, object]:
+    """One action with its newest attempt."""
+    last = action.last
+    document: dict[str, object] = {
+        "name": action.key.name,
+        "parent": action.parent,
+        "kind": action.kind.name.lower(),
+        "task": action.task_name,
+        "environment": action.environment,
+        "phase": action.phase.name,
+        "image": last.image if last else None,
+        "image_id": last.image_id if last else None,
+        "container": last.container if last else None,
+        "started": _instant(last.started if last else action.created),
+        "ended": _instant(action.ended),
+        "attempt": len(action.attempts),
+        "exit_code": last.exit_code if last else None,
+    }
+    failure = action.failure or (last.failure if last and not action.phase.is_terminal else None)
+    if failure:
+        document["error"] = _failure(failure)
+    elif action.abort_reason:
+        document["error"] = {"code": "Aborted", "message": action.abort_reason, "kind": "user"}
+    return document
+
+
+def _failure(failure: Failure) -> dict[str, object]:
+    kind = "system" if failure.is_system else "user"
+    return {"code": failure.code, "message": failure.message, "kind": kind}
+
+
+def _instant(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

@@ -1,0 +1,199 @@
+"""The pages, rendered on the server. Every value from outside passes `_text`; the only script is ours."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from urllib.parse import quote
+
+from flytebuild.runtime.http import Response
+from flytebuild.runtime.logs import Line
+from flytebuild.runtime.model import Action, Attempt, Kind, Phase, Run, now
+from flytebuild.runtime.web.documents import path
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An action with what its part of the page shows; `log` is its last lines, and whether there are more."""
+
+    action: Action
+    inputs: dict[str, object] | None
+    outputs: dict[str, object] | None
+    log: tuple[list[Line], bool]
+
+
+def respond(page: str) -> Response:
+    """A page as an answer, with a policy that allows nothing but its own style and script."""
+    policy = (
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"style-src '{_hash(_asset('page.css'))}'; script-src '{_hash(_asset('page.js'))}'"
+    )
+    headers = (("content-security-policy", policy), ("cache-control", "no-store"), ("referrer-policy", "no-referrer"))
+    return Response(200, page.encode("utf-8", "replace"), "text/html; charset=utf-8", headers)
+
+
+def runs_page(rows: Sequence[tuple[Run, Action]]) -> str:
+    """All runs, the newest first."""
+    if rows:
+        body = "".join(
+            f"<tr><td>{_badge(root.phase)}</td><td><a href='{_text(path(run))}'><code>{_text(run.name)}</code></a></td>"
+            f"<td>{_text(root.task_name)}</td><td>{_when(run.started)}</td>"
+            f"<td>{_duration(run.started, root.ended)}</td></tr>"
+            for run, root in rows
+        )
+        table = (
+            "<table><thead><tr><th>State</th><th>Run</th><th>Task</th><th>Started</th><th>Took</th></tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
+    else:
+        table = "<p class='quiet'>Nothing has run yet. <code>flytebuild run FILE.py TASK</code> starts a run.</p>"
+    is_live = any(not root.phase.is_terminal for _, root in rows)
+    return _page("Runs", f"<h1>Runs</h1>{table}", is_live=is_live)
+
+
+def run_page(run: Run, root: Action, views: Iterable[View]) -> str:
+    """A run: its state, and its actions as a tree."""
+    children: dict[str | None, list[View]] = {}
+    for view in views:
+        children.setdefault(view.action.parent, []).append(view)
+    facts = _facts(
+        ("Started", _when(run.started)),
+        ("Took", _duration(run.started, root.ended)),
+        ("Project", f"{_text(run.project)} / {_text(run.domain)}"),
+    )
+    tree = _branch(None, children, run)
+    body = (
+        f"<p class='crumbs'><a href='/'>Runs</a></p><h1>{_badge(root.phase)} {_text(root.task_name)} "
+        f"<code class='quiet'>{_text(run.name)}</code></h1>{facts}<ul class='tree'>{tree}</ul>"
+    )
+    return _page(f"{root.task_name} · {run.name}", body, is_live=not root.phase.is_terminal)
+
+
+def _branch(parent: str | None, children: dict[str | None, list[View]], run: Run) -> str:
+    """The actions below one, each with its own branch."""
+    items = []
+    for view in children.get(parent, ()):
+        nested = _branch(view.action.key.name, children, run)
+        items.append(f"<li>{_action(view, run)}{f'<ul>{nested}</ul>' if nested else ''}</li>")
+    return "".join(items)
+
+
+def _action(view: View, run: Run) -> str:
+    action, last = view.action, view.action.last
+    rows = [("Action", f"<code>{_text(action.key.name)}</code>")]
+    if action.group:
+        rows.append(("Group", _text(action.group)))
+    if last:
+        rows += _container_facts(last, len(action.attempts))
+    detail = _failure(action)
+    for title, values in (("Inputs", view.inputs), ("Outputs", view.outputs)):
+        if values:
+            detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values)}</pre>")
+    if last:
+        detail += _log(view, run)
+    kind = "" if action.kind is Kind.TASK else " <span class='quiet'>trace</span>"
+    environment = f"<span class='environment'>{_text(action.environment)}</span>" if action.environment else ""
+    return (
+        f"<section class='action {action.phase.name.lower()}'><h2>{_badge(action.phase)} "
+        f"{_text(action.task_name.rpartition('.')[2])}{kind} {environment}"
+        f"<span class='took'>{_duration(action.created, action.ended)}</span></h2>{_facts(*rows)}{detail}</section>"
+    )
+
+
+def _container_facts(attempt: Attempt, count: int) -> list[tuple[str, str]]:
+    image_id = attempt.image_id or ""
+    short = image_id.removeprefix("sha256:")[:12]
+    rows = [("Image", f"<code>{_text(attempt.image)}</code>")]
+    if short:
+        rows.append(("Image id", f"<code title='{_text(image_id)}'>{_text(short)}</code>"))
+    if attempt.container:
+        rows.append(("Container", f"<code title='{_text(attempt.container)}'>{_text(attempt.container[:12])}</code>"))
+    if count > 1:
+        rows.append(("Attempt", str(count)))
+    if attempt.exit_code:
+        rows.append(("Exit code", str(attempt.exit_code)))
+    return rows
+
+
+def _failure(action: Action) -> str:
+    if action.failure:
+        kind = "system" if action.failure.is_system else "user"
+        title = f"{_text(action.failure.code)} <span class='quiet'>({kind} error)</span>"
+        return f"<div class='failure'><strong>{title}</strong><pre>{_text(action.failure.message)}</pre></div>"
+    if action.abort_reason:
+        return f"<div class='failure'><strong>Aborted</strong><pre>{_text(action.abort_reason)}</pre></div>"
+    return ""
+
+
+def _log(view: View, run: Run) -> str:
+    lines, has_more = view.log
+    address = f"/api/runs/{quote(run.name)}/actions/{quote(view.action.key.name)}/logs"
+    link = f"<a href='{_text(address)}'>{'all lines' if has_more else 'as text'}</a>"
+    if not lines:
+        return "" if view.action.phase.is_terminal else "<p class='quiet'>No log yet</p>"
+    text = "\n".join(_text(line.text) for line in lines)
+    title = f"Log <span class='quiet'>{'last ' if has_more else ''}{len(lines)} lines</span>"
+    return _fold(f"{view.action.key.name}-log", title, f"<p class='quiet'>{link}</p><pre>{text}</pre>")
+
+
+def _fold(identifier: str, title: str, body: str) -> str:
+    return f"<details id='{_text(identifier)}'><summary>{title}</summary>{body}</details>"
+
+
+def _facts(*rows: tuple[str, str]) -> str:
+    return f"<dl>{''.join(f'<div><dt>{name}</dt><dd>{value}</dd></div>' for name, value in rows)}</dl>"
+
+
+def _values(values: dict[str, object]) -> str:
+    return "\n".join(
+        f"<b>{_text(name)}</b> = {_text(json.dumps(value, ensure_ascii=False, indent=2, default=repr))}"
+        for name, value in values.items()
+    )
+
+
+def _badge(phase: Phase) -> str:
+    return f"<span class='badge {phase.name.lower()}'>{phase.name.lower().replace('_', ' ')}</span>"
+
+
+def _when(at: datetime) -> str:
+    return f"<time datetime='{at.isoformat()}'>{at:%Y-%m-%d %H:%M:%S} UTC</time>"
+
+
+def _duration(start: datetime, end: datetime | None) -> str:
+    seconds = ((end or now()) - start).total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def _page(title: str, body: str, *, is_live: bool) -> str:
+    # Without scripts, a page that lives reloads as a whole.
+    refresh = "<noscript><meta http-equiv='refresh' content='2'></noscript>" if is_live else ""
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{_text(title)} · flytebuild</title>{refresh}<style>{_asset('page.css')}</style></head>"
+        f"<body><main data-live='{'yes' if is_live else 'no'}'>{body}</main>"
+        f"<script>{_asset('page.js')}</script></body></html>"
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files("flytebuild.runtime.web").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
