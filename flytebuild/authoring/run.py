@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +75,8 @@ class StartedRun:
         return tuple(self.run.outputs())
 
     def abort(self) -> None:
-        """Stop the run; one that has ended already stays as it is."""
-        with contextlib.suppress(Exception):
-            self.run.abort(reason="interrupted")
+        """Stop the run and its containers."""
+        self.run.abort(reason="interrupted")
 
 
 def initialise(config_file: Path, root: Path) -> None:
@@ -85,9 +86,13 @@ def initialise(config_file: Path, root: Path) -> None:
 
 def start(program: Program, inputs: Mapping[str, Any], name: str | None = None) -> StartedRun:
     """Bundle the code and start the run. Raises RunError when the control plane does not take it."""
+    chatter = io.StringIO()
     try:
-        run = flyte.with_runcontext(mode="remote", name=name).run(program.task, **inputs)
+        # The SDK tells each of its steps on stderr; told only where one of them fails.
+        with contextlib.redirect_stderr(chatter):
+            run = flyte.with_runcontext(mode="remote", name=name).run(program.task, **inputs)
     except (flyte.errors.BaseRuntimeError, RuntimeError) as error:
+        sys.stderr.write(chatter.getvalue())
         raise RunError(f"The run could not be started: {error}") from error
     return StartedRun(run)
 

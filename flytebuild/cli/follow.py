@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,15 +48,12 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
         started.abort()
         console.print(Text(f"Run {started.name} aborted"))
         raise
-    if document["phase"] == "SUCCEEDED":
-        outputs = started.outputs()
-        document["outputs"] = outputs[0] if len(outputs) == 1 else list(outputs)
     if as_json:
-        click.echo(json.dumps(document, indent=2, default=str, ensure_ascii=False))
-    elif document["phase"] == "SUCCEEDED":
-        click.echo(describe(outputs))
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     if document["phase"] != "SUCCEEDED":
         raise _failure(started, document)
+    if not as_json:
+        click.echo(describe(started.outputs()))
 
 
 def _document(http: httpx.Client, run: str) -> dict[str, Any]:
@@ -85,20 +83,24 @@ def _changes(actions: Iterable[Mapping[str, Any]], told: dict[str, str]) -> Iter
         if action.get("container"):
             line.append(f"  container {action['container'][:12]}", "dim")
         if phase in _ENDED and action.get("started") and action.get("ended"):
-            line.append(f"  {action['ended'] - action['started']:.1f} s", "dim")
+            line.append(f"  {_seconds(action['started'], action['ended']):.1f} s", "dim")
         yield line
 
 
 def _failure(started: StartedRun, document: Mapping[str, Any]) -> RunError:
     """The error of the run: that of the first action that failed, which is where things went wrong."""
     failed = [action for action in document["actions"] if action["phase"] in _ENDED - {"SUCCEEDED"}]
-    first = min(failed, key=lambda action: action.get("ended") or 0, default=None)
+    first = min(failed, key=lambda action: action.get("ended") or "", default=None)
     detail = ""
     if first and first.get("error"):
         detail = f" in `{first.get('task') or first['name']}`: {_message(first['error'])}"
     return RunError(
         f"Run `{started.name}` ended as {document['phase'].lower()}{detail}", hint=f"its logs are at {started.url}"
     )
+
+
+def _seconds(started: str, ended: str) -> float:
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
 
 
 def _message(error: object) -> str:

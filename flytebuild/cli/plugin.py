@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flytebuild.authoring import sdk
+from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.hooks import before_leaves
+from flytebuild.authoring.images import define
 from flytebuild.cli.console import print_error
 from flytebuild.errors import FlytebuildError
-from flytebuild.spec.model import ExternalImage
+from flytebuild.graph import EnvironmentNode
+from flytebuild.spec.model import ExternalImage, ImageDefinition
 
 if TYPE_CHECKING:
     import flyte
     import rich_click as click
 
     from flytebuild.config import Config
-    from flytebuild.graph import EnvironmentNode
 
 
 class FlytebuildImageBuilder:
@@ -32,12 +35,15 @@ class FlytebuildImageBuilder:
         self, image: flyte.Image, dry_run: bool, wait: bool = True, force: bool = False
     ) -> sdk.ImageBuild:
         """Build one image, or find it built; `wait` and `force` change nothing, since we never trust a guess."""
-        definition = sdk.define(image, image.name or "image")
+        definition = define(image, image.name or "image")
         if isinstance(definition, ExternalImage):
             return sdk.ImageBuild(uri=definition.reference, remote_run=None)
         if dry_run:
             return sdk.ImageBuild(uri=image.uri, remote_run=None)
-        return sdk.ImageBuild(uri=await _batch_of(asyncio.get_running_loop()).reference(definition), remote_run=None)
+        from flytebuild.cli.prepare import ready
+
+        reference = ready.get(definition) or await _batch_of(asyncio.get_running_loop()).reference(definition)
+        return sdk.ImageBuild(uri=reference, remote_run=None)
 
     def get_checkers(self) -> list[type[NeverThere]]:
         """The SDK would answer for an image by a tag that is wrong in both directions; we look ourselves."""
@@ -59,10 +65,10 @@ class _Batch:
         self._nodes: list[EnvironmentNode] = []
         self._planning: asyncio.Task[dict[str, str]] | None = None
 
-    async def reference(self, definition: sdk.ImageDefinition) -> str:
+    async def reference(self, definition: ImageDefinition) -> str:
         """The reference under which the image is there when this returns."""
         name = f"image {len(self._nodes) + 1}"
-        self._nodes.append(sdk.EnvironmentNode(name, None, (), (), definition))
+        self._nodes.append(EnvironmentNode(name, None, (), (), definition))
         if self._planning is None:
             self._planning = asyncio.ensure_future(self._prepare())
         return (await asyncio.shield(self._planning))[name]
@@ -73,6 +79,7 @@ class _Batch:
         await asyncio.sleep(0)
         _batches.pop(asyncio.get_running_loop(), None)
         try:
+            await asyncio.to_thread(_ensure_control_plane)
             planned = await prepare_nodes(_settings(), self._nodes)
         except FlytebuildError as error:
             print_error(error)
@@ -89,12 +96,12 @@ def _batch_of(loop: asyncio.AbstractEventLoop) -> _Batch:
 
 def hook_run(command: click.Command) -> click.Command:
     """Prepare images before `flyte run` starts a task remotely."""
-    return sdk.before_leaves(command, _prepare_closure)
+    return before_leaves(command, _prepare_closure)
 
 
 def hook_deploy(command: click.Command) -> click.Command:
     """Prepare images before `flyte deploy` deploys an environment."""
-    return sdk.before_leaves(command, _prepare_closure)
+    return before_leaves(command, _prepare_closure)
 
 
 def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
@@ -104,7 +111,8 @@ def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
         return
     roots = list(environments)
     try:
-        definitions = sdk.Definitions.collect(roots)
+        _ensure_control_plane()
+        definitions = Definitions.collect(roots)
         asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
     except FlytebuildError as error:
         print_error(error)
@@ -113,20 +121,22 @@ def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
 
 def on_flyte_init() -> None:
     """Start our control plane when Flyte's configuration points to it and it does not run."""
-    from flytebuild.runtime import client
-
-    endpoint = sdk.configured_endpoint()
-    if endpoint is None:
-        return
-    settings = _settings()
-    if not endpoint.endswith(f"127.0.0.1:{settings.port}") or not sdk.uses_our_builder():
+    if not sdk.uses_our_builder():
         return
     try:
-        plane = client.ensure(settings)
+        _ensure_control_plane()
     except FlytebuildError as error:
         print_error(error)
         raise SystemExit(error.exit_code) from error
-    sdk.set_defaults(client.flyte_environment(plane))
+
+
+def _ensure_control_plane() -> None:
+    """Have the control plane up that this process talks to, if it is ours."""
+    from flytebuild.runtime import client
+
+    settings = _settings()
+    if sdk.configured_endpoint() == f"127.0.0.1:{settings.port}":
+        sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings)))
 
 
 def _settings() -> Config:

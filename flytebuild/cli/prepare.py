@@ -12,6 +12,10 @@ from flytebuild.cli.progress import follow
 from flytebuild.config import Config
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Plan
+from flytebuild.spec.model import ImageDefinition
+
+ready: dict[ImageDefinition, str] = {}
+"""References of the images that this process has seen or made; the SDK asks for each of them once more."""
 
 
 async def prepare(config: Config, definitions: Definitions, targets: Sequence[str]) -> Plan:
@@ -26,4 +30,7 @@ async def prepare_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Pla
     if planned.to_build:
         with follow() as emit:
             await pipeline.build(config, planned, emit)
+    ready.update(
+        {node.image: planned.reference_of(node.name) for node in nodes if isinstance(node.image, ImageDefinition)}
+    )
     return planned
