@@ -129,8 +129,7 @@ class Ledger:
         """Queue the next attempt of an action and return it."""
         action = self.action(key)
         number = len(action.attempts) + 1
-        outputs = f"{action.output_base.rstrip('/')}/{key.name}/{number}"
-        attempt = Attempt(number, outputs, (Transition(Phase.QUEUED, self._clock()),), image)
+        attempt = Attempt(number, action.attempt_outputs(number), (Transition(Phase.QUEUED, self._clock()),), image)
         self._store(replace(action, phase=Phase.QUEUED, attempts=(*action.attempts, attempt)))
         return attempt
 

@@ -129,7 +129,7 @@ def template_values(run: Run, action: Action, attempt: Attempt) -> dict[str, str
     """What the placeholders in a task's arguments stand for."""
     raw = run.spec.raw_data_storage.raw_data_prefix.rstrip("/")
     tail = f"{action.key.name}/{attempt.number}"
-    previous = f"{action.output_base.rstrip('/')}/{action.key.name}/{attempt.number - 1}/_flytecheckpoints"
+    previous = f"{action.attempt_outputs(attempt.number - 1)}/_flytecheckpoints"
     return {
         "input": action.input_uri,
         "outputPrefix": attempt.outputs,

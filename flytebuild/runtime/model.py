@@ -156,6 +156,10 @@ class Action:
             return ""
         return str(self.task.environment.name) or self.task_name.rpartition(".")[0]
 
+    def attempt_outputs(self, number: int) -> str:
+        """The prefix below which an attempt writes."""
+        return f"{self.output_base.rstrip('/')}/{self.key.name}/{number}"
+
     @property
     def last(self) -> Attempt | None:
         """The newest attempt."""

@@ -58,9 +58,13 @@ def timestamp(at: datetime) -> Timestamp:
 
 
 def update(run: Run, action: Action) -> ActionUpdate:
-    """What a parent is told of a child."""
+    """What a parent is told of a child.
+
+    The place of the outputs goes with every phase, also before there are any: the SDK warns when it is missing.
+    """
+    outputs = action.outputs or action.attempt_outputs(max(len(action.attempts), 1))
     message = ActionUpdate(
-        action_id=identifier(run, action.key.name), phase=ActionPhase.Name(action.phase), output_uri=action.outputs
+        action_id=identifier(run, action.key.name), phase=ActionPhase.Name(action.phase), output_uri=outputs
     )
     if action.failure is not None:
         message.error.CopyFrom(execution_error(action.failure))

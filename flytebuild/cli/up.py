@@ -1,0 +1,43 @@
+"""`flytebuild up`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+CONFIG_FILE = Path(".flyte", "config.yaml")
+
+
+@click.command()
+@click.option("--no-config", is_flag=True, help=f"Do not write `{CONFIG_FILE}` into the current folder.")
+def up(no_config: bool) -> None:
+    """Start the local control plane, and let Flyte's SDK find it from the current folder.
+
+    `flyte run` and programs that call `flyte.init_from_config` read `.flyte/config.yaml` of the folder they are
+    started in, so they run here afterwards, unchanged. `flytebuild run` needs no such file.
+
+    \b
+    flytebuild up
+    flyte run main.py main --x 1
+    python main.py
+    """
+    from flytebuild import config
+    from flytebuild.cli.console import err
+    from flytebuild.runtime import client
+
+    settings = config.load(Path.cwd())
+    was_there = client.find(settings) is not None
+    plane = client.ensure(settings)
+    console = err()
+    console.print(f"The control plane {'runs already' if was_there else 'is up'}: {plane.endpoint}")
+    if no_config:
+        console.print(f"Point Flyte's SDK at it with `FLYTECTL_CONFIG={plane.config_file}`")
+    else:
+        # A folder that we make is kept out of version control; one that is there already has its rules.
+        is_ours = not CONFIG_FILE.parent.exists()
+        client.write_flyte_config(plane, CONFIG_FILE)
+        if is_ours:
+            (CONFIG_FILE.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+        console.print(f"`{CONFIG_FILE}` points Flyte's SDK at it: `flyte run` and `python main.py` here run on it")
+    console.print("`flytebuild down` stops it")
