@@ -48,9 +48,7 @@ async def build(config: Config, planned: Plan, emit: Emit = ignore) -> tuple[Out
         return await build_images(planned, config, stores, emit)
 
 
-async def _specify(
-    nodes: Sequence[EnvironmentNode], config: Config, registry: RegistryClient
-) -> dict[str, ImageSpec]:
+async def _specify(nodes: Sequence[EnvironmentNode], config: Config, registry: RegistryClient) -> dict[str, ImageSpec]:
     """The pinned spec of every environment whose image is ours to build."""
     definitions = {node.name: node.image for node in nodes if isinstance(node.image, ImageDefinition)}
     target = native_platform()

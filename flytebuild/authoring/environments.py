@@ -48,10 +48,12 @@ class Definitions:
         roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
         return tuple(self._node(name) for name in closure(edges, roots))
 
-    def task(self, target: str) -> TaskTemplate[..., Any, Any, Any, Any]:
+    def task(self, target: str) -> TaskTemplate[..., Any, Any]:
         """The task that `environment.task` or a short name stands for; errors as in `needed`."""
         environment = self.environments[self._environment_of(target)]
-        tasks = {task.name: task for task in getattr(environment, "tasks", {}).values()}
+        tasks: dict[str, TaskTemplate[..., Any, Any]] = {
+            task.name: task for task in getattr(environment, "tasks", {}).values()
+        }
         for name, task in tasks.items():
             if target in (name, name.partition(".")[2]):
                 return task

@@ -26,8 +26,8 @@ def before_leaves(command: click.Command, act: Before) -> click.Command:
 def _wrap_group(group: click.Group, act: Before) -> None:
     get_command = group.get_command
 
-    def wrapped(ctx: click.Context, name: str) -> click.Command | None:
-        found = get_command(ctx, name)
+    def wrapped(ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = get_command(ctx, cmd_name)
         return before_leaves(found, act) if found is not None else None
 
     group.get_command = wrapped  # type: ignore[method-assign]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flytebuild.spec.canonical import encode
+from flytebuild.spec.canonical import Value, encode
 from flytebuild.spec.digests import ImageDigests, base_document, layer_document
 from flytebuild.spec.model import ImageSpec
 
@@ -16,7 +16,7 @@ SPEC = "dev.flytebuild.spec"
 def labels(spec: ImageSpec, spec_digests: ImageDigests) -> dict[str, str]:
     """The image's digest, its layers' digests, and the canonical documents that they are digests of."""
     parents = (spec_digests.base, *spec_digests.layers)
-    documents = {
+    documents: dict[str, Value] = {
         "base": base_document(spec.base, str(spec.platform)),
         "layers": [layer_document(step, parent) for step, parent in zip(spec.steps, parents, strict=False)],
         "config": spec.config.document(),

@@ -97,13 +97,17 @@ class Connection:
     def unary(self, method: str, answer: type[Answer]) -> Any:
         """A callable for a method of the control service with one answer."""
         return self.channel.unary_unary(
-            CONTROL + method, request_serializer=_serialize, response_deserializer=answer.FromString  # type: ignore[attr-defined]
+            CONTROL + method,
+            request_serializer=_serialize,
+            response_deserializer=answer.FromString,  # type: ignore[attr-defined]
         )
 
     def stream(self, method: str, answer: type[Answer]) -> Any:
         """A callable for a method of the control service with a stream of answers."""
         return self.channel.unary_stream(
-            CONTROL + method, request_serializer=_serialize, response_deserializer=answer.FromString  # type: ignore[attr-defined]
+            CONTROL + method,
+            request_serializer=_serialize,
+            response_deserializer=answer.FromString,  # type: ignore[attr-defined]
         )
 
 

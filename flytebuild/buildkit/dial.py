@@ -84,8 +84,8 @@ def _through_ssh(target: str) -> socket.socket:
         options = ["-p", port] if port else []
         subprocess.Popen(
             ["ssh", "-o", "BatchMode=yes", *options, "--", host, "docker", "system", "dial-stdio"],
-            stdin=theirs,
-            stdout=theirs,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
             stderr=subprocess.DEVNULL,
         )
     return ours

@@ -17,9 +17,7 @@ from flytebuild.cli import options
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
 @options.paths
-def build(
-    targets: tuple[str, ...], jobs: int | None, verbose: bool, as_json: bool, paths: tuple[Path, ...]
-) -> None:
+def build(targets: tuple[str, ...], jobs: int | None, verbose: bool, as_json: bool, paths: tuple[Path, ...]) -> None:
     """Build the images that are missing, and only those.
 
     Plans first, as `flytebuild plan` does, then builds in parallel. An image that fails does not stop the others.

@@ -55,9 +55,7 @@ def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
     names = ", ".join(image.environments)
     verdict = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}[image.status]
     reason = f": {image.reason}" if image.reason else ""
-    yield Text.assemble(
-        "  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{verdict}{reason}", style)
-    )
+    yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{verdict}{reason}", style))
     if image.digest:
         yield Text(f"      {image.reference}", "dim")
     for layer in image.layers:

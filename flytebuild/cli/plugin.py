@@ -1,6 +1,6 @@
 """flytebuild inside Flyte's own tools: the entry points that the SDK loads.
 
-- `flyte.plugins.image_builders`: the SDK asks for one image at a time, all at once; they are planned and built together.
+- `flyte.plugins.image_builders`: the SDK asks for one image at a time, all in one moment; we build them together.
 - `flyte.plugins.cli.hooks`: before `flyte run` and `flyte deploy`, the whole closure is planned and built.
 - `flyte.plugins.types`: at every `flyte.init`, our control plane is started if the configuration names it.
 """

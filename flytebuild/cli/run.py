@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.option("--name", help="The run's name; the control plane makes one up without it.")
 @click.option("--detach", "-d", is_flag=True, help="Start the run and return; its page shows how it goes.")
-@click.option("--json", "as_json", is_flag=True, help="Print the finished run as one JSON document (`flytebuild.run/1`).")
+@click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("task")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")

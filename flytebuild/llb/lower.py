@@ -63,9 +63,7 @@ def _source(resolved: ResolvedImage, platform: Platform, role: str) -> State:
 
 
 def _run(state: State, args: tuple[str, ...], context: RuntimeConfig, platform: Platform, name: str) -> State:
-    return run(
-        state, args, context, platform, name=name, caches=(_UV_CACHE,), files=(_TRUST,), variables=_NETWORK
-    )
+    return run(state, args, context, platform, name=name, caches=(_UV_CACHE,), files=(_TRUST,), variables=_NETWORK)
 
 
 def _venv_script(layer: Venv) -> str:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def encode(vertex: Vertex) -> tuple[bytes, str]:
     """The bytes of one vertex and their digest (`sha256:…`)."""
-    frame = ops_pb2.Op(
-        inputs=[ops_pb2.Input(digest=state.vertex.digest, index=state.index) for state in vertex.inputs]
-    )
+    frame = ops_pb2.Op(inputs=[ops_pb2.Input(digest=state.vertex.digest, index=state.index) for state in vertex.inputs])
     if vertex.platform:
         frame.platform.architecture = vertex.platform.architecture
         frame.platform.os = vertex.platform.os

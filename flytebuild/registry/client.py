@@ -7,6 +7,7 @@ https://distribution.github.io/distribution/spec/auth/token/.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import re
@@ -134,7 +135,8 @@ class RegistryClient:
         challenge = refusal.headers.get("www-authenticate", "")
         credentials = await asyncio.to_thread(find, host)
         if challenge.lower().startswith("basic") and credentials:
-            header = httpx.BasicAuth(credentials.username, credentials.secret)._auth_header
+            pair = f"{credentials.username}:{credentials.secret}".encode()
+            header = "Basic " + base64.b64encode(pair).decode()
         elif challenge.lower().startswith("bearer"):
             fields = dict(_CHALLENGE.findall(challenge))
             query = {"scope": fields.get("scope") or f"repository:{repository}:pull"}

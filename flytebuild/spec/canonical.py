@@ -25,7 +25,7 @@ SCHEMA = 1
 def encode(document: Document) -> bytes:
     """The canonical bytes of a document (RFC 8785). Raises ValueError for what has no single encoding."""
     _reject_ambiguous(document)
-    return rfc8785.dumps(document)  # type: ignore[arg-type]
+    return rfc8785.dumps(document)
 
 
 def digest(domain: Domain, document: Document) -> str:

@@ -1,9 +1,9 @@
 """Digests of an image spec: the base, a Merkle chain of layers, the config, and the image over all of them.
 
-    base    = H(base,   {image, platform})
-    layer i = H(layer,  {kind, emitter, spec, step, parent: layer i-1 or base})
-    config  = H(config, what reaches a container)
-    image   = H(image,  {platforms: {platform: tip}, config})
+base    = H(base,   {image, platform})
+layer i = H(layer,  {kind, emitter, spec, step, parent: layer i-1 or base})
+config  = H(config, what reaches a container)
+image   = H(image,  {platforms: {platform: tip}, config})
 """
 
 from __future__ import annotations

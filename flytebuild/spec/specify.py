@@ -31,9 +31,7 @@ NVIDIA_LIBRARIES = "/usr/local/nvidia/lib64"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def specify(
-    definition: ImageDefinition, platform: Platform, base: ResolvedImage, uv: ResolvedImage
-) -> ImageSpec:
+def specify(definition: ImageDefinition, platform: Platform, base: ResolvedImage, uv: ResolvedImage) -> ImageSpec:
     """Pin a definition for one platform.
 
     Raises UnsupportedImageError when the definition is not meant for that platform.
