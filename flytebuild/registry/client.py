@@ -43,14 +43,18 @@ class _Refused(Exception):
 
 @dataclass
 class RegistryClient:
-    """One pool of connections for all registries of a plan; use it as an async context manager."""
+    """One pool of connections for all registries of a plan; use it as an async context manager.
 
+    `transport` is httpx's seam: what carries the requests instead of the network.
+    """
+
+    transport: httpx.AsyncBaseTransport | None = None
     _http: httpx.AsyncClient = field(init=False)
     _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def __aenter__(self) -> RegistryClient:
         limits = httpx.Limits(max_connections=_CONNECTIONS)
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, follow_redirects=True)
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, follow_redirects=True, transport=self.transport)
         return self
 
     async def __aexit__(

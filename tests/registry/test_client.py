@@ -1,0 +1,178 @@
+"""Questions to registries: what answers mean, with the faults that only a stand-in can be made to show.
+
+`tests/engine/test_registry.py` asks the same of a real registry.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from flytebuild.facts import Absent, Fact, Present, Unknown
+from flytebuild.registry import client as client_module
+from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.credentials import Credentials
+from flytebuild.registry.reference import parse
+from flytebuild.spec.model import Platform, ResolvedImage
+
+AMD64 = Platform("linux", "amd64")
+IMAGE = parse("registry.example/team/image:1")
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def digest_of(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def presence(handler: Handler) -> Fact:
+    async def ask() -> Fact:
+        async with RegistryClient(httpx.MockTransport(handler)) as client:
+            return await client.presence(IMAGE)
+
+    return asyncio.run(ask())
+
+
+def resolve(handler: Handler) -> ResolvedImage:
+    async def ask() -> ResolvedImage:
+        async with RegistryClient(httpx.MockTransport(handler)) as client:
+            return await client.resolve("image:1", IMAGE, AMD64)
+
+    return asyncio.run(ask())
+
+
+def serving(*objects: bytes, tag: bytes) -> Handler:
+    """A registry that holds these objects by digest, and `tag` under the image's tag."""
+    by_digest = {digest_of(content): content for content in (*objects, tag)}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rpartition("/")[2]
+        content = tag if name == "1" else by_digest.get(name)
+        return httpx.Response(404) if content is None else httpx.Response(200, content=content)
+
+    return handler
+
+
+CONFIG = json.dumps(
+    {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Env": ["PATH=/bin", "A=b=c"], "User": "app", "WorkingDir": "/srv", "StopSignal": "SIGINT"},
+    }
+).encode()
+MANIFEST = json.dumps(
+    {"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"digest": digest_of(CONFIG)}}
+).encode()
+
+
+def index(*architectures: str, digest: str = digest_of(MANIFEST)) -> bytes:
+    entries = [{"digest": digest, "platform": {"os": "linux", "architecture": name}} for name in architectures]
+    return json.dumps({"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}).encode()
+
+
+@pytest.mark.parametrize(
+    ("response", "fact"),
+    [
+        (httpx.Response(200, headers={"docker-content-digest": "sha256:1"}), Present("sha256:1")),
+        (httpx.Response(404), Absent()),
+        (httpx.Response(200), Unknown("`registry.example` gives no digest for `registry.example/team/image:1`")),
+        (httpx.Response(403), Unknown("`registry.example` refuses access to `team/image`")),
+        (httpx.Response(429), Unknown("`registry.example` answers with status 429")),
+        (httpx.Response(503), Unknown("`registry.example` answers with status 503")),
+    ],
+)
+def test_presence_has_three_values(response: httpx.Response, fact: Fact) -> None:
+    assert presence(lambda _: response) == fact
+
+
+def test_no_answer_is_unknown() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    assert presence(handler) == Unknown("`registry.example` does not answer (connection refused)")
+
+
+def test_an_index_is_resolved_to_the_platform_s_manifest() -> None:
+    found = resolve(serving(MANIFEST, CONFIG, tag=index("arm64", "amd64")))
+    assert found.digest == digest_of(MANIFEST)
+    assert found.config.env == (("PATH", "/bin"), ("A", "b=c"))
+    assert (found.config.user, found.config.workdir) == ("app", "/srv")
+    assert json.loads(found.config.other) == {"StopSignal": "SIGINT"}
+
+
+def test_a_platform_that_is_not_there_is_named_with_those_that_are() -> None:
+    found = resolve(serving(MANIFEST, CONFIG, tag=index("arm64", "s390x")))
+    assert found.digest is None
+    assert "not there for `linux/amd64`, only for linux/arm64, linux/s390x" in found.problem
+
+
+def test_a_manifest_of_another_architecture_is_refused_even_where_an_index_lists_it() -> None:
+    config = json.dumps({"os": "linux", "architecture": "arm64"}).encode()
+    manifest = json.dumps({"config": {"digest": digest_of(config)}}).encode()
+    found = resolve(serving(manifest, config, tag=index("amd64", digest=digest_of(manifest))))
+    assert found.problem == "`registry.example/team/image:1` is for `linux/arm64`, not for `linux/amd64`"
+
+
+def test_content_that_is_not_what_its_digest_says_is_refused() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=MANIFEST if "manifests" in request.url.path else CONFIG + b" ")
+
+    assert "answered with other content" in resolve(handler).problem
+
+
+def test_a_missing_image_and_a_missing_config_are_told_apart() -> None:
+    assert resolve(lambda _: httpx.Response(404)).problem == "`registry.example/team/image:1` does not exist"
+    assert "is incomplete" in resolve(serving(tag=MANIFEST)).problem
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]"])
+def test_something_else_than_a_manifest(content: bytes) -> None:
+    assert "answers with something that is not" in resolve(serving(tag=content)).problem
+
+
+def test_a_token_is_fetched_once_with_the_credentials_and_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "find", lambda _host: Credentials("me", "secret"))
+    seen: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.host)
+        if request.url.host == "auth.example":
+            assert request.headers["authorization"] == "Basic " + base64.b64encode(b"me:secret").decode()
+            assert dict(request.url.params) == {"service": "s", "scope": "repository:team/image:pull"}
+            return httpx.Response(200, json={"token": "t"})
+        if request.headers.get("authorization") != "Bearer t":
+            challenge = 'Bearer realm="https://auth.example/token",service="s",scope="repository:team/image:pull"'
+            return httpx.Response(401, headers={"www-authenticate": challenge})
+        return httpx.Response(200, headers={"docker-content-digest": "sha256:1"})
+
+    async def ask_twice() -> list[Fact]:
+        async with RegistryClient(httpx.MockTransport(handler)) as client:
+            return [await client.presence(IMAGE), await client.presence(IMAGE)]
+
+    assert asyncio.run(ask_twice()) == [Present("sha256:1")] * 2
+    assert seen == ["registry.example", "auth.example", "registry.example", "registry.example"]
+
+
+def test_basic_authentication(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "find", lambda _host: Credentials("me", "secret"))
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if "authorization" not in request.headers:
+            return httpx.Response(401, headers={"www-authenticate": 'Basic realm="x"'})
+        return httpx.Response(404)
+
+    assert presence(handler) == Absent()
+
+
+def test_without_credentials_the_problem_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "find", lambda _host: None)
+    fact = presence(lambda _: httpx.Response(401, headers={"www-authenticate": 'Basic realm="x"'}))
+    assert isinstance(fact, Unknown)
+    assert "asks for credentials" in fact.reason
+
+
+def test_credentials_do_not_print_their_secret() -> None:
+    assert "hunter2" not in repr(Credentials("me", "hunter2"))

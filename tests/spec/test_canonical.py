@@ -1,0 +1,57 @@
+"""The canonical encoding: golden vectors, and what must never share one."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytebuild.spec.canonical import digest, encode
+
+BASE = {"image": "sha256:" + "1" * 64, "platform": "linux/amd64", "schema": 1}
+VALUES = st.recursive(
+    st.text() | st.integers(-(2**53) + 1, 2**53 - 1) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+DOCUMENTS = st.dictionaries(st.text(), VALUES, max_size=5)
+
+
+def layer(kind: str, packages: list[str], parent: str) -> str:
+    document = {"emitter": 1, "kind": kind, "parent": parent, "schema": 1, "spec": {"packages": packages}}
+    return digest("layer", document)
+
+
+def test_golden_digests() -> None:
+    base = digest("base", BASE)
+    assert base == "847a4a3130f49faf2b8dcc647ea7e0144de683af7521bc3fcbf4258bb091f991"
+    apt = layer("apt", ["curl"], base)
+    assert apt == "be1f08e79da708e198564428c70e9062c5fd12084266d73c15fae5af0b4ec6c3"
+    assert layer("pip", ["curl"], base) == "d0819fcd0e67af392a4123cf2dd664a0d5cd0d64812c02162e97c6df3829ea35"
+    pip = layer("pip", ["numpy<3,>=1.26", "pandas"], apt)
+    assert pip == "5ef00507bc79db7a29558d56907a0eb47a0e3f8edd6143d4b8669bd052465e9b"
+
+
+def test_bytes_are_sorted_and_bare() -> None:
+    assert encode({"b": [1, True], "a": "é"}) == '{"a":"é","b":[1,true]}'.encode()
+
+
+def test_domains_are_apart() -> None:
+    assert len({digest(domain, BASE) for domain in ("base", "layer", "config", "image")}) == 4
+
+
+@pytest.mark.parametrize("value", [None, 1.0, [None], {"x": [1.5]}])
+def test_ambiguous_values_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="no place"):
+        encode({"x": value})  # type: ignore[dict-item]
+
+
+@given(DOCUMENTS)
+def test_round_trip(document: dict[str, object]) -> None:
+    assert json.loads(encode(document)) == document  # type: ignore[arg-type]
+
+
+@given(DOCUMENTS, DOCUMENTS)
+def test_equal_bytes_mean_equal_documents(one: dict[str, object], other: dict[str, object]) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (encode(one) == encode(other)) == same  # type: ignore[arg-type]

@@ -1,0 +1,65 @@
+"""Where settings come from, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from flytebuild.config import load
+from flytebuild.errors import ConfigError
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    inner = tmp_path / "project"
+    inner.mkdir()
+    (tmp_path / "pyproject.toml").write_text('[tool.flytebuild]\nregistry = "one.example"\njobs = 2\nport = 1000\n')
+    (inner / "flytebuild.toml").write_text('registry = "two.example/team/"\n[mirrors]\n"ghcr.io" = "m.example/ghcr"\n')
+    config = load(inner, {"FLYTEBUILD_PORT": "2000"}, jobs=3)
+    assert (config.registry, config.port, config.jobs) == ("two.example/team", 2000, 3)
+    assert dict(config.mirrors) == {"ghcr.io": "m.example/ghcr"}
+
+
+def test_a_variable_can_unset_the_registry_and_set_mirrors(tmp_path: Path) -> None:
+    (tmp_path / "flytebuild.toml").write_text('registry = "one.example"\n')
+    config = load(tmp_path, {"FLYTEBUILD_REGISTRY": "", "FLYTEBUILD_MIRRORS": "a.io=b.io/a, c.io=d.io"})
+    assert config.registry is None
+    assert dict(config.mirrors) == {"a.io": "b.io/a", "c.io": "d.io"}
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "flytebuild.toml").write_text('ca_bundle = "certs/ca.pem"\n')
+    (tmp_path / "sub").mkdir()
+    assert load(tmp_path / "sub", {}).ca_bundle == tmp_path / "certs" / "ca.pem"
+
+
+def test_the_host_s_ca_bundle_is_the_default(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    assert load(tmp_path, {"SSL_CERT_FILE": str(bundle)}).ca_bundle is None
+    bundle.touch()
+    assert load(tmp_path, {"SSL_CERT_FILE": str(bundle)}).ca_bundle == bundle
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("registri = 'x'", "unknown key `registri`", "did you mean `registry`?"),
+        ("jobs = 'many'", "`jobs`", None),
+        ("jobs = 0", "`jobs`", None),
+        ("jobs = true", "`jobs`", None),
+        ("mirrors = 'x'", "`mirrors`", "for example"),
+        ("registry = 1", "`registry`", None),
+        ("registry = ", "cannot be read", None),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
+    (tmp_path / "flytebuild.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(tmp_path, {})
+    assert caught.value.exit_code == 64
+    assert hint is None or hint in (caught.value.hint or "")
+
+
+def test_a_variable_of_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="FLYTEBUILD_JOB"):
+        load(tmp_path, {"FLYTEBUILD_JOB": "2"})
+    with pytest.raises(ConfigError, match="whole number"):
+        load(tmp_path, {"FLYTEBUILD_JOBS": "two"})

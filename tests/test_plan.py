@@ -1,0 +1,128 @@
+"""Specs and facts become a plan."""
+
+import json
+
+import pytest
+from tests.samples import AMD64, BASE, UV, definition, spec
+
+from flytebuild.facts import Absent, Fact, Present, Unknown
+from flytebuild.graph import EnvironmentNode
+from flytebuild.plan import Observation, Plan, make_plan, reference, to_document
+from flytebuild.spec.digests import digests
+from flytebuild.spec.model import ExternalImage, ImageSpec, ResolvedImage
+
+SPECS = {"fold": spec("ruff"), "msa": spec("pytest"), "main": spec("ruff", "pytest")}
+ABSENT = Observation(Absent())
+
+
+def node(name: str, *depends_on: str) -> EnvironmentNode:
+    return EnvironmentNode(name, f"/src/{name}.py", depends_on, (f"{name}.run",), definition())
+
+
+NODES = (node("fold"), node("msa"), node("main", "fold", "msa"))
+
+
+def target(item: ImageSpec, registry: str | None = None) -> str:
+    return reference(item, digests(item).tag, registry)
+
+
+def present(item: ImageSpec) -> Observation:
+    return Observation(Present("sha256:1"), frozenset(digests(item).layers))
+
+
+def plan(observations: dict[str, Observation]) -> Plan:
+    default = {target(item): ABSENT for item in SPECS.values()}
+    return make_plan(NODES, SPECS, None, {**default, **observations})
+
+
+def statuses(planned: Plan) -> dict[str, tuple[str, list[str]]]:
+    return {
+        ",".join(image.environments): (image.status, [layer.status for layer in image.layers])
+        for image in planned.images
+    }
+
+
+def test_nothing_is_there() -> None:
+    planned = plan({})
+    assert [image.status for image in planned.images] == ["missing"] * 3
+    assert planned.to_build == planned.images
+    assert {image.reason for image in planned.images} == {"not in the engine's store"}
+    assert [layer.status for layer in planned.images[0].layers] == ["present", "missing", "missing", "missing"]
+
+
+def test_what_is_there_is_not_built_and_its_layers_count_for_others() -> None:
+    planned = plan({target(SPECS["fold"]): present(SPECS["fold"])})
+    assert statuses(planned)["fold"] == ("present", ["present"] * 4)
+    assert statuses(planned)["main"] == ("missing", ["present"] * 4 + ["missing"])
+    assert [image.environments for image in planned.to_build] == [("msa",), ("main",)]
+    main = planned.images[2]
+    assert main.layers[-1].reason == "no image that is present has it"
+
+
+def test_layers_above_a_missing_one_say_so() -> None:
+    planned = plan({})
+    reasons = [layer.reason for layer in planned.images[2].layers]
+    assert reasons == ["", "no image that is present has it"] + ["a layer below it is missing"] * 3
+
+
+@pytest.mark.parametrize("fact", [Unknown("`r` does not answer")])
+def test_unknown_is_built_never_taken_for_present(fact: Fact) -> None:
+    planned = plan({target(SPECS["msa"]): Observation(fact)})
+    image = planned.images[1]
+    assert (image.status, image.reason, image.must_be_built) == ("unknown", "`r` does not answer", True)
+
+
+def test_an_unresolved_base_makes_the_image_unknown_whatever_the_store_says() -> None:
+    unresolved = spec("ruff", base=ResolvedImage("a:1", "a:1", problem="`a` does not answer"))
+    planned = make_plan((node("x"),), {"x": unresolved}, None, {target(unresolved): present(unresolved)})
+    image = planned.images[0]
+    assert (image.status, image.reason) == ("unknown", "`a` does not answer")
+    assert [layer.status for layer in image.layers] == ["unknown"] * 4
+
+
+def test_equal_images_are_one_image() -> None:
+    nodes = (node("a"), node("b"))
+    same = spec("ruff")
+    planned = make_plan(nodes, {"a": same, "b": same}, None, {target(same): ABSENT})
+    assert [image.environments for image in planned.images] == [("a", "b")]
+
+
+def test_external_images_are_named_and_left_alone() -> None:
+    external = EnvironmentNode("x", None, (), (), ExternalImage("python:3.11"))
+    planned = make_plan((external,), {}, None, {})
+    assert (planned.images[0].status, planned.to_build) == ("external", ())
+    assert planned.reference_of("x") == "python:3.11"
+
+
+def test_where_an_image_is_published() -> None:
+    tag = digests(SPECS["fold"]).tag
+    assert target(SPECS["fold"]) == f"flytebuild.local/flyte:{tag}"
+    assert target(SPECS["fold"], "r.example/team") == f"r.example/team/flyte:{tag}"
+    assert target(spec("ruff", registry="own.example"), "r.example") == f"own.example/flyte:{tag}"
+
+
+def test_the_document() -> None:
+    document = to_document(plan({target(SPECS["fold"]): present(SPECS["fold"])}))
+    assert json.loads(json.dumps(document)) == document
+    assert document["schema"] == "flytebuild.plan/1"
+    assert document["environments"][2] == {
+        "name": "main",
+        "file": "/src/main.py",
+        "image": target(SPECS["main"]),
+        "depends_on": ["fold", "msa"],
+        "tasks": ["main.run"],
+    }
+    fold, msa, main = document["images"]
+    assert {key: fold[key] for key in ("digest", "status", "environments", "platform")} == {
+        "digest": digests(SPECS["fold"]).image,
+        "status": "present",
+        "environments": ["fold"],
+        "platform": str(AMD64),
+    }
+    assert set(fold["layers"][0]) == {"kind", "digest", "summary", "status", "reason"}
+    assert [layer["digest"] for layer in fold["layers"]] == [layer["digest"] for layer in main["layers"][:4]]
+    assert [layer["kind"] for layer in main["layers"]] == ["base", "uv", "venv", "pip", "pip"]
+    assert document["to_build"] == [msa["reference"], main["reference"]]
+    assert BASE.digest is not None
+    assert BASE.digest[:19] in fold["layers"][0]["summary"]
+    assert UV.reference in fold["layers"][1]["summary"]
