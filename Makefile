@@ -17,12 +17,7 @@ help: ## list the verbs
 setup: $(STAMP) ## a virtual environment in .venv with flytebuild and its tools
 
 $(STAMP): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 or newer is on PATH" >&2; exit 69; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "error: $(PYTHON) cannot make a virtual environment" >&2; \
-		echo "hint: on Debian, \`apt-get install python3-venv\`" >&2; exit 69; }
-	@echo "installing flytebuild and its tools into $(VENV) ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@scripts/setup.sh $(VENV) "$(PYTHON)"
 	@touch $@
 
 check: setup ## lint, format, types and the layering of the packages

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from scripts.machine.debian import architecture, ca_bundle, mmdebstrap, mmdebstrap_environment, new_folder
-from scripts.machine.processes import Children, Command
+from scripts.machine.processes import Children, Command, run_quietly
 from scripts.machine.push import Repository
 from scripts.machine.report import MachineError, say
 from scripts.machine.state import State
@@ -169,8 +169,7 @@ def _flyte_root(state: State, scratch: Path, uv: Path, tag: str, children: Child
         "CA_BUNDLE": str(ca_bundle() or ""),
         "SOURCE_DATE_EPOCH": str(CREATED),
     }
-    index = os.environ.get("PIP_INDEX_URL")
-    if index and "UV_DEFAULT_INDEX" not in os.environ:
+    if "UV_DEFAULT_INDEX" not in os.environ and (index := _pip_index()):
         settings["UV_DEFAULT_INDEX"] = index
     hook = Path(__file__).with_name("flyte-base.sh")
     command = mmdebstrap(
@@ -186,6 +185,12 @@ def _flyte_root(state: State, scratch: Path, uv: Path, tag: str, children: Child
     with children.start(command, log=state.logs / "bases.log", environment=environment) as child:
         assert child.stdout
         yield from _chunks(child.stdout)
+
+
+def _pip_index() -> str:
+    """The package index that pip is told to use; uv reads none of pip's settings."""
+    configured = run_quietly([sys.executable, "-m", "pip", "config", "get", "global.index-url"]).stdout.strip()
+    return os.environ.get("PIP_INDEX_URL") or configured
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:

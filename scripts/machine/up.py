@@ -33,9 +33,9 @@ class Machine:
 
 def up(state: State, *, reuse: bool = True, flyte_version: str | None = None) -> Machine:
     """Bring up an engine, a registry and the bases, each only where it is missing."""
+    theirs = find_engine(os.environ, Path.home(), own_host=state.engine_host) if reuse else None
     with locked(state):
         job = _Up(state, flyte_version)
-        theirs = find_engine(os.environ, Path.home(), own_host=state.engine_host) if reuse else None
         if engine.is_running(state, job.record) and not os.environ.get("DOCKER_HOST"):
             theirs = None
         steps: list[Callable[[], None]] = []

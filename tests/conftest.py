@@ -1,0 +1,76 @@
+"""What tests share: a machine with a real engine, brought up once per run where none is."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the engine is, where images are pushed to, and what stands in for public registries."""
+
+    docker_host: str
+    registry: str | None
+    mirrors: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """The engine, the registry and the bases that tests marked `engine` use; the environment leads to them.
+
+    `TEST_MACHINE=<state folder>` keeps one between runs. A machine that cannot come up fails the test.
+    """
+    kept = os.environ.get("TEST_MACHINE")
+    state = Path(kept or TOP / "build/test-machine").resolve()
+    try:
+        found = _bring_up(state)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", found.docker_host)
+            if found.registry:
+                patch.setenv("FLYTEBUILD_REGISTRY", found.registry)
+            patch.setenv("FLYTEBUILD_MIRRORS", ",".join(f"{name}={to}" for name, to in found.mirrors.items()))
+            yield found
+    finally:
+        if not kept:
+            _call("down", state)
+
+
+@pytest.fixture
+def registry_prefix(machine: Machine) -> str:
+    """A place in the registry that no other test and no other run looks at."""
+    if machine.registry is None:
+        pytest.fail("this engine is not on this machine, so there is no registry beside it", pytrace=False)
+    return f"{machine.registry}/t{secrets.token_hex(6)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test marked `engine` gets the machine, whether or not it asks for it by name."""
+    for item in items:
+        is_marked = isinstance(item, pytest.Function) and item.get_closest_marker("engine")
+        if is_marked and "machine" not in item.fixturenames:
+            item.fixturenames.insert(0, "machine")
+
+
+def _bring_up(state: Path) -> Machine:
+    result = _call("up", state, "--json")
+    if result.returncode:
+        command = f"{Path(sys.executable).name} -m scripts.machine up --state {state}"
+        pytest.fail(f"no machine for tests on a real engine; `{command}` says:\n{result.stderr}", pytrace=False)
+    document = json.loads(result.stdout)
+    return Machine(document["docker_host"], document["registry"], document["mirrors"])
+
+
+def _call(verb: str, state: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scripts.machine", verb, "--state", str(state), *options]
+    return subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
