@@ -1,0 +1,70 @@
+"""`flyte.Image` becomes a definition, or is refused by name; nothing is dropped silently."""
+
+from pathlib import Path
+
+import flyte
+import pytest
+
+from flytebuild.authoring.images import define
+from flytebuild.errors import UnsupportedImageError
+from flytebuild.spec.model import ExternalImage, ImageDefinition, PipPackages, Platform
+
+BASE = flyte.Image.from_debian_base(python_version=(3, 11))
+
+
+def test_pip_layers_on_the_default_base() -> None:
+    image = BASE.with_pip_packages("Ruff", "pytest >=8", index_url="https://i/simple", pre=True, extra_args="--no-deps")
+    found = define(image.with_pip_packages("flyte"), "env")
+    assert isinstance(found, ImageDefinition)
+    assert found.base.startswith("ghcr.io/flyteorg/flyte:py3.11-v2.12")
+    assert (found.name, found.registry, found.python) == ("flyte", None, "3.11")
+    assert found.platforms == (Platform("linux", "amd64"), Platform("linux", "arm64"))
+    assert found.layers == (
+        PipPackages(("ruff", "pytest>=8"), index_url="https://i/simple", pre=True, extra_args="--no-deps"),
+        PipPackages(("flyte",)),
+    )
+
+
+@pytest.mark.parametrize("image", ["auto", None, BASE])
+def test_the_default_image_is_external(image: object) -> None:
+    found = define(image, "env")
+    assert isinstance(found, ExternalImage)
+    assert found.reference.startswith("ghcr.io/flyteorg/flyte:py3.")
+
+
+def test_an_image_by_name_is_external() -> None:
+    assert define("python:3.11", "env") == ExternalImage("python:3.11")
+    assert define(flyte.Image.from_base("r.example/x:1"), "env") == ExternalImage("r.example/x:1")
+
+
+def test_a_registry_of_the_user_s_is_kept() -> None:
+    image = flyte.Image.from_debian_base(registry="r.example/me", name="mine").with_pip_packages("a")
+    found = define(image, "env")
+    assert isinstance(found, ImageDefinition)
+    assert (found.registry, found.name) == ("r.example/me", "mine")
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (BASE.with_apt_packages("curl"), "a `AptPackages` layer, which is not supported yet"),
+        (BASE.with_commands(["true"]), "a `Commands` layer"),
+        (BASE.with_env_vars({"A": "b"}), "a `Env` layer"),
+        (BASE.with_requirements("requirements.txt"), "a `Requirements` layer"),
+        (BASE.with_pip_packages("a", secret_mounts="TOKEN"), "Secrets in the pip layer of environment `env`"),
+        (BASE.with_pip_packages("a", index_url="https://me:pw@i/simple"), "holds credentials"),
+        (BASE.with_pip_packages("a @ https://token@i/a.whl"), "holds credentials"),
+        (BASE.with_pip_packages("-e ."), "`-e .` in the pip layer of environment `env` is not a package"),
+        (BASE.with_pip_packages("./here"), "`./here`"),
+        (flyte.Image.from_dockerfile(Path(__file__), "r.example", "x"), "a Dockerfile"),
+        (flyte.Image.from_ref_name("x"), "the named reference `x`"),
+        (flyte.Image.from_base(""), "no base image"),
+        (3, "is a `int`"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(image: object, message: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=message) as caught:
+        define(image, "env")
+    assert caught.value.exit_code == 65
+    assert "pw" not in str(caught.value)
+    assert "`env`" in str(caught.value)

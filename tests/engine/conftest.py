@@ -1,0 +1,90 @@
+"""Workspaces for tests on the real engine: a copy of the example, a registry path and a data folder of their own."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Machine
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Workspace:
+    """A folder to run commands in, with an environment in which they find the engine and nothing of another test."""
+
+    folder: Path
+    environ: dict[str, str]
+    registry: str
+    _processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def run(self, *command: str, timeout: float = 240, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the virtual environment to its end."""
+        return subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=self.folder,
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def flytebuild(self, *arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run `flytebuild` and check how it exits."""
+        done = self.run("flytebuild", *arguments, **environ)
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def plan(self, *arguments: str, **environ: str) -> dict[str, Any]:
+        """The plan's document."""
+        document: dict[str, Any] = json.loads(self.flytebuild("plan", "--json", *arguments, **environ).stdout)
+        return document
+
+    def statuses(self, *arguments: str) -> dict[str, str]:
+        """Each environment's image status."""
+        images = self.plan(*arguments)["images"]
+        return {name: image["status"] for image in images for name in image["environments"]}
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write source files into the folder."""
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, machine: Machine, registry_prefix: str) -> Iterator[Workspace]:
+    """The AlphaFold2 example, copied; its control plane, if a test starts one, is stopped at the end."""
+    folder = tmp_path / "alphafold2"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", ".flyte"))
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "UV_"))},
+        "DOCKER_HOST": machine.docker_host,
+        "FLYTEBUILD_REGISTRY": registry_prefix,
+        "FLYTEBUILD_MIRRORS": machine.mirrors,
+        "FLYTEBUILD_HOME": str(tmp_path / "home"),
+        "FLYTEBUILD_PORT": str(free_port()),
+        "FLYTE_DISABLE_TELEMETRY": "1",
+        "HOME": str(tmp_path),
+    }
+    made = Workspace(folder, environ, registry_prefix)
+    yield made
+    if (tmp_path / "home").exists():
+        made.flytebuild("down")

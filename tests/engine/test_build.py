@@ -1,0 +1,177 @@
+"""Planning and building on the real engine, by the command line."""
+
+import json
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+
+import docker
+import httpx
+import pytest
+from tests.engine.conftest import BIN, Workspace
+
+pytestmark = pytest.mark.engine
+
+NOTHING = "nothing to build"
+
+
+def repository_tags(registry: str) -> set[str]:
+    host, _, path = registry.partition("/")
+    answer = httpx.get(f"http://{host}/v2/{path}/flyte/tags/list")
+    return set(answer.json().get("tags") or ()) if answer.status_code == 200 else set()
+
+
+def in_image(image: str, *command: str) -> str:
+    client = docker.from_env()
+    try:
+        return str(client.containers.run(image, command, remove=True, stderr=True).decode())
+    finally:
+        client.close()
+
+
+def test_exactly_what_is_missing_is_built(workspace: Workspace) -> None:
+    assert set(workspace.statuses().values()) == {"missing"}
+    workspace.flytebuild("plan", "--exit-code", code=2)
+
+    workspace.flytebuild("build", "--for", "run_msa")
+    assert workspace.statuses() == {"fold_env": "missing", "msa_env": "present", "multi_env": "missing"}
+    assert len(repository_tags(workspace.registry)) == 1
+
+    built = json.loads(workspace.flytebuild("build", "--for", "main", "--json").stdout)
+    results = {image["environments"][0]: image["result"] for image in built["images"]}
+    assert results == {"fold_env": "built", "msa_env": "present", "multi_env": "built"}
+    assert len(repository_tags(workspace.registry)) == 3
+
+    assert workspace.flytebuild("plan", "--exit-code", "--for", "main").returncode == 0
+    again = workspace.flytebuild("build", "--for", "main")
+    assert NOTHING in again.stderr
+
+
+def test_an_environment_that_nothing_needed_depends_on_is_not_built(workspace: Workspace) -> None:
+    other = (workspace.folder / "msa" / "run.py").read_text().replace("msa_env", "other_env").replace("pytest", "six")
+    workspace.write({"other.py": other.replace("run_msa", "run_other")})
+    workspace.flytebuild("build", "--for", "main")
+    assert workspace.statuses()["other_env"] == "missing"
+    assert len(repository_tags(workspace.registry)) == 3
+
+
+def test_no_docker_or_buildctl_command_is_called(workspace: Workspace, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("docker", "buildctl", "nerdctl", "podman"):
+        script = tools / name
+        script.write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/called\nexit 1\n")
+        script.chmod(0o755)
+    workspace.flytebuild("build", "--for", "run_msa", PATH=f"{tools}:{workspace.environ['PATH']}")
+    assert not (tmp_path / "called").exists()
+    assert workspace.statuses("--for", "run_msa") == {"msa_env": "present"}
+
+
+def test_the_image_is_what_was_asked_for_and_nothing_of_the_host(workspace: Workspace) -> None:
+    token = secrets.token_hex(16)
+    index = f"https://{token}:{token}@pypi.org/simple"
+    workspace.flytebuild("build", "--for", "run_fold", UV_EXTRA_INDEX_URL=index)
+    (image,) = workspace.plan("--for", "run_fold")["images"]
+    assert image["status"] == "present"
+    reference = image["reference"]
+
+    seen = in_image(reference, "sh", "-c", "id -un; pwd; env; ls /run; ruff --version; find / -xdev -newer /usr/bin/uv")
+    lines = seen.splitlines()
+    assert lines[:2] == ["flyte", "/home/flyte"]
+    assert any(line.startswith("ruff ") for line in lines)
+    assert "SSL_CERT_FILE" not in seen
+    assert "flytebuild" not in seen
+    client = docker.from_env()
+    try:
+        inspected = client.images.get(reference)
+        everything = json.dumps([inspected.attrs, inspected.history()])
+    finally:
+        client.close()
+    assert token not in everything
+    assert token not in json.dumps(image)
+    labels = inspected.labels
+    assert labels["dev.flytebuild.image"] == image["digest"]
+    assert labels["dev.flytebuild.layers"].split(",") == [layer["digest"] for layer in image["layers"][1:]]
+    documents = json.loads(labels["dev.flytebuild.spec"])
+    assert documents["layers"][-1]["spec"] == {"requirements": ["ruff"]}
+    held = in_image(reference, "sh", "-c", f"grep -rl {token} / --exclude-dir=proc --exclude-dir=sys || true")
+    assert held == ""
+
+
+def test_without_a_registry_images_are_in_the_engine_s_store(workspace: Workspace) -> None:
+    marker = f"six  # {secrets.token_hex(4)}"
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    # A name of this run's own: the engine's store is shared by all tests.
+    name = f"t{secrets.token_hex(4)}"
+    workspace.write({"msa/run.py": source.replace("from_debian_base()", f'from_debian_base(name="{name}")')})
+    assert marker
+    environ = {"FLYTEBUILD_REGISTRY": ""}
+    (image,) = workspace.plan("--for", "run_msa", **environ)["images"]
+    assert (image["status"], image["reason"]) == ("missing", "not in the engine's store")
+    workspace.flytebuild("build", "--for", "run_msa", **environ)
+    (image,) = workspace.plan("--for", "run_msa", **environ)["images"]
+    assert image["status"] == "present"
+    assert image["reference"].startswith(f"flytebuild.local/{name}:b3-")
+    assert "pytest" in in_image(image["reference"], "pytest", "--version")
+    client = docker.from_env()
+    client.images.remove(image["reference"])
+    client.close()
+
+
+def test_a_package_that_does_not_exist_fails_its_image_only(workspace: Workspace) -> None:
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    missing = f"no-such-package-{secrets.token_hex(8)}"
+    workspace.write({"msa/run.py": source.replace('["pytest"]', f'["{missing}"]')})
+    failed = workspace.flytebuild("build", "--for", "main", code=1)
+    assert f"step failed: pip: {missing}" in failed.stderr
+    assert "uv pip install" in failed.stderr
+    assert "not found in the package registry" in failed.stderr
+    assert "error: Building 2 of 3 images failed" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    statuses = workspace.statuses("--for", "main")
+    assert statuses == {"fold_env": "present", "msa_env": "missing", "multi_env": "missing"}
+
+
+def test_a_base_that_does_not_exist(workspace: Workspace) -> None:
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    workspace.write({"msa/run.py": source.replace("from_debian_base()", 'from_debian_base(flyte_version="0.0.0")')})
+    (image,) = workspace.plan("--for", "run_msa")["images"]
+    assert image["status"] == "unknown"
+    assert "does not exist" in image["reason"]
+    failed = workspace.flytebuild("build", "--for", "run_msa", code=69)
+    assert "does not exist" in failed.stderr
+    assert "hint: " in failed.stderr
+
+
+def test_no_engine(workspace: Workspace, tmp_path: Path) -> None:
+    socket = f"unix://{tmp_path}/nothing.sock"
+    failed = workspace.flytebuild("build", "--for", "run_msa", code=69, DOCKER_HOST=socket)
+    assert f"error: No Docker Engine answers at `{socket}` (from `DOCKER_HOST`)" in failed.stderr
+    assert "hint: start Docker" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    # The registry answers without an engine, so the plan is a full one.
+    assert workspace.statuses("--for", "run_msa") == {"msa_env": "missing"}
+
+
+def test_ctrl_c_stops_the_steps_and_publishes_nothing(workspace: Workspace) -> None:
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    marker = secrets.token_hex(8)
+    slow = f'with_pip_packages("six", extra_args="; echo {marker}; sleep 300 #")'
+    workspace.write({"msa/run.py": source.replace("with_pip_packages(*MSA_PACKAGES)", slow)})
+    with subprocess.Popen(
+        [str(BIN / "flytebuild"), "build", "-v", "--for", "run_msa"],
+        cwd=workspace.folder,
+        env={**workspace.environ, "PYTHONUNBUFFERED": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.strip() == marker:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(20) == 130
+    assert "Traceback" not in rest
+    assert repository_tags(workspace.registry) == set()
