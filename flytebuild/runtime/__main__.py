@@ -29,7 +29,7 @@ def settings(arguments: list[str] | None = None) -> Config:
 def main() -> int:
     """Serve; the exit code and the last line on stderr say what went wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "urllib3", "docker", "asyncio"):
+    for noisy in ("httpx", "urllib3", "docker", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Docker's SDK keeps ten connections and says so for every one above; each running container holds one.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

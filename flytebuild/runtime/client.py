@@ -75,8 +75,10 @@ def ensure(config: Config) -> ControlPlane:
         if plane is None:
             _refuse_stranger(config.port)
             engine.connect().close()
+            log = config.home / "log.txt"
+            written = log.stat().st_size if log.exists() else 0
             pid = _spawn(config)
-            plane = _await_start(config, pid)
+            plane = _await_start(config, pid, written)
         write_flyte_config(plane, plane.config_file)
         return plane
 
@@ -188,7 +190,8 @@ def _spawn(config: Config) -> int:
         os.close(log)
 
 
-def _await_start(config: Config, pid: int) -> ControlPlane:
+def _await_start(config: Config, pid: int, written: int) -> ControlPlane:
+    """Wait until the process answers; `written` is the size that its log had before it."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         plane = find(config)
@@ -200,10 +203,19 @@ def _await_start(config: Config, pid: int) -> ControlPlane:
     else:
         os.kill(pid, SIGKILL)
         _has_ended(pid)
-    lines = _log_tail(config.home / "log.txt")
-    raise ControlPlaneError(
-        "The control plane did not start; the end of its log:\n" + "\n".join(f"  {line}" for line in lines),
-        hint=f"its whole log is `{config.home / 'log.txt'}`",
+    raise _not_started(config.home / "log.txt", written)
+
+
+def _not_started(log: Path, written: int) -> ControlPlaneError:
+    """What the process said last: its own error where it ended with one, the end of its log otherwise."""
+    lines = log.read_bytes()[written:].decode("utf-8", "replace").splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("error: "):
+            hint = next((item[6:] for item in lines[number:] if item.startswith("hint: ")), None)
+            return ControlPlaneError(f"The control plane did not start: {line[7:]}", hint=hint)
+    tail = "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
+    return ControlPlaneError(
+        f"The control plane did not start; the end of its log:\n{tail}", hint=f"its whole log is `{log}`"
     )
 
 
@@ -225,13 +237,6 @@ def _has_ended(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     return False
-
-
-def _log_tail(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
-    except FileNotFoundError:
-        return []
 
 
 @contextlib.contextmanager

@@ -152,6 +152,8 @@ def environment(run: Run, action: Action, attempt: Attempt, container: Container
     trust = dict.fromkeys(_TRUST_VARIABLES, CA_PATH) if site.has_ca_bundle else {}
     return {
         "FLYTE_DISABLE_TELEMETRY": "1",
+        # Logs are followed while they are written.
+        "PYTHONUNBUFFERED": "1",
         **trust,
         **{item.key: item.value for item in run.spec.envs.values},
         **{item.key: item.value for item in container.env},

@@ -101,8 +101,9 @@ def only_one(home: Path, port: int) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
+            holder = json.loads(file.read() or "{}")
             raise ControlPlaneError(
-                f"A control plane of `{home}` is running already: {file.read().strip() or 'it is just starting'}",
+                f"A control plane of `{home}` runs already, on port {holder.get('port')}",
                 hint="`flytebuild down` stops it",
             ) from None
         file.truncate(0)

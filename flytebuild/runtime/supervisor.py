@@ -21,6 +21,9 @@ from flytebuild.runtime.verdict import judge, retry_delay, seconds
 
 log = logging.getLogger(__name__)
 
+_LAST_WORDS = 10
+"""Lines of its log that go into the error of a container that wrote no error document."""
+
 
 class Supervisor:
     """Executes the task actions of a ledger."""
@@ -45,10 +48,10 @@ class Supervisor:
 
     def abort(self, key: ActionKey, reason: str) -> None:
         """End an action and everything below it; their containers are killed."""
-        for child in self._ledger.children(key):
-            self.abort(child.key, reason)
         if self._ledger.finish(key, Phase.ABORTED, reason=reason) and (task := self._under_way.get(key)):
             task.cancel()
+        for child in self._ledger.children(key):
+            self.abort(child.key, reason)
 
     async def aclose(self) -> None:
         """Abort everything that runs and wait until no container is left."""
@@ -126,7 +129,14 @@ class Supervisor:
         except ObjectNameError as error:
             return Phase.FAILED, Failure("OutputsUnreachable", str(error))
         needs_outputs = bool(action.task.task_template.interface.outputs.variables)
-        failure = judge(exit_, document, has_outputs=has_outputs, needs_outputs=needs_outputs)
+        lines, _ = self._logs.tail(key, attempt.number, _LAST_WORDS)
+        failure = judge(
+            exit_,
+            document,
+            has_outputs=has_outputs,
+            needs_outputs=needs_outputs,
+            last_words="\n".join(line.text for line in lines),
+        )
         return (Phase.FAILED if failure else Phase.SUCCEEDED), failure
 
     async def _start(self, wanted: Order, key: ActionKey, attempt: Attempt) -> Started:

@@ -27,8 +27,13 @@ class Exit:
     problem: str = ""
 
 
-def judge(exit_: Exit, document: bytes | None, *, has_outputs: bool, needs_outputs: bool) -> Failure | None:
-    """The failure of an attempt, or None when it succeeded; `document` is its `error.pb`."""
+def judge(
+    exit_: Exit, document: bytes | None, *, has_outputs: bool, needs_outputs: bool, last_words: str = ""
+) -> Failure | None:
+    """The failure of an attempt, or None when it succeeded.
+
+    `document` is its `error.pb`, `last_words` the end of its log, for the case that nothing else says why.
+    """
     if document is not None:
         return read_document(document)
     if exit_.is_out_of_memory:
@@ -42,7 +47,7 @@ def judge(exit_: Exit, document: bytes | None, *, has_outputs: bool, needs_outpu
     if exit_.code:
         return Failure(
             "NonZeroExit",
-            f"The container ended with exit code {exit_.code} and wrote no error document; its log may say why",
+            f"The container ended with exit code {exit_.code}; the end of its log:\n{last_words}",
             is_recoverable=True,
         )
     if needs_outputs and not has_outputs:

@@ -1,0 +1,85 @@
+"""A control plane with a stand-in for the engine, in memory or behind a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from flytebuild.runtime.app import ControlPlane, assemble
+from flytebuild.runtime.container import Order, Site
+from flytebuild.runtime.credentials import Credentials
+from flytebuild.runtime.executor import Started, StartError
+from flytebuild.runtime.server import listen, serving
+from flytebuild.runtime.verdict import Exit
+
+CREDENTIALS = Credentials("FBtest", "secret", "link-secret")
+SITE = Site(home="/data", port=8199, key_id=CREDENTIALS.key_id, key_secret=CREDENTIALS.key_secret, cpus=4)
+
+
+@dataclass
+class ScriptedExecutor:
+    """Ends each container as `script` says: it gets the order and the number of the start, counted from 1.
+
+    Without a script, containers run until they are removed.
+    """
+
+    script: Callable[[Order, int], Exit | StartError] | None = None
+    orders: list[Order] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    running: dict[str, asyncio.Future[Exit]] = field(default_factory=dict)
+
+    async def start(self, order: Order, log_file: Path) -> Started:
+        await asyncio.sleep(0)
+        self.orders.append(order)
+        started = Started(f"container-{len(self.orders)}", "sha256:abc")
+        self.running[started.container] = asyncio.get_running_loop().create_future()
+        if self.script:
+            end = self.script(order, len(self.orders))
+            if isinstance(end, StartError):
+                raise end
+            self.running[started.container].set_result(end)
+        return started
+
+    async def wait(self, started: Started) -> Exit:
+        return await asyncio.shield(self.running[started.container])
+
+    async def remove(self, started: Started) -> None:
+        await asyncio.sleep(0)
+        self.removed.append(started.container)
+
+
+@pytest.fixture
+def executor() -> ScriptedExecutor:
+    return ScriptedExecutor()
+
+
+@pytest.fixture
+def plane(tmp_path: Path, executor: ScriptedExecutor) -> ControlPlane:
+    """The application in memory; whoever submits actions to it does so inside one event loop."""
+    return assemble(tmp_path, SITE, CREDENTIALS, executor)
+
+
+@pytest.fixture
+def server(tmp_path: Path, executor: ScriptedExecutor) -> Iterator[str]:
+    """The address of a control plane that serves on a port of its own, from a thread."""
+    ready, stop = threading.Event(), threading.Event()
+    address = []
+
+    async def main() -> None:
+        with listen(0, None) as sockets:
+            address.append(f"http://127.0.0.1:{sockets[0].getsockname()[1]}")
+            async with serving(assemble(tmp_path, SITE, CREDENTIALS, executor), sockets):
+                ready.set()
+                await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    assert ready.wait(20)
+    yield address[0]
+    stop.set()
+    thread.join(20)

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.container import Order
+from flytebuild.runtime.executor import StartError
+from flytebuild.runtime.logs import LogBook
+from flytebuild.runtime.model import Action, ActionKey, Phase
+from flytebuild.runtime.storage import ObjectStore
+from flytebuild.runtime.supervisor import Supervisor
+from flytebuild.runtime.verdict import Exit
+from tests.runtime import samples
+from tests.runtime.conftest import SITE, ScriptedExecutor
+
+ROOT = ActionKey("r1", "a0")
+
+
+class Scene:
+    def __init__(self, folder: Path, executor: ScriptedExecutor, root: Action) -> None:
+        self.store = ObjectStore(folder / "objects")
+        self.ledger = Ledger()
+        self.supervisor = Supervisor(self.ledger, self.store, LogBook(folder / "logs"), executor, SITE, starts=2)
+        self.ledger.create_run(samples.run(), root)
+        self.supervisor.submit(ROOT)
+
+    async def until(self, is_reached: Callable[[Action], bool], key: ActionKey = ROOT) -> Action:
+        async for changed in self.ledger.watch(key.run, lambda action: action.key == key, 10):
+            assert changed, "nothing happened"
+            if is_reached(changed[0]):
+                return changed[0]
+        raise AssertionError
+
+
+def play(folder: Path, executor: ScriptedExecutor, root: Action, act: Callable[[Scene], Awaitable[None]]) -> None:
+    async def main() -> None:
+        scene = Scene(folder, executor, root)
+        await act(scene)
+        await scene.supervisor.aclose()
+        assert sorted(executor.removed) == sorted(executor.running), "every container is removed"
+
+    asyncio.run(main())
+
+
+def is_over(action: Action) -> bool:
+    return action.phase.is_terminal
+
+
+def is_running(action: Action) -> bool:
+    return action.phase is Phase.RUNNING
+
+
+def write_error(folder: Path, order: Order, *, recoverable: bool) -> None:
+    """What a failing task does in its container: it leaves an error document below its outputs."""
+    prefix = order.arguments[order.arguments.index("--outputs-path") + 1]
+    path = folder / "objects" / prefix.removeprefix("s3://") / "error.pb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(samples.error_document("ValueError", "no", recoverable=recoverable))
+
+
+def test_success(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(0)
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert action.phase is Phase.SUCCEEDED
+        assert action.last is not None
+        assert (action.last.container, action.last.image_id, action.last.exit_code) == ("container-1", "sha256:abc", 0)
+
+    play(tmp_path, executor, samples.action(), act)
+
+
+@pytest.mark.parametrize(("recoverable", "attempts"), [(True, 3), (False, 1)])
+def test_only_recoverable_failures_are_retried(
+    tmp_path: Path, executor: ScriptedExecutor, recoverable: bool, attempts: int
+) -> None:
+    def script(order: Order, number: int) -> Exit:
+        write_error(tmp_path, order, recoverable=recoverable)
+        return Exit(0)
+
+    executor.script = script
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert action.phase is Phase.FAILED
+        assert action.failure is not None
+        assert action.failure.code == "ValueError"
+        assert len(action.attempts) == attempts
+
+    play(tmp_path, executor, samples.action(spec=samples.task_spec(retries=2)), act)
+
+
+def test_a_retry_may_succeed(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, number: Exit(3 if number == 1 else 0)
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert action.phase is Phase.SUCCEEDED
+        assert [attempt.phase for attempt in action.attempts] == [Phase.FAILED, Phase.SUCCEEDED]
+        assert action.outputs.endswith("/a0/2")
+        assert [order.environment["FLYTE_ATTEMPT_NUMBER"] for order in executor.orders] == ["0", "1"]
+
+    play(tmp_path, executor, samples.action(spec=samples.task_spec(retries=1)), act)
+
+
+def test_an_image_that_cannot_be_had(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: StartError("ImagePullBackOff", "no such image")
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert action.failure is not None
+        assert (action.failure.code, action.failure.is_system) == ("ImagePullBackOff", True)
+        executor.running.clear()
+
+    play(tmp_path, executor, samples.action(), act)
+
+
+def test_a_time_limit_ends_the_attempt(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert action.phase is Phase.TIMED_OUT
+        assert action.failure is not None
+        assert action.failure.code == "MAX_RUNTIME_EXCEEDED"
+
+    play(tmp_path, executor, samples.action(spec=samples.task_spec(timeout=0.01)), act)
+
+
+def test_a_deadline_covers_all_attempts(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    spec = samples.task_spec(retries=9)
+    spec.task_template.metadata.timeouts.deadline.nanos = 10_000_000
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert (action.phase, len(action.attempts)) == (Phase.TIMED_OUT, 1)
+        assert action.failure is not None
+        assert action.failure.code == "DEADLINE_EXCEEDED"
+
+    play(tmp_path, executor, samples.action(spec=spec), act)
+
+
+def test_abort_reaches_everything_below(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    async def act(scene: Scene) -> None:
+        keys = [ROOT, ActionKey("r1", "c1"), ActionKey("r1", "c2")]
+        for key, parent in zip(keys[1:], keys, strict=False):
+            await scene.until(is_running, parent)
+            scene.ledger.add(samples.action(key.name, parent=parent.name))
+            scene.supervisor.submit(key)
+        await scene.until(is_running, keys[-1])
+        scene.supervisor.abort(ROOT, "enough")
+        assert [scene.ledger.action(key).phase for key in keys] == [Phase.ABORTED] * 3
+
+    play(tmp_path, executor, samples.action(), act)
+
+
+def test_abort_while_the_container_starts(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda action: action.phase is Phase.INITIALIZING)
+        scene.supervisor.abort(ROOT, "enough")
+
+    play(tmp_path, executor, samples.action(), act)
+    assert executor.removed == ["container-1"]
+
+
+def test_a_parent_that_ends_takes_its_children_along(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    async def act(scene: Scene) -> None:
+        child = ActionKey("r1", "c1")
+        await scene.until(is_running)
+        scene.ledger.add(samples.action("c1", parent="a0"))
+        scene.supervisor.submit(child)
+        await scene.until(is_running, child)
+        executor.running["container-1"].set_result(Exit(0))
+        action = await scene.until(is_over, child)
+        assert action.phase is Phase.ABORTED
+        assert scene.ledger.action(ROOT).phase is Phase.SUCCEEDED
+
+    play(tmp_path, executor, samples.action(), act)
+
+
+def test_waiting_parents_do_not_hold_up_their_children(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    """Five nested levels with room for two starts at a time."""
+
+    async def act(scene: Scene) -> None:
+        keys = [ROOT, *(ActionKey("r1", f"c{level}") for level in range(5))]
+        for key, parent in zip(keys[1:], keys, strict=False):
+            await scene.until(is_running, parent)
+            scene.ledger.add(samples.action(key.name, parent=parent.name))
+            scene.supervisor.submit(key)
+        await scene.until(is_running, keys[-1])
+
+    play(tmp_path, executor, samples.action(), act)
+
+
+def test_what_cannot_be_executed_fails_with_its_reason(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    spec = samples.task_spec()
+    spec.task_template.security_context.secrets.add(key="token")
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert action.failure is not None
+        assert "`token`" in action.failure.message
+
+    play(tmp_path, executor, samples.action(spec=spec), act)
+    assert executor.orders == []

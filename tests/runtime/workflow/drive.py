@@ -1,0 +1,23 @@
+"""Run one task with the SDK as a user would and print how it went as JSON: `drive.py TASK [INPUTS [ENVIRONMENT]]`."""
+
+import json
+import pathlib
+import sys
+
+import flows
+
+import flyte
+
+HERE = pathlib.Path(__file__).parent
+
+if __name__ == "__main__":
+    task = getattr(flows, sys.argv[1])
+    inputs, variables = (json.loads(text) for text in (*sys.argv[2:], "{}", "{}")[:2])
+    flyte.init_from_config(root_dir=HERE)
+    run = flyte.with_runcontext(env_vars=variables).run(task, **inputs)
+    print(json.dumps({"run": run.name, "url": run.url}), flush=True)
+    run.wait(quiet=True)
+    document = {"phase": run.phase.value}
+    if document["phase"] == "succeeded":
+        document["outputs"] = list(run.outputs())
+    print(json.dumps(document), flush=True)

@@ -1,0 +1,132 @@
+"""What the engine tests run: one environment on flyte's own image, one task per kind of ending."""
+
+import asyncio
+import os
+import sys
+import time
+
+import flyte
+import flyte.errors
+from flyte.io import File
+
+env = flyte.TaskEnvironment(name="flows", env_vars={"FROM_TASK": "task", "SHARED": "task"})
+small = flyte.TaskEnvironment(name="small", resources=flyte.Resources(cpu=1, memory="200Mi"))
+parents = flyte.TaskEnvironment(name="parents", depends_on=[env, small])
+
+
+@env.task
+async def write(text: str) -> File:
+    file = File.new_remote()
+    async with file.open("wb") as stream:
+        await stream.write(text.encode())
+    return file
+
+
+@env.task
+async def read(file: File) -> str:
+    async with file.open("rb") as stream:
+        return bytes(await stream.read()).decode()
+
+
+@parents.task
+async def pass_file(text: str) -> str:
+    print("parent runs in", os.environ["HOSTNAME"])
+    return await read(await write(text))
+
+
+@env.task
+async def fail(text: str) -> str:
+    raise ValueError(text)
+
+
+@parents.task
+async def catch(text: str) -> str:
+    try:
+        return await fail(text)
+    except flyte.errors.RuntimeUserError as error:
+        return f"{error.code}: {error}"
+
+
+@env.task(retries=2)
+async def flaky() -> str:
+    attempt = int(os.environ["FLYTE_ATTEMPT_NUMBER"])
+    if attempt < 2:
+        raise RuntimeError(f"attempt {attempt} fails")
+    return f"attempt {attempt}"
+
+
+@env.task
+async def sleep_long() -> str:
+    print("asleep", flush=True)
+    time.sleep(600)
+    return "never"
+
+
+@parents.task
+async def wait_for_sleeper() -> str:
+    return await sleep_long()
+
+
+@env.task(timeout=3)
+async def too_slow() -> str:
+    time.sleep(600)
+    return "never"
+
+
+@parents.task
+async def outlive() -> str:
+    try:
+        return await too_slow()
+    except flyte.errors.TaskTimeoutError as error:
+        return type(error).__name__
+
+
+@env.task
+async def leave(code: int) -> str:
+    print("leaving", flush=True)
+    os._exit(code)
+
+
+@parents.task
+async def survive(code: int) -> str:
+    try:
+        return await leave(code)
+    except flyte.errors.RuntimeUserError as error:
+        return f"user {error.code}"
+    except flyte.errors.RuntimeSystemError as error:
+        return f"system {error.code}"
+
+
+@small.task
+async def devour() -> int:
+    return len(b"x" * (1 << 30))
+
+
+@parents.task
+async def starve() -> str:
+    try:
+        return str(await devour())
+    except flyte.errors.OOMError as error:
+        return type(error).__name__
+
+
+@env.task
+async def variables(names: list[str]) -> list[str]:
+    return [os.environ.get(name, "") for name in names]
+
+
+@env.task
+async def say(text: str, lines: int) -> None:
+    for number in range(lines):
+        print(f"{text} {number}")
+        print(f"{text} {number}", file=sys.stderr)
+
+
+@env.task
+async def double(number: int) -> int:
+    return 2 * number
+
+
+@parents.task
+async def fan_out(count: int) -> list[int]:
+    return list(await asyncio.gather(*(double(number) for number in range(count))))
