@@ -14,7 +14,9 @@ from flytebuild.runtime.model import Action, ActionKey, Kind, Run
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
 
-def task_spec(name: str = "env.work", *, retries: int = 0, timeout: float = 0, outputs: tuple[str, ...] = ()) -> TaskSpec:
+def task_spec(
+    name: str = "env.work", *, retries: int = 0, timeout: float = 0, outputs: tuple[str, ...] = ()
+) -> TaskSpec:
     """A task on image `image:1`."""
     spec = TaskSpec(short_name=name.rpartition(".")[2])
     spec.environment.name = name.rpartition(".")[0]
@@ -54,5 +56,3 @@ def error_document(code: str, message: str, *, recoverable: bool) -> bytes:
     """What the entrypoint writes after an exception."""
     kind = ContainerError.RECOVERABLE if recoverable else ContainerError.NON_RECOVERABLE
     return bytes(ErrorDocument(error=ContainerError(code=code, message=message, kind=kind)).SerializeToString())
-
-

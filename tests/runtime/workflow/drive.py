@@ -5,7 +5,6 @@ import pathlib
 import sys
 
 import flows
-
 import flyte
 
 HERE = pathlib.Path(__file__).parent

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from flytebuild.config import Config
+from flytebuild.errors import ControlPlaneError, UsageError
+from flytebuild.runtime import __main__ as process
+from flytebuild.runtime import client
+from flytebuild.runtime.credentials import load_or_create
+from flytebuild.runtime.server import listen, only_one
+
+
+def plane(home: Path) -> client.ControlPlane:
+    return client.ControlPlane("http://127.0.0.1:8199", os.getpid(), home)
+
+
+def test_the_file_for_the_sdk(tmp_path: Path) -> None:
+    path = tmp_path / ".flyte/config.yaml"
+    client.write_flyte_config(plane(tmp_path), path)
+    text = path.read_text()
+    assert "endpoint: dns:///127.0.0.1:8199" in text
+    assert "builder: flytebuild" in text
+    other = client.ControlPlane("http://127.0.0.1:9000", 1, tmp_path)
+    client.write_flyte_config(other, path)
+    assert "9000" in path.read_text()
+    assert [item.name for item in path.parent.iterdir()] == ["config.yaml"]
+
+
+def test_a_file_of_the_users_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("admin: {}\n")
+    with pytest.raises(UsageError, match="was not written by flytebuild"):
+        client.write_flyte_config(plane(tmp_path), path)
+    assert path.read_text() == "admin: {}\n"
+
+
+def test_variables_for_the_sdk(tmp_path: Path) -> None:
+    found = client.flyte_environment(plane(tmp_path))
+    assert found["FLYTECTL_CONFIG"] == str(tmp_path / "config.yaml")
+    assert found["FLYTE_ADMIN_ENDPOINT"] == "dns:///127.0.0.1:8199"
+    assert found["FLYTE_AWS_ENDPOINT"] == "http://127.0.0.1:8199/s3"
+    assert found["FLYTE_AWS_ACCESS_KEY_ID"] == load_or_create(tmp_path).key_id
+
+
+def test_credentials_are_made_once_and_kept_private(tmp_path: Path) -> None:
+    assert load_or_create(tmp_path) == load_or_create(tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_settings_survive_the_command_line(tmp_path: Path) -> None:
+    config = Config(home=tmp_path, port=8300, mirrors={"ghcr.io": "127.0.0.1:5000/ghcr.io"}, ca_bundle=Path("/ca.pem"))
+    assert process.settings(client.command(config)[3:]) == config
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        config = Config(home=tmp_path, port=sock.getsockname()[1])
+        assert client.find(config) is None
+        assert client.stop(config) is False
+
+
+def test_a_stranger_at_the_port(server: str, tmp_path: Path) -> None:
+    """What answers there is a control plane, but of another folder."""
+    config = Config(home=tmp_path / "mine", port=int(server.rpartition(":")[2]))
+    assert client.find(config) is None
+    with pytest.raises(ControlPlaneError, match=f"belongs to the control plane of `{tmp_path}`") as error:
+        client.ensure(config)
+    assert error.value.hint
+    assert "FLYTEBUILD_PORT" in error.value.hint
+
+
+def test_one_process_per_folder(tmp_path: Path) -> None:
+    with only_one(tmp_path, 8199), pytest.raises(ControlPlaneError, match="on port 8199"), only_one(tmp_path, 8200):
+        pass
+    with only_one(tmp_path, 8200):
+        pass
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        with pytest.raises(ControlPlaneError, match="taken"), listen(sock.getsockname()[1], None):
+            pass
+
+
+def test_a_bridge_that_is_elsewhere_is_left_out() -> None:
+    with listen(0, "192.0.2.77") as sockets:
+        assert [sock.getsockname()[0] for sock in sockets] == ["127.0.0.1"]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timezone
+from pathlib import Path
+
+from flytebuild.runtime.logs import Line, LogBook, parse
+from flytebuild.runtime.model import ActionKey
+
+KEY = ActionKey("r1", "a0")
+STAMP = "2026-01-31T12:00:00.123456789Z"
+
+
+def write(book: LogBook, content: bytes) -> None:
+    path = book.path(KEY, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(content)
+
+
+def test_lines_and_their_times() -> None:
+    at = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
+    lines = parse([f"{STAMP} text", f"{STAMP} ", "no time", "2026-01-31T12:00:00Z whole second"])
+    assert lines[:3] == [Line(at, "text"), Line(at, ""), Line(None, "no time")]
+    assert lines[3] == Line(at.replace(microsecond=0), "whole second")
+
+
+def test_text_and_tail(tmp_path: Path) -> None:
+    book = LogBook(tmp_path)
+    assert (book.text(KEY, 1), book.tail(KEY, 1, 2)) == ("", ([], False))
+    write(book, f"{STAMP} one\n{STAMP} tw\xff".encode("latin-1") + f"\n{STAMP} three\n".encode())
+    assert book.text(KEY, 1) == "one\ntw\ufffd\nthree\n"
+    lines, has_more = book.tail(KEY, 1, 2)
+    assert ([line.text for line in lines], has_more) == (["tw\ufffd", "three"], True)
+
+
+def test_following_ends_after_the_last_line(tmp_path: Path) -> None:
+    book = LogBook(tmp_path)
+    is_over = False
+
+    async def main() -> list[str]:
+        nonlocal is_over
+        found = []
+        async for batch in book.follow(KEY, 1, lambda: is_over):
+            found += [line.text for line in batch]
+            if found == ["one"]:
+                write(book, b"two\nthr")
+                is_over = True
+        return found
+
+    write(book, b"one\n")
+    assert asyncio.run(main()) == ["one", "two", "thr"]

@@ -1,0 +1,161 @@
+"""The object store over HTTP: by hand where a detail matters, and by obstore, which is what the SDK uses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from flytebuild.runtime.s3 import S3, paginate
+from flytebuild.runtime.storage import Entry, ObjectStore
+
+KEY = {"authorization": "AWS4-HMAC-SHA256 Credential=FBtest/20260131/us-east-1/s3/aws4_request, Signature=x"}
+
+
+def call(folder: Path, *requests: tuple[str, str, dict[str, str], bytes]) -> list[httpx.Response]:
+    async def main() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(S3(ObjectStore(folder), "FBtest"))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return [
+                await client.request(method, f"/s3/{path}", headers={**KEY, **headers}, content=content)
+                for method, path, headers, content in requests
+            ]
+
+    return asyncio.run(main())
+
+
+def test_put_get_head_delete(tmp_path: Path) -> None:
+    put, get, head, delete, again, gone = call(
+        tmp_path,
+        ("PUT", "flytebuild/a%20b/c", {}, b"content"),
+        ("GET", "flytebuild/a%20b/c", {}, b""),
+        ("HEAD", "flytebuild/a%20b/c", {}, b""),
+        ("DELETE", "flytebuild/a%20b/c", {}, b""),
+        ("DELETE", "flytebuild/a%20b/c", {}, b""),
+        ("GET", "flytebuild/a%20b/c", {}, b""),
+    )
+    assert (put.status_code, get.content, head.headers["content-length"], head.content) == (200, b"content", "7", b"")
+    assert put.headers["etag"] == get.headers["etag"] == head.headers["etag"]
+    assert (delete.status_code, again.status_code, gone.status_code) == (204, 204, 404)
+    assert "NoSuchKey" in gone.text
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "content", "said"),
+    [
+        ("bytes=2-4", 206, b"234", "bytes 2-4/10"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=8-99", 206, b"89", "bytes 8-9/10"),
+        ("bytes=0-1,3-4", 200, b"0123456789", None),
+        ("bytes=10-", 416, None, None),
+    ],
+)
+def test_ranges(tmp_path: Path, header: str, status: int, content: bytes | None, said: str | None) -> None:
+    _, answer = call(
+        tmp_path, ("PUT", "flytebuild/x", {}, b"0123456789"), ("GET", "flytebuild/x", {"range": header}, b"")
+    )
+    assert answer.status_code == status
+    assert content is None or answer.content == content
+    assert answer.headers.get("content-range") == said
+
+
+@pytest.mark.parametrize(
+    "header", ["", "AWS4-HMAC-SHA256 Credential=other/20260131/us-east-1/s3/aws4_request", "Basic x"]
+)
+def test_another_key_is_refused(tmp_path: Path, header: str) -> None:
+    (answer,) = call(tmp_path, ("PUT", "flytebuild/x", {"authorization": header}, b"x"))
+    assert answer.status_code == 403
+    assert not (tmp_path / "flytebuild").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("flytebuild/%2e%2e/%2e%2e/x", "flytebuild/a/%2e%2e/%2e%2e/%2e%2e/x", "%2e%2e/x", "flytebuild/..%2f..%2fx"),
+        *("flytebuild//x", ".work/x", "flytebuild/a%00b"),
+    ],
+)
+def test_paths_stay_in_the_folder(tmp_path: Path, path: str) -> None:
+    inside = tmp_path / "inside"
+    for method in ("PUT", "GET", "DELETE"):
+        (answer,) = call(inside, (method, path, {}, b"x"))
+        assert answer.status_code in (400, 404, 405)
+    (copy,) = call(inside, ("PUT", "flytebuild/x", {"x-amz-copy-source": f"/{path}"}, b""))
+    assert copy.status_code == 400
+    assert [item for item in tmp_path.rglob("*") if item.is_file()] == []
+
+
+def test_a_new_object_only(tmp_path: Path) -> None:
+    headers = {"if-none-match": "*"}
+    first, second = call(tmp_path, ("PUT", "flytebuild/x", headers, b"1"), ("PUT", "flytebuild/x", headers, b"2"))
+    assert (first.status_code, second.status_code) == (200, 412)
+    assert (tmp_path / "flytebuild/x").read_bytes() == b"1"
+
+
+def test_documents_with_entities_are_refused(tmp_path: Path) -> None:
+    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa">]><Delete><Object><Key>&a;</Key></Object></Delete>'
+    bomb_answer, broken = call(
+        tmp_path, ("POST", "flytebuild?delete", {}, bomb), ("POST", "flytebuild?delete", {}, b"<Delete>")
+    )
+    assert (bomb_answer.status_code, broken.status_code) == (400, 400)
+
+
+def test_pages_of_a_listing() -> None:
+    entries = [Entry(key, 1, 0.0, "t") for key in ("p/a", "p/b/1", "p/b/2", "p/c")]
+    first = paginate(entries, "p/", "/", "", 2)
+    assert ([entry.key for entry in first.entries], first.prefixes, first.next_key) == (["p/a"], ["p/b/"], "p/b/")
+    second = paginate(entries, "p/", "/", "p/b/", 2)
+    assert ([entry.key for entry in second.entries], second.prefixes, second.next_key) == (["p/c"], [], None)
+
+
+@pytest.fixture
+def store(server: str) -> S3Store:
+    return S3Store(
+        "flytebuild",
+        config={
+            "endpoint": f"{server}/s3",
+            "access_key_id": "FBtest",
+            "secret_access_key": "secret",
+            "region": "us-east-1",
+        },
+        client_options={"allow_http": True},
+    )
+
+
+def test_obstore_writes_reads_lists_and_removes(store: S3Store) -> None:
+    for name in ("dir/a b", "dir/sub/ü+&", "other"):
+        obstore.put(store, name, name.encode())
+    assert bytes(obstore.get(store, "dir/sub/ü+&").bytes()) == "dir/sub/ü+&".encode()
+    assert bytes(obstore.get_range(store, "other", start=1, end=3)) == b"th"
+    assert obstore.head(store, "other")["size"] == 5
+    assert sorted(item["path"] for batch in obstore.list(store, "dir") for item in batch) == ["dir/a b", "dir/sub/ü+&"]
+    found = obstore.list_with_delimiter(store, "dir")
+    assert found["common_prefixes"] == ["dir/sub"]
+    obstore.copy(store, "other", "dir/copy")
+    assert bytes(obstore.get(store, "dir/copy").bytes()) == b"other"
+    obstore.delete(store, ["dir/a b", "dir/copy", "nothing"])
+    obstore.delete(store, "other")
+    assert [item["path"] for batch in obstore.list(store) for item in batch] == ["dir/sub/ü+&"]
+    with pytest.raises(FileNotFoundError):
+        obstore.get(store, "other")
+
+
+def test_obstore_writes_in_parts(store: S3Store, tmp_path: Path) -> None:
+    piece = bytes(range(256)) * (5 << 12)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield piece
+
+    async def main() -> None:
+        await obstore.put_async(store, "big", pieces(), use_multipart=True, chunk_size=5 << 20)
+
+    asyncio.run(main())
+    assert (tmp_path / "objects/flytebuild/big").read_bytes() == piece * 4
+    assert list((tmp_path / "objects/.work").iterdir()) == []
