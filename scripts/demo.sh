@@ -55,11 +55,14 @@ flytebuild build --for main
 heading "flytebuild run main.py main --sequence AAGGTTCCAA"
 flytebuild run main.py main --sequence AAGGTTCCAA
 
+# Now that the control plane has run and written it: where Flyte's own SDK and commands find it.
+printf "export FLYTECTL_CONFIG='%s'\n" "$demo/home/config.yaml" >>"$demo/environment"
+
 heading "to go on"
 cat <<EOF
 . .demo/environment               this shell uses the demo's engine, registry and control plane
 cd examples/alphafold2
-python main.py                    the same run, the way Flyte's documentation starts it
-http://127.0.0.1:$port            the runs, their actions and logs
+python main.py                    the same run, the way Flyte's documentation starts it; \`flyte run\` does it too
+http://127.0.0.1:$port             the runs, their actions and logs
 make clean-demo                   stop all of it, and remove .demo
 EOF
