@@ -94,6 +94,8 @@ class Children:
         finally:
             child.kill()
             child.wait()
+            assert child.stdout
+            child.stdout.close()
             with self._lock:
                 self._running.discard(child)
         self.check()

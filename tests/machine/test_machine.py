@@ -1,0 +1,79 @@
+"""The machine of this test run, as the scripts brought it up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+import pytest
+
+from scripts.machine.bases import flyte_tag
+from scripts.machine.network import CANDIDATES, address_pool, bridge_address
+from scripts.machine.push import Repository
+from tests.conftest import TOP, Machine
+
+STATE = Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
+
+
+def call(verb: str, state: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scripts.machine", verb, "--state", str(state), *options]
+    return subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+
+
+def test_an_engine_has_a_network_of_its_own() -> None:
+    assert bridge_address("172.16.0.0/16") == "172.16.0.1/17"
+    assert address_pool("172.16.0.0/16") == {"base": "172.16.128.0/17", "size": 24}
+    assert len(CANDIDATES) == 16
+
+
+def test_down_without_anything_there_is_done(tmp_path: Path) -> None:
+    result = call("down", tmp_path / "state")
+    assert (result.returncode, result.stderr) == (0, "machine: nothing to stop\n")
+
+
+@pytest.mark.engine
+def test_a_second_up_is_quick_and_does_nothing(machine: Machine) -> None:
+    began = time.monotonic()
+    result = call("up", STATE, "--json")
+    assert time.monotonic() - began < 5
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["started"] == []
+    assert document["docker_host"] == machine.docker_host
+    assert result.stderr == ""
+
+
+@pytest.mark.engine
+def test_the_environment_is_for_a_shell_to_read(machine: Machine) -> None:
+    result = call("up", STATE, "--env")
+    lines = result.stdout.splitlines()
+    assert f"export DOCKER_HOST={machine.docker_host}" in lines
+    assert all(line.startswith("export ") for line in lines)
+
+
+@pytest.mark.engine
+def test_an_image_that_is_pushed_without_an_engine_can_be_asked_for(machine: Machine, registry_prefix: str) -> None:
+    host, _, path = registry_prefix.partition("/")
+    repository = Repository(int(host.rpartition(":")[2]), path)
+    assert not repository.has("1")
+    for _ in range(2):
+        repository.push("1", iter([b"\0" * 512, b"\0" * 512]), {"architecture": "amd64", "os": "linux"})
+    assert repository.has("1")
+
+
+@pytest.mark.engine
+def test_the_base_is_what_flyte_expects(machine: Machine) -> None:
+    registry = machine.mirrors.get("ghcr.io", "ghcr.io")
+    program = "import flyte, os, sys; print(flyte.__version__, os.getcwd(), os.getuid() != 0, sys.executable)"
+    client = docker.DockerClient(base_url=machine.docker_host)
+    try:
+        image = f"{registry}/flyteorg/flyte:{flyte_tag(None)}"
+        output = client.containers.run(image, ["python", "-c", program], remove=True)
+    finally:
+        client.close()
+    assert output.decode().split()[1:] == ["/home/flyte", "True", "/opt/venv/bin/python"]
