@@ -78,7 +78,7 @@ def workspace(tmp_path: Path, machine: Machine, registry_prefix: str) -> Iterato
         **{name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "UV_"))},
         "DOCKER_HOST": machine.docker_host,
         "FLYTEBUILD_REGISTRY": registry_prefix,
-        "FLYTEBUILD_MIRRORS": machine.mirrors,
+        "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in machine.mirrors.items()),
         "FLYTEBUILD_HOME": str(tmp_path / "home"),
         "FLYTEBUILD_PORT": str(free_port()),
         "FLYTE_DISABLE_TELEMETRY": "1",

@@ -76,7 +76,7 @@ def test_the_image_is_what_was_asked_for_and_nothing_of_the_host(workspace: Work
     assert image["status"] == "present"
     reference = image["reference"]
 
-    seen = in_image(reference, "sh", "-c", "id -un; pwd; env; ls /run; ruff --version; find / -xdev -newer /usr/bin/uv")
+    seen = in_image(reference, "sh", "-c", "id -un; pwd; env; ls /run; ruff --version")
     lines = seen.splitlines()
     assert lines[:2] == ["flyte", "/home/flyte"]
     assert any(line.startswith("ruff ") for line in lines)
@@ -95,17 +95,15 @@ def test_the_image_is_what_was_asked_for_and_nothing_of_the_host(workspace: Work
     assert labels["dev.flytebuild.layers"].split(",") == [layer["digest"] for layer in image["layers"][1:]]
     documents = json.loads(labels["dev.flytebuild.spec"])
     assert documents["layers"][-1]["spec"] == {"requirements": ["ruff"]}
-    held = in_image(reference, "sh", "-c", f"grep -rl {token} / --exclude-dir=proc --exclude-dir=sys || true")
+    held = in_image(reference, "sh", "-c", f"grep -rl {token} / --exclude-dir=proc --exclude-dir=sys 2>/dev/null || true")
     assert held == ""
 
 
 def test_without_a_registry_images_are_in_the_engine_s_store(workspace: Workspace) -> None:
-    marker = f"six  # {secrets.token_hex(4)}"
     source = (workspace.folder / "msa" / "run.py").read_text()
     # A name of this run's own: the engine's store is shared by all tests.
     name = f"t{secrets.token_hex(4)}"
     workspace.write({"msa/run.py": source.replace("from_debian_base()", f'from_debian_base(name="{name}")')})
-    assert marker
     environ = {"FLYTEBUILD_REGISTRY": ""}
     (image,) = workspace.plan("--for", "run_msa", **environ)["images"]
     assert (image["status"], image["reason"]) == ("missing", "not in the engine's store")
