@@ -37,7 +37,8 @@ async def plan_definitions(config: Config, definitions: Definitions, targets: Se
 async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
     """The same for environments whose closure is known."""
     async with _outside() as (registry, stores):
-        specs = await _specify(nodes, config, registry)
+        target = await stores.engine.platform() or _host_platform()
+        specs = await _specify(nodes, config, registry, target)
         references = {reference(spec, digests(spec).tag, config.registry): spec for spec in specs.values()}
         return make_plan(nodes, specs, config.registry, await stores.observe_all(references))
 
@@ -48,10 +49,11 @@ async def build(config: Config, planned: Plan, emit: Emit = ignore) -> tuple[Out
         return await build_images(planned, config, stores, emit)
 
 
-async def _specify(nodes: Sequence[EnvironmentNode], config: Config, registry: RegistryClient) -> dict[str, ImageSpec]:
+async def _specify(
+    nodes: Sequence[EnvironmentNode], config: Config, registry: RegistryClient, target: Platform
+) -> dict[str, ImageSpec]:
     """The pinned spec of every environment whose image is ours to build."""
     definitions = {node.name: node.image for node in nodes if isinstance(node.image, ImageDefinition)}
-    target = native_platform()
     asked = {definition.base for definition in definitions.values()} | ({UV_IMAGE} if definitions else set())
 
     async def resolve(name: str) -> tuple[str, ResolvedImage]:
@@ -64,8 +66,8 @@ async def _specify(nodes: Sequence[EnvironmentNode], config: Config, registry: R
     }
 
 
-def native_platform() -> Platform:
-    """The platform that this machine's engine runs."""
+def _host_platform() -> Platform:
+    """What an engine on this machine would run, where none answers."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
     return Platform("linux", architecture)
 

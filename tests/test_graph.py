@@ -1,5 +1,7 @@
 """The walk over `depends_on`."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,7 @@ def test_a_cycle_is_named(edges: dict[str, list[str]], name: str) -> None:
         closure(edges, [name])
     cycle = caught.value.cycle
     assert cycle[0] == cycle[-1]
-    assert all(after in edges[before] for before, after in zip(cycle, cycle[1:], strict=False))
+    assert all(after in edges[before] for before, after in itertools.pairwise(cycle))
 
 
 def test_a_deep_chain_needs_no_recursion() -> None:

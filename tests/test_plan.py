@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from tests.samples import AMD64, BASE, UV, definition, spec
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Observation, Plan, make_plan, reference, to_document
 from flytebuild.spec.digests import digests
 from flytebuild.spec.model import ExternalImage, ImageSpec, ResolvedImage
+from tests.samples import AMD64, BASE, UV, definition, spec
 
 SPECS = {"fold": spec("ruff"), "msa": spec("pytest"), "main": spec("ruff", "pytest")}
 ABSENT = Observation(Absent())

@@ -12,7 +12,7 @@ import flyte
 from flyte.extend import TaskTemplate
 
 from flytebuild.authoring.images import define
-from flytebuild.errors import DuplicateEnvironmentError, UnknownTargetError, UsageError
+from flytebuild.errors import DefinitionError, DuplicateEnvironmentError, UnknownTargetError, UsageError
 from flytebuild.graph import EnvironmentNode, closure
 
 
@@ -41,9 +41,14 @@ class Definitions:
     def needed(self, targets: Sequence[str] = ()) -> tuple[EnvironmentNode, ...]:
         """The closure of `depends_on` from tasks or environments, dependencies first; all without targets.
 
-        Raises UnknownTargetError, UsageError where a task's short name is ambiguous, DependencyCycleError, and
+        Raises DefinitionError where nothing is defined, UnknownTargetError, UsageError where a task's short name is ambiguous, DependencyCycleError, and
         UnsupportedImageError for an image of the closure.
         """
+        if not self.environments:
+            raise DefinitionError(
+                "No Flyte environment is defined here",
+                hint="give a Python file that defines a `flyte.TaskEnvironment`, or a folder with such files",
+            )
         edges = {name: [item.name for item in env.depends_on] for name, env in self.environments.items()}
         roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
         return tuple(self._node(name) for name in closure(edges, roots))

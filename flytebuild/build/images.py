@@ -25,18 +25,21 @@ from flytebuild.registry.credentials import find
 async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -> tuple[Outcome, ...]:
     """Build what the plan says is missing; images that are there are left alone.
 
-    Raises BuildError after all images have ended when at least one failed, EngineUnavailableError without an engine,
-    UnavailableError for an image whose base could not be looked at.
+    An image whose base could not be looked at fails before it starts. Raises BuildError after all images have ended
+    when at least one failed, UnavailableError when there is none that could be started, EngineUnavailableError without
+    an engine.
     """
-    images = plan.to_build
+    unresolved = [_unresolved(image) for image in plan.to_build if image.spec and image.spec.problem]
+    images = [image for image in plan.to_build if image.spec and not image.spec.problem]
+    if unresolved and not images:
+        raise _all_unresolved(plan.to_build)
     if not images:
         return ()
-    _refuse_unresolved(images)
     address = locate()
     version = await asyncio.to_thread(_api_version)
     providers = (
         Secrets(step_secrets(config, os.environ)),
-        RegistryCredentials(lambda host: _pair(host)),
+        RegistryCredentials(_pair),
     )
     with (
         ThreadPoolExecutor(config.jobs, thread_name_prefix="flytebuild-solve") as pool,
@@ -48,7 +51,7 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
         builder = Limited(
             Retrying(BuildKitBuilder(connection, session.id, stores, pool)), asyncio.Semaphore(config.jobs)
         )
-        outcomes = await _build_all(images, builder, emit)
+        outcomes = (*await _build_all(images, builder, emit), *unresolved)
     failures = _failures(outcomes)
     if failures:
         failed = sum(item.failure is not None for item in outcomes)
@@ -84,13 +87,20 @@ def _failures(outcomes: Sequence[Outcome]) -> list[StepFailure]:
     return list(found.values())
 
 
-def _refuse_unresolved(images: Sequence[ImagePlan]) -> None:
-    for image in images:
-        if image.spec and image.spec.problem:
-            raise UnavailableError(
-                f"The image of {_names(image)} cannot be built: {image.spec.problem}",
-                hint="check the name and the network, or set `mirrors` to where its base can be found",
-            )
+def _unresolved(image: ImagePlan) -> Outcome:
+    """The failure of an image that cannot even be started."""
+    failure = StepFailure("looking at the base", image.reason, None, (), image.environments)
+    return Outcome(image, failure=failure)
+
+
+def _all_unresolved(images: Sequence[ImagePlan]) -> UnavailableError:
+    names = ", ".join(f"`{name}`" for image in images for name in image.environments)
+    problems = "; ".join(dict.fromkeys(image.reason for image in images))
+    what = "The image of" if len(images) == 1 else "The images of"
+    return UnavailableError(
+        f"{what} {names} cannot be built: {problems}",
+        hint="check the name and the network, or set `mirrors` to where the base can be found",
+    )
 
 
 def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> None:
@@ -102,10 +112,6 @@ def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> N
             hint='set `{"features": {"containerd-snapshotter": true}}` in its daemon.json and restart it, '
             "or leave `registry` unset",
         )
-
-
-def _names(image: ImagePlan) -> str:
-    return ", ".join(f"`{name}`" for name in image.environments)
 
 
 def _api_version() -> str:

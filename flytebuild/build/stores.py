@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +16,7 @@ from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ENGINE_REGISTRY, Observation
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import parse
+from flytebuild.spec.model import Platform
 
 if TYPE_CHECKING:
     import docker
@@ -60,13 +62,26 @@ class EngineStore:
     """Images in the store of the user's engine, where `docker images` shows them."""
 
     _client: docker.DockerClient | None = field(default=None)
-    _problem: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def observe(self, reference: str) -> Observation:
         return await asyncio.to_thread(self._observe, reference)
 
     def export(self, reference: str, image_config: str) -> Export:
         return Export("moby", {"name": reference, "containerimage.config": image_config})
+
+    async def platform(self) -> Platform | None:
+        """The platform that the engine runs, or None when it does not answer."""
+        return await asyncio.to_thread(self._platform)
+
+    def _platform(self) -> Platform | None:
+        from docker.errors import DockerException
+
+        try:
+            version = self._engine().version()
+        except (EngineUnavailableError, DockerException, OSError):
+            return None
+        return Platform(version["Os"], version["Arch"])
 
     def _observe(self, reference: str) -> Observation:
         from docker.errors import DockerException, ImageNotFound
@@ -82,9 +97,10 @@ class EngineStore:
         return Observation(Present(image.id), layers_of(image.labels))
 
     def _engine(self) -> docker.DockerClient:
-        if self._client is None:
-            self._client = connect()
-        return self._client
+        with self._lock:
+            if self._client is None:
+                self._client = connect()
+            return self._client
 
     def close(self) -> None:
         """Close the engine's client, if one was opened."""

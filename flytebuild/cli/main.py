@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import rich_click as click
 
-from flytebuild.cli.console import print_error
+from flytebuild.cli.console import err, print_error
 from flytebuild.errors import FlytebuildError
 
 INTERRUPTED = 130
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        err().print("interrupted")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing is wrong, and nothing more can be said.

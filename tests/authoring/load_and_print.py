@@ -1,9 +1,12 @@
 """Loads the given paths and prints, as JSON, what the given targets need; run as a script by the loader's tests."""
 
-import json, sys
+import json
+import sys
 from pathlib import Path
+
 from flytebuild.authoring.loader import load
 from flytebuild.errors import FlytebuildError, LoadError
+
 try:
     definitions = load([Path(item) for item in sys.argv[2:]])
     nodes = definitions.needed(json.loads(sys.argv[1]))

@@ -1,9 +1,8 @@
 """What people see of a plan."""
 
-from tests.test_plan import NODES, SPECS, plan, present, target
-
 from flytebuild.cli.plan_text import render, summary
 from flytebuild.plan import make_plan
+from tests.test_plan import NODES, SPECS, plan, present, target
 
 EXPECTED = """\
 Environments

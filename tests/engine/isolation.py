@@ -3,10 +3,9 @@
 import importlib.util
 import socket
 
+import flyte
 from fold.run import fold_image
 from msa.run import MSA_PACKAGES
-
-import flyte
 
 probe_msa = flyte.TaskEnvironment(
     name="probe_msa", image=flyte.Image.from_debian_base().with_pip_packages(*MSA_PACKAGES)

@@ -9,6 +9,7 @@ from pathlib import Path
 import docker
 import httpx
 import pytest
+
 from tests.engine.conftest import BIN, Workspace
 
 pytestmark = pytest.mark.engine
@@ -95,7 +96,9 @@ def test_the_image_is_what_was_asked_for_and_nothing_of_the_host(workspace: Work
     assert labels["dev.flytebuild.layers"].split(",") == [layer["digest"] for layer in image["layers"][1:]]
     documents = json.loads(labels["dev.flytebuild.spec"])
     assert documents["layers"][-1]["spec"] == {"requirements": ["ruff"]}
-    held = in_image(reference, "sh", "-c", f"grep -rl {token} / --exclude-dir=proc --exclude-dir=sys 2>/dev/null || true")
+    held = in_image(
+        reference, "sh", "-c", f"grep -rl {token} / --exclude-dir=proc --exclude-dir=sys 2>/dev/null || true"
+    )
     assert held == ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.engine.conftest import Workspace
 
 pytestmark = pytest.mark.engine

@@ -2,16 +2,14 @@
 
 import hashlib
 
-from tests.samples import AMD64, spec
-
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.lower import CA_BUNDLE, lower
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.run import run
 from flytebuild.llb.source import image
 from flytebuild.spec.model import PipPackages, RuntimeConfig
-from tests.samples import BASE, UV, definition
 from flytebuild.spec.specify import specify
+from tests.samples import AMD64, BASE, UV, definition, spec
 
 CONTEXT = RuntimeConfig(env=(("PATH", "/bin"),), user="root")
 
@@ -73,8 +71,20 @@ def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
     layer = PipPackages(("a<2", "b"), index_url="https://i/simple", extra_index_urls=("https://e/simple",), pre=True)
     python = "--python=/opt/venv/bin/python"
     assert list(steps(layer)[1].meta.args) == (
-        ["uv", "pip", "install", "--python", python.partition("=")[2]]
-        + ["--index-url", "https://i/simple", "--extra-index-url", "https://e/simple", "--pre", "a<2", "b"]
+        [
+            "uv",
+            "pip",
+            "install",
+            "--python",
+            python.partition("=")[2],
+            "--index-url",
+            "https://i/simple",
+            "--extra-index-url",
+            "https://e/simple",
+            "--pre",
+            "a<2",
+            "b",
+        ]
     )
     shell = steps(PipPackages(("a<2",), extra_args="--no-deps"))[1].meta.args
     assert list(shell) == [

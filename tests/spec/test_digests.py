@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.samples import AMD64, BASE, UV, definition, spec
 
 from flytebuild.spec.digests import digests
 from flytebuild.spec.model import EMITTERS, ImageSpec, PipPackages, ResolvedImage, RuntimeConfig
 from flytebuild.spec.specify import specify
+from tests.samples import AMD64, BASE, UV, definition, spec
 
 
 def pip(**fields: object) -> ImageSpec:
@@ -40,11 +40,12 @@ def test_layers_are_a_chain_and_equal_prefixes_are_equal() -> None:
         specify(definition(PipPackages(("a",)), PipPackages(("b",))), AMD64, BASE, UV),
         specify(definition(PipPackages(("a", "b"))), AMD64, replace(BASE, digest="sha256:" + "3" * 64), UV),
         specify(definition(PipPackages(("a", "b"))), AMD64, BASE, replace(UV, digest="sha256:" + "3" * 64)),
+        specify(definition(PipPackages(("a", "b"))), AMD64, replace(BASE, config=replace(BASE.config, user="app")), UV),
         specify(
-            definition(PipPackages(("a", "b"))), AMD64, replace(BASE, config=replace(BASE.config, user="app")), UV
-        ),
-        specify(
-            definition(PipPackages(("a", "b"))), AMD64, replace(BASE, config=replace(BASE.config, env=(("A", "1"),))), UV
+            definition(PipPackages(("a", "b"))),
+            AMD64,
+            replace(BASE, config=replace(BASE.config, env=(("A", "1"),))),
+            UV,
         ),
         specify(
             definition(PipPackages(("a", "b"))), AMD64, replace(BASE, config=replace(BASE.config, other='{"x":1}')), UV

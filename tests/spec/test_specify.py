@@ -1,11 +1,11 @@
 """From a definition to the exact image."""
 
 import pytest
-from tests.samples import AMD64, BASE, UV, definition, spec
 
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.model import Platform, ResolvedImage
 from flytebuild.spec.specify import specify
+from tests.samples import AMD64, BASE, UV, definition, spec
 
 
 def test_the_base_keeps_its_user_and_folder() -> None:
