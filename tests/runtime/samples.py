@@ -14,9 +14,7 @@ from flytebuild.runtime.model import Action, ActionKey, Kind, Run
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
 
-def task_spec(
-    name: str = "env.work", *, retries: int = 0, timeout: float = 0, outputs: tuple[str, ...] = ()
-) -> TaskSpec:
+def task_spec(name: str = "env.work", *, retries: int = 0, timeout: float = 0) -> TaskSpec:
     """A task on image `image:1`."""
     spec = TaskSpec(short_name=name.rpartition(".")[2])
     spec.environment.name = name.rpartition(".")[0]
@@ -28,8 +26,6 @@ def task_spec(
     template.metadata.retries.retries = retries
     if timeout:
         template.metadata.timeout.FromTimedelta(timedelta(seconds=timeout))
-    for output in outputs:
-        template.interface.outputs.variables.add(key=output)
     return spec
 
 

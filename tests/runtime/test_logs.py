@@ -36,16 +36,15 @@ def test_text_and_tail(tmp_path: Path) -> None:
 
 def test_following_ends_after_the_last_line(tmp_path: Path) -> None:
     book = LogBook(tmp_path)
-    is_over = False
+    over = asyncio.Event()
 
     async def main() -> list[str]:
-        nonlocal is_over
-        found = []
-        async for batch in book.follow(KEY, 1, lambda: is_over):
+        found: list[str] = []
+        async for batch in book.follow(KEY, 1, over.is_set):
             found += [line.text for line in batch]
             if found == ["one"]:
                 write(book, b"two\nthr")
-                is_over = True
+                over.set()
         return found
 
     write(book, b"one\n")

@@ -19,7 +19,7 @@ KEY = {"authorization": "AWS4-HMAC-SHA256 Credential=FBtest/20260131/us-east-1/s
 
 def call(folder: Path, *requests: tuple[str, str, dict[str, str], bytes]) -> list[httpx.Response]:
     async def main() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(S3(ObjectStore(folder), "FBtest"))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(S3(ObjectStore(folder), "FBtest"))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return [
                 await client.request(method, f"/s3/{path}", headers={**KEY, **headers}, content=content)

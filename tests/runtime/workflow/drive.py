@@ -16,7 +16,7 @@ if __name__ == "__main__":
     run = flyte.with_runcontext(env_vars=variables).run(task, **inputs)
     print(json.dumps({"run": run.name, "url": run.url}), flush=True)
     run.wait(quiet=True)
-    document = {"phase": run.phase.value}
+    document = {"phase": str(run.phase.value)}
     if document["phase"] == "succeeded":
         document["outputs"] = list(run.outputs())
     print(json.dumps(document), flush=True)

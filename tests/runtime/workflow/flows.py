@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 import time
 
 import flyte
@@ -56,19 +55,19 @@ async def flaky() -> str:
 
 
 @env.task
-async def sleep_long() -> str:
-    print("asleep", flush=True)
+def sleep_long() -> str:
+    print("asleep")
     time.sleep(600)
     return "never"
 
 
 @parents.task
 async def wait_for_sleeper() -> str:
-    return await sleep_long()
+    return await sleep_long.aio()
 
 
 @env.task(timeout=3)
-async def too_slow() -> str:
+def too_slow() -> str:
     time.sleep(600)
     return "never"
 
@@ -76,14 +75,14 @@ async def too_slow() -> str:
 @parents.task
 async def outlive() -> str:
     try:
-        return await too_slow()
+        return await too_slow.aio()
     except flyte.errors.TaskTimeoutError as error:
         return type(error).__name__
 
 
 @env.task
 async def leave(code: int) -> str:
-    print("leaving", flush=True)
+    print("leaving")
     os._exit(code)
 
 
@@ -113,13 +112,6 @@ async def starve() -> str:
 @env.task
 async def variables(names: list[str]) -> list[str]:
     return [os.environ.get(name, "") for name in names]
-
-
-@env.task
-async def say(text: str, lines: int) -> None:
-    for number in range(lines):
-        print(f"{text} {number}")
-        print(f"{text} {number}", file=sys.stderr)
 
 
 @env.task

@@ -1,0 +1,236 @@
+"""How actions end on a real engine, driven by the real SDK in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flytebuild import engine
+from flytebuild.config import Config
+from flytebuild.runtime import client
+from flytebuild.runtime.container import CA_PATH, LABEL
+from tests.conftest import Machine
+
+pytestmark = pytest.mark.engine
+
+WORKFLOW = Path(__file__).with_name("workflow")
+
+
+@dataclass
+class Driver:
+    """A control plane of its own, and the way to run a task of the test workflow on it."""
+
+    config: Config
+    plane: client.ControlPlane
+
+    def begin(self, task: str, inputs: object = None, variables: object = None) -> tuple[subprocess.Popen[str], str]:
+        """Start a run; the process that waits for it, and the run's name."""
+        process = subprocess.Popen(
+            [sys.executable, "drive.py", task, json.dumps(inputs or {}), json.dumps(variables or {})],
+            cwd=WORKFLOW,
+            env={**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        return process, str(json.loads(line)["run"])
+
+    def end(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        """What the SDK says at the end."""
+        out, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+        return dict(json.loads(out.splitlines()[-1]))
+
+    def run(self, task: str, inputs: object = None, variables: object = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Run to the end: what the SDK says, and what the control plane says."""
+        process, name = self.begin(task, inputs, variables)
+        said = self.end(process)
+        return said, self.document(name)
+
+    def document(self, name: str) -> dict[str, Any]:
+        return dict(httpx.get(f"{self.plane.endpoint}/api/runs/{name}").json())
+
+    def until_running(self, name: str, task: str) -> dict[str, Any]:
+        """Follow a run's page until a task runs in its container."""
+        for _ in range(3000):
+            for action in self.document(name)["actions"]:
+                if action["task"] == task and action["phase"] == "RUNNING":
+                    return dict(action)
+        raise AssertionError(f"{task} never ran: {self.document(name)}")
+
+    def flyte(self, *arguments: str) -> str:
+        """Run the `flyte` command."""
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("flyte")), *arguments],
+            env={**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "300"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def containers(home: Path) -> list[str]:
+    """The containers of a control plane."""
+    connection = engine.connect()
+    try:
+        found = connection.api.containers(all=True, filters={"label": f"{LABEL}.home={home}"})
+    finally:
+        connection.close()
+    return [str(item["Id"]) for item in found]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def driver(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    home = tmp_path_factory.mktemp("home")
+    bundle = os.environ.get("SSL_CERT_FILE")
+    config = Config(port=free_port(), home=home, mirrors=machine.mirrors, ca_bundle=Path(bundle) if bundle else None)
+    yield Driver(config, client.ensure(config))
+    client.stop(config)
+    assert containers(home) == []
+
+
+def test_a_file_passes_between_two_children(driver: Driver) -> None:
+    said, document = driver.run("pass_file", {"text": "hello"})
+    assert said == {"phase": "succeeded", "outputs": ["hello"]}
+    assert document["outputs"] == {"o0": "hello"}
+    actions = document["actions"]
+    assert [action["task"] for action in actions] == ["parents.pass_file", "flows.write", "flows.read"]
+    assert [action["parent"] for action in actions] == [None, "a0", "a0"]
+    assert len({action["container"] for action in actions}) == 3
+    assert all(action["image_id"].startswith("sha256:") for action in actions)
+    log = driver.flyte("get", "logs", document["run"])
+    # A container's host name is the beginning of its identifier.
+    assert f"parent runs in {actions[0]['container'][:12]}" in log
+    page = httpx.get(document["url"])
+    assert page.status_code == 200
+    assert "parent runs in" in page.text
+
+
+def test_a_child_s_error_arrives_in_its_parent(driver: Driver) -> None:
+    said, document = driver.run("catch", {"text": "no good"})
+    assert said["outputs"] == ["ValueError: no good"]
+    child = document["actions"][1]
+    assert (child["phase"], child["exit_code"]) == ("FAILED", 0)
+    assert child["error"]["code"] == "ValueError"
+    assert "no good" in child["error"]["message"]
+
+
+def test_a_failed_run_says_so(driver: Driver) -> None:
+    said, document = driver.run("fail", {"text": "no good"})
+    assert said == {"phase": "failed"}
+    assert document["phase"] == "FAILED"
+    assert "outputs" not in document
+
+
+def test_retries_until_it_works(driver: Driver) -> None:
+    said, document = driver.run("flaky")
+    assert said["outputs"] == ["attempt 2"]
+    assert document["actions"][0]["attempt"] == 3
+    base = f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/a0/logs"
+    assert "attempt 0 fails" in httpx.get(base, params={"attempt": "1"}).text
+    assert "attempt 1 fails" in httpx.get(base, params={"attempt": "2"}).text
+
+
+def test_a_time_limit(driver: Driver) -> None:
+    said, document = driver.run("outlive")
+    assert said["outputs"] == ["MaxRuntimeExceededError"]
+    assert document["actions"][1]["phase"] == "TIMED_OUT"
+
+
+def test_a_container_that_just_ends(driver: Driver) -> None:
+    said, document = driver.run("survive", {"code": 3})
+    assert said["outputs"] == ["user NonZeroExit"]
+    child = document["actions"][1]
+    assert child["exit_code"] == 3
+    assert "leaving" in child["error"]["message"], "the end of its log explains it"
+
+
+def test_too_little_memory(driver: Driver) -> None:
+    said, document = driver.run("starve")
+    assert said["outputs"] == ["OOMError"]
+    assert document["actions"][1]["error"]["code"] == "OOMKilled"
+
+
+def test_variables_and_their_precedence(driver: Driver) -> None:
+    names = ["FROM_TASK", "FROM_RUN", "SHARED", "RUN_NAME", "SSL_CERT_FILE", "CURL_CA_BUNDLE"]
+    given = {"FROM_RUN": "run", "SHARED": "run", "RUN_NAME": "forged", "CURL_CA_BUNDLE": "/mine.pem"}
+    said, document = driver.run("variables", {"names": names}, given)
+    bundle = CA_PATH if driver.config.ca_bundle else ""
+    assert said["outputs"] == [["task", "run", "task", document["run"], bundle, "/mine.pem"]]
+
+
+def test_many_children_at_once(driver: Driver) -> None:
+    said, _ = driver.run("fan_out", {"count": 5})
+    assert said["outputs"] == [[0, 2, 4, 6, 8]]
+
+
+def test_abort_kills_the_containers(driver: Driver) -> None:
+    process, name = driver.begin("wait_for_sleeper")
+    child = driver.until_running(name, "flows.sleep_long")
+    assert child["container"] in containers(driver.config.home)
+    driver.flyte("abort", "run", name)
+    assert driver.end(process) == {"phase": "aborted"}
+    document = driver.document(name)
+    assert [action["phase"] for action in document["actions"]] == ["ABORTED", "ABORTED"]
+
+
+def test_a_container_killed_from_outside(driver: Driver) -> None:
+    process, name = driver.begin("sleep_long")
+    action = driver.until_running(name, "flows.sleep_long")
+    connection = engine.connect()
+    try:
+        connection.api.kill(action["container"])
+    finally:
+        connection.close()
+    assert driver.end(process) == {"phase": "failed"}
+    assert driver.document(name)["actions"][0]["error"]["code"] == "Killed"
+
+
+def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
+    config = replace(driver.config, home=tmp_path / "own", port=free_port())
+    own = Driver(config, client.ensure(config))
+    assert client.ensure(config) == own.plane, "a second start finds the first"
+    process, name = own.begin("sleep_long")
+    own.until_running(name, "flows.sleep_long")
+    process.kill()
+    process.communicate()
+    assert client.stop(config)
+    assert client.find(config) is None
+    assert containers(config.home) == []
+
+
+def test_what_a_killed_control_plane_left_is_removed_by_the_next(driver: Driver, tmp_path: Path) -> None:
+    config = replace(driver.config, home=tmp_path / "own", port=free_port())
+    own = Driver(config, client.ensure(config))
+    process, name = own.begin("sleep_long")
+    own.until_running(name, "flows.sleep_long")
+    process.kill()
+    process.communicate()
+    os.kill(own.plane.pid, signal.SIGKILL)
+    os.waitpid(own.plane.pid, 0)
+    assert len(containers(config.home)) == 1
+    client.ensure(config)
+    assert containers(config.home) == []
+    assert client.stop(config)
