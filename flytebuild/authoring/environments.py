@@ -41,8 +41,8 @@ class Definitions:
     def needed(self, targets: Sequence[str] = ()) -> tuple[EnvironmentNode, ...]:
         """The closure of `depends_on` from tasks or environments, dependencies first; all without targets.
 
-        Raises DefinitionError where nothing is defined, UnknownTargetError, UsageError where a task's short name is ambiguous, DependencyCycleError, and
-        UnsupportedImageError for an image of the closure.
+        Raises DefinitionError where nothing is defined, UnknownTargetError, UsageError where a task's short name is
+        ambiguous, DependencyCycleError, and UnsupportedImageError for an image of the closure.
         """
         if not self.environments:
             raise DefinitionError(

@@ -69,14 +69,13 @@ def steps(*layers: PipPackages) -> list[ops_pb2.ExecOp]:
 
 def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
     layer = PipPackages(("a<2", "b"), index_url="https://i/simple", extra_index_urls=("https://e/simple",), pre=True)
-    python = "--python=/opt/venv/bin/python"
     assert list(steps(layer)[1].meta.args) == (
         [
             "uv",
             "pip",
             "install",
             "--python",
-            python.partition("=")[2],
+            "/opt/venv/bin/python",
             "--index-url",
             "https://i/simple",
             "--extra-index-url",
