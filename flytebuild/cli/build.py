@@ -6,12 +6,12 @@ import asyncio
 import json
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from flytebuild.cli import options
 
 
-@click.command()
+@click.command(short_help="Build the images that are missing.")
 @options.targets
 @click.option("--jobs", type=click.IntRange(1, 64), help="Images to build at the same time.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
@@ -23,8 +23,9 @@ def build(targets: tuple[str, ...], jobs: int | None, verbose: bool, as_json: bo
     Plans first, as `flytebuild plan` does, then builds in parallel. An image that fails does not stop the others.
 
     \b
-    flytebuild build --for main
-    flytebuild build --jobs 8 workflows/
+    Examples:
+      flytebuild build --for main
+      flytebuild build --jobs 8 workflows/
     """
     from flytebuild import config, pipeline
     from flytebuild.cli.console import err

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rich_click as click
+import click
 
 
-@click.command()
+@click.command(short_help="Stop the local control plane.")
 def down() -> None:
     """Stop the local control plane; the containers of unfinished runs are removed.
 

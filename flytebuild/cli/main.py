@@ -6,26 +6,19 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-import rich_click as click
+import click
 
 from flytebuild.cli.console import err, print_error
-from flytebuild.errors import FlytebuildError
+from flytebuild.errors import FlytebuildError, UsageError
 
 INTERRUPTED = 130
 USAGE = 64
 
-_COMMANDS = {
-    "plan": "Show what a workflow's environments need, what is there, and what must be built.",
-    "build": "Build the images that are missing.",
-    "run": "Run a task, each environment in its own image, on this machine.",
-    "up": "Start the local control plane.",
-    "down": "Stop the local control plane.",
-    "status": "Show whether the local control plane runs.",
-}
+_COMMANDS = ("plan", "build", "run", "up", "down", "status")
 
 
-class _LazyCommands(click.RichGroup):
-    """Imports a command's module when it is used, so that `--help` and completion import nothing heavy."""
+class _LazyCommands(click.Group):
+    """Imports a command's module when it is named; the modules import what is heavy when the command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -36,21 +29,21 @@ class _LazyCommands(click.RichGroup):
         command = getattr(importlib.import_module(f"flytebuild.cli.{cmd_name}"), cmd_name)
         return command if isinstance(command, click.Command) else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
 
-
-@click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyCommands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="flytebuild", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Plan, build and run Flyte workflows whose tasks live in different images.
 
     \b
-    flytebuild plan --for main        what does `main` need, and what must be built?
-    flytebuild build --for main       build it
-    flytebuild run main.py main --x 1 run it, each task in its own image
+    Examples:
+      flytebuild plan --for main           what does `main` need, and what is missing?
+      flytebuild build --for main          build it
+      flytebuild run main.py main --x 1    run it, each task in its own image
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,11 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_error(error)
         sys.exit(error.exit_code)
     except click.UsageError as error:
-        error.show()
+        command = error.ctx.command_path if error.ctx else "flytebuild"
+        message = error.format_message().strip().rstrip(".")
+        print_error(UsageError(message, hint=f"`{command} --help` shows what can be given"))
         sys.exit(USAGE)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         err().print("interrupted")
         sys.exit(INTERRUPTED)

@@ -6,14 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from flytebuild.cli import options
 
 CHANGES = 2
 
 
-@click.command()
+@click.command(short_help="Show what is needed, what is there, what is missing.")
 @options.targets
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.plan/1`).")
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
@@ -25,9 +25,10 @@ def plan(targets: tuple[str, ...], as_json: bool, exit_code: bool, paths: tuple[
     Builds nothing.
 
     \b
-    flytebuild plan
-    flytebuild plan --for main
-    flytebuild plan --json main.py
+    Examples:
+      flytebuild plan
+      flytebuild plan --for main
+      flytebuild plan --json main.py
     """
     from flytebuild import config, pipeline
     from flytebuild.cli.console import out

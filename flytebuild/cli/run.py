@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
+import click
 
 if TYPE_CHECKING:
     from flytebuild.authoring.run import Program
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": ["--help"]}
+    short_help="Run a task here, each environment in its own image.",
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": ["--help"],
+    },
 )
 @click.option("--name", help="The run's name; the control plane makes one up without it.")
 @click.option("--detach", "-d", is_flag=True, help="Start the run and return; its page shows how it goes.")
@@ -30,8 +35,9 @@ def run(name: str | None, detach: bool, as_json: bool, file: Path, task: str, in
     Builds the images that are missing first, and starts the local control plane if it does not run.
 
     \b
-    flytebuild run main.py main --sequence AAGGTTCCAA
-    flytebuild run main.py main --help      the task's inputs
+    Examples:
+      flytebuild run main.py main --sequence AAGGTTCCAA
+      flytebuild run main.py main --help    the task's inputs
     """
     from flytebuild import config
     from flytebuild.authoring.run import Program

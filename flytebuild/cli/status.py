@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import rich_click as click
+import click
 
 NOT_RUNNING = 1
 
 
-@click.command()
+@click.command(short_help="Show whether the local control plane runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.status/1`).")
 def status(as_json: bool) -> int:
     """Show whether the local control plane runs, and where. Exits with 1 when it does not."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rich_click as click
+import click
 
 CONFIG_FILE = Path(".flyte", "config.yaml")
 
 
-@click.command()
+@click.command(short_help="Start the local control plane.")
 @click.option("--no-config", is_flag=True, help=f"Do not write `{CONFIG_FILE}` into the current folder.")
 def up(no_config: bool) -> None:
     """Start the local control plane, and let Flyte's SDK find it from the current folder.
@@ -18,9 +18,10 @@ def up(no_config: bool) -> None:
     started in, so they run here afterwards, unchanged. `flytebuild run` needs no such file.
 
     \b
-    flytebuild up
-    flyte run main.py main --x 1
-    python main.py
+    Examples:
+      flytebuild up
+      flyte run main.py main --x 1
+      python main.py
     """
     from flytebuild import config
     from flytebuild.cli.console import err
