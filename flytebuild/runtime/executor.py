@@ -88,21 +88,20 @@ class DockerExecutor:
         from docker.errors import APIError, DockerException
 
         image = await self._present(order.image)
-        create = partial(self._create, order, image)
         try:
-            container = await self._call(create)
+            started = await self._call(partial(self._create, order, image))
         except APIError as error:
             raise StartError("ContainerNotCreated", f"The engine refused the container: {_reason(error)}") from error
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
         try:
-            image_id = await self._call(partial(self._launch, container))
-        except DockerException as error:
-            await self.remove(Started(container, ""))
+            await self._call(partial(self._api.start, started.container))
+        except (DockerException, OSError) as error:
+            await self.remove(started)
             reason = _reason(error)
             raise StartError("ContainerNotStarted", f"The engine cannot start the container: {reason}") from error
-        self._watch(container, log_file)
-        return Started(container, image_id)
+        self._watch(started.container, log_file)
+        return started
 
     async def wait(self, started: Started) -> Exit:
         """Wait for the end of a container that this executor started."""
@@ -120,7 +119,7 @@ class DockerExecutor:
             # 409: a removal is under way already.
             if error.status_code != 409:
                 log.warning("container %s was not removed: %s", started.container, error)
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             log.warning("container %s was not removed: %s", started.container, error)
         self._ends.pop(started.container, None)
 
@@ -175,7 +174,7 @@ class DockerExecutor:
             raise StartError("InvalidImageName", error.message, is_system=False) from error
         except APIError as error:
             raise StartError("ImagePullBackOff", f"Image `{image}` cannot be pulled: {_reason(error)}") from error
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
 
     def _has_image(self, image: str) -> bool:
@@ -194,7 +193,7 @@ class DockerExecutor:
             if "error" in message:
                 raise APIError(message["error"])
 
-    def _create(self, order: Order, image: str) -> str:
+    def _create(self, order: Order, image: str) -> Started:
         from docker.types import DeviceRequest
 
         gpus = [DeviceRequest(count=order.limits.gpus, capabilities=[["gpu"]])] if order.limits.gpus else None
@@ -218,13 +217,14 @@ class DockerExecutor:
             ),
         )
         container = str(created["Id"])
-        if self._ca_bundle is not None:
-            self._api.put_archive(container, "/", _archive(CA_PATH.lstrip("/"), self._ca_bundle))
-        return container
-
-    def _launch(self, container: str) -> str:
-        self._api.start(container)
-        return str(self._api.inspect_container(container)["Image"])
+        try:
+            if self._ca_bundle is not None:
+                self._api.put_archive(container, "/", _archive(CA_PATH.lstrip("/"), self._ca_bundle))
+            # Asked before the start, since afterwards the engine answers only when the start is through.
+            return Started(container, str(self._api.inspect_container(container)["Image"]))
+        except BaseException:
+            self._api.remove_container(container, force=True, v=True)
+            raise
 
     def _watch(self, container: str, log_file: Path) -> None:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@
         if (same) same.open = true;
       });
       main.replaceWith(document.adoptNode(fresh));
+      document.title = page.title;
     } catch (error) { /* The control plane is away: try again. */ }
     setTimeout(refresh, 1500);
   }

@@ -95,7 +95,9 @@ def _action(view: View, run: Run) -> str:
     detail = _failure(action)
     for title, values in (("Inputs", view.inputs), ("Outputs", view.outputs)):
         if values:
-            detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values)}</pre>")
+            # What the whole run returned is what the reader came for.
+            is_open = title == "Outputs" and action.parent is None
+            detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values)}</pre>", is_open=is_open)
     if last:
         detail += _log(view, run)
     kind = "" if action.kind is Kind.TASK else " <span class='quiet'>trace</span>"
@@ -143,8 +145,9 @@ def _log(view: View, run: Run) -> str:
     return _fold(f"{view.action.key.name}-log", title, f"<p class='quiet'>{link}</p><pre>{text}</pre>")
 
 
-def _fold(identifier: str, title: str, body: str) -> str:
-    return f"<details id='{_text(identifier)}'><summary>{title}</summary>{body}</details>"
+def _fold(identifier: str, title: str, body: str, *, is_open: bool = False) -> str:
+    state = " open" if is_open else ""
+    return f"<details id='{_text(identifier)}'{state}><summary>{title}</summary>{body}</details>"
 
 
 def _facts(*rows: tuple[str, str]) -> str:
