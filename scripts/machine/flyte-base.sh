@@ -24,6 +24,9 @@ chroot "$root" uv pip install --quiet --python /opt/venv/bin/python "flyte==$FLY
 find "$root/opt/venv" -newermt "@$SOURCE_DATE_EPOCH" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 chroot "$root" /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode timestamp /opt/venv/lib || true
 
+# Where apt's own user cannot reach this folder on the host, apt has kept these for root.
+chown 42:0 "$root/var/cache/apt/archives/partial" "$root/var/lib/apt/lists/partial"
+
 # As Docker's slim images do.
 rm -rf "$root"/usr/share/man/* "$root"/usr/share/info/* "$root"/usr/share/locale/*
 find "$root/usr/share/doc" ! -type d ! -name copyright -delete
