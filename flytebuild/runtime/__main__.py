@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 from types import MappingProxyType
@@ -33,8 +34,11 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Docker's SDK keeps ten connections and says so for every one above; each running container holds one.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    config = settings()
+    # Whoever started us may want to remove the folder that they are in.
+    os.chdir("/")
     try:
-        asyncio.run(serve(settings()))
+        asyncio.run(serve(config))
     except FlytebuildError as error:
         hint = f"\nhint: {error.hint}" if error.hint else ""
         sys.stderr.write(f"error: {error.message}{hint}\n")

@@ -31,7 +31,7 @@ BUILDER = "flytebuild"
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
-_HEALTH_SECONDS = 2.0
+_HEALTH_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LOG_LINES = 8
 
@@ -145,11 +145,11 @@ def write_flyte_config(plane: ControlPlane, path: Path) -> None:
 
 def command(config: Config) -> list[str]:
     """The command line of the process."""
-    arguments = ["--home", str(config.home), "--port", str(config.port)]
+    arguments = ["--home", str(config.home.absolute()), "--port", str(config.port)]
     for source, target in config.mirrors.items():
         arguments += ["--mirror", f"{source}={target}"]
     if config.ca_bundle:
-        arguments += ["--ca-bundle", str(config.ca_bundle)]
+        arguments += ["--ca-bundle", str(config.ca_bundle.absolute())]
     return [sys.executable, "-m", "flytebuild.runtime", *arguments]
 
 

@@ -47,8 +47,8 @@ async def serve(config: Config) -> None:
     config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(only_one(config.home, config.port))
+        bundle = _read_bundle(config.ca_bundle)
         client = await asyncio.to_thread(engine.connect)
-        bundle = config.ca_bundle.read_bytes() if config.ca_bundle else None
         executor = DockerExecutor(client, config.mirrors, bundle)
         stack.callback(executor.close)
         sockets = stack.enter_context(listen(config.port, await asyncio.to_thread(executor.gateway)))
@@ -67,6 +67,16 @@ async def serve(config: Config) -> None:
         await stack.enter_async_context(serving(plane, sockets))
         await stop_signal()
         log.warning("stopping")
+
+
+def _read_bundle(path: Path | None) -> bytes | None:
+    try:
+        return path.read_bytes() if path else None
+    except OSError as error:
+        raise ControlPlaneError(
+            f"The certificates in `{path}` cannot be read: {error.strerror}",
+            hint="`ca_bundle` in the configuration, or `SSL_CERT_FILE`, names that file",
+        ) from error
 
 
 @contextlib.asynccontextmanager

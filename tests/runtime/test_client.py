@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -12,7 +13,7 @@ from flytebuild.errors import ControlPlaneError, UsageError
 from flytebuild.runtime import __main__ as process
 from flytebuild.runtime import client
 from flytebuild.runtime.credentials import load_or_create
-from flytebuild.runtime.server import listen, only_one
+from flytebuild.runtime.server import listen, only_one, serve
 
 
 def plane(home: Path) -> client.ControlPlane:
@@ -56,6 +57,12 @@ def test_credentials_are_made_once_and_kept_private(tmp_path: Path) -> None:
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:
     config = Config(home=tmp_path, port=8300, mirrors={"ghcr.io": "127.0.0.1:5000/ghcr.io"}, ca_bundle=Path("/ca.pem"))
     assert process.settings(client.command(config)[3:]) == config
+
+
+def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+    config = Config(home=tmp_path, port=8199, ca_bundle=tmp_path / "nothing.pem")
+    with pytest.raises(ControlPlaneError, match=r"nothing\.pem"):
+        asyncio.run(serve(config))
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -210,8 +211,10 @@ def test_a_container_killed_from_outside(driver: Driver) -> None:
 
 def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     config = replace(driver.config, home=tmp_path / "own", port=free_port())
-    own = Driver(config, client.ensure(config))
-    assert client.ensure(config) == own.plane, "a second start finds the first"
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(client.ensure, [config, config])
+    assert first == second, "of two starts at once, one finds the other's"
+    own = Driver(config, first)
     process, name = own.begin("sleep_long")
     own.until_running(name, "flows.sleep_long")
     process.kill()
