@@ -72,6 +72,8 @@ def _tables(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
                 table = _read(path)
                 for key in keys:
                     table = table.get(key, {})
+                    if not isinstance(table, dict):
+                        raise ConfigError(f"`{'.'.join(keys)}` in `{path}` must be a table")
                 if table or not keys:
                     found.append((path, table))
                     break

@@ -33,10 +33,10 @@ def locate() -> EngineAddress:
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
 
-    if os.environ.get("DOCKER_HOST"):
-        settings = kwargs_from_env()
-        return EngineAddress(os.environ["DOCKER_HOST"], "`DOCKER_HOST`", settings.get("tls") or None)
     try:
+        if os.environ.get("DOCKER_HOST"):
+            settings = kwargs_from_env()
+            return EngineAddress(os.environ["DOCKER_HOST"], "`DOCKER_HOST`", settings.get("tls") or None)
         name = os.environ.get("DOCKER_CONTEXT")
         context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
         if name and context is None:
@@ -59,6 +59,7 @@ def connect(timeout: float = 60) -> docker.DockerClient:
     from docker.errors import DockerException
 
     address = locate()
+    client = None
     try:
         client = docker.DockerClient(
             base_url=address.url,
@@ -69,6 +70,13 @@ def connect(timeout: float = 60) -> docker.DockerClient:
         )
         client.ping()
     except (DockerException, OSError, ValueError) as error:
+        if client is not None:
+            client.close()
+        if "Permission denied" in str(error):
+            raise EngineUnavailableError(
+                f"The Docker Engine at `{address.url}` may not be used by this user",
+                hint="add the user to the group `docker`, or point `DOCKER_HOST` at an engine of your own",
+            ) from error
         raise unavailable(address) from error
     return client
 

@@ -22,7 +22,7 @@ the command line ends with. The numbers are those of `sysexits.h`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -128,14 +128,16 @@ class StepFailure:
 class BuildError(FlytebuildError):
     """Raised when at least one image failed; the other images were still built."""
 
-    def __init__(self, failures: Sequence[StepFailure], *, built: int, failed: int) -> None:
-        count = f"{failed} of {failed + built} images" if failed + built > 1 else "the image"
+    def __init__(self, failures: Sequence[StepFailure], *, manifests: Mapping[str, str | None], failed: int) -> None:
+        """`manifests` has what was published, a digest by reference; `failed` counts the images that were not."""
+        total = failed + len(manifests)
+        count = f"{failed} of {total} images" if total > 1 else "the image"
         super().__init__(
             f"Building {count} failed",
             hint="the images that succeeded are kept; mend the step and run the same command again",
         )
         self.failures = tuple(failures)
-        self.built = built
+        self.manifests = dict(manifests)
         self.failed = failed
 
 

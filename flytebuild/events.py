@@ -1,7 +1,7 @@
 """What library code reports while it works. Renderers subscribe; nothing below the command line prints.
 
-A build emits, per image: `ImageStarted`, any number of step events, `ImageFinished`. Steps are identified by the
-digest of their LLB vertex, so that a step shared by two images is recognisable as one.
+`image` is an image's reference. A build emits, per image: `ImageStarted`, any number of step events, `ImageFinished`.
+Steps are identified by the digest of their LLB vertex, so that a step shared by two images is recognisable as one.
 """
 
 from __future__ import annotations

@@ -85,10 +85,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of one reference: whether it is there, and the layer digests that its label lists."""
+    """What was seen of one reference: whether it is there, and the layers and the image digest that its labels name."""
 
     fact: Fact
     layers: frozenset[str] = frozenset()
+    image: str = ""
 
 
 def reference(spec: ImageSpec, tag: str, registry: str | None) -> str:
@@ -119,7 +120,7 @@ def make_plan(
         environments.append(EnvironmentPlan(node.name, node.file, target, node.depends_on, node.tasks))
     seen = {layer for item in observations.values() if isinstance(item.fact, Present) for layer in item.layers}
     images = [
-        _image(target, *found[target], tuple(names), observations[target].fact, seen)
+        _image(target, *found[target], tuple(names), _checked(observations[target], found[target][1]), seen)
         if target in found
         else ImagePlan(target, "external", "used as it is", tuple(names))
         for target, names in users.items()
@@ -133,6 +134,13 @@ def _image(
     status, reason = _judge(spec, fact, target)
     layers = _layers(spec, spec_digests, status, reason, seen)
     return ImagePlan(target, status, reason, environments, spec_digests.image, layers, spec)
+
+
+def _checked(observation: Observation, expected: ImageDigests) -> Fact:
+    """The fact, unless what is there under our tag says that it is something else: a tag alone proves nothing."""
+    if isinstance(observation.fact, Present) and observation.image != expected.image:
+        return Unknown("what is there under this tag does not say that it is this image")
+    return observation.fact
 
 
 def _judge(spec: ImageSpec, fact: Fact, target: str) -> tuple[Status, str]:

@@ -50,7 +50,7 @@ def machine() -> Iterator[Machine]:
 def registry_prefix(machine: Machine) -> str:
     """A place in the registry that no other test and no other run looks at."""
     if machine.registry is None:
-        pytest.fail("this engine is not on this machine, so there is no registry beside it", pytrace=False)
+        pytest.fail("there is no registry beside this engine: that takes Debian's `docker-registry`", pytrace=False)
     return f"{machine.registry}/t{secrets.token_hex(6)}"
 
 

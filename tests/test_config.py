@@ -58,6 +58,12 @@ def test_bad_input_is_one_sentence(tmp_path: Path, text: str, message: str, hint
     assert hint is None or hint in (caught.value.hint or "")
 
 
+def test_a_section_that_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool]\nflytebuild = 3\n")
+    with pytest.raises(ConfigError, match="must be a table"):
+        load(tmp_path, {})
+
+
 def test_a_variable_of_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="FLYTEBUILD_JOB"):
         load(tmp_path, {"FLYTEBUILD_JOB": "2"})

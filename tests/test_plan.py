@@ -27,7 +27,7 @@ def target(item: ImageSpec, registry: str | None = None) -> str:
 
 
 def present(item: ImageSpec) -> Observation:
-    return Observation(Present("sha256:1"), frozenset(digests(item).layers))
+    return Observation(Present("sha256:1"), frozenset(digests(item).layers), digests(item).image)
 
 
 def plan(observations: dict[str, Observation]) -> Plan:
@@ -70,6 +70,12 @@ def test_unknown_is_built_never_taken_for_present(fact: Fact) -> None:
     planned = plan({target(SPECS["msa"]): Observation(fact)})
     image = planned.images[1]
     assert (image.status, image.reason, image.must_be_built) == ("unknown", "`r` does not answer", True)
+
+
+def test_a_tag_alone_proves_nothing() -> None:
+    other = Observation(Present("sha256:1"), frozenset(), digests(SPECS["fold"]).image)
+    image = plan({target(SPECS["msa"]): other}).images[1]
+    assert (image.status, image.must_be_built) == ("unknown", True)
 
 
 def test_an_unresolved_base_makes_the_image_unknown_whatever_the_store_says() -> None:

@@ -36,7 +36,8 @@ def _wrap_group(group: click.Group, act: Before) -> None:
 def _wrap_leaf(command: click.Command, act: Before) -> None:
     environment = _environment_of(command)
     is_local = getattr(getattr(command, "run_args", None), "local", False)
-    if environment is None or is_local:
+    is_dry = getattr(getattr(command, "deploy_args", None), "dry_run", False)
+    if environment is None or is_local or is_dry:
         return
     invoke = command.invoke
 

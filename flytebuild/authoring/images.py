@@ -12,7 +12,8 @@ from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec import normalise
 from flytebuild.spec.model import ExternalImage, ImageDefinition, LayerSpec, PipPackages, Platform
 
-_CREDENTIALS = re.compile(r"://[^/\s@]+@")
+# The user name of an ssh URL is no secret.
+_CREDENTIALS = re.compile(r"(?<!ssh)://[^/\s@]+@")
 _PLANNED = "this version builds `with_pip_packages` layers; leave the layer out, or put it into the base image"
 
 
@@ -70,7 +71,7 @@ def _pip(layer: FlytePipPackages, environment: str) -> PipPackages:
     if layer.secret_mounts:
         raise UnsupportedImageError(f"Secrets in {where} are not supported yet", hint=_PLANNED)
     texts = (layer.index_url or "", *(layer.extra_index_urls or ()), layer.extra_args or "", *(layer.packages or ()))
-    if any(_CREDENTIALS.search(text) for text in texts if "ssh://" not in text):
+    if any(_CREDENTIALS.search(text) for text in texts):
         raise UnsupportedImageError(
             f"A URL in {where} holds credentials, which would end up in the image's history",
             hint="set `UV_INDEX_URL` with the credentials in the environment that builds; it enters no layer",

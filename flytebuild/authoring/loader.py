@@ -27,10 +27,17 @@ def load(paths: Sequence[Path]) -> Definitions:
     Modules get the names by which they import each other, so that none is loaded twice. Raises UsageError for a path
     that is not there, LoadError with the user's traceback when an import fails.
     """
-    before = len(list_loaded_environments())
-    for root, file in _files(paths):
+    before = {id(environment) for environment in list_loaded_environments()}
+    files = list(_files(paths))
+    for root, file in files:
         _import(root, file)
-    return Definitions.collect(list_loaded_environments()[before:])
+    # A file that was imported before defines nothing new; what it defined then counts all the same.
+    asked = {str(file) for _, file in files}
+    return Definitions.collect(
+        environment
+        for environment in list_loaded_environments()
+        if id(environment) not in before or environment._declaring_file in asked
+    )
 
 
 def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
@@ -40,6 +47,8 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             for file in _python_files(path.resolve()):
                 yield path.resolve(), file
         elif path.is_file():
+            if path.suffix != ".py":
+                raise UsageError(f"`{path}` is not a Python file", hint="its name must end in `.py`")
             yield package_root(path), path.resolve()
         else:
             raise UsageError(f"`{path}` does not exist", hint="give a Python file, or a folder with Python files")
@@ -54,8 +63,15 @@ def _python_files(folder: Path) -> Iterable[Path]:
         )
         for name in sorted(files):
             file = Path(parent, name)
-            if name.endswith(".py") and _MENTIONS_FLYTE.search(file.read_bytes()):
+            if name.endswith(".py") and file.is_file() and _MENTIONS_FLYTE.search(_content(file)):
                 yield file
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise LoadError(f"`{_shown(file)}` cannot be read ({error.strerror})", traceback="") from error
 
 
 def package_root(file: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import flyte
 import flyte.errors
 import rich_click as click
+from connectrpc.errors import ConnectError
 from flyte.cli._run import RunArguments, RunTaskCommand
 from flyte.remote import Run
 
@@ -91,9 +91,10 @@ def start(program: Program, inputs: Mapping[str, Any], name: str | None = None) 
         # The SDK tells each of its steps on stderr; told only where one of them fails.
         with contextlib.redirect_stderr(chatter):
             run = flyte.with_runcontext(mode="remote", name=name).run(program.task, **inputs)
-    except (flyte.errors.BaseRuntimeError, RuntimeError) as error:
-        sys.stderr.write(chatter.getvalue())
-        raise RunError(f"The run could not be started: {error}") from error
+    except (flyte.errors.BaseRuntimeError, ConnectError, RuntimeError, ValueError, OSError) as error:
+        told = chatter.getvalue().strip()
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"The run could not be started: {reason}", hint=told or None) from error
     return StartedRun(run)
 
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+import flyte
 import flyte.config
 from flyte._build import ImageBuild
+from flyte._environment import list_loaded_environments
 from flyte._initialize import _get_init_config
 
 BUILDER = "flytebuild"
 """The name under which our image builder is registered with the SDK."""
 
-__all__ = ["BUILDER", "ImageBuild", "configured_endpoint", "set_storage_defaults", "uses_our_builder"]
+__all__ = [
+    "BUILDER",
+    "ImageBuild",
+    "configured_endpoint",
+    "environment_of",
+    "set_storage_defaults",
+    "uses_our_builder",
+]
 
 
 def uses_our_builder() -> bool:
@@ -20,6 +29,12 @@ def uses_our_builder() -> bool:
     initialised = _get_init_config()
     builder = initialised.image_builder if initialised else flyte.config.auto().image.builder
     return builder == BUILDER
+
+
+def environment_of(image: flyte.Image) -> str | None:
+    """The name of an environment that uses this image; the SDK tells its builder the image only."""
+    found = (item.name for item in list_loaded_environments() if item.image is image)
+    return next(found, None)
 
 
 def configured_endpoint() -> str | None:

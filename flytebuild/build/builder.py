@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from flytebuild.build.labels import labels
 from flytebuild.build.stores import Stores
+from flytebuild.build.threads import in_thread
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.progress import Progress
@@ -50,7 +50,6 @@ class BuildKitBuilder:
     connection: Connection
     session: str
     stores: Stores
-    pool: ThreadPoolExecutor
 
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
         started = time.monotonic()
@@ -60,15 +59,15 @@ class BuildKitBuilder:
             loop.call_soon_threadsafe(emit, event)
 
         steps = sum(layer.status != "present" for layer in image.layers)
-        emit(ImageStarted(image.short, image.environments, image.reference, steps))
-        progress = Progress(image.short, emit_from_thread)
+        emit(ImageStarted(image.reference, image.environments, image.reference, steps))
+        progress = Progress(image.reference, emit_from_thread)
         try:
             outcome = Outcome(image, manifest=await self._solve(image, progress))
         except SolveError as error:
             outcome = _failed(image, error.reason, progress)
         seconds = time.monotonic() - started
         problem = outcome.failure.message if outcome.failure else None
-        emit(ImageFinished(image.short, image.environments, image.reference, outcome.manifest, seconds, problem))
+        emit(ImageFinished(image.reference, image.environments, image.reference, outcome.manifest, seconds, problem))
         return outcome
 
     async def _solve(self, image: ImagePlan, progress: Progress) -> str | None:
@@ -79,7 +78,7 @@ class BuildKitBuilder:
         export = self.stores.of(image.reference).export(image.reference, config)
         definition = marshal(lower(spec))
         solve = Solve(self.connection, self.session)
-        running = asyncio.get_running_loop().run_in_executor(self.pool, solve.run, definition, export, progress)
+        running = in_thread(lambda: solve.run(definition, export, progress), f"flytebuild-solve {image.short}")
         try:
             answer = await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -101,17 +100,6 @@ class Limited:
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
         async with self.jobs:
             return await self.builder.build(image, emit)
-
-
-@dataclass(frozen=True)
-class Retrying:
-    """Once more when the connection was lost: what was built before is found in BuildKit's cache."""
-
-    builder: Builder
-
-    async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
-        outcome = await self.builder.build(image, emit)
-        return await self.builder.build(image, emit) if outcome.is_unavailable else outcome
 
 
 def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:

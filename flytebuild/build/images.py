@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
-from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome, Retrying
+from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome
 from flytebuild.build.secrets import step_secrets
 from flytebuild.build.stores import Stores
+from flytebuild.build.threads import in_thread
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.session.providers import RegistryCredentials, Secrets
 from flytebuild.buildkit.session.session import Session
@@ -27,7 +28,7 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
 
     An image whose base could not be looked at fails before it starts. Raises BuildError after all images have ended
     when at least one failed, UnavailableError when there is none that could be started, EngineUnavailableError without
-    an engine.
+    an engine, or when the connection to it is lost.
     """
     unresolved = [_unresolved(image) for image in plan.to_build if image.spec and image.spec.problem]
     images = [image for image in plan.to_build if image.spec and not image.spec.problem]
@@ -41,21 +42,23 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
         Secrets(step_secrets(config, os.environ)),
         RegistryCredentials(_pair),
     )
-    with (
-        ThreadPoolExecutor(config.jobs, thread_name_prefix="flytebuild-solve") as pool,
-        Connection.open(address, version) as connection,
-        Session(address, providers) as session,
-    ):
-        _refuse_unsuitable(connection, images)
-        # Retry inside the limit: a second attempt takes the place of the first, not another one's.
-        builder = Limited(
-            Retrying(BuildKitBuilder(connection, session.id, stores, pool)), asyncio.Semaphore(config.jobs)
-        )
+    with ExitStack() as stack:
+        connection = stack.enter_context(Connection.open(address, version))
+        await in_thread(lambda: _refuse_unsuitable(connection, images), "flytebuild-worker")
+        session = Session(address, providers)
+        await in_thread(session.open, "flytebuild-session")
+        stack.callback(session.close)
+        builder = Limited(BuildKitBuilder(connection, session.id, stores), asyncio.Semaphore(config.jobs))
         outcomes = (*await _build_all(images, builder, emit), *unresolved)
-    failures = _failures(outcomes)
-    if failures:
-        failed = sum(item.failure is not None for item in outcomes)
-        raise BuildError(failures, built=len(outcomes) - failed, failed=failed)
+    failed = [item for item in outcomes if item.failure]
+    if failed and all(item.is_unavailable for item in failed):
+        raise EngineUnavailableError(
+            f"The connection to the engine at `{address.url}` was lost while it was building",
+            hint="look at the engine's log; the same command goes on from what was built",
+        )
+    if failed:
+        manifests = {item.image.reference: item.manifest for item in outcomes if not item.failure}
+        raise BuildError(_failures(outcomes), manifests=manifests, failed=len(failed))
     return outcomes
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flytebuild.facts import Present
+from flytebuild.plan import Observation
 from flytebuild.spec.canonical import Value, encode
 from flytebuild.spec.digests import ImageDigests, base_document, layer_document
 from flytebuild.spec.model import ImageSpec
@@ -28,6 +30,6 @@ def labels(spec: ImageSpec, spec_digests: ImageDigests) -> dict[str, str]:
     }
 
 
-def layers_of(found: Mapping[str, str]) -> frozenset[str]:
-    """The layer digests that an image's labels list."""
-    return frozenset(filter(None, found.get(LAYERS, "").split(",")))
+def observation(fact: Present, found: Mapping[str, str]) -> Observation:
+    """What an image that is there says of itself."""
+    return Observation(fact, frozenset(filter(None, found.get(LAYERS, "").split(","))), found.get(IMAGE, ""))

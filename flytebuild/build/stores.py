@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from flytebuild.build.labels import layers_of
+from flytebuild.build.labels import observation
 from flytebuild.buildkit.solve import Export
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError
@@ -43,7 +43,8 @@ class RegistryStore:
         fact = await self.client.presence(location)
         if not isinstance(fact, Present):
             return Observation(fact)
-        return Observation(fact, layers_of(await self.client.labels(location, fact.digest)))
+        labels = await self.client.labels(location, fact.digest)
+        return Observation(labels) if isinstance(labels, Unknown) else observation(fact, labels)
 
     def export(self, reference: str, image_config: str) -> Export:
         attrs = {
@@ -94,7 +95,7 @@ class EngineStore:
             return Observation(Unknown(error.message))
         except (DockerException, OSError) as error:
             return Observation(Unknown(f"the engine does not answer ({type(error).__name__})"))
-        return Observation(Present(image.id), layers_of(image.labels))
+        return observation(Present(image.id), image.labels)
 
     def _engine(self) -> docker.DockerClient:
         with self._lock:

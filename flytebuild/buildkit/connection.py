@@ -17,7 +17,6 @@ from flytebuild.buildkit.dial import dial, upgrade
 from flytebuild.buildkit.splice import Bridge
 from flytebuild.engine import EngineAddress, unavailable
 from flytebuild.errors import EngineUnavailableError
-from flytebuild.spec.model import Platform
 
 CONTROL = "/moby.buildkit.v1.Control/"
 _DIRECT_SINCE = (1, 53)
@@ -36,13 +35,11 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What BuildKit says of itself: its version, the platform it runs natively, whether it shares containerd's store.
+    """What BuildKit says of itself: whether it shares containerd's store.
 
     Only with containerd's store can it push, keep layers lazy, and export caches.
     """
 
-    version: str
-    platform: Platform
     has_containerd_store: bool
 
 
@@ -78,21 +75,19 @@ class Connection:
     def worker(self) -> Worker:
         """Ask BuildKit what it is. Raises EngineUnavailableError when it does not answer."""
         try:
-            info = self.unary("Info", control_pb2.InfoResponse)(control_pb2.InfoRequest(), timeout=_DEADLINE)
-            workers = self.unary("ListWorkers", control_pb2.ListWorkersResponse)(
+            answer = self.unary("ListWorkers", control_pb2.ListWorkersResponse)(
                 control_pb2.ListWorkersRequest(), timeout=_DEADLINE
             )
         except grpc.RpcError as error:
-            raise unavailable(self.address) from error
-        if not workers.record or not workers.record[0].platforms:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise unavailable(self.address) from error
+            raise EngineUnavailableError(
+                f"The BuildKit of the engine at `{self.address.url}` cannot be used: {error.details()}",
+                hint="update the engine; flytebuild is tested with Docker Engine 26.1",
+            ) from error
+        if not answer.record:
             raise EngineUnavailableError("BuildKit answers, but has no worker", hint="look at the engine's log")
-        worker = workers.record[0]
-        native = worker.platforms[0]
-        return Worker(
-            version=info.buildkit_version.version,
-            platform=Platform(native.os, native.architecture),
-            has_containerd_store=_SNAPSHOTTER in worker.labels,
-        )
+        return Worker(has_containerd_store=_SNAPSHOTTER in answer.record[0].labels)
 
     def unary(self, method: str, answer: type[Answer]) -> Any:
         """A callable for a method of the control service with one answer."""

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from flytebuild.errors import EngineUnavailableError
+
 _CHUNK = 256 * 1024
 
 
@@ -77,7 +79,7 @@ class Bridge:
                 accepted, _ = self._listener.accept()
                 try:
                     dialled = self._dial()
-                except OSError:
+                except (OSError, EngineUnavailableError):
                     # grpcio sees a closed connection and reports the engine as unavailable.
                     accepted.close()
                     continue

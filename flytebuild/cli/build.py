@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flytebuild.cli import options
+from flytebuild.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flytebuild.plan import ImagePlan, Plan
 
 
 @click.command(short_help="Build the images that are missing.")
@@ -34,26 +41,39 @@ def build(targets: tuple[str, ...], jobs: int | None, verbose: bool, as_json: bo
 
     settings = config.load(Path.cwd(), jobs=jobs)
 
-    async def plan_and_build() -> dict[str, object]:
+    async def plan_and_build() -> tuple[Plan, Mapping[str, str | None], BuildError | None]:
         planned = await pipeline.plan(settings, options.or_here(paths), targets)
         err().print(summary(planned))
-        with follow(verbose=verbose) as emit:
-            outcomes = await pipeline.build(settings, planned, emit)
-        made = {outcome.image.reference: outcome.manifest for outcome in outcomes}
-        return {
-            "schema": "flytebuild.build/1",
-            "images": [
-                {
-                    "digest": image.digest,
-                    "reference": image.reference,
-                    "environments": list(image.environments),
-                    "result": "built" if image.reference in made else image.status,
-                    "manifest": made.get(image.reference),
-                }
-                for image in planned.images
-            ],
-        }
+        try:
+            with follow(verbose=verbose) as emit:
+                outcomes = await pipeline.build(settings, planned, emit)
+        except BuildError as error:
+            return planned, error.manifests, error
+        return planned, {outcome.image.reference: outcome.manifest for outcome in outcomes}, None
 
-    result = asyncio.run(plan_and_build())
+    planned, manifests, error = asyncio.run(plan_and_build())
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(json.dumps(_document(planned, manifests), indent=2))
+    if error:
+        raise error
+
+
+def _document(planned: Plan, manifests: Mapping[str, str | None]) -> dict[str, object]:
+    def result(image: ImagePlan) -> str:
+        if image.reference in manifests:
+            return "built"
+        return "failed" if image.must_be_built else image.status
+
+    return {
+        "schema": "flytebuild.build/1",
+        "images": [
+            {
+                "digest": image.digest,
+                "reference": image.reference,
+                "environments": list(image.environments),
+                "result": result(image),
+                "manifest": manifests.get(image.reference),
+            }
+            for image in planned.images
+        ],
+    }

@@ -12,12 +12,12 @@ from flytebuild.errors import BuildError, FlytebuildError, LoadError, StepFailur
 
 def out() -> Console:
     """The console for data."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    return Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
 
 
 def err() -> Console:
     """The console for progress, notes and errors."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_error(error: FlytebuildError) -> None:

@@ -88,12 +88,11 @@ def _changes(actions: Iterable[Mapping[str, Any]], told: dict[str, str]) -> Iter
 
 
 def _failure(started: StartedRun, document: Mapping[str, Any]) -> RunError:
-    """The error of the run: that of the first action that failed, which is where things went wrong."""
-    failed = [action for action in document["actions"] if action["phase"] in _ENDED - {"SUCCEEDED"}]
-    first = min(failed, key=lambda action: action.get("ended") or "", default=None)
+    """The run's error is its root action's; an error below may have been caught and answered."""
+    root: Mapping[str, Any] = next((item for item in document["actions"] if not item.get("parent")), {})
     detail = ""
-    if first and first.get("error"):
-        detail = f" in `{first.get('task') or first['name']}`: {_message(first['error'])}"
+    if root.get("error"):
+        detail = f" in `{root.get('task') or root['name']}`: {_message(root['error'])}"
     return RunError(
         f"Run `{started.name}` ended as {document['phase'].lower()}{detail}", hint=f"its logs are at {started.url}"
     )

@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = error.format_message().strip().rstrip(".")
         print_error(UsageError(message, hint=f"`{command} --help` shows what can be given"))
         sys.exit(USAGE)
+    except click.ClickException as error:
+        print_error(UsageError(error.format_message().strip().rstrip(".")))
+        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         err().print("interrupted")
         sys.exit(INTERRUPTED)

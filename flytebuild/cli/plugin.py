@@ -2,7 +2,9 @@
 
 - `flyte.plugins.image_builders`: the SDK asks for one image at a time, all in one moment; we build them together.
 - `flyte.plugins.cli.hooks`: before `flyte run` and `flyte deploy`, the whole closure is planned and built.
-- `flyte.plugins.types`: at every `flyte.init`, our control plane is started if the configuration names it.
+- `flyte.plugins.types`: once per process, when the SDK is initialised, our control plane is started if the
+  configuration names it. The SDK calls this in a thread of its own and swallows what is raised there: a failure is
+  told, and told again by whatever needs the control plane.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class FlytebuildImageBuilder:
             return sdk.ImageBuild(uri=image.uri, remote_run=None)
         from flytebuild.cli.prepare import ready
 
-        reference = ready.get(definition) or await _batch_of(asyncio.get_running_loop()).reference(definition)
+        reference = ready.get(definition) or await _batch_of(asyncio.get_running_loop()).reference(image, definition)
         return sdk.ImageBuild(uri=reference, remote_run=None)
 
     def get_checkers(self) -> list[type[NeverThere]]:
@@ -65,9 +67,11 @@ class _Batch:
         self._nodes: list[EnvironmentNode] = []
         self._planning: asyncio.Task[dict[str, str]] | None = None
 
-    async def reference(self, definition: ImageDefinition) -> str:
+    async def reference(self, image: flyte.Image, definition: ImageDefinition) -> str:
         """The reference under which the image is there when this returns."""
-        name = f"image {len(self._nodes) + 1}"
+        name = sdk.environment_of(image) or f"image {len(self._nodes) + 1}"
+        if name in {node.name for node in self._nodes}:
+            name = f"{name} ({len(self._nodes) + 1})"
         self._nodes.append(EnvironmentNode(name, None, (), (), definition))
         if self._planning is None:
             self._planning = asyncio.ensure_future(self._prepare())
@@ -127,7 +131,6 @@ def on_flyte_init() -> None:
         _ensure_control_plane()
     except FlytebuildError as error:
         print_error(error)
-        raise SystemExit(error.exit_code) from error
 
 
 def _ensure_control_plane() -> None:

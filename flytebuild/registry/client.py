@@ -37,6 +37,10 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _PASSED_THROUGH = ("ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopSignal", "Volumes")
 
 
+_MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
+"""What reading a document of an unexpected form ends in."""
+
+
 class _Refused(Exception):
     """The registry's answer cannot be used; the text says why."""
 
@@ -82,19 +86,24 @@ class RegistryClient:
                 digest, manifest = await self._manifest(location, digest)
             config = await self._json(location, f"blobs/{manifest['config']['digest']}", manifest["config"]["digest"])
             _check_platform(config, platform, location)
+            found = _runtime_config(config.get("config") or {})
         except _Refused as refusal:
             return ResolvedImage(asked, str(location), problem=str(refusal))
-        return ResolvedImage(asked, str(location), digest, _runtime_config(config.get("config") or {}))
+        except _MALFORMED as error:
+            return ResolvedImage(asked, str(location), problem=_malformed(location, error))
+        return ResolvedImage(asked, str(location), digest, found)
 
-    async def labels(self, reference: Reference, digest: str) -> dict[str, str]:
-        """The labels of an image that is known to be there; none when they cannot be read."""
+    async def labels(self, reference: Reference, digest: str) -> dict[str, str] | Unknown:
+        """The labels of an image that is known to be there."""
         try:
             _, manifest = await self._manifest(reference, digest)
             config_digest = manifest["config"]["digest"]
             config = await self._json(reference, f"blobs/{config_digest}", config_digest)
-        except (_Refused, KeyError):
-            return {}
-        return (config.get("config") or {}).get("Labels") or {}
+            return dict((config.get("config") or {}).get("Labels") or {})
+        except _Refused as refusal:
+            return Unknown(str(refusal))
+        except _MALFORMED as error:
+            return Unknown(_malformed(reference, error))
 
     async def _manifest(self, reference: Reference, target: str) -> tuple[str, dict[str, Any]]:
         response = await self._request("GET", reference, f"manifests/{target}", accept=_ACCEPT)
@@ -126,7 +135,7 @@ class RegistryClient:
             if response.status_code == httpx.codes.UNAUTHORIZED and "Authorization" not in headers:
                 token = await self._authenticate(host, reference.repository, response)
                 response = await self._http.request(method, url, headers={**headers, "Authorization": token})
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _Refused(f"`{reference.registry}` does not answer ({_reason(error)})") from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise _Refused(f"`{reference.registry}` refuses access to `{reference.repository}`")
@@ -143,6 +152,8 @@ class RegistryClient:
             header = "Basic " + base64.b64encode(pair).decode()
         elif challenge.lower().startswith("bearer"):
             fields = dict(_CHALLENGE.findall(challenge))
+            if "realm" not in fields:
+                raise _Refused(f"`{host}` asks for a token without saying where to get one")
             query = {"scope": fields.get("scope") or f"repository:{repository}:pull"}
             if "service" in fields:
                 query["service"] = fields["service"]
@@ -154,7 +165,12 @@ class RegistryClient:
                 answer = await self._http.get(fields["realm"], params=query, auth=auth)
             if answer.status_code != httpx.codes.OK:
                 raise _Refused(f"`{host}` refuses a token for `{repository}`")
-            token = answer.json().get("token") or answer.json().get("access_token") or ""
+            try:
+                token = answer.json().get("token") or answer.json().get("access_token")
+            except (ValueError, AttributeError):
+                token = None
+            if not token:
+                raise _Refused(f"`{host}` answers the request for a token without one")
             header = f"Bearer {token}"
         else:
             raise _Refused(f"`{host}` asks for credentials, and Docker's configuration has none for it")
@@ -162,7 +178,11 @@ class RegistryClient:
         return header
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _malformed(reference: Reference, error: Exception) -> str:
+    return f"`{reference}` has a manifest or config of a form that is not an image's ({type(error).__name__})"
+
+
+def _reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

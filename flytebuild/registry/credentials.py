@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
 
 from flytebuild.registry.reference import DOCKER_HUB
 
@@ -30,7 +29,6 @@ def api_host(registry: str) -> str:
     return _HUB_API if registry in (DOCKER_HUB, "index.docker.io") else registry
 
 
-@lru_cache(maxsize=64)
 def find(host: str) -> Credentials | None:
     """What Docker's configuration (`auths`, `credHelpers`, `credsStore`) holds for a registry host, or None."""
     from docker.auth import load_config

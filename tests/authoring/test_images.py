@@ -54,6 +54,7 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.with_pip_packages("a", secret_mounts="TOKEN"), "Secrets in the pip layer of environment `env`"),
         (BASE.with_pip_packages("a", index_url="https://me:pw@i/simple"), "holds credentials"),
         (BASE.with_pip_packages("a @ https://token@i/a.whl"), "holds credentials"),
+        (BASE.with_pip_packages("a", extra_args="-i https://u:pw@i git+ssh://git@h/x"), "holds credentials"),
         (BASE.with_pip_packages("-e ."), "`-e .` in the pip layer of environment `env` is not a package"),
         (BASE.with_pip_packages("./here"), "`./here`"),
         (flyte.Image.from_dockerfile(Path(__file__), "r.example", "x"), "a Dockerfile"),

@@ -126,6 +126,17 @@ def test_unknown_and_ambiguous_targets(tmp_path: Path) -> None:
     assert load(tmp_path, ".", targets=("two.train",)) == [["two", ["two.train"], []]]
 
 
+def test_odd_files_in_a_folder_are_passed_over_and_named_ones_refused(tmp_path: Path) -> None:
+    write(tmp_path, a=ENVIRONMENT.format(name="a", task="t"))
+    (tmp_path / ".#lock.py").symlink_to("nowhere")
+    (tmp_path / "gone.py").symlink_to("nowhere")
+    (tmp_path / "notes.txt").write_text("import flyte")
+    assert load(tmp_path, ".") == [["a", ["a.t"], []]]
+    error = load(tmp_path, "notes.txt")
+    assert isinstance(error, dict)
+    assert error["message"] == "`notes.txt` is not a Python file"
+
+
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     error = load(tmp_path, "nowhere.py")
     assert isinstance(error, dict)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from tests.conftest import Machine
@@ -61,6 +62,15 @@ class Workspace:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+
+
+def in_image(image: str, *command: str) -> str:
+    """What a command prints in a container of an image."""
+    client = docker.from_env()
+    try:
+        return str(client.containers.run(image, command, remove=True, stderr=True).decode())
+    finally:
+        client.close()
 
 
 def free_port() -> int:

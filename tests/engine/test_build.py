@@ -10,7 +10,7 @@ import docker
 import httpx
 import pytest
 
-from tests.engine.conftest import BIN, Workspace
+from tests.engine.conftest import BIN, Workspace, in_image
 
 pytestmark = pytest.mark.engine
 
@@ -21,14 +21,6 @@ def repository_tags(registry: str) -> set[str]:
     host, _, path = registry.partition("/")
     answer = httpx.get(f"http://{host}/v2/{path}/flyte/tags/list")
     return set(answer.json().get("tags") or ()) if answer.status_code == 200 else set()
-
-
-def in_image(image: str, *command: str) -> str:
-    client = docker.from_env()
-    try:
-        return str(client.containers.run(image, command, remove=True, stderr=True).decode())
-    finally:
-        client.close()
 
 
 def test_exactly_what_is_missing_is_built(workspace: Workspace) -> None:
@@ -132,6 +124,25 @@ def test_a_package_that_does_not_exist_fails_its_image_only(workspace: Workspace
     assert "Traceback" not in failed.stderr
     statuses = workspace.statuses("--for", "main")
     assert statuses == {"fold_env": "present", "msa_env": "missing", "multi_env": "missing"}
+
+
+def test_a_shared_step_that_fails_is_told_once_with_all_that_it_broke(workspace: Workspace) -> None:
+    source = (workspace.folder / "fold" / "run.py").read_text()
+    missing = f"no-such-package-{secrets.token_hex(8)}"
+    workspace.write({"fold/run.py": source.replace('["ruff"]', f'["{missing}"]')})
+    failed = workspace.flytebuild("build", "--json", "--for", "main", code=1)
+    assert failed.stderr.count(f"step failed: pip: {missing}") == 1
+    assert "(image of `fold_env`, `multi_env`)" in failed.stderr
+    results = {image["environments"][0]: image["result"] for image in json.loads(failed.stdout)["images"]}
+    assert results == {"fold_env": "failed", "msa_env": "built", "multi_env": "failed"}
+
+
+def test_images_are_built_at_the_same_time(workspace: Workspace) -> None:
+    lines = workspace.flytebuild("build", "--for", "main", CI="1").stderr.splitlines()
+    started = [number for number, line in enumerate(lines) if ": building " in line]
+    ended = [number for number, line in enumerate(lines) if ": built " in line]
+    assert (len(started), len(ended)) == (3, 3)
+    assert max(started) < min(ended)
 
 
 def test_a_base_that_does_not_exist(workspace: Workspace) -> None:

@@ -2,13 +2,18 @@
 
 import json
 import re
+import secrets
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import docker
 import httpx
 import pytest
 
-from tests.engine.conftest import Workspace
+from tests.engine.conftest import BIN, Workspace, in_image
 
 pytestmark = pytest.mark.engine
 
@@ -19,13 +24,13 @@ def run_document(url: str) -> dict[str, Any]:
     """What the control plane knows of the run whose page is `url`, once it has ended."""
     base, _, name = url.partition("/v2/")
     name = name.rpartition("/")[2]
+    deadline = time.monotonic() + 120
     with httpx.Client(timeout=30) as http:
-        for _ in range(600):
+        while time.monotonic() < deadline:
             document: dict[str, Any] = http.get(f"{base}/api/runs/{name}").json()
-            if document["phase"] not in ("QUEUED", "WAITING_FOR_RESOURCES", "INITIALIZING", "RUNNING"):
+            if document["phase"] in ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"):
                 return document
-            # Ask again when the server has something to say; it answers at once, and each question yields to it.
-            http.get(f"{base}/healthz")
+            time.sleep(0.1)
     raise AssertionError(f"the run did not end: {document}")
 
 
@@ -48,7 +53,8 @@ def test_flytebuild_run(workspace: Workspace) -> None:
     page = httpx.get(url)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
-    for text in ("multi_env", "msa_env", "run_msa", "fold_env", "run_fold", "running alphafold2", "succeeded"):
+    images = [item["image"] for item in workspace.plan("--for", "main")["environments"]]
+    for text in ("multi_env", "msa_env", "run_msa", "fold_env", "run_fold", "running alphafold2", "succeeded", *images):
         assert text in page.text.lower()
     again = workspace.flytebuild("run", "--json", "main.py", "main", "--sequence", SEQUENCE)
     assert "3 images, nothing to build" in again.stderr
@@ -79,15 +85,78 @@ def test_flyte_run_and_python_main_py_find_everything_by_flyte_s_own_configurati
     check_example(run_document(url), plan)
 
 
-def test_each_task_sees_its_own_image_in_its_own_container(workspace: Workspace) -> None:
-    probe = Path(__file__).with_name("isolation.py").read_text()
-    workspace.write({"isolation.py": probe})
-    done = workspace.flytebuild("run", "isolation.py", "compare")
-    seen = json.loads(done.stdout)
-    main, msa = seen["main"], seen["msa"]
-    assert main == {"ruff": True, "pytest": True, "host": main["host"]}
-    assert msa == {"ruff": False, "pytest": True, "host": msa["host"]}
-    assert main["host"] != msa["host"]
+def test_run_msa_cannot_import_ruff_and_runs_in_another_container_than_main(workspace: Workspace) -> None:
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    look = "' '.join([socket.gethostname(), *(str(find_spec(name) is not None) for name in ('ruff', 'pytest'))])"
+    assert "fp.write(x)" in source
+    imports = "import socket\nfrom importlib.util import find_spec\n"
+    workspace.write({"msa/run.py": imports + source.replace("fp.write(x)", f"fp.write({look})")})
+    done = workspace.flytebuild("run", "--json", "main.py", "main", "--sequence", SEQUENCE)
+    document = json.loads(done.stdout)
+    (outputs,) = document["outputs"].values()
+    host, has_ruff, has_pytest = outputs[0].split()
+    assert (has_ruff, has_pytest) == ("False", "True")
+    containers = {action["task"]: action["container"] for action in document["actions"]}
+    assert containers["msa_env.run_msa"].startswith(host)
+    assert not containers["multi_env.main"].startswith(host)
+    # `main`, whose image has both, is the counter-check.
+    (image,) = [item["image"] for item in document["actions"] if item["task"] == "multi_env.main"]
+    assert in_image(image, "python", "-c", "import ruff, pytest; print('both')").strip() == "both"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("python", "main.py"),
+        ("flyte", "run", "main.py", "main", "--sequence", SEQUENCE),
+        ("flytebuild", "run", "main.py", "main", "--sequence", SEQUENCE),
+    ],
+    ids=["python", "flyte", "flytebuild"],
+)
+def test_without_an_engine_every_way_to_start_ends_and_says_why(
+    workspace: Workspace, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    workspace.flytebuild("up")
+    workspace.flytebuild("down")
+    missing = f"unix://{tmp_path}/nothing.sock"
+    done = workspace.run(*command, timeout=100, DOCKER_HOST=missing)
+    assert done.returncode != 0
+    assert f"No Docker Engine answers at `{missing}` (from `DOCKER_HOST`)" in done.stderr
+    assert "hint: start Docker" in done.stderr
+
+
+def test_ctrl_c_aborts_the_run_and_leaves_no_container(workspace: Workspace) -> None:
+    marker = secrets.token_hex(8)
+    text = (
+        f"import time\n\nfrom fold.run import fold_env\n\n\n@fold_env.task\ndef wait() -> int:\n    print('{marker}')\n"
+    )
+    workspace.write({"slow.py": text + "    time.sleep(300)\n    return 1\n"})
+    with subprocess.Popen(
+        [str(BIN / "flytebuild"), "run", "slow.py", "wait"],
+        cwd=workspace.folder,
+        env={**workspace.environ, "PYTHONUNBUFFERED": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.strip().startswith("running"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130
+    assert "aborted" in rest
+    assert "Traceback" not in rest
+    client = docker.from_env()
+    try:
+        label = f"dev.flytebuild.run={rest.split('Run ')[1].split()[0]}"
+        # The run is aborted at once; its container goes as soon as the engine has removed it.
+        deadline = time.monotonic() + 60
+        while client.containers.list(all=True, filters={"label": label}) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert client.containers.list(all=True, filters={"label": label}) == []
+    finally:
+        client.close()
 
 
 def test_a_task_that_fails_is_told_in_one_sentence_with_the_task_s_own_error(workspace: Workspace) -> None:

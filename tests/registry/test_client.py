@@ -1,6 +1,6 @@
 """Questions to registries: what answers mean, with the faults that only a stand-in can be made to show.
 
-`tests/engine/test_registry.py` asks the same of a real registry.
+The tests in `tests/engine` plan and build against a real registry.
 """
 
 import asyncio
@@ -154,6 +154,43 @@ def test_a_token_is_fetched_once_with_the_credentials_and_sent(monkeypatch: pyte
 
     assert asyncio.run(ask_twice()) == [Present("sha256:1")] * 2
     assert seen == ["registry.example", "auth.example", "registry.example", "registry.example"]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [httpx.Response(401, headers={"www-authenticate": "Bearer scope=x"})],
+        [httpx.Response(401, headers={"www-authenticate": 'Bearer realm="https://a.example/t"'}), httpx.Response(200)],
+        [
+            httpx.Response(401, headers={"www-authenticate": 'Bearer realm="https://a.example/t"'}),
+            httpx.Response(200, json=["x"]),
+        ],
+        [
+            httpx.Response(401, headers={"www-authenticate": 'Bearer realm="https://a.example/t"'}),
+            httpx.Response(200, text="<html>"),
+        ],
+    ],
+)
+def test_an_odd_challenge_or_token_is_unknown(answers: list[httpx.Response], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "find", lambda _host: None)
+    pending = iter(answers)
+    assert isinstance(presence(lambda _: next(pending)), Unknown)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"schemaVersion": 1, "fsLayers": []},
+        {"config": None},
+        {"config": {"digest": 3}},
+        {"manifests": [{"platform": {"os": "linux", "architecture": "amd64"}}]},
+        {"manifests": ["x"]},
+    ],
+)
+def test_a_manifest_of_another_form_is_a_problem_not_a_crash(document: object) -> None:
+    found = resolve(serving(tag=json.dumps(document).encode()))
+    assert found.digest is None
+    assert found.problem
 
 
 def test_basic_authentication(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,15 +30,16 @@ _GRACE = 1.0
 
 
 class Session:
-    """One session for one build, shared by its solves; open it before the first and close it after the last."""
+    """One session for one build, shared by its solves; `open` it before the first and `close` it after the last."""
 
     def __init__(self, address: EngineAddress, providers: Sequence[Provider]) -> None:
         self.id = uuid.uuid4().hex
         self._address = address
         self._providers = (Health(), *providers)
+        self._stream: socket.socket | None = None
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Session:
+    def open(self) -> None:
         """Raises EngineUnavailableError when the engine does not take the session."""
         self._folder = tempfile.TemporaryDirectory(prefix="flytebuild-")
         path = Path(self._folder.name) / "session.sock"
@@ -47,20 +48,27 @@ class Session:
         self._server.add_generic_rpc_handlers([_handler(provider) for provider in self._providers])
         self._server.add_insecure_port(f"unix:{path}")
         self._server.start()
+        local: socket.socket | None = None
         try:
             self._stream = dial(self._address)
             headers = [(_ID, self.id), (_NAME, "flytebuild"), *((_METHOD, item.method) for item in self._providers)]
             upgrade(self._stream, "/session", "h2c", headers)
-        except OSError as error:
+            local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            local.connect(str(path))
+        except BaseException as error:
+            for connection in (self._stream, local):
+                if connection is not None:
+                    close(connection)
             self._stop()
-            raise unavailable(self._address) from error
-        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        local.connect(str(path))
+            if isinstance(error, OSError):
+                raise unavailable(self._address) from error
+            raise
         self._threads = splice(self._stream, local)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        close(self._stream)
+    def close(self) -> None:
+        """End the session; a build that still needs it fails."""
+        if self._stream is not None:
+            close(self._stream)
         for thread in self._threads:
             thread.join()
         self._stop()
