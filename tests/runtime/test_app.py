@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import httpx
 import pytest
@@ -28,15 +29,16 @@ from flytebuild.runtime.app import is_local_host
 from flytebuild.runtime.model import Phase
 from flytebuild.runtime.verdict import Exit
 from tests.runtime import samples
-from tests.runtime.conftest import ScriptedExecutor
+from tests.runtime.conftest import ScriptedExecutor, served
 
 PROJECT = ProjectIdentifier(organization="local", domain="development", name="flytebuild")
 
 
-def create(server: str, spec: TaskSpec | None = None, name: str = "") -> RunIdentifier:
+def create(server: str, spec: TaskSpec | None = None, name: str = "", base: str = "") -> RunIdentifier:
     request = run_pb.CreateRunRequest(
         task_spec=spec or samples.task_spec(), offloaded_input_data=OffloadedInputData(uri="s3://flytebuild/inputs/x")
     )
+    request.run_spec.run_base_dir = base
     if name:
         request.run_id.CopyFrom(RunIdentifier(org="o", project="p", domain="d", name=name))
     else:
@@ -99,6 +101,19 @@ def test_a_name_of_the_users(server: str) -> None:
             with pytest.raises(ConnectError) as refused:
                 create(server, name=name)
             assert refused.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_run_never_sees_what_one_of_its_name_left_before_a_restart(
+    tmp_path: Path, executor: ScriptedExecutor
+) -> None:
+    executor.script = lambda _order, _number: Exit(0)
+    for prefix in ("", "s3://flytebuild/mine/"):
+        for _ in range(2):
+            with served(tmp_path, executor) as server:
+                assert ended(server, create(server, name="mine", base=prefix)) is Phase.SUCCEEDED
+        first, second = (order.environment["_U_RUN_BASE"] for order in executor.orders[-2:])
+        assert first != second
+        assert first.startswith(f"{prefix or 's3://flytebuild/runs/'}mine-")
 
 
 def test_children_by_either_protocol(server: str, executor: ScriptedExecutor) -> None:

@@ -18,7 +18,7 @@ from flyteidl2.workflow import run_definition_pb2 as definition
 from flyteidl2.workflow.state_service_pb2 import ActionUpdate
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from flytebuild.runtime.actions import ExistsError, FinishedError, UnknownError
+from flytebuild.runtime.actions import ExistsError, FinishedError, SealedError, UnknownError
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Kind, Phase, Run, now
 from flytebuild.runtime.storage import ObjectNameError
 
@@ -34,6 +34,8 @@ def refusals() -> Iterator[None]:
         raise ConnectError(Code.ALREADY_EXISTS, str(error)) from error
     except FinishedError as error:
         raise ConnectError(Code.ABORTED, str(error)) from error
+    except SealedError as error:
+        raise ConnectError(Code.UNAVAILABLE, str(error)) from error
     except ObjectNameError as error:
         raise ConnectError(Code.INVALID_ARGUMENT, str(error)) from error
 

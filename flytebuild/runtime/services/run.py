@@ -16,7 +16,7 @@ from flyteidl2.workflow.run_service_connect import RunService
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.container import OrderError, executable
 from flytebuild.runtime.model import ROOT, Action, ActionKey, Kind, Run, now
-from flytebuild.runtime.names import check_name, new_run_name
+from flytebuild.runtime.names import check_name, new_folder, new_run_name
 from flytebuild.runtime.services import Context, convert
 from flytebuild.runtime.services.actions import HEARTBEAT
 from flytebuild.runtime.storage import BUCKET, ObjectStore
@@ -72,8 +72,7 @@ class Runs(RunService):  # type: ignore[misc]
         else:
             scope = request.project_id
             name, org, project = new_run_name(), scope.organization, scope.name
-        base = request.run_spec.run_base_dir.rstrip("/")
-        base = f"{base}/{name}" if base else f"s3://{BUCKET}/runs/{name}"
+        base = f"{request.run_spec.run_base_dir.rstrip('/') or f's3://{BUCKET}/runs'}/{new_folder(name)}"
         self._store.path_of(base)
         return Run(
             name=name,
