@@ -88,7 +88,9 @@ class Watcher:
                     return Exit(None, problem="The container was removed by somebody else")
                 lost_since = lost_since or asked
                 if time.monotonic() - lost_since >= self._patience.lost:
-                    return Exit(None, problem=f"The engine went away while the container ran: {error}")
+                    log.warning("the engine is given up for container %s: %s", self._container[:12], error)
+                    lost = f"The engine did not answer for {self._patience.lost:g} s while the container ran"
+                    return Exit(None, problem=lost)
             if was_refused:
                 time.sleep(self._patience.pause)
 

@@ -209,6 +209,26 @@ def test_a_container_killed_from_outside(driver: Driver) -> None:
     assert driver.document(name)["actions"][0]["error"]["code"] == "Killed"
 
 
+def test_deployed_tasks(driver: Driver) -> None:
+    done = subprocess.run(
+        [sys.executable, "deployed.py", "v1"],
+        cwd=WORKFLOW,
+        env={**os.environ, **client.flyte_environment(driver.plane), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert (said["versions"], said["phase"], said["outputs"]) == (["v1", "v1"], "succeeded", [7])
+    assert said["missing"][0] == "RemoteTaskNotFoundError"
+    assert "`nightly`" in said["triggers"][1]
+    driver.flyte("deploy", "--version", "v2", str(WORKFLOW / "deployed.py"), "env")
+    listed = driver.flyte("get", "task")
+    assert listed.count("deployed.double") == 2
+    assert "v2" in listed
+
+
 def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     config = replace(driver.config, home=tmp_path / "own", port=free_port())
     with ThreadPoolExecutor(2) as pool:
