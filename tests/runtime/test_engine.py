@@ -244,6 +244,19 @@ def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     assert containers(config.home) == []
 
 
+def test_down_in_the_middle_of_many_starts_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
+    config = replace(driver.config, home=tmp_path / "own", port=free_port())
+    own = Driver(config, client.ensure(config))
+    process, name = own.begin("fan_out", {"count": 12})
+    own.until_running(name, "flows.double")
+    phases = [action["phase"] for action in own.document(name)["actions"]]
+    client.stop(config)
+    assert containers(config.home) == []
+    assert {"QUEUED", "INITIALIZING"} & set(phases), "some had not started yet"
+    process.kill()
+    process.communicate()
+
+
 def test_what_a_killed_control_plane_left_is_removed_by_the_next(driver: Driver, tmp_path: Path) -> None:
     config = replace(driver.config, home=tmp_path / "own", port=free_port())
     own = Driver(config, client.ensure(config))
