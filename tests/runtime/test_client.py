@@ -10,10 +10,10 @@ import pytest
 
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError, UsageError
-from flytebuild.runtime import __main__ as process
-from flytebuild.runtime import client
+from flytebuild.runtime import __main__ as main
+from flytebuild.runtime import client, process
 from flytebuild.runtime.credentials import load_or_create
-from flytebuild.runtime.server import listen, only_one, serve
+from flytebuild.runtime.server import listen, serve
 
 
 def plane(home: Path) -> client.ControlPlane:
@@ -56,7 +56,7 @@ def test_credentials_are_made_once_and_kept_private(tmp_path: Path) -> None:
 
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:
     config = Config(home=tmp_path, port=8300, mirrors={"ghcr.io": "127.0.0.1:5000/ghcr.io"}, ca_bundle=Path("/ca.pem"))
-    assert process.settings(client.command(config)[3:]) == config
+    assert main.settings(process.command(config)[2:]) == config
 
 
 def test_certificates_that_are_not_there(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         sock.bind(("127.0.0.1", 0))
         config = Config(home=tmp_path, port=sock.getsockname()[1])
         assert client.find(config) is None
-        assert client.stop(config) is False
+        assert client.stop(config) is process.End.NOT_RUNNING
 
 
 def test_a_stranger_at_the_port(server: str, tmp_path: Path) -> None:
@@ -81,13 +81,6 @@ def test_a_stranger_at_the_port(server: str, tmp_path: Path) -> None:
         client.ensure(config)
     assert error.value.hint
     assert "FLYTEBUILD_PORT" in error.value.hint
-
-
-def test_one_process_per_folder(tmp_path: Path) -> None:
-    with only_one(tmp_path, 8199), pytest.raises(ControlPlaneError, match="on port 8199"), only_one(tmp_path, 8200):
-        pass
-    with only_one(tmp_path, 8200):
-        pass
 
 
 def test_a_taken_port(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,14 +25,21 @@ class Web:
     """An ASGI application that only reads."""
 
     def __init__(
-        self, ledger: Ledger, store: ObjectStore, logs: LogBook, *, port: int, home: Path, version: str
+        self,
+        ledger: Ledger,
+        store: ObjectStore,
+        logs: LogBook,
+        *,
+        port: int,
+        home: Path,
+        fingerprint: Mapping[str, object],
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._logs = logs
         self._port = port
         self._home = home
-        self._version = version
+        self._fingerprint = fingerprint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -69,8 +77,9 @@ class Web:
         return {
             "schema": "flytebuild.health/1",
             "pid": os.getpid(),
-            "version": self._version,
             "home": str(self._home),
+            "runs_in_progress": sum(not self._ledger.root(run.name).phase.is_terminal for run in self._ledger.runs()),
+            "fingerprint": dict(self._fingerprint),
         }
 
     def _home_page(self) -> Response:
