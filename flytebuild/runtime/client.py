@@ -263,7 +263,8 @@ def _await_start(config: Config, pid: int, written: int) -> ControlPlane:
         time.sleep(_POLL_SECONDS)
     else:
         os.kill(pid, SIGKILL)
-        process.has_ended(pid)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
     raise process.not_started(config.home / process.LOG_FILE, written)
 
 

@@ -119,7 +119,8 @@ def not_started(log: Path, written: int) -> ControlPlaneError:
         if line.startswith("error: "):
             hint = next((item[6:] for item in lines[number:] if item.startswith("hint: ")), None)
             return ControlPlaneError(f"The control plane did not start: {line[7:]}", hint=hint)
-    tail = "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
+    tail = "".join(f"\n  {line}" for line in lines[-_LOG_LINES:])
     return ControlPlaneError(
-        f"The control plane did not start; the end of its log:\n{tail}", hint=f"its whole log is `{log}`"
+        f"The control plane did not start{f'; the end of its log:{tail}' if tail else ', and said nothing'}",
+        hint=f"its whole log is `{log}`",
     )
