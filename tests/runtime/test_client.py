@@ -133,5 +133,5 @@ def test_a_server_that_cannot_serve(plane: ControlPlane) -> None:
 
 
 def test_an_address_that_cannot_be_bound() -> None:
-    with pytest.raises(ControlPlaneError, match="cannot be served"), listen(8199, "::1%nowhere"):
+    with pytest.raises(ControlPlaneError, match="cannot be served"), listen(0, "::1%nowhere"):
         pass
