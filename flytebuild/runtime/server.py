@@ -8,6 +8,7 @@ import errno
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
@@ -20,6 +21,7 @@ from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import LOOPBACK, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.executor import DockerExecutor
+from flytebuild.runtime.retention import KEEP_DAYS, expire
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ async def serve(config: Config) -> None:
         stack.callback(executor.close)
         gateway, cpus = await asyncio.to_thread(_settle, executor, str(config.home))
         sockets = stack.enter_context(listen(config.port, gateway))
+        if expired := await asyncio.to_thread(expire, config.home, time.time()):
+            log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         credentials = load_or_create(config.home)
         site = Site(
             home=str(config.home),

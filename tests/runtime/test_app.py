@@ -205,7 +205,7 @@ def test_a_run_that_is_unknown_is_told_in_a_sentence(server: str) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"\0" * ((1 << 20) + 1), "they are too large to be shown: 1048577 bytes in `s3://"),
+        (b"\0" * ((1 << 20) + 1), "too large (1048577 bytes in `s3://"),
         (b"\xff\xff\xff", "holds something that cannot be shown"),
     ],
     ids=["too large", "unreadable"],

@@ -293,3 +293,20 @@ def test_a_port_that_is_taken(config: Config) -> None:
     assert done.returncode == 69
     assert f"error: The control plane did not start: Port {config.port} of 127.0.0.1 is taken" in done.stderr
     assert "hint: choose another with `FLYTEBUILD_PORT`" in done.stderr
+
+
+def test_a_start_tidies_up(config: Config) -> None:
+    old, young = config.home / "logs/r1/a0/1.log", config.home / "logs/r2/a0/1.log"
+    for path in (old, young):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for path in (old, *old.parents[:2]):
+        os.utime(path, (0, 0))
+    log = config.home / process.LOG_FILE
+    with log.open("wb") as file:
+        file.truncate(process._LOG_BYTES + 1)
+    client.ensure(config)
+    assert not old.exists()
+    assert young.exists()
+    assert log.stat().st_size < process._LOG_BYTES
+    assert (config.home / "log.1.txt").stat().st_size > process._LOG_BYTES

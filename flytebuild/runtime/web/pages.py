@@ -63,7 +63,7 @@ def missing_page(sentence: str) -> str:
     body = (
         f"<p class='crumbs'><a href='/'>Runs</a></p><h1>Not found</h1><p>{told}.</p>"
         "<p class='quiet'>The control plane forgets its runs when it is stopped; their logs and outputs stay in its "
-        "folder for a while.</p>"
+        "data folder for a while.</p>"
     )
     return _page("Not found", body, is_live=False)
 
@@ -154,7 +154,9 @@ def _log(view: View, run: Run) -> str:
         return "" if view.action.phase.is_terminal else "<p class='quiet'>No log yet</p>"
     text = "\n".join(_text(line.text) for line in lines)
     title = f"Log <span class='quiet'>{'last ' if has_more else ''}{len(lines)} lines</span>"
-    return _fold(f"{view.action.key.name}-log", title, f"<p class='quiet'>{link}</p><pre>{text}</pre>")
+    # Whoever looks at a failure reads the log next.
+    body = f"<p class='quiet'>{link}</p><pre>{text}</pre>"
+    return _fold(f"{view.action.key.name}-log", title, body, is_open=view.action.phase is Phase.FAILED)
 
 
 def _fold(identifier: str, title: str, body: str, *, is_open: bool = False) -> str:

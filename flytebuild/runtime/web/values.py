@@ -30,7 +30,7 @@ async def read(store: ObjectStore, uri: str, message: Any, limit: int) -> Values
         if status is None:
             return Values(problem=f"there is no object `{uri}`")
         if status.st_size > limit:
-            return Values(problem=f"they are too large to be shown: {status.st_size} bytes in `{uri}`")
+            return Values(problem=f"too large ({status.st_size} bytes in `{uri}`)")
         content = await store.read(uri)
         return Values(named(message.FromString(content or b"").literals))
     except ObjectNameError:
