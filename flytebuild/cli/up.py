@@ -41,4 +41,6 @@ def up(no_config: bool) -> None:
         if is_ours:
             (CONFIG_FILE.parent / ".gitignore").write_text("*\n", encoding="utf-8")
         console.print(f"`{CONFIG_FILE}` points Flyte's SDK at it: `flyte run` and `python main.py` here run on it")
+        if Path("config.yaml").exists():
+            console.print("note: Flyte's SDK reads the `config.yaml` in this folder instead, as long as it is there")
     console.print("`flytebuild down` stops it")

@@ -72,9 +72,7 @@ class Sleeper:
                 return
 
 
-def command(
-    config: Config, *arguments: str, folder: Path | None = None, **options: object
-) -> subprocess.CompletedProcess[str]:
+def command(config: Config, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `flytebuild` with these settings."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("FLYTEBUILD_")},
@@ -195,6 +193,17 @@ def test_down(config: Config) -> None:
     assert (done.returncode, done.stderr) == (0, "The control plane is stopped\n"), "whatever the port is called now"
     done = command(config, "down")
     assert (done.returncode, done.stderr) == (0, "No control plane is running\n")
+
+
+def test_a_file_that_comes_before_ours_is_told(config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    assert "note:" not in command(config, "up", folder=folder).stderr
+    (folder / "config.yaml").touch()
+    assert (
+        "note: Flyte's SDK reads the `config.yaml` in this folder instead"
+        in command(config, "up", folder=folder).stderr
+    )
 
 
 def test_one_that_does_not_answer(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
