@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,14 @@ class ControlPlane:
     supervisor: Supervisor
 
 
-def assemble(home: Path, site: Site, credentials: Credentials, executor: Executor) -> ControlPlane:
-    """Put the parts together; `home` is the data folder."""
+def assemble(
+    home: Path,
+    site: Site,
+    credentials: Credentials,
+    executor: Executor,
+    fingerprint: Mapping[str, object] | None = None,
+) -> ControlPlane:
+    """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with."""
     store = ObjectStore(home / "objects")
     logs = LogBook(home / "logs")
     links = Links(credentials.link_secret)
@@ -65,8 +71,7 @@ def assemble(home: Path, site: Site, credentials: Credentials, executor: Executo
         QueueServiceASGIApplication(Queue(children), read_max_bytes=limit),
         StateServiceASGIApplication(State(children), read_max_bytes=limit),
     ]
-    version = importlib.metadata.version("flytebuild")
-    web = Web(ledger, store, logs, port=site.port, home=home, version=version)
+    web = Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {})
     routes: dict[str, Application] = {
         **{service.path.strip("/"): service for service in services},
         "s3": S3(store, credentials.key_id),

@@ -21,6 +21,7 @@ from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.runtime import client
 from flytebuild.runtime.container import CA_PATH, LABEL
+from flytebuild.runtime.process import End
 from tests.conftest import Machine
 
 pytestmark = pytest.mark.engine
@@ -108,7 +109,7 @@ def driver(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     bundle = os.environ.get("SSL_CERT_FILE")
     config = Config(port=free_port(), home=home, mirrors=machine.mirrors, ca_bundle=Path(bundle) if bundle else None)
     yield Driver(config, client.ensure(config))
-    client.stop(config)
+    assert client.stop(config) is End.STOPPED
     assert containers(home) == []
 
 
@@ -239,7 +240,7 @@ def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     own.until_running(name, "flows.sleep_long")
     process.kill()
     process.communicate()
-    assert client.stop(config)
+    assert client.stop(config) is End.STOPPED
     assert client.find(config) is None
     assert containers(config.home) == []
 
@@ -269,4 +270,4 @@ def test_what_a_killed_control_plane_left_is_removed_by_the_next(driver: Driver,
     assert len(containers(config.home)) == 1
     client.ensure(config)
     assert containers(config.home) == []
-    assert client.stop(config)
+    assert client.stop(config) is End.STOPPED
