@@ -55,6 +55,12 @@ def test_credentials_are_made_once_and_kept_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_credentials_that_are_damaged(tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text("{")
+    with pytest.raises(ControlPlaneError, match=r"credentials\.json` cannot be read"):
+        load_or_create(tmp_path)
+
+
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:
     config = Config(home=tmp_path, port=8300, mirrors={"ghcr.io": "127.0.0.1:5000/ghcr.io"}, ca_bundle=Path("/ca.pem"))
     assert main.settings(process.command(config)[2:]) == config
