@@ -1,6 +1,6 @@
 """A Docker Engine, a loopback registry and base images for a machine that has none.
 
-    python -m scripts.machine up --state DIR      bring up what is missing; say how to reach it
+    python -m scripts.machine up --state DIR      bring up what is missing; say how to reach it (`--bases all`: for tests)
     python -m scripts.machine status --state DIR  what runs
     python -m scripts.machine down --state DIR    stop what `up` started, remove DIR
 
