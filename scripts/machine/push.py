@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from scripts.machine.report import MachineError
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
+"""Docker's own kind of index, which others may have pushed."""
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -37,7 +39,7 @@ class Repository:
 
     def architectures(self, tag: str) -> frozenset[str]:
         """What the image at `tag` can be had for; nothing when there is no such image."""
-        status, document = self._get(f"manifests/{tag}", f"{INDEX_TYPE}, {MANIFEST_TYPE}")
+        status, document = self._get(f"manifests/{tag}", f"{INDEX_TYPE}, {LIST_TYPE}, {MANIFEST_TYPE}")
         if status != 200:
             return frozenset()
         if "manifests" in document:
