@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flytebuild.authoring.sdk import loaded_modules
 from flytebuild.authoring.site import Site
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.tree import Entry, Tree, assemble
@@ -64,6 +65,11 @@ class HostFiles:
         moved = {name: str(path.resolve()) for name, path in files.items()}
         self.roots[made.digest] = HostFolder(below.root, {**below.moved, **moved})
         return made
+
+    def bundle(self, root: Path, site: Site) -> Tree:
+        """The modules that this process has loaded from below `root`."""
+        found = {str(path.resolve().relative_to(root.resolve())): path for path in loaded_modules(root)}
+        return self.files(found, site)
 
     def text(self, path: Path, site: Site) -> str:
         """The text of a file that decides which others are needed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flytebuild.authoring.files import HostFiles
@@ -53,7 +53,7 @@ def read(file: Path, files: HostFiles, site: Site) -> tuple[Tree, str]:
     for folder, tree in found.folders.items():
         prefix = str(folder.relative_to(root))
         for entry in tree.entries:
-            moved = entry.below(prefix)
+            moved = replace(entry, path=f"{prefix}/{entry.path}")
             entries.append(moved)
             places[moved.path] = folder / entry.path
     # What a folder holds may be a file that is included by name as well.
