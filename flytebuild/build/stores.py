@@ -16,7 +16,7 @@ from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ENGINE_REGISTRY, Observation
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import parse
-from flytebuild.spec.model import Platform
+from flytebuild.spec.images import Platform
 
 if TYPE_CHECKING:
     import docker

@@ -16,7 +16,7 @@ from flytebuild.buildkit._pb import control_pb2, ops_pb2
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.progress import Progress
-from flytebuild.spec.model import Platform, RuntimeConfig
+from flytebuild.spec.images import Platform, RuntimeConfig
 
 MANIFEST_DIGEST = "containerimage.digest"
 _STATUS_DEADLINE = 5.0

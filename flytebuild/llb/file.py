@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.state import State, Vertex
-from flytebuild.spec.model import Platform
+from flytebuild.spec.images import Platform
 
 FIXED_TIME = 946_684_800
 """2000-01-01 in UTC: the time of files that have none of their own. Zip files hold nothing from before 1980."""

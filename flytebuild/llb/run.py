@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.state import State, Vertex
-from flytebuild.spec.model import Platform, RuntimeConfig
+from flytebuild.spec.images import Platform, RuntimeConfig
 
 _SHARING = {"shared": ops_pb2.SHARED, "private": ops_pb2.PRIVATE, "locked": ops_pb2.LOCKED}
 _NOTHING = -1

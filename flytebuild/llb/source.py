@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.state import State, Vertex
-from flytebuild.spec.model import Platform
+from flytebuild.spec.images import Platform
 
 
 def image(reference: str, platform: Platform, *, name: str) -> State:

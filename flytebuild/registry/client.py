@@ -20,7 +20,7 @@ import httpx
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.registry.credentials import api_host, find
 from flytebuild.registry.reference import Reference
-from flytebuild.spec.model import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",

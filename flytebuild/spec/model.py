@@ -59,7 +59,7 @@ class Placed:
     """One part of an image and where its author wrote it: `file:line`, or nothing where that is not known."""
 
     part: Part
-    origin: str = ""
+    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class DockerfileDefinition:
     platforms: tuple[Platform, ...]
     dockerfile: Dockerfile
     images: tuple[str, ...]
-    origin: str = ""
+    origin: str = field(default="", compare=False)
     roots: Mapping[str, HostFolder] = field(default_factory=dict, compare=False)
 
 
