@@ -115,7 +115,8 @@ class ControlPlaneError(UnavailableError):
 class StepFailure:
     """One failing step of a build, with the images that it broke.
 
-    `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines.
+    `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines, `hint` what to do
+    if that is known.
     """
 
     step: str
@@ -123,6 +124,7 @@ class StepFailure:
     exit_code: int | None
     log: tuple[str, ...]
     environments: tuple[str, ...]
+    hint: str = ""
 
 
 class BuildError(FlytebuildError):

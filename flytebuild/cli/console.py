@@ -38,4 +38,5 @@ def _print_failure(console: Console, failure: StepFailure) -> None:
     console.print(Text.assemble((f"step failed: {failure.step}", "bold red"), f"  (image of {names})"))
     for line in failure.log:
         console.print(Text(f"  {line}"))
-    console.print(Text(f"  {failure.message}\n"))
+    hint = f"\n  hint: {failure.hint}" if failure.hint else ""
+    console.print(Text(f"  {failure.message}{hint}\n"))

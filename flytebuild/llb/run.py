@@ -59,7 +59,10 @@ class SecretFile:
 
 @dataclass(frozen=True, slots=True)
 class SecretVariable:
-    """An environment variable of the session's. Where the session has none, it is not set; fails if `required`."""
+    """An environment variable of the session's.
+
+    Where the session has none, BuildKit sets it to nothing; the step fails if it is `required`.
+    """
 
     name: str
     id: str

@@ -15,6 +15,7 @@ import docker
 import pytest
 
 from tests.conftest import Machine
+from tests.engine.solving import Solver, connected
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
 BIN = Path(sys.executable).parent
@@ -98,3 +99,10 @@ def workspace(tmp_path: Path, machine: Machine, registry_prefix: str) -> Iterato
     yield made
     if (tmp_path / "home").exists():
         made.flytebuild("down")
+
+
+@pytest.fixture(scope="module")
+def solver(machine: Machine) -> Iterator[Solver]:
+    """The engine's BuildKit."""
+    with connected(machine) as made:
+        yield made
