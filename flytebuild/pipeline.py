@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import platform as host
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import platformdirs
+
 from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
 from flytebuild.build.builder import Outcome
 from flytebuild.build.images import build_images
@@ -22,6 +25,9 @@ from flytebuild.registry.reference import mirrored, parse
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.specify import images_needed, specify
+from flytebuild.trees.statcache import StatCache
+
+_STAT_CACHE = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "files.sqlite"
 
 
 async def plan(config: Config, paths: Sequence[Path], targets: Sequence[str] = ()) -> Plan:
@@ -76,6 +82,17 @@ def _host_platform() -> Platform:
     """What an engine on this machine would run, where none answers."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
     return Platform("linux", architecture)
+
+
+@contextmanager
+def reader(config: Config) -> Iterator[Reader]:
+    """What reads images, remembering the digests of files that did not change since the last time."""
+    cache = StatCache.open(_STAT_CACHE) if config.stat_cache else None
+    try:
+        yield Reader(cache)
+    finally:
+        if cache:
+            cache.close()
 
 
 @asynccontextmanager

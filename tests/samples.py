@@ -38,7 +38,9 @@ def pip(*requirements: str, **options: object) -> PipPackages:
     return PipPackages(requirements, PipOptions(**options))  # type: ignore[arg-type]
 
 
-def images(base: ResolvedImage = BASE, uv: ResolvedImage = UV, pixi: ResolvedImage = PIXI) -> Mapping[str, ResolvedImage]:
+def images(
+    base: ResolvedImage = BASE, uv: ResolvedImage = UV, pixi: ResolvedImage = PIXI
+) -> Mapping[str, ResolvedImage]:
     """What the sample definitions need of the outside."""
     return {BASE.reference: base, UV_IMAGE: uv, PIXI_IMAGE: pixi}
 

@@ -40,7 +40,7 @@ class Reader:
         if not isinstance(image, flyte.Image):
             raise site.error(f"it is a `{type(image).__name__}`", hint="use a `flyte.Image`, or the reference of one")
         if image.dockerfile:
-            return self._dockerfile(image, environment, site)
+            return self._dockerfile(Path(image.dockerfile), image, environment, site)
         base = image.base_image
         if image._ref_name is not None:
             base = base or sdk.image_references().get(image._ref_name)
@@ -71,9 +71,9 @@ class Reader:
             roots=files.roots,
         )
 
-    def _dockerfile(self, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
+    def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
         files = HostFiles(Ignore.none(), self.cache)
-        dockerfile, images = dockerfiles.read(Path(image.dockerfile), files, site.at("Dockerfile", site.origin))
+        dockerfile, images = dockerfiles.read(file, files, site.at("Dockerfile", site.origin))
         if image._layers:
             raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
         return DockerfileDefinition(

@@ -73,8 +73,12 @@ OUTSIDE = {
 }
 """Fields of the SDK's layers that are in no digest by themselves, and why."""
 
-_RAW = re.compile(r"^(?:-|\.{1,2}/|\.{1,2}$|/|~/|[A-Za-z][A-Za-z0-9+.-]*:)|\.(?:whl|tar\.gz|tar\.bz2|zip)$|^\$\{?\w+\}?")
-_HEREDOC = re.compile(r"^<<(?P<dash>-?)(?P<quote>[\"']?)(?P<word>[A-Za-z_]\w*)(?P=quote)[ \t]*\n(?P<body>.*)\Z", re.DOTALL)
+_RAW = re.compile(
+    r"^(?:-|\.{1,2}/|\.{1,2}$|/|~/|[A-Za-z][A-Za-z0-9+.-]*:)|\.(?:whl|tar\.gz|tar\.bz2|zip)$|^\$\{?\w+\}?"
+)
+_HEREDOC = re.compile(
+    r"^<<(?P<dash>-?)(?P<quote>[\"']?)(?P<word>[A-Za-z_]\w*)(?P=quote)[ \t]*\n(?P<body>.*)\Z", re.DOTALL
+)
 _NAME = re.compile(r"^[^=\0\s]+$")
 
 
@@ -146,7 +150,9 @@ def _poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site
 def _pixi_project(layer: PixiProject, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     manifest = Path(layer.manifest)
     if manifest.name not in ("pixi.toml", "pyproject.toml"):
-        raise site.error(f"`{manifest}` is not called `pixi.toml` or `pyproject.toml`, and pixi reads no other manifest")
+        raise site.error(
+            f"`{manifest}` is not called `pixi.toml` or `pyproject.toml`, and pixi reads no other manifest"
+        )
     project = projects.toml(manifest, files, site)
     lock = Path(layer.pixi_lock) if layer.pixi_lock else None
     if lock:
@@ -190,7 +196,7 @@ def _uv_script(layer: UVScript, image: flyte.Image, files: HostFiles, site: Site
 def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     scripts.metadata(Path(layer.script), files, site)
     try:
-        layer.validate()
+        layer.validate()  # type: ignore[no-untyped-call]
         manifest = layer.render_manifest()
     except ValueError as error:
         raise site.error(str(error)) from error
@@ -268,13 +274,17 @@ def _heredoc(match: re.Match[str], site: Site) -> str:
 def _env(layer: Env, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     for name, value in layer.env_vars:
         if not _NAME.match(name):
-            raise site.error(f"`{name}` is not the name of an environment variable", hint="it must not hold `=` or blanks")
+            raise site.error(
+                f"`{name}` is not the name of an environment variable", hint="it must not hold `=` or blanks"
+            )
         if not isinstance(value, str):
             raise site.error(f"the value of `{name}` is a `{type(value).__name__}`", hint="write it as a string")
         if "\0" in value:
             raise site.error(f"the value of `{name}` has a null character")
         if CREDENTIALS.search(value):
-            raise site.error(f"the value of `{name}` is a URL with credentials", hint="use a `flyte.Secret` of the task")
+            raise site.error(
+                f"the value of `{name}` is a URL with credentials", hint="use a `flyte.Secret` of the task"
+            )
     yield SetEnv(tuple(layer.env_vars))
 
 
@@ -287,7 +297,7 @@ def _workdir(layer: WorkDir, _: flyte.Image, __: HostFiles, site: Site) -> Itera
 def _copy(layer: CopyConfig, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     source, destination = Path(layer.src), layer.dst or "."
     if layer.path_type == 0:
-        into = destination.endswith("/") or destination in (".", "..") or destination.endswith(("/.", "/.."))
+        into = destination.endswith(("/", "/.", "/..")) or destination in (".", "..")
         yield spec.Copy(files.file(source, site), destination, into, OWNER, source.name)
     else:
         yield spec.Copy(files.folder(source, site), destination, True, OWNER, source.name)
@@ -329,7 +339,8 @@ def _requirements(texts: Sequence[str], site: Site) -> tuple[str, ...]:
         _text(text, site)
         if not normalise.is_requirement(text) and not _RAW.search(text):
             raise site.error(
-                f"`{text}` is not a requirement", hint="write it like `name`, `name==1.2`, `name[extra]>=1` or `name @ URL`"
+                f"`{text}` is not a requirement",
+                hint="write it like `name`, `name==1.2`, `name[extra]>=1` or `name @ URL`",
             )
     return normalise.requirements(texts)
 

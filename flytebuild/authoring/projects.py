@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,7 @@ def toml(path: Path, files: HostFiles, site: Site) -> Table:
         raise site.error(f"`{path}` is not TOML ({error})") from error
 
 
-def tree_of(
-    manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files: HostFiles, site: Site
-) -> Tree:
+def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files: HostFiles, site: Site) -> Tree:
     """A project's tree: its manifest and its lock, or its whole folder in mode `install_project`."""
     single = {manifest.name: manifest} | ({lock_name: lock} if lock else {})
     if mode == "dependencies_only":
@@ -61,14 +60,13 @@ def check_poetry_lock(project: Table, lock: Table, lock_path: Path, manifest: Pa
     _check_dependencies(wanted, known, lock_path, manifest, "poetry lock", site)
 
 
-def uv_packages(manifest: Path, project: Table, lock: Table | None, files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:
+def uv_packages(
+    manifest: Path, project: Table, lock: Table | None, files: HostFiles, site: Site
+) -> tuple[LocalPackage, ...]:
     """The packages that a uv project takes from folders of this machine, workspace members among them."""
     root = manifest.parent
-    if lock is not None:
-        paths = set(_locked_paths(lock))
-    else:
-        paths = set(_source_paths(project)) | set(_members(project, root))
-    return _local_packages(root, paths, files, site)
+    paths = _locked_paths(lock) if lock is not None else chain(_source_paths(project), _members(project, root))
+    return _local_packages(root, set(paths), files, site)
 
 
 def poetry_packages(manifest: Path, lock: Table, files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:
@@ -154,7 +152,8 @@ def _check_dependencies(
 
 def _foreign(lock: Path, manifest: Path, why: str, command: str, site: Site) -> Exception:
     return site.error(
-        f"`{lock}` does not belong to `{manifest}`: {why}", hint=f"run `{command}` in `{manifest.parent}`, or name the right lock"
+        f"`{lock}` does not belong to `{manifest}`: {why}",
+        hint=f"run `{command}` in `{manifest.parent}`, or name the right lock",
     )
 
 

@@ -33,7 +33,8 @@ def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
     if len(blocks) != 1:
         count = "no" if not blocks else "more than one"
         raise site.error(
-            f"`{script}` has {count} `# /// script` block", hint="declare the script's dependencies as PEP 723 describes"
+            f"`{script}` has {count} `# /// script` block",
+            hint="declare the script's dependencies as PEP 723 describes",
         )
     lines = (line[2:] if line.startswith("# ") else line[1:] for line in blocks[0].splitlines())
     source = "\n".join(lines)

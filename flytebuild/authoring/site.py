@@ -35,7 +35,9 @@ class Site:
     def error(self, problem: str, *, hint: str | None = None) -> UnsupportedImageError:
         """The error that says `problem` about this place."""
         where = f" ({self.origin})" if self.origin else ""
-        return UnsupportedImageError(f"The {self.layer} of environment `{self.environment}`{where}: {problem}", hint=hint)
+        return UnsupportedImageError(
+            f"The {self.layer} of environment `{self.environment}`{where}: {problem}", hint=hint
+        )
 
 
 @contextmanager
@@ -45,32 +47,37 @@ def recorded() -> Iterator[None]:
     The SDK does not keep that. Every constructor and `with_` method ends in `Image.clone` or `Image._new`, so these
     are what we listen to; what they do is unchanged.
     """
-    clone, new = flyte.Image.clone, flyte.Image.__dict__["_new"]
+    clone, new = flyte.Image.__dict__["clone"], flyte.Image.__dict__["_new"]
 
     def noting_clone(self: flyte.Image, *args: Any, **kwargs: Any) -> flyte.Image:
         layer = kwargs.get("addl_layer")
         if layer is not None:
             _note(layer)
-        return clone(self, *args, **kwargs)
+        image: flyte.Image = clone(self, *args, **kwargs)
+        return image
 
-    def noting_new(cls: type[flyte.Image], **kwargs: Any) -> flyte.Image:
+    def noting_new(cls: type[flyte.Image], /, **kwargs: Any) -> flyte.Image:
         image: flyte.Image = new.__func__(cls, **kwargs)
         _note(image)
         return image
 
-    flyte.Image.clone = noting_clone
-    flyte.Image._new = classmethod(noting_new)
+    _replace("clone", noting_clone)
+    _replace("_new", classmethod(noting_new))
     try:
         yield
     finally:
-        flyte.Image.clone = clone
-        flyte.Image._new = new
+        _replace("clone", clone)
+        _replace("_new", new)
 
 
 def origin_of(thing: object) -> str:
     """`file:line` where a layer or an image was written, or nothing."""
     origin: str = getattr(thing, _ORIGIN, "")
     return origin
+
+
+def _replace(name: str, what: object) -> None:
+    setattr(flyte.Image, name, what)
 
 
 def _note(thing: object) -> None:

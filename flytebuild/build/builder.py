@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from flytebuild.build.dockerfile import lower_dockerfile
 from flytebuild.build.labels import labels
 from flytebuild.build.stores import Stores
 from flytebuild.build.threads import in_thread
@@ -74,11 +75,13 @@ class BuildKitBuilder:
         spec = image.spec
         if spec is None:
             raise ValueError(f"{image.reference} has no spec")
-        config = image_config(spec.config, spec.platform, labels(spec, digests(spec)))
+        said = labels(spec, digests(spec))
+        # A Dockerfile's frontend makes the config itself, and is told the labels.
+        config = image_config(spec.config, spec.platform, said) if spec.base else None
+        work = marshal(lower(spec)) if spec.base else lower_dockerfile(spec, said)
         export = self.stores.of(image.reference).export(image.reference, config)
-        definition = marshal(lower(spec))
         solve = Solve(self.connection, self.session)
-        running = in_thread(lambda: solve.run(definition, export, progress), f"flytebuild-solve {image.short}")
+        running = in_thread(lambda: solve.run(work, export, progress), f"flytebuild-solve {image.short}")
         try:
             answer = await asyncio.shield(running)
         except asyncio.CancelledError:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.spec.model import Platform
+from flytebuild.spec.images import Platform
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,9 @@ def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...], is_depend
     files = local(tree.digest, name="project files")
     if is_dependencies_only and packages:
         folder = step.context.workdir
-        single = [BindMount(_below(folder, entry.path), files, "/" + entry.path, writable=True) for entry in tree.entries]
+        single = [
+            BindMount(_below(folder, entry.path), files, "/" + entry.path, writable=True) for entry in tree.entries
+        ]
         binds = [
             BindMount(_below(folder, item.path), local(item.tree.digest, name=f"package {item.path}"), writable=True)
             for item in packages

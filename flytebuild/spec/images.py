@@ -1,4 +1,4 @@
-"""What is known of images outside: platforms, the configuration that reaches a container, what a reference resolved to."""
+"""What is known of images: platforms, the configuration that reaches a container, what a reference came to."""
 
 from __future__ import annotations
 

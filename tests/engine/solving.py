@@ -28,7 +28,7 @@ from flytebuild.llb.marshal import marshal
 from flytebuild.llb.run import BindMount, run
 from flytebuild.llb.source import image, local, local_name
 from flytebuild.llb.state import State
-from flytebuild.spec.model import Platform, RuntimeConfig
+from flytebuild.spec.images import Platform, RuntimeConfig
 from tests.conftest import Machine
 
 FLYTE = "flyteorg/flyte:py3.11-v2.12.1"
@@ -69,6 +69,7 @@ class FoundTree:
 
     root: Path
     entries: tuple[FoundEntry, ...]
+    moved: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

@@ -56,10 +56,16 @@ class Entry(Protocol):
 
 
 class Tree(Protocol):
-    """Files below an absolute `root` as they were when they were hashed; `entries` come in any order."""
+    """Files as they were when they were hashed; `entries` come in any order.
+
+    They lie below an absolute `root`, but for those whose place `moved` gives by their path in the tree.
+    """
 
     @property
     def root(self) -> Path: ...
+
+    @property
+    def moved(self) -> Mapping[str, Path]: ...
 
     @property
     def entries(self) -> Iterable[Entry]: ...
@@ -127,7 +133,8 @@ def _transfer(tree: Tree, patterns: Patterns, requests: Iterator[bytes]) -> Iter
         _, entry = entries[request.id]
         try:
             if entry is not None:
-                yield from _content(tree.root, entry, request.id)
+                place = tree.moved.get(entry.path) or tree.root / entry.path
+                yield from _content(place, entry, request.id)
         except _UnsendableError as error:
             yield pb.Packet(type=pb.ERR, data=str(error).encode())
             return
@@ -181,14 +188,14 @@ def _time(digest: str) -> int:
     return _EPOCH + (int(digest[:15], 16) >> 1)
 
 
-def _content(root: Path, entry: Entry, number: int) -> Iterator[pb.Packet]:
+def _content(place: Path, entry: Entry, number: int) -> Iterator[pb.Packet]:
     """The content of a file, as long as it is what was hashed. The end is not sent before that is known."""
     hasher = blake3()
     rest = entry.size
     # A pipe in the file's place must not block; a link in its place must not lead elsewhere.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(root / entry.path, flags)
+        descriptor = os.open(place, flags)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise _UnsendableError(_changed(entry))
