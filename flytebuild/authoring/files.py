@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flytebuild.authoring.sdk import loaded_modules
 from flytebuild.authoring.site import Site
+from flytebuild.errors import SourceError
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.tree import Entry, Tree, assemble
 from flytebuild.trees.ignore import Ignore
@@ -26,13 +28,16 @@ class HostFiles:
     ignore: Ignore = BYTECODE
     cache: StatCache | None = None
     roots: dict[str, HostFolder] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def folder(self, path: Path, site: Site, *, filtered: bool = True, keep: Iterable[str] = ()) -> Tree:
         """A folder without what is ignored; files named in `keep` are in it all the same."""
         if not path.is_dir():
             raise site.error(f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist")
-        root = path.resolve()
-        found = scan(root, self.ignore if filtered else Ignore.none(), self.cache)
+        with _blamed(site):
+            found = scan(path, self.ignore if filtered else Ignore.none(), self.cache)
+        root = found.root
+        self.warnings += [f"`{path}`: {warning.message}" for warning in found.warnings]
         known = {entry.path for entry in found.tree.entries}
         missing = [name for name in keep if name not in known]
         if not missing:
@@ -83,8 +88,19 @@ class HostFiles:
     def _entry(self, path: Path, name: str, site: Site) -> Entry:
         if not path.is_file():
             raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
-        return scan_file(path.resolve(), name, self.cache)
+        with _blamed(site):
+            (entry,) = scan_file(path, self.cache).tree.entries
+        return replace(entry, path=name)
 
     def _remember(self, tree: Tree, root: Path) -> Tree:
         self.roots[tree.digest] = HostFolder(os.fspath(root))
         return tree
+
+
+@contextmanager
+def _blamed(site: Site) -> Iterator[None]:
+    """Errors about files, told with the layer that wants them."""
+    try:
+        yield
+    except SourceError as error:
+        raise site.error(error.message, hint=error.hint) from error

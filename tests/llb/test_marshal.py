@@ -3,13 +3,14 @@
 import hashlib
 
 from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.llb.lower import CA_BUNDLE, lower
+from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.run import run
 from flytebuild.llb.source import image
-from flytebuild.spec.model import PipPackages, RuntimeConfig
-from flytebuild.spec.specify import specify
-from tests.samples import AMD64, BASE, UV, definition, spec
+from flytebuild.llb.trust import CA_BUNDLE
+from flytebuild.spec.images import RuntimeConfig
+from flytebuild.spec.layers import PipPackages
+from tests.samples import AMD64, BASE, UV, made_of, pip, spec
 
 CONTEXT = RuntimeConfig(env=(("PATH", "/bin"),), user="root")
 
@@ -63,12 +64,11 @@ def test_a_deep_chain_needs_no_recursion() -> None:
 
 
 def steps(*layers: PipPackages) -> list[ops_pb2.ExecOp]:
-    made = specify(definition(*layers), AMD64, BASE, UV)
-    return [item.exec for item in operations(marshal(lower(made))) if item.WhichOneof("op") == "exec"]
+    return [item.exec for item in operations(marshal(lower(made_of(*layers)))) if item.WhichOneof("op") == "exec"]
 
 
 def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
-    layer = PipPackages(("a<2", "b"), index_url="https://i/simple", extra_index_urls=("https://e/simple",), pre=True)
+    layer = pip("a<2", "b", index_url="https://i/simple", extra_index_urls=("https://e/simple",), pre=True)
     assert list(steps(layer)[1].meta.args) == (
         [
             "uv",
@@ -85,7 +85,7 @@ def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
             "b",
         ]
     )
-    shell = steps(PipPackages(("a<2",), extra_args="--no-deps"))[1].meta.args
+    shell = steps(pip("a<2", extra_args="--no-deps"))[1].meta.args
     assert list(shell) == [
         "/bin/sh",
         "-c",
@@ -94,7 +94,7 @@ def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
 
 
 def test_trust_and_index_settings_are_optional_secrets_so_that_every_host_sends_the_same_bytes() -> None:
-    step = steps(PipPackages(("a",)))[1]
+    step = steps(pip("a"))[1]
     secret = next(mount for mount in step.mounts if mount.mount_type == ops_pb2.SECRET)
     assert (secret.secret_opt.id, secret.secret_opt.optional) == (CA_BUNDLE, True)
     assert {variable.name for variable in step.secret_env} >= {"SSL_CERT_FILE", "UV_INDEX_URL"}
