@@ -89,7 +89,7 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
         case Copy():
             return _copy(step, layer)
         case Folder():
-            return make_folder(step.state, layer.path, step.platform, name=step.name)
+            return make_folder(step.state, layer.path, step.platform, name=step.name, owner=_owner(layer.owner, step))
         case Dockerfile():
             raise ValueError("a Dockerfile is an image of its own")
 
@@ -150,7 +150,7 @@ def _apt(step: Step, layer: AptPackages, distribution: str) -> State:
 
 def _copy(step: Step, layer: Copy) -> State:
     files = local(layer.tree.digest, name=layer.summary)
-    owner = Owner(layer.owner, layer.owner, step.state) if layer.owner else Owner()
+    owner = _owner(f"{layer.owner}:{layer.owner}" if layer.owner else "", step)
     if layer.into:
         source, destination = "/", layer.destination.rstrip("/") + "/"
     else:
@@ -166,3 +166,13 @@ def _copy(step: Step, layer: Copy) -> State:
         owner=owner,
         time=FIXED_TIME,
     )
+
+
+def _owner(text: str, step: Step) -> Owner:
+    """`user` or `user:group`; names are those of the image."""
+    user, colon, group = text.partition(":")
+    return Owner(_identity(user or "0"), _identity(group) if colon else None, step.state)
+
+
+def _identity(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text

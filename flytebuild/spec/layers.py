@@ -303,9 +303,13 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder that must be there, with those above it; what exists is left as it is."""
+    """A folder that must be there, with those above it; what exists is left as it is.
+
+    `owner` is `user` or `user:group`, by name or number; what the image does not know is root.
+    """
 
     path: str
+    owner: str = ""
     kind: ClassVar[str] = "folder"
 
     @property
@@ -313,7 +317,7 @@ class Folder:
         return f"folder {self.path}"
 
     def fields(self) -> Document:
-        return {"path": self.path}
+        return {"path": self.path} | ({"owner": self.owner} if self.owner else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,8 @@ class _Fold:
 
     def _enter(self, path: str, origin: str) -> None:
         if path != "/":
-            self._step(Folder(path), origin)
+            # Tasks unpack their code where they start, so the folder is theirs.
+            self._step(Folder(path, self.user), origin)
         self.context = replace(self.context, workdir=path)
 
     def _path(self, path: str, origin: str) -> str:

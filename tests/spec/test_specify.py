@@ -53,8 +53,8 @@ def test_values_refer_to_the_base_and_to_what_was_set_before() -> None:
 def test_a_working_directory_is_made_joined_and_expanded() -> None:
     made = made_of(SetEnv((("APP", "app"),)), SetWorkDir("/srv"), SetWorkDir("$APP/../code/"), pip("a"))
     assert [step.layer for step in made.steps if isinstance(step.layer, Folder)] == [
-        Folder("/srv"),
-        Folder("/srv/code"),
+        Folder("/srv", "flyte"),
+        Folder("/srv/code", "flyte"),
     ]
     assert made.config.workdir == "/srv/code"
     assert made.steps[-1].context.workdir == "/srv/code"
