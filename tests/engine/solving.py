@@ -145,11 +145,12 @@ class Solver:
         self,
         work: State | Frontend,
         *trees: FoundTree,
+        named: Mapping[str, FoundTree] | None = None,
         given: Mapping[str, bytes] | None = None,
         export: Export | None = None,
     ) -> Solved:
         """Solve to the end. Raises SolveError."""
-        files = Files({local_name(tree.digest): tree for tree in trees})
+        files = Files({**{local_name(tree.digest): tree for tree in trees}, **(named or {})})
         session = Session(self.connection.address, (files, Secrets(given or {})))
         solved = Solved()
         session.open()

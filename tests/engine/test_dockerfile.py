@@ -7,7 +7,7 @@ import docker
 import pytest
 
 from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.buildkit.frontend import dockerfile
+from flytebuild.buildkit.frontend import Frontend, dockerfile
 from flytebuild.buildkit.solve import Export, SolveError
 from flytebuild.llb.file import make_file
 from flytebuild.llb.marshal import marshal
@@ -82,6 +82,22 @@ def test_two_contexts_in_one_session(solver: Solver, tmp_path: Path) -> None:
             marshal(tree.state), written(solver, text), solver.platform, images={"base": solver.base_reference}
         )
         assert solver.solve(work, *trees).log == (tree.root / "file").read_text()
+
+
+def test_a_frontend_that_asks_for_parts_of_a_tree(solver: Solver, context: FoundTree) -> None:
+    """Without graphs for its inputs it reads local sources: some files of one, another but what is ignored."""
+    root = context.root
+    (root / ".dockerignore").write_text("**/*.py\n!keep.py\n")
+    (root / "keep.py").write_text("")
+    (root / "ünï").mkdir()
+    (root / "ünï" / "x.txt").write_text("")
+    (root / "Dockerfile").write_text(f"FROM base\nCOPY . /all/\nRUN cd /all; find . | sort # {secrets.token_hex(4)}")
+    attrs = {"platform": str(solver.platform), "context:base": f"docker-image://{solver.base_reference}"}
+    tree = hashed(root)
+    solved = solver.solve(Frontend("dockerfile.v0", attrs, {}), named={"context": tree, "dockerfile": tree})
+    assert solved.log.splitlines() == [
+        *(".", "./.dockerignore", "./Dockerfile", "./keep.py", "./pkg", "./run.sh", "./ünï", "./ünï/x.txt")
+    ]
 
 
 def test_a_step_that_fails(solver: Solver, context: FoundTree) -> None:

@@ -99,14 +99,13 @@ class Files:
 def refuse_unsendable(tree: Tree) -> None:
     """Raise DefinitionError when a name in the tree is no text: messages to BuildKit can carry only that."""
     for entry in tree.entries:
-        for text in (entry.path, entry.target):
+        for text, what in ((entry.path, "name of"), (entry.target, "target of the link")):
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                what = "name" if text == entry.path else "target"
-                shown = os.fsencode(text).decode("utf-8", "backslashreplace")
+                shown = os.fsencode(entry.path).decode("utf-8", "backslashreplace")
                 raise DefinitionError(
-                    f"The {what} of `{shown}` in `{tree.root}` is not UTF-8, and cannot be sent to BuildKit",
+                    f"The {what} `{shown}` in `{tree.root}` is not UTF-8, and cannot be sent to BuildKit",
                     hint="rename it, or leave it out with a `.dockerignore`",
                 ) from error
 
