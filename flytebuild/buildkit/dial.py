@@ -25,6 +25,8 @@ def dial(address: EngineAddress) -> socket.socket:
     elif parts.scheme in ("tcp", "http", "https"):
         port = parts.port or (2376 if address.tls else 2375)
         connection = socket.create_connection((parts.hostname or "localhost", port), DEADLINE)
+        # Small messages go back and forth: none shall wait until the one before it is acknowledged.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if address.tls:
             connection = _tls_context(address).wrap_socket(connection, server_hostname=parts.hostname)
     elif parts.scheme == "ssh":

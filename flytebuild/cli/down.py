@@ -11,11 +11,18 @@ import click
 def down() -> None:
     """Stop the local control plane; the containers of unfinished runs are removed.
 
-    Logs, inputs and outputs stay in the data folder. Runs are forgotten.
+    Logs, inputs and outputs stay in the data folder. Runs are forgotten. Exits with 0 as well when there was none, and
+    with 69 when it cannot be ended.
     """
     from flytebuild import config
     from flytebuild.cli.console import err
     from flytebuild.runtime import client
+    from flytebuild.runtime.process import End
 
-    stopped = client.stop(config.load(Path.cwd()))
-    err().print("The control plane is stopped" if stopped else "No control plane is running")
+    words = {
+        End.NOT_RUNNING: "No control plane is running",
+        End.STOPPED: "The control plane is stopped",
+        End.KILLED: "The control plane did not end when it was told to, and was killed; containers that it left "
+        "are removed when it is started again",
+    }
+    err().print(words[client.stop(config.load(Path.cwd()))])

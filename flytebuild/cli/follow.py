@@ -35,7 +35,8 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
     console.print(Text(f"Run {started.name}: {started.url}"))
     told: dict[str, str] = {}
     try:
-        with httpx.Client(base_url=plane.endpoint, timeout=10) as http:
+        # Never through a proxy: the address is this machine's.
+        with httpx.Client(base_url=plane.endpoint, timeout=10, trust_env=False) as http:
             document = _document(http, started.name)
             while True:
                 for line in _changes(document["actions"], told):
@@ -59,11 +60,16 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
 def _document(http: httpx.Client, run: str) -> dict[str, Any]:
     try:
         response = http.get(f"/api/runs/{run}")
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise ControlPlaneError(
+                f"The control plane at {http.base_url} no longer knows run `{run}`",
+                hint="it was started anew meanwhile; start the run again",
+            )
         response.raise_for_status()
     except httpx.HTTPError as error:
         raise ControlPlaneError(
             f"The control plane at {http.base_url} does not answer",
-            hint="the run goes on in its containers; `flytebuild status` tells more",
+            hint="`flytebuild status` tells whether it runs; where it has ended, so has the run",
         ) from error
     document = response.json()
     return document if isinstance(document, dict) else {}

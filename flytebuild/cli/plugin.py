@@ -19,7 +19,7 @@ from flytebuild.authoring import sdk
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.hooks import before_leaves
 from flytebuild.authoring.images import Reader
-from flytebuild.cli.console import print_error
+from flytebuild.cli.console import err, print_error
 from flytebuild.errors import FlytebuildError
 from flytebuild.graph import EnvironmentNode
 from flytebuild.spec.model import Definition, ExternalImage
@@ -141,7 +141,7 @@ def _ensure_control_plane() -> None:
 
     settings = _settings()
     if sdk.configured_endpoint() == f"127.0.0.1:{settings.port}":
-        sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings)))
+        sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings, err().print)))
 
 
 @contextmanager

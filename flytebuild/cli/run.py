@@ -58,11 +58,12 @@ def _run(
     import os
 
     from flytebuild.authoring import run as sdk
+    from flytebuild.cli.console import err
     from flytebuild.cli.follow import follow_run
     from flytebuild.cli.prepare import prepare
     from flytebuild.runtime import client
 
-    plane = client.ensure(settings)
+    plane = client.ensure(settings, err().print)
     os.environ.update(client.flyte_environment(plane))
     asyncio.run(prepare(settings, program.definitions, [program.task.name]))
     sdk.initialise(plane.config_file, program.root)

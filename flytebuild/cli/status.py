@@ -16,7 +16,7 @@ def status(as_json: bool) -> int:
     """Show whether the local control plane runs, and where. Exits with 1 when it does not."""
     from flytebuild import config
     from flytebuild.cli.console import out
-    from flytebuild.runtime import client
+    from flytebuild.runtime import client, home
 
     settings = config.load(Path.cwd())
     plane = client.find(settings)
@@ -31,6 +31,8 @@ def status(as_json: bool) -> int:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     elif plane:
         out().print(f"The control plane runs: {plane.endpoint} (process {plane.pid}, data in `{plane.home}`)")
+    elif holder := home.holder(settings.home):
+        out().print(f"The control plane (process {holder.pid}) does not answer; `flytebuild down` ends it")
     else:
         out().print("No control plane is running; `flytebuild up` starts it")
     return 0 if plane else NOT_RUNNING

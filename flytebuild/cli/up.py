@@ -28,10 +28,10 @@ def up(no_config: bool) -> None:
     from flytebuild.runtime import client
 
     settings = config.load(Path.cwd())
-    was_there = client.find(settings) is not None
-    plane = client.ensure(settings)
     console = err()
-    console.print(f"The control plane {'runs already' if was_there else 'is up'}: {plane.endpoint}")
+    before = client.find(settings)
+    plane = client.ensure(settings, console.print)
+    console.print(f"The control plane {'runs already' if plane == before else 'is up'}: {plane.endpoint}")
     if no_config:
         console.print(f"Point Flyte's SDK at it with `FLYTECTL_CONFIG={plane.config_file}`")
     else:
@@ -41,4 +41,6 @@ def up(no_config: bool) -> None:
         if is_ours:
             (CONFIG_FILE.parent / ".gitignore").write_text("*\n", encoding="utf-8")
         console.print(f"`{CONFIG_FILE}` points Flyte's SDK at it: `flyte run` and `python main.py` here run on it")
+        if Path("config.yaml").exists():
+            console.print("note: Flyte's SDK reads the `config.yaml` in this folder instead, as long as it is there")
     console.print("`flytebuild down` stops it")

@@ -1,4 +1,4 @@
-"""`python -m flytebuild.runtime`: the process that `flytebuild up` starts; its settings come as arguments."""
+"""The process that `flytebuild up` starts; its settings come as arguments. By hand: `python -m flytebuild.runtime`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flytebuild.config import Config
-from flytebuild.errors import FlytebuildError
+from flytebuild.errors import ControlPlaneError, FlytebuildError
 from flytebuild.runtime.server import serve
 
 
 def settings(arguments: list[str] | None = None) -> Config:
-    """The settings that the arguments give; `client.command` writes them."""
+    """The settings that the arguments give; `process.command` writes them."""
     parser = argparse.ArgumentParser(prog="python -m flytebuild.runtime", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the data folder")
     parser.add_argument("--port", type=int, required=True)
@@ -40,10 +40,18 @@ def main() -> int:
     try:
         asyncio.run(serve(config))
     except FlytebuildError as error:
-        hint = f"\nhint: {error.hint}" if error.hint else ""
-        sys.stderr.write(f"error: {error.message}{hint}\n")
-        return error.exit_code
+        return _tell(error)
+    except Exception as error:
+        logging.getLogger(__name__).exception("the control plane failed")
+        return _tell(ControlPlaneError(f"The control plane failed: {type(error).__name__}: {error}"))
     return 0
+
+
+def _tell(error: FlytebuildError) -> int:
+    """Write an error where `process.not_started` finds it; its exit code."""
+    hint = f"\nhint: {error.hint}" if error.hint else ""
+    sys.stderr.write(f"error: {error.message}{hint}\n")
+    return error.exit_code
 
 
 if __name__ == "__main__":

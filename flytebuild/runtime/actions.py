@@ -25,7 +25,11 @@ class ExistsError(Exception):
 
 
 class FinishedError(Exception):
-    """Raised when an action is added below one that has ended."""
+    """Raised when an action is added below one that has ended, or an attempt to one that has ended itself."""
+
+
+class SealedError(Exception):
+    """Raised when something is added to a ledger that takes no more."""
 
 
 class Journal(Protocol):
@@ -67,6 +71,7 @@ class Ledger:
         self._records: dict[str, _Record] = {}
         self._journal = journal or Forgetful()
         self._clock = clock
+        self._is_sealed = False
         self._is_closed = False
 
     # Reading
@@ -107,6 +112,7 @@ class Ledger:
 
     def create_run(self, run: Run, root: Action) -> None:
         """Add a run together with its first action."""
+        self._check_open()
         if run.name in self._records:
             raise ExistsError(f"there is a run `{run.name}` already")
         self._records[run.name] = _Record(run)
@@ -118,6 +124,7 @@ class Ledger:
         record = self._record(action.key.run)
         if action.key.name in record.actions:
             return False
+        self._check_open()
         parent = self.action(ActionKey(action.key.run, action.parent or ROOT))
         if parent.phase.is_terminal or self.root(action.key.run).phase.is_terminal:
             raise FinishedError(f"action `{parent.key.name}` of run `{action.key.run}` has ended")
@@ -126,8 +133,10 @@ class Ledger:
         return True
 
     def begin_attempt(self, key: ActionKey, image: str) -> Attempt:
-        """Queue the next attempt of an action and return it."""
+        """Queue the next attempt of an action and return it; FinishedError when the action has ended."""
         action = self.action(key)
+        if action.phase.is_terminal:
+            raise FinishedError(f"action `{key.name}` of run `{key.run}` has ended")
         number = len(action.attempts) + 1
         attempt = Attempt(number, action.attempt_outputs(number), (Transition(Phase.QUEUED, self._clock()),), image)
         self._store(replace(action, phase=Phase.QUEUED, attempts=(*action.attempts, attempt)))
@@ -136,11 +145,12 @@ class Ledger:
     def advance(self, key: ActionKey, phase: Phase, **facts: Any) -> None:
         """Bring the newest attempt, and its action, into `phase`; `facts` are fields of `Attempt`.
 
-        An action that has ended stays as it is.
+        An action that has ended stays as it is, and FinishedError says so.
         """
         action = self.action(key)
-        if not action.phase.is_terminal:
-            self._store(replace(self._attempted(action, phase, **facts), phase=phase))
+        if action.phase.is_terminal:
+            raise FinishedError(f"action `{key.name}` of run `{key.run}` has ended")
+        self._store(replace(self._attempted(action, phase, **facts), phase=phase))
 
     def end_attempt(self, key: ActionKey, phase: Phase, failure: Failure) -> None:
         """Note that the newest attempt ended in `phase` and that another one follows."""
@@ -166,6 +176,14 @@ class Ledger:
         ended = self._clock()
         self._store(replace(action, phase=phase, ended=ended, failure=failure, abort_reason=reason, outputs=outputs))
         return True
+
+    def seal(self) -> None:
+        """Take no more runs and no more actions; those that are there go on to their ends."""
+        self._is_sealed = True
+
+    def _check_open(self) -> None:
+        if self._is_sealed:
+            raise SealedError("the control plane is being stopped and takes no more work")
 
     # Watching
 

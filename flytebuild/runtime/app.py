@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from flyteidl2.actions.actions_service_connect import ActionsServiceASGIApplication
 from flyteidl2.cluster.service_connect import ClusterServiceASGIApplication
 from flyteidl2.dataproxy.dataproxy_service_connect import DataProxyServiceASGIApplication
+from flyteidl2.task.task_service_connect import TaskServiceASGIApplication
 from flyteidl2.workflow.queue_service_connect import QueueServiceASGIApplication
 from flyteidl2.workflow.run_service_connect import RunServiceASGIApplication
 from flyteidl2.workflow.state_service_connect import StateServiceASGIApplication
 
 from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.catalogue import Catalogue
 from flytebuild.runtime.container import Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.executor import Executor
@@ -24,6 +26,7 @@ from flytebuild.runtime.services.actions import Actions, Children, Queue, State
 from flytebuild.runtime.services.cluster import Cluster
 from flytebuild.runtime.services.data_proxy import DataProxy
 from flytebuild.runtime.services.run import Runs
+from flytebuild.runtime.services.task import Tasks
 from flytebuild.runtime.storage import ObjectStore
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.transfer import Links, Transfer
@@ -42,12 +45,19 @@ class ControlPlane:
     supervisor: Supervisor
 
 
-def assemble(home: Path, site: Site, credentials: Credentials, executor: Executor) -> ControlPlane:
-    """Put the parts together; `home` is the data folder."""
+def assemble(
+    home: Path,
+    site: Site,
+    credentials: Credentials,
+    executor: Executor,
+    fingerprint: Mapping[str, object] | None = None,
+) -> ControlPlane:
+    """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with."""
     store = ObjectStore(home / "objects")
     logs = LogBook(home / "logs")
     links = Links(credentials.link_secret)
     ledger = Ledger()
+    catalogue = Catalogue(home / "tasks")
     # Starting a container costs a CPU's time: more at once than there are CPUs only makes each of them later.
     supervisor = Supervisor(ledger, store, logs, executor, site, starts=max(site.cpus, 2))
     children = Children(ledger, supervisor)
@@ -55,13 +65,13 @@ def assemble(home: Path, site: Site, credentials: Credentials, executor: Executo
     services = [
         ClusterServiceASGIApplication(Cluster(), read_max_bytes=limit),
         DataProxyServiceASGIApplication(DataProxy(ledger, store, logs, links), read_max_bytes=limit),
-        RunServiceASGIApplication(Runs(ledger, supervisor, store), read_max_bytes=limit),
+        RunServiceASGIApplication(Runs(ledger, supervisor, store, catalogue), read_max_bytes=limit),
+        TaskServiceASGIApplication(Tasks(catalogue, store), read_max_bytes=limit),
         ActionsServiceASGIApplication(Actions(children), read_max_bytes=limit),
         QueueServiceASGIApplication(Queue(children), read_max_bytes=limit),
         StateServiceASGIApplication(State(children), read_max_bytes=limit),
     ]
-    version = importlib.metadata.version("flytebuild")
-    web = Web(ledger, store, logs, port=site.port, home=home, version=version)
+    web = Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {})
     routes: dict[str, Application] = {
         **{service.path.strip("/"): service for service in services},
         "s3": S3(store, credentials.key_id),

@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
-from typing import IO
+from signal import SIGKILL
 
 import httpx
 
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError, UsageError
+from flytebuild.runtime import home as folder
+from flytebuild.runtime import identity, process
 from flytebuild.runtime.container import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
+from flytebuild.runtime.home import Holder
 
 MARKER = (
     "# Written by flytebuild: it points Flyte's SDK at the local control plane. Remove this line to keep your edits."
@@ -29,11 +30,14 @@ MARKER = (
 ORG, PROJECT, DOMAIN = "local", "flytebuild", "development"
 BUILDER = "flytebuild"
 
+_TURN_SECONDS = 120.0
+"""How long another command may take that starts or stops the same control plane."""
 _START_SECONDS = 30.0
-_STOP_SECONDS = 30.0
 _HEALTH_SECONDS = 5.0
 _POLL_SECONDS = 0.05
-_LOG_LINES = 8
+
+Tell = Callable[[str], None]
+"""Gets a sentence that the user wants to read while something takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,50 +56,66 @@ class ControlPlane:
     @property
     def log_file(self) -> Path:
         """What the process writes."""
-        return self.home / "log.txt"
+        return self.home / process.LOG_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a control plane says of itself; `runs` counts the unfinished ones, None where it does not tell."""
+
+    plane: ControlPlane
+    port: int
+    fingerprint: object
+    runs: int | None
 
 
 def find(config: Config) -> ControlPlane | None:
-    """The control plane of the configured folder, or None when it does not answer at the configured port."""
-    health = _health(config.port)
-    if health is None or not _is_same(health.get("home"), config.home):
-        return None
-    return ControlPlane(_endpoint(config.port), int(str(health["pid"])), config.home)
+    """The control plane that holds the configured folder, at whichever port; None when there is none that answers.
 
-
-def ensure(config: Config) -> ControlPlane:
-    """The control plane of the configured folder, started when there is none.
-
-    Raises EngineUnavailableError before anything is started, and ControlPlaneError with the end of the log when the
-    process does not come up.
+    Raises UsageError for a folder that cannot be used.
     """
-    config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(config.home / "start.lock"):
-        plane = find(config)
-        if plane is None:
-            _refuse_stranger(config.port)
+    answer = _ask(config.home, folder.holder(config.home))
+    return answer.plane if answer else None
+
+
+def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
+    """The control plane with the configured folder and settings, started when there is none.
+
+    One that was started with other settings is started anew while no run is in progress, and `tell` hears of it.
+    Raises ControlPlaneError when one is, or with the end of the log when the process does not come up; UsageError for
+    a folder that cannot be used; EngineUnavailableError before anything is started or stopped.
+    """
+    folder.make(config.home)
+    wanted = identity.fingerprint(config, identity.read_bundle(config.ca_bundle))
+    with _turn(config.home):
+        answer = _settled(config.home)
+        differences = _differences(answer, config, wanted) if answer else {}
+        if answer is None or differences:
+            if answer is None or answer.port != config.port:
+                _refuse_stranger(config)
             engine.connect().close()
-            log = config.home / "log.txt"
-            written = log.stat().st_size if log.exists() else 0
-            pid = _spawn(config)
-            plane = _await_start(config, pid, written)
+            if answer is not None:
+                tell(f"The control plane is started anew: it ran with {', '.join(differences.values())}")
+                _end_holder(config.home)
+            plane = _await_start(config, *process.spawn(config))
+        else:
+            plane = answer.plane
         write_flyte_config(plane, plane.config_file)
         return plane
 
 
-def stop(config: Config) -> bool:
-    """Stop the control plane of the configured folder and wait for its end; False when there was none.
+def stop(config: Config) -> process.End:
+    """Stop the control plane that holds the configured folder, and wait for its end.
 
-    It removes the containers of unfinished runs before it ends.
+    It removes the containers of unfinished runs before it ends; those of one that had to be killed are removed by the
+    next. Raises ControlPlaneError when it cannot be ended, UsageError for a folder that cannot be used.
     """
-    plane = find(config)
-    if plane is None:
-        return False
-    os.kill(plane.pid, SIGTERM)
-    if not _await_end(config.home, plane.pid, _STOP_SECONDS):
-        os.kill(plane.pid, SIGKILL)
-        _await_end(config.home, plane.pid, _STOP_SECONDS)
-    return True
+    if folder.holder(config.home) is None:
+        if _is_orphan(health := _health(config.port), config.home):
+            raise _orphan(config, health)
+        return process.End.NOT_RUNNING
+    with _turn(config.home):
+        return _end_holder(config.home)
 
 
 def flyte_environment(plane: ControlPlane) -> dict[str, str]:
@@ -143,16 +163,6 @@ def write_flyte_config(plane: ControlPlane, path: Path) -> None:
     part.replace(path)
 
 
-def command(config: Config) -> list[str]:
-    """The command line of the process."""
-    arguments = ["--home", str(config.home.absolute()), "--port", str(config.port)]
-    for source, target in config.mirrors.items():
-        arguments += ["--mirror", f"{source}={target}"]
-    if config.ca_bundle:
-        arguments += ["--ca-bundle", str(config.ca_bundle.absolute())]
-    return [sys.executable, "-m", "flytebuild.runtime", *arguments]
-
-
 def _health(port: int) -> dict[str, object] | None:
     """What answers at a port: its health document, or None when nothing of ours does."""
     try:
@@ -166,28 +176,79 @@ def _health(port: int) -> dict[str, object] | None:
     return None
 
 
-def _refuse_stranger(port: int) -> None:
-    health = _health(port)
+def _ask(home: Path, holder: Holder | None) -> _Answer | None:
+    """What the process that holds the folder says of itself, or None while it says nothing."""
+    if holder is None or holder.port is None:
+        return None
+    health = _health(holder.port)
+    if health is None or not _is_same(health.get("home"), home):
+        return None
+    pid = health.get("pid")
+    if not isinstance(pid, int) or holder.pid not in (pid, 0):
+        return None
+    runs = health.get("runs_in_progress")
+    plane = ControlPlane(_endpoint(holder.port), pid, home)
+    return _Answer(plane, holder.port, health.get("fingerprint"), runs if isinstance(runs, int) else None)
+
+
+def _settled(home: Path) -> _Answer | None:
+    """The control plane that holds the folder, once it answers; None once nobody holds it.
+
+    Neither is so at once while one starts or ends that nobody else waits for.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while (holder := folder.holder(home)) is not None:
+        if answer := _ask(home, holder):
+            return answer
+        if time.monotonic() > deadline:
+            raise ControlPlaneError(
+                f"The control plane of `{home}` (process {holder.pid}) does not answer",
+                hint=f"`flytebuild down` ends it; its log is `{home / process.LOG_FILE}`",
+            )
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def _differences(answer: _Answer, config: Config, wanted: Mapping[str, object]) -> dict[str, str]:
+    """In what a control plane differs from the wanted one, in words; ControlPlaneError while its runs need it."""
+    found = identity.differences(answer.fingerprint, wanted)
+    if answer.port != config.port:
+        found["port"] = f"port {answer.port} instead of {config.port}"
+    if answer.runs == 0:
+        return found
+    # Another virtual environment with the same versions does the same: no reason to keep anybody waiting.
+    found.pop("python", None)
+    if found:
+        raise ControlPlaneError(
+            f"The control plane at {answer.plane.endpoint} has runs in progress and was started with "
+            + ", ".join(found.values()),
+            hint="wait until they have ended, or end them and it with `flytebuild down`",
+        )
+    return found
+
+
+def _refuse_stranger(config: Config) -> None:
+    health = _health(config.port)
+    if _is_orphan(health, config.home):
+        raise _orphan(config, health)
     if health is not None:
         raise ControlPlaneError(
-            f"Port {port} belongs to the control plane of `{health.get('home')}` (process {health.get('pid')})",
+            f"Port {config.port} belongs to the control plane of `{health.get('home')}` (process {health.get('pid')})",
             hint="stop that one, or choose another port with `FLYTEBUILD_PORT`",
         )
 
 
-def _spawn(config: Config) -> int:
-    """Start the process in a session of its own, so that it outlives the terminal; its identifier."""
-    log = os.open(config.home / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        arguments = command(config)
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, log, 1),
-            (os.POSIX_SPAWN_DUP2, log, 2),
-        ]
-        return os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setsid=True)
-    finally:
-        os.close(log)
+def _is_orphan(health: dict[str, object] | None, home: Path) -> bool:
+    """Whether what answers serves this folder without holding it."""
+    return health is not None and _is_same(health.get("home"), home)
+
+
+def _orphan(config: Config, health: dict[str, object] | None) -> ControlPlaneError:
+    pid = health.get("pid") if health else None
+    return ControlPlaneError(
+        f"Process {pid} at port {config.port} serves `{config.home}`, but that folder was removed or replaced since",
+        hint=f"if it is yours, `kill {pid}` ends it",
+    )
 
 
 def _await_start(config: Config, pid: int, written: int) -> ControlPlane:
@@ -197,54 +258,40 @@ def _await_start(config: Config, pid: int, written: int) -> ControlPlane:
         plane = find(config)
         if plane is not None:
             return plane
-        if _has_ended(pid):
+        if process.has_ended(pid):
             break
         time.sleep(_POLL_SECONDS)
     else:
         os.kill(pid, SIGKILL)
-        _has_ended(pid)
-    raise _not_started(config.home / "log.txt", written)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    raise process.not_started(config.home / process.LOG_FILE, written)
 
 
-def _not_started(log: Path, written: int) -> ControlPlaneError:
-    """What the process said last: its own error where it ended with one, the end of its log otherwise."""
-    lines = log.read_bytes()[written:].decode("utf-8", "replace").splitlines()
-    for number, line in enumerate(lines):
-        if line.startswith("error: "):
-            hint = next((item[6:] for item in lines[number:] if item.startswith("hint: ")), None)
-            return ControlPlaneError(f"The control plane did not start: {line[7:]}", hint=hint)
-    tail = "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
-    return ControlPlaneError(
-        f"The control plane did not start; the end of its log:\n{tail}", hint=f"its whole log is `{log}`"
-    )
-
-
-def _await_end(home: Path, pid: int, seconds: float) -> bool:
-    """Wait until the process has let go of its folder, which it does last."""
-    deadline = time.monotonic() + seconds
-    with (home / "lock").open("a") as file:
-        while time.monotonic() < deadline:
-            _has_ended(pid)
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            time.sleep(_POLL_SECONDS)
-    return False
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a process that may be our child has ended; collects it then."""
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    return False
+def _end_holder(home: Path) -> process.End:
+    holder = folder.holder(home)
+    return process.end(home, holder) if holder else process.End.NOT_RUNNING
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[IO[str]]:
-    """Hold a file's lock; waits for another holder."""
-    with path.open("a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
+def _turn(home: Path) -> Iterator[None]:
+    """Be the only command, in the only thread, that starts or stops the folder's control plane."""
+    with contextlib.ExitStack() as stack:
+        with folder.usable(home):
+            file = stack.enter_context((home / "start.lock").open("a", encoding="utf-8"))
+        deadline = time.monotonic() + _TURN_SECONDS
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if time.monotonic() > deadline:
+                raise ControlPlaneError(
+                    f"Another command has been starting or stopping the control plane of `{home}` "
+                    f"for more than {_TURN_SECONDS:g} s",
+                    hint="end that command, then try again",
+                )
+            time.sleep(_POLL_SECONDS)
+        yield
 
 
 def _is_same(home: object, path: Path) -> bool:

@@ -133,7 +133,7 @@ def template_values(run: Run, action: Action, attempt: Attempt) -> dict[str, str
     return {
         "input": action.input_uri,
         "outputPrefix": attempt.outputs,
-        "rawOutputDataPrefix": f"{raw}/{run.name}/{tail}" if raw else f"{attempt.outputs}/data",
+        "rawOutputDataPrefix": f"{raw}/{run.folder}/{tail}" if raw else f"{attempt.outputs}/data",
         "checkpointOutputPrefix": f"{attempt.outputs}/_flytecheckpoints",
         "prevCheckpointPrefix": previous if attempt.number > 1 else "",
         "runName": run.name,

@@ -8,6 +8,8 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from flytebuild.errors import ControlPlaneError
+
 FILE_NAME = "credentials.json"
 
 
@@ -21,7 +23,10 @@ class Credentials:
 
 
 def load_or_create(home: Path) -> Credentials:
-    """The folder's credentials; two that ask at the same time get the same."""
+    """The folder's credentials; two that ask at the same time get the same.
+
+    Raises ControlPlaneError for a file that is damaged.
+    """
     path = home / FILE_NAME
     if not path.exists():
         fresh = Credentials(f"FB{secrets.token_hex(16)}", secrets.token_urlsafe(32), secrets.token_urlsafe(32))
@@ -35,4 +40,9 @@ def load_or_create(home: Path) -> Credentials:
             pass
         finally:
             part.unlink()
-    return Credentials(**json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return Credentials(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ControlPlaneError(
+            f"The credentials in `{path}` cannot be read", hint="remove that file while no control plane runs"
+        ) from error

@@ -1,8 +1,8 @@
 """Containers on the user's Docker Engine, through its API: detached, labelled, their logs kept in files.
 
-Nothing is bind-mounted, so that the engine may live on another machine. Each running container has a thread that
-follows its log and then waits for its end; those threads are idle, and their number is that of the running
-containers, on purpose: a pool would let parents that wait for their children starve them.
+Nothing is bind-mounted, so that the engine may live on another machine. Each running container has threads that
+wait for its end and follow its log; those threads are idle, and their number follows that of the running containers,
+on purpose: a pool would let parents that wait for their children starve them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import logging
+import secrets
 import tarfile
 import threading
 import time
@@ -25,6 +26,7 @@ from flytebuild.errors import UsageError
 from flytebuild.registry.reference import mirrored
 from flytebuild.runtime.container import CA_PATH, LABEL, Order
 from flytebuild.runtime.verdict import Exit
+from flytebuild.runtime.watcher import Patience, Watcher
 
 if TYPE_CHECKING:
     import docker
@@ -35,8 +37,9 @@ T = TypeVar("T")
 _REQUESTS = 16
 """Engine requests at the same time; each is short, except for pulls."""
 
-_LOST_AFTER = 30.0
-"""Seconds for which the engine may be away before a running container is given up."""
+_REMOVAL_TRIES = 3
+_REMOVAL_SECONDS = 15.0
+"""A removal that failed is tried again, unless that much time has passed already."""
 
 
 class StartError(Exception):
@@ -61,10 +64,13 @@ class Executor(Protocol):
     """What runs containers."""
 
     async def start(self, order: Order, log_file: Path) -> Started:
-        """Create and start one; raises StartError."""
+        """Create and start one; raises StartError.
+
+        When it is cancelled, it ends when nothing is left of the container.
+        """
 
     async def wait(self, started: Started) -> Exit:
-        """Wait for its end; its log is complete then."""
+        """Wait for its end, which always comes; its log is as complete then as it will be."""
 
     async def remove(self, started: Started) -> None:
         """Remove it, killing it when it still runs."""
@@ -73,55 +79,50 @@ class Executor(Protocol):
 class DockerExecutor:
     """The executor on a Docker Engine; `ca_bundle` is the content of the bundle that containers shall trust."""
 
-    def __init__(self, client: docker.DockerClient, mirrors: Mapping[str, str], ca_bundle: bytes | None) -> None:
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        mirrors: Mapping[str, str],
+        ca_bundle: bytes | None,
+        patience: Patience = Patience(),  # noqa: B008 - a frozen value
+    ) -> None:
         self._api = client.api
         self._mirrors = mirrors
         self._ca_bundle = ca_bundle
+        self._patience = patience
         self._pool = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="engine")
         self._pulls: dict[str, asyncio.Lock] = {}
         self._ends: dict[str, asyncio.Future[Exit]] = {}
+        self._unremoved: set[str] = set()
 
     # Executor
 
     async def start(self, order: Order, log_file: Path) -> Started:
         """Pull the image when the engine lacks it, then create and start the container."""
-        from docker.errors import APIError, DockerException
-
         image = await self._present(order.image)
+        # What the engine was asked for comes, also when nobody wants it any more; it can be removed only then.
+        launching = asyncio.ensure_future(self._launch(order, image, log_file))
         try:
-            started = await self._call(partial(self._create, order, image))
-        except APIError as error:
-            raise StartError("ContainerNotCreated", f"The engine refused the container: {_reason(error)}") from error
-        except (DockerException, OSError) as error:
-            raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
-        try:
-            await self._call(partial(self._api.start, started.container))
-        except (DockerException, OSError) as error:
-            await self.remove(started)
-            reason = _reason(error)
-            raise StartError("ContainerNotStarted", f"The engine cannot start the container: {reason}") from error
-        self._watch(started.container, log_file)
-        return started
+            return await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            with contextlib.suppress(StartError):
+                await self.remove(await launching)
+            raise
 
     async def wait(self, started: Started) -> Exit:
         """Wait for the end of a container that this executor started."""
         return await asyncio.shield(self._ends[started.container])
 
     async def remove(self, started: Started) -> None:
-        """Remove a container, killing it when it still runs."""
-        from docker.errors import APIError, DockerException, NotFound
-
+        """Kill and remove a container; it may be gone already. What does not go is tried again by `close`."""
+        container = started.container
+        self._unremoved.add(container)
         try:
-            await self._call(partial(self._api.remove_container, started.container, force=True, v=True))
-        except NotFound:
-            pass
-        except APIError as error:
-            # 409: a removal is under way already.
-            if error.status_code != 409:
-                log.warning("container %s was not removed: %s", started.container, error)
-        except (DockerException, OSError) as error:
-            log.warning("container %s was not removed: %s", started.container, error)
-        self._ends.pop(started.container, None)
+            await self._call(partial(self._remove, container))
+            self._unremoved.discard(container)
+        except Exception as error:  # noqa: BLE001 - the end of an action does not hang on this
+            log.warning("container %s was not removed: %s", container, error)
+        self._ends.pop(container, None)
 
     # The engine as a whole
 
@@ -149,7 +150,10 @@ class DockerExecutor:
         return len(found)
 
     def close(self) -> None:
-        """Let go of the threads and the connection."""
+        """Try once more to remove what could not be removed, then let go of the threads and the connection."""
+        for container in sorted(self._unremoved):
+            with contextlib.suppress(Exception):
+                self._api.remove_container(container, force=True, v=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._api.close()
 
@@ -160,7 +164,7 @@ class DockerExecutor:
 
     async def _present(self, image: str) -> str:
         """The name under which the engine has an image, pulled from a mirror if there is one for it."""
-        from docker.errors import APIError, DockerException
+        from docker.errors import APIError
 
         try:
             if await self._call(partial(self._has_image, image)):
@@ -168,13 +172,15 @@ class DockerExecutor:
             source = mirrored(image, self._mirrors)
             async with self._pulls.setdefault(source, asyncio.Lock()):
                 if not await self._call(partial(self._has_image, source)):
-                    await self._call(partial(self._pull, source))
+                    await self._pull(source)
             return source
         except UsageError as error:
             raise StartError("InvalidImageName", error.message, is_system=False) from error
+        except StartError:
+            raise
         except APIError as error:
             raise StartError("ImagePullBackOff", f"Image `{image}` cannot be pulled: {_reason(error)}") from error
-        except (DockerException, OSError) as error:
+        except Exception as error:  # Of several HTTP layers, where a pull breaks off.
             raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
 
     def _has_image(self, image: str) -> bool:
@@ -186,15 +192,49 @@ class DockerExecutor:
             return False
         return True
 
-    def _pull(self, image: str) -> None:
+    async def _pull(self, image: str) -> None:
+        """Pull an image for as long as it makes progress."""
         from docker.errors import APIError
 
-        for message in self._api.pull(image, stream=True, decode=True):
-            if "error" in message:
-                raise APIError(message["error"])
+        heard = time.monotonic()
+
+        def pull() -> None:
+            nonlocal heard
+            for message in self._api.pull(image, stream=True, decode=True):
+                heard = time.monotonic()
+                if "error" in message:
+                    raise APIError(message["error"])
+
+        pulling = _in_thread(pull, f"pull-{image}")
+        while not pulling.done():
+            left = heard + self._patience.pull - time.monotonic()
+            if left <= 0:
+                message = f"Image `{image}` cannot be pulled: no progress for {self._patience.pull:g} s"
+                raise StartError("ImagePullBackOff", message)
+            await asyncio.wait([pulling], timeout=left)
+        await pulling
+
+    async def _launch(self, order: Order, image: str, log_file: Path) -> Started:
+        """A container that runs and is watched; nothing is left of one that cannot be started."""
+        from docker.errors import APIError, DockerException
+
+        try:
+            started = await self._call(partial(self._create, order, image))
+        except APIError as error:
+            raise StartError("ContainerNotCreated", f"The engine refused the container: {_reason(error)}") from error
+        except (DockerException, OSError) as error:
+            raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
+        try:
+            await self._call(partial(self._api.start, started.container))
+            self._watch(started.container, log_file)
+        except Exception as error:
+            await self.remove(started)
+            reason = _reason(error)
+            raise StartError("ContainerNotStarted", f"The engine cannot start the container: {reason}") from error
+        return started
 
     def _create(self, order: Order, image: str) -> Started:
-        from docker.types import DeviceRequest
+        from docker.types import DeviceRequest, LogConfig
 
         gpus = [DeviceRequest(count=order.limits.gpus, capabilities=[["gpu"]])] if order.limits.gpus else None
         limits: dict[str, Any] = {
@@ -204,69 +244,82 @@ class DockerExecutor:
             "memswap_limit": order.limits.memory,
             "shm_size": order.limits.shared_memory,
         }
-        created = self._api.create_container(
-            image,
-            command=list(order.arguments),
-            entrypoint=list(order.entrypoint) or None,
-            environment=dict(order.environment),
-            labels=dict(order.labels),
-            host_config=self._api.create_host_config(
-                extra_hosts=dict(order.hosts),
-                device_requests=gpus,
-                **{name: value for name, value in limits.items() if value is not None},
-            ),
-        )
-        container = str(created["Id"])
+        # Named by us, so that it can be removed when the engine made it without the answer having come.
+        name = f"flytebuild-{secrets.token_hex(8)}"
         try:
+            created = self._api.create_container(
+                image,
+                name=name,
+                command=list(order.arguments),
+                entrypoint=list(order.entrypoint) or None,
+                environment=dict(order.environment),
+                labels=dict(order.labels),
+                host_config=self._api.create_host_config(
+                    extra_hosts=dict(order.hosts),
+                    device_requests=gpus,
+                    # The engine's own default may be a driver whose logs cannot be read again.
+                    log_config=LogConfig(type=LogConfig.types.JSON),
+                    **{name: value for name, value in limits.items() if value is not None},
+                ),
+            )
+            container = str(created["Id"])
             if self._ca_bundle is not None:
                 self._api.put_archive(container, "/", _archive(CA_PATH.lstrip("/"), self._ca_bundle))
             # Asked before the start, since afterwards the engine answers only when the start is through.
             return Started(container, str(self._api.inspect_container(container)["Image"]))
         except BaseException:
-            self._api.remove_container(container, force=True, v=True)
+            with contextlib.suppress(Exception):
+                self._api.remove_container(name, force=True, v=True)
             raise
 
+    def _remove(self, container: str) -> None:
+        """Remove a container in a few tries; in a thread."""
+        from docker.errors import APIError, NotFound
+
+        begun = time.monotonic()
+        for number in range(1, _REMOVAL_TRIES + 1):
+            try:
+                self._api.remove_container(container, force=True, v=True)
+                return
+            except NotFound:
+                return
+            except Exception as error:
+                # 409: a removal is under way already.
+                if isinstance(error, APIError) and error.status_code == 409:
+                    return
+                if number == _REMOVAL_TRIES or time.monotonic() - begun > _REMOVAL_SECONDS:
+                    raise
+                time.sleep(self._patience.pause)
+
     def _watch(self, container: str, log_file: Path) -> None:
-        loop = asyncio.get_running_loop()
-        end: asyncio.Future[Exit] = loop.create_future()
-        self._ends[container] = end
+        watcher = Watcher(self._api, container, log_file, self._patience)
+        self._ends[container] = _in_thread(watcher.watch, f"watch-{container[:12]}")
 
-        def report(exit_: Exit) -> None:
-            if not end.done():
-                end.set_result(exit_)
 
-        def watch() -> None:
-            exit_ = self._follow(container, log_file)
-            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-                loop.call_soon_threadsafe(report, exit_)
+def _in_thread(function: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """Run something that may take long in a thread that nobody has to wait for, not even the end of the process."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
 
-        threading.Thread(target=watch, name=f"watch-{container[:12]}", daemon=True).start()
+    def report(result: T | None, error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
 
-    def _follow(self, container: str, log_file: Path) -> Exit:
-        """Copy the log until the container ends, then say how; in a thread."""
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        last_seen = time.monotonic()
-        with log_file.open("wb", buffering=0) as file:
-            while True:
-                try:
-                    # After a broken connection the log is read from its start again.
-                    file.seek(0)
-                    file.truncate()
-                    for piece in self._api.logs(container, stream=True, follow=True, timestamps=True):
-                        file.write(piece)
-                    self._api.wait(container, timeout=None)
-                    state = self._api.inspect_container(container)["State"]
-                    return Exit(int(state["ExitCode"]), bool(state.get("OOMKilled")))
-                except Exception as error:  # noqa: BLE001 - the SDK lets errors of several HTTP layers through
-                    if getattr(error, "status_code", None) in (404, 409):
-                        return Exit(None, problem="The container was removed by somebody else")
-                    if time.monotonic() - last_seen > _LOST_AFTER:
-                        return Exit(None, problem=f"The engine is gone: {error}")
-                    log.warning("lost sight of container %s: %s", container[:12], error)
-                    time.sleep(1)
-                    with contextlib.suppress(Exception):
-                        self._api.ping()
-                        last_seen = time.monotonic()
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = function()
+        except Exception as error:  # noqa: BLE001 - it is raised where the future is awaited
+            failure = error
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            loop.call_soon_threadsafe(report, result, failure)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done
 
 
 def _archive(path: str, content: bytes) -> bytes:

@@ -6,6 +6,7 @@ A line in a file is `2026-01-31T12:00:00.123456789Z text`. Writers append from t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class LogBook:
     def path(self, key: ActionKey, attempt: int) -> Path:
         """The file of one attempt; the names have been checked when they entered."""
         return self.root / key.run / key.name / f"{attempt}.log"
+
+    def forget(self, key: ActionKey, attempt: int) -> None:
+        """Remove what an earlier run of that name left, as well as that can be done."""
+        with contextlib.suppress(OSError):
+            self.path(key, attempt).unlink(missing_ok=True)
 
     def text(self, key: ActionKey, attempt: int) -> str:
         """The whole log without times."""

@@ -168,7 +168,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run: what all its actions share. `base` is the prefix that its data lies below.
+    """A run: what all its actions share. `base` is the prefix that its data lies below, and no other run's.
 
     `started` reaches every container unchanged: the names of child actions are hashes that cover it.
     """
@@ -180,6 +180,11 @@ class Run:
     base: str
     started: datetime
     spec: RunSpec
+
+    @property
+    def folder(self) -> str:
+        """The last part of `base`: as unique, for what lies elsewhere."""
+        return self.base.rpartition("/")[2]
 
 
 def now() -> datetime:

@@ -20,6 +20,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def new_folder(name: str) -> str:
+    """Where a run of that name keeps its data: never where an earlier run of the same name did."""
+    return f"{name}-{secrets.token_hex(4)}"
+
+
 def new_run_name() -> str:
     """A name that no other run has: a letter and 60 random bits, readable in a URL."""
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"

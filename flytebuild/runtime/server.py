@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
-import json
 import logging
-import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import uvicorn
 
 from flytebuild import engine
 from flytebuild.config import Config
-from flytebuild.errors import ControlPlaneError
+from flytebuild.errors import ControlPlaneError, EngineUnavailableError
+from flytebuild.runtime import home, identity
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import LOOPBACK, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.executor import DockerExecutor
+from flytebuild.runtime.retention import KEEP_DAYS, expire
 
 log = logging.getLogger(__name__)
 
-LOCK_FILE = "lock"
 _GRACE_SECONDS = 3
 
 
@@ -42,46 +40,56 @@ class Server(uvicorn.Server):
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; the containers of unfinished runs are removed at the end.
 
-    Raises EngineUnavailableError, and ControlPlaneError when the port or the folder is taken.
+    Raises EngineUnavailableError, UsageError when the folder cannot be used, and ControlPlaneError when the port or
+    the folder is taken, or when the server ends by itself.
     """
-    config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.make(config.home)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(only_one(config.home, config.port))
-        bundle = _read_bundle(config.ca_bundle)
+        stack.enter_context(home.hold(config.home, config.port))
+        bundle = identity.read_bundle(config.ca_bundle)
+        fingerprint = identity.fingerprint(config, bundle)
         client = await asyncio.to_thread(engine.connect)
         executor = DockerExecutor(client, config.mirrors, bundle)
         stack.callback(executor.close)
-        sockets = stack.enter_context(listen(config.port, await asyncio.to_thread(executor.gateway)))
-        if removed := await asyncio.to_thread(executor.remove_leftovers, str(config.home)):
-            log.warning("removed %d containers of an earlier control plane that did not end well", removed)
+        gateway, cpus = await asyncio.to_thread(_settle, executor, str(config.home))
+        sockets = stack.enter_context(listen(config.port, gateway))
+        if expired := await asyncio.to_thread(expire, config.home, time.time()):
+            log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         credentials = load_or_create(config.home)
         site = Site(
             home=str(config.home),
             port=config.port,
             key_id=credentials.key_id,
             key_secret=credentials.key_secret,
-            cpus=await asyncio.to_thread(executor.cpus),
+            cpus=cpus,
             has_ca_bundle=bundle is not None,
         )
-        plane = assemble(config.home, site, credentials, executor)
-        await stack.enter_async_context(serving(plane, sockets))
-        await stop_signal()
+        plane = assemble(config.home, site, credentials, executor, fingerprint)
+        ended = await stack.enter_async_context(serving(plane, sockets))
+        await stop_signal(ended)
         log.warning("stopping")
 
 
-def _read_bundle(path: Path | None) -> bytes | None:
+def _settle(executor: DockerExecutor, home: str) -> tuple[str | None, int]:
+    """Remove what an earlier control plane of the folder left; the engine's bridge and its number of CPUs."""
+    from docker.errors import DockerException
+
     try:
-        return path.read_bytes() if path else None
-    except OSError as error:
-        raise ControlPlaneError(
-            f"The certificates in `{path}` cannot be read: {error.strerror}",
-            hint="`ca_bundle` in the configuration, or `SSL_CERT_FILE`, names that file",
+        if removed := executor.remove_leftovers(home):
+            log.warning("removed %d containers of an earlier control plane that did not end well", removed)
+        return executor.gateway(), executor.cpus()
+    except (DockerException, OSError) as error:
+        raise EngineUnavailableError(
+            f"The Docker Engine answered once and then refused: {error}", hint="`docker info` shows how it is"
         ) from error
 
 
 @contextlib.asynccontextmanager
-async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIterator[None]:
-    """Answer requests inside the block; at its end, abort what runs, end the streams and close the connections."""
+async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIterator[asyncio.Future[None]]:
+    """Answer requests inside the block; at its end, abort what runs, end the streams and close the connections.
+
+    The value is done when the server has ended by itself. Raises ControlPlaneError when it did so.
+    """
     settings = uvicorn.Config(
         plane.app,
         lifespan="off",
@@ -93,9 +101,9 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
         timeout_keep_alive=75,
     )
     server = Server(settings)
-    task = asyncio.create_task(server.serve(sockets=sockets))
+    task = asyncio.create_task(_run(server, sockets))
     try:
-        yield
+        yield task
     finally:
         await plane.supervisor.aclose()
         plane.ledger.close()
@@ -103,23 +111,17 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
         await task
 
 
-@contextlib.contextmanager
-def only_one(home: Path, port: int) -> Iterator[None]:
-    """Hold the folder's lock, which says who holds it; ControlPlaneError when somebody else does."""
-    with (home / LOCK_FILE).open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = json.loads(file.read() or "{}")
-            raise ControlPlaneError(
-                f"A control plane of `{home}` runs already, on port {holder.get('port')}",
-                hint="`flytebuild down` stops it",
-            ) from None
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "port": port}))
-        file.flush()
-        yield
+async def _run(server: Server, sockets: list[socket.socket]) -> None:
+    """Run uvicorn until it is told to end."""
+    reason = "it ended by itself"
+    try:
+        await server.serve(sockets=sockets)
+    # uvicorn ends the process by SystemExit where it cannot start.
+    except (Exception, SystemExit) as error:
+        log.exception("the server died")
+        reason = f"{type(error).__name__}: {error}"
+    if not server.should_exit:
+        raise ControlPlaneError(f"The control plane's server has stopped: {reason}")
 
 
 @contextlib.contextmanager
@@ -143,7 +145,9 @@ def listen(port: int, gateway: str | None) -> Iterator[list[socket.socket]]:
 
 def _bound(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Only where the protocol is named does asyncio send small answers at once, and each is small: otherwise it waits
+    # up to 40 ms for the other side's acknowledgement.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
@@ -156,14 +160,20 @@ def _bound(address: str, port: int) -> socket.socket:
                 f"Port {port} of {address} is taken by another program",
                 hint="choose another with `FLYTEBUILD_PORT` or `port` in the configuration",
             ) from error
-        raise
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise
+        raise ControlPlaneError(
+            f"Port {port} of {address} cannot be served: {error.strerror}",
+            hint="choose another with `FLYTEBUILD_PORT` or `port` in the configuration",
+        ) from error
     return sock
 
 
-async def stop_signal() -> None:
-    """Wait for SIGTERM or SIGINT."""
+async def stop_signal(ended: asyncio.Future[None]) -> None:
+    """Wait for SIGTERM or SIGINT, or until the server has `ended` by itself."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    ended.add_done_callback(lambda _: stopped.set())
     await stopped.wait()

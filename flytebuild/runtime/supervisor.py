@@ -11,13 +11,13 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.actions import FinishedError, Ledger
 from flytebuild.runtime.container import Order, OrderError, Site, order
 from flytebuild.runtime.executor import Executor, Started, StartError
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Phase
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore
-from flytebuild.runtime.verdict import judge, retry_delay, seconds
+from flytebuild.runtime.verdict import Exit, judge, retry_delay, seconds
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +54,21 @@ class Supervisor:
             self.abort(child.key, reason)
 
     async def aclose(self) -> None:
-        """Abort everything that runs and wait until no container is left."""
+        """Refuse new work from now on, abort everything that runs and wait until no container is left."""
+        self._ledger.seal()
         for run in list(self._ledger.runs()):
             self.abort(self._ledger.root(run.name).key, "the control plane was stopped")
+        for task in self._under_way.values():
+            task.cancel()
         while pending := [*self._under_way.values(), *self._chores]:
             await asyncio.wait(pending)
 
     async def _supervise(self, key: ActionKey) -> None:
         try:
             await self._execute(key)
+        except FinishedError:
+            # It was aborted on the way; that verdict stands.
+            pass
         except Exception as error:
             # Whatever goes wrong here must not leave the SDK waiting for ever.
             log.exception("action %s of run %s", key.name, key.run)
@@ -90,6 +96,7 @@ class Supervisor:
         template = action.task.task_template
         while True:
             attempt = self._ledger.begin_attempt(action.key, template.container.image)
+            self._logs.forget(action.key, attempt.number)
             phase, failure = await self._attempt(action, attempt, seconds(template.metadata.timeout))
             if failure is None:
                 self._ledger.finish(action.key, phase, outputs=attempt.outputs)
@@ -123,13 +130,22 @@ class Supervisor:
         finally:
             self._later(self._executor.remove(started))
         self._ledger.advance(key, Phase.RUNNING, exit_code=exit_.code)
+        return await self._judge(action, attempt, exit_)
+
+    async def _judge(self, action: Action, attempt: Attempt, exit_: Exit) -> tuple[Phase, Failure | None]:
+        """The verdict on an attempt whose container has ended."""
+        assert action.task is not None  # noqa: S101 - only tasks are submitted
         try:
             document = await self._store.read(f"{attempt.outputs}/error.pb")
             has_outputs = self._store.has(f"{attempt.outputs}/outputs.pb")
         except ObjectNameError as error:
             return Phase.FAILED, Failure("OutputsUnreachable", str(error))
         needs_outputs = bool(action.task.task_template.interface.outputs.variables)
-        lines, _ = self._logs.tail(key, attempt.number, _LAST_WORDS)
+        try:
+            lines, _ = self._logs.tail(action.key, attempt.number, _LAST_WORDS)
+        except OSError as error:
+            log.warning("the log of action %s cannot be read: %s", action.key.name, error)
+            lines = []
         failure = judge(
             exit_,
             document,
@@ -140,7 +156,7 @@ class Supervisor:
         return (Phase.FAILED if failure else Phase.SUCCEEDED), failure
 
     async def _start(self, wanted: Order, key: ActionKey, attempt: Attempt) -> Started:
-        """Start a container; when the action is aborted meanwhile, remove what came of it."""
+        """Start a container; when the action is aborted meanwhile, nothing is left of it, without a wait for that."""
         starting = asyncio.ensure_future(self._executor.start(wanted, self._logs.path(key, attempt.number)))
         try:
             return await asyncio.shield(starting)
@@ -149,11 +165,10 @@ class Supervisor:
             raise
 
     async def _discard(self, starting: asyncio.Future[Started]) -> None:
-        try:
-            started = await starting
-        except StartError:
-            return
-        await self._executor.remove(started)
+        starting.cancel()
+        await asyncio.wait([starting])
+        if not starting.cancelled() and starting.exception() is None:
+            await self._executor.remove(starting.result())
 
     def _later(self, chore: Coroutine[Any, Any, None]) -> None:
         """Do something that nobody waits for, except for `aclose`."""

@@ -20,11 +20,15 @@ _SYSTEM = 2
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a container ended: `problem` is set when the engine lost it, and then there is no code."""
+    """How a container ended: `problem` is set when the engine lost it, and then there is no code.
+
+    `log_problem` says why its log is not complete; it has no part in the verdict.
+    """
 
     code: int | None
     is_out_of_memory: bool = False
     problem: str = ""
+    log_problem: str = ""
 
 
 def judge(
@@ -47,12 +51,19 @@ def judge(
     if exit_.code:
         return Failure(
             "NonZeroExit",
-            f"The container ended with exit code {exit_.code}; the end of its log:\n{last_words}",
+            f"The container ended with exit code {exit_.code}; {_told(exit_, last_words)}",
             is_recoverable=True,
         )
     if needs_outputs and not has_outputs:
         return Failure("OutputsMissing", "The task ended without an error and without outputs", True, True)
     return None
+
+
+def _told(exit_: Exit, last_words: str) -> str:
+    if not exit_.log_problem:
+        return f"the end of its log:\n{last_words}"
+    rest = f"; what there is ends with:\n{last_words}" if last_words else ""
+    return f"its log is not complete ({exit_.log_problem}){rest}"
 
 
 def read_document(document: bytes) -> Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,10 +35,14 @@ class ScriptedExecutor:
     running: dict[str, asyncio.Future[Exit]] = field(default_factory=dict)
 
     async def start(self, order: Order, log_file: Path) -> Started:
-        await asyncio.sleep(0)
         self.orders.append(order)
         started = Started(f"container-{len(self.orders)}", "sha256:abc")
         self.running[started.container] = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            await self.remove(started)
+            raise
         if self.script:
             end = self.script(order, len(self.orders))
             if isinstance(end, StartError):
@@ -64,22 +69,31 @@ def plane(tmp_path: Path, executor: ScriptedExecutor) -> ControlPlane:
     return assemble(tmp_path, SITE, CREDENTIALS, executor)
 
 
-@pytest.fixture
-def server(tmp_path: Path, executor: ScriptedExecutor) -> Iterator[str]:
-    """The address of a control plane that serves on a port of its own, from a thread."""
+@contextlib.contextmanager
+def served(folder: Path, executor: ScriptedExecutor) -> Iterator[str]:
+    """The address of a control plane of a data folder that serves on a port of its own, from a thread."""
     ready, stop = threading.Event(), threading.Event()
     address = []
 
     async def main() -> None:
         with listen(0, None) as sockets:
             address.append(f"http://127.0.0.1:{sockets[0].getsockname()[1]}")
-            async with serving(assemble(tmp_path, SITE, CREDENTIALS, executor), sockets):
+            async with serving(assemble(folder, SITE, CREDENTIALS, executor), sockets):
                 ready.set()
                 await asyncio.to_thread(stop.wait)
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     assert ready.wait(20)
-    yield address[0]
-    stop.set()
-    thread.join(20)
+    try:
+        yield address[0]
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+@pytest.fixture
+def server(tmp_path: Path, executor: ScriptedExecutor) -> Iterator[str]:
+    """A control plane behind a real port."""
+    with served(tmp_path, executor) as address:
+        yield address

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flytebuild.runtime.actions import ExistsError, FinishedError, Ledger, UnknownError
+from flytebuild.runtime.actions import ExistsError, FinishedError, Ledger, SealedError, UnknownError
 from flytebuild.runtime.model import Action, ActionKey, Failure, Phase, Run
 from tests.runtime import samples
 
@@ -51,8 +51,12 @@ def test_the_first_verdict_stands() -> None:
     state.begin_attempt(ROOT, "image:1")
     assert state.finish(ROOT, Phase.ABORTED, reason="enough")
     assert not state.finish(ROOT, Phase.SUCCEEDED)
-    state.advance(ROOT, Phase.RUNNING)
     state.end_attempt(ROOT, Phase.FAILED, Failure("X", "x"))
+    with pytest.raises(FinishedError):
+        state.advance(ROOT, Phase.RUNNING)
+    with pytest.raises(FinishedError):
+        state.begin_attempt(ROOT, "image:1")
+    assert len(state.action(ROOT).attempts) == 1
     assert state.action(ROOT).phase is Phase.ABORTED
     assert state.action(ROOT).abort_reason == "enough"
 
@@ -84,6 +88,19 @@ def test_a_run_that_has_ended_takes_no_children() -> None:
     for parent in ("a0", "c1"):
         with pytest.raises(FinishedError):
             state.add(samples.action("c2", parent=parent))
+
+
+def test_a_sealed_ledger_takes_no_more() -> None:
+    state = ledger()
+    state.add(samples.action("c1", parent="a0"))
+    state.seal()
+    with pytest.raises(SealedError):
+        state.create_run(samples.run("r2"), samples.action(run_name="r2"))
+    with pytest.raises(SealedError):
+        state.add(samples.action("c2", parent="a0"))
+    assert not state.add(samples.action("c1", parent="a0")), "what is known is no new work"
+    state.begin_attempt(ROOT, "image:1")
+    assert state.finish(ROOT, Phase.SUCCEEDED)
 
 
 def test_names() -> None:

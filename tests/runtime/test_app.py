@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
+from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -25,18 +28,20 @@ from flyteidl2.workflow.state_service_connect import StateServiceClientSync
 from flyteidl2.workflow.state_service_pb2 import WatchRequest
 
 from flytebuild.runtime.app import is_local_host
+from flytebuild.runtime.container import Order
 from flytebuild.runtime.model import Phase
 from flytebuild.runtime.verdict import Exit
 from tests.runtime import samples
-from tests.runtime.conftest import ScriptedExecutor
+from tests.runtime.conftest import ScriptedExecutor, served
 
 PROJECT = ProjectIdentifier(organization="local", domain="development", name="flytebuild")
 
 
-def create(server: str, spec: TaskSpec | None = None, name: str = "") -> RunIdentifier:
+def create(server: str, spec: TaskSpec | None = None, name: str = "", base: str = "") -> RunIdentifier:
     request = run_pb.CreateRunRequest(
         task_spec=spec or samples.task_spec(), offloaded_input_data=OffloadedInputData(uri="s3://flytebuild/inputs/x")
     )
+    request.run_spec.run_base_dir = base
     if name:
         request.run_id.CopyFrom(RunIdentifier(org="o", project="p", domain="d", name=name))
     else:
@@ -99,6 +104,19 @@ def test_a_name_of_the_users(server: str) -> None:
             with pytest.raises(ConnectError) as refused:
                 create(server, name=name)
             assert refused.value.code is Code.INVALID_ARGUMENT
+
+
+def test_a_run_never_sees_what_one_of_its_name_left_before_a_restart(
+    tmp_path: Path, executor: ScriptedExecutor
+) -> None:
+    executor.script = lambda _order, _number: Exit(0)
+    for prefix in ("", "s3://flytebuild/mine/"):
+        for _ in range(2):
+            with served(tmp_path, executor) as server:
+                assert ended(server, create(server, name="mine", base=prefix)) is Phase.SUCCEEDED
+        first, second = (order.environment["_U_RUN_BASE"] for order in executor.orders[-2:])
+        assert first != second
+        assert first.startswith(f"{prefix or 's3://flytebuild/runs/'}mine-")
 
 
 def test_children_by_either_protocol(server: str, executor: ScriptedExecutor) -> None:
@@ -188,6 +206,56 @@ def test_what_is_not_there(server: str) -> None:
     assert httpx.post(f"{server}/flyteidl2.trigger.TriggerService/X", content=b"").status_code == 404
     for path in ("nothing", "api/runs/nobody", "v2/domain/d/project/p/runs/nobody", "api/runs/x/actions/a0/logs"):
         assert httpx.get(f"{server}/{path}").status_code == 404
+
+
+def test_a_run_that_is_unknown_is_told_in_a_sentence(server: str) -> None:
+    page = httpx.get(f"{server}/v2/domain/d/project/p/runs/{quote('<b>x')}")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<p>There is no run `&lt;b&gt;x`" in page.text
+    assert "forgets its runs when it is stopped" in page.text
+    assert httpx.get(f"{server}/api/runs/nobody").text == "there is no run `nobody`\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\0" * ((1 << 20) + 1), "too large (1048577 bytes in `s3://"),
+        (b"\xff\xff\xff", "holds something that cannot be shown"),
+    ],
+    ids=["too large", "unreadable"],
+)
+def test_outputs_that_cannot_be_shown(
+    server: str, executor: ScriptedExecutor, tmp_path: Path, content: bytes, problem: str
+) -> None:
+    """The task writes them itself, through the object store."""
+
+    def end(order: Order, _number: int) -> Exit:
+        target = tmp_path / "objects" / order.arguments[order.arguments.index("--outputs-path") + 1][5:]
+        target.mkdir(parents=True)
+        (target / "outputs.pb").write_bytes(content)
+        return Exit(0)
+
+    executor.script = end
+    spec = samples.task_spec()
+    spec.task_template.interface.outputs.variables.add(key="o0")
+    run = create(server, spec)
+    assert ended(server, run) is Phase.SUCCEEDED
+    document = httpx.get(f"{server}/api/runs/{run.name}").json()
+    assert problem in document["outputs_problem"]
+    assert "outputs" not in document
+    page = httpx.get(document["url"].replace("http://127.0.0.1:8199", server))
+    assert page.status_code == 200
+    assert "Outputs are not shown: " in page.text
+    assert problem in html.unescape(page.text)
+
+
+def test_a_run_without_outputs(server: str, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(0)
+    run = create(server)
+    assert ended(server, run) is Phase.SUCCEEDED
+    document = httpx.get(f"{server}/api/runs/{run.name}").json()
+    assert document["outputs"] == {}
+    assert "outputs_problem" not in document
 
 
 def test_a_foreign_host_name_is_refused(server: str) -> None:

@@ -10,19 +10,20 @@ import pytest
 
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError, UsageError
-from flytebuild.runtime import __main__ as process
-from flytebuild.runtime import client
+from flytebuild.runtime import __main__ as main
+from flytebuild.runtime import client, process
+from flytebuild.runtime.app import ControlPlane
 from flytebuild.runtime.credentials import load_or_create
-from flytebuild.runtime.server import listen, only_one, serve
+from flytebuild.runtime.server import listen, serve, serving, stop_signal
 
 
-def plane(home: Path) -> client.ControlPlane:
+def at_default_port(home: Path) -> client.ControlPlane:
     return client.ControlPlane("http://127.0.0.1:8199", os.getpid(), home)
 
 
 def test_the_file_for_the_sdk(tmp_path: Path) -> None:
     path = tmp_path / ".flyte/config.yaml"
-    client.write_flyte_config(plane(tmp_path), path)
+    client.write_flyte_config(at_default_port(tmp_path), path)
     text = path.read_text()
     assert "endpoint: dns:///127.0.0.1:8199" in text
     assert "builder: flytebuild" in text
@@ -36,12 +37,12 @@ def test_a_file_of_the_users_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("admin: {}\n")
     with pytest.raises(UsageError, match="was not written by flytebuild"):
-        client.write_flyte_config(plane(tmp_path), path)
+        client.write_flyte_config(at_default_port(tmp_path), path)
     assert path.read_text() == "admin: {}\n"
 
 
 def test_variables_for_the_sdk(tmp_path: Path) -> None:
-    found = client.flyte_environment(plane(tmp_path))
+    found = client.flyte_environment(at_default_port(tmp_path))
     assert found["FLYTECTL_CONFIG"] == str(tmp_path / "config.yaml")
     assert found["FLYTE_ADMIN_ENDPOINT"] == "dns:///127.0.0.1:8199"
     assert found["FLYTE_AWS_ENDPOINT"] == "http://127.0.0.1:8199/s3"
@@ -54,9 +55,15 @@ def test_credentials_are_made_once_and_kept_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_credentials_that_are_damaged(tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text("{")
+    with pytest.raises(ControlPlaneError, match=r"credentials\.json` cannot be read"):
+        load_or_create(tmp_path)
+
+
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:
     config = Config(home=tmp_path, port=8300, mirrors={"ghcr.io": "127.0.0.1:5000/ghcr.io"}, ca_bundle=Path("/ca.pem"))
-    assert process.settings(client.command(config)[3:]) == config
+    assert main.settings(process.command(config)[2:]) == config
 
 
 def test_certificates_that_are_not_there(tmp_path: Path) -> None:
@@ -70,7 +77,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         sock.bind(("127.0.0.1", 0))
         config = Config(home=tmp_path, port=sock.getsockname()[1])
         assert client.find(config) is None
-        assert client.stop(config) is False
+        assert client.stop(config) is process.End.NOT_RUNNING
 
 
 def test_a_stranger_at_the_port(server: str, tmp_path: Path) -> None:
@@ -81,13 +88,6 @@ def test_a_stranger_at_the_port(server: str, tmp_path: Path) -> None:
         client.ensure(config)
     assert error.value.hint
     assert "FLYTEBUILD_PORT" in error.value.hint
-
-
-def test_one_process_per_folder(tmp_path: Path) -> None:
-    with only_one(tmp_path, 8199), pytest.raises(ControlPlaneError, match="on port 8199"), only_one(tmp_path, 8200):
-        pass
-    with only_one(tmp_path, 8200):
-        pass
 
 
 def test_a_taken_port(tmp_path: Path) -> None:
@@ -101,3 +101,43 @@ def test_a_taken_port(tmp_path: Path) -> None:
 def test_a_bridge_that_is_elsewhere_is_left_out() -> None:
     with listen(0, "192.0.2.77") as sockets:
         assert [sock.getsockname()[0] for sock in sockets] == ["127.0.0.1"]
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Without the option, each round trip waits for the other side's delayed acknowledgement."""
+
+    async def no_delay_of_a_connection() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def look(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sock = writer.get_extra_info("socket")
+            found.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listen(0, None) as sockets:
+            async with await asyncio.start_server(look, sock=sockets[0]):
+                _, writer = await asyncio.open_connection(*sockets[0].getsockname())
+                value = await found
+                writer.close()
+                await writer.wait_closed()
+                return value
+
+    assert asyncio.run(no_delay_of_a_connection())
+
+
+def test_a_server_that_cannot_serve(plane: ControlPlane) -> None:
+    """A socket that is no longer one stands for whatever ends uvicorn."""
+
+    async def attempt() -> None:
+        sock = socket.socket()
+        sock.close()
+        async with serving(plane, [sock]) as ended:
+            await stop_signal(ended)
+
+    with pytest.raises(ControlPlaneError, match=r"^The control plane's server has stopped: \w+Error: "):
+        asyncio.run(attempt())
+
+
+def test_an_address_that_cannot_be_bound() -> None:
+    with pytest.raises(ControlPlaneError, match="cannot be served"), listen(0, "::1%nowhere"):
+        pass

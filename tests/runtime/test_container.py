@@ -44,6 +44,17 @@ def test_arguments_name_this_attempt() -> None:
     assert first[7] == "a0"
 
 
+def test_raw_data_elsewhere_is_this_run_s_own() -> None:
+    spec = samples.task_spec()
+    spec.task_template.container.args.append("{{.rawOutputDataPrefix}}")
+    places = set()
+    for folder in ("r1-1111", "r1-2222"):
+        run = replace(samples.run(), base=f"s3://flytebuild/runs/{folder}")
+        run.spec.raw_data_storage.raw_data_prefix = "s3://elsewhere/raw/"
+        places.add(made(samples.action(spec=spec), run).arguments[-1])
+    assert places == {"s3://elsewhere/raw/r1-1111/a0/1", "s3://elsewhere/raw/r1-2222/a0/1"}
+
+
 def test_precedence_of_variables() -> None:
     spec = samples.task_spec()
     for key, value in (("BOTH", "task"), ("TASK", "task"), ("RUN_NAME", "forged"), ("PIP_CERT", "/task.pem")):

@@ -21,6 +21,7 @@ from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.runtime import client
 from flytebuild.runtime.container import CA_PATH, LABEL
+from flytebuild.runtime.process import End
 from tests.conftest import Machine
 
 pytestmark = pytest.mark.engine
@@ -108,7 +109,7 @@ def driver(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     bundle = os.environ.get("SSL_CERT_FILE")
     config = Config(port=free_port(), home=home, mirrors=machine.mirrors, ca_bundle=Path(bundle) if bundle else None)
     yield Driver(config, client.ensure(config))
-    client.stop(config)
+    assert client.stop(config) is End.STOPPED
     assert containers(home) == []
 
 
@@ -209,6 +210,26 @@ def test_a_container_killed_from_outside(driver: Driver) -> None:
     assert driver.document(name)["actions"][0]["error"]["code"] == "Killed"
 
 
+def test_deployed_tasks(driver: Driver) -> None:
+    done = subprocess.run(
+        [sys.executable, "deployed.py", "v1"],
+        cwd=WORKFLOW,
+        env={**os.environ, **client.flyte_environment(driver.plane), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert (said["versions"], said["phase"], said["outputs"]) == (["v1", "v1"], "succeeded", [7])
+    assert said["missing"][0] == "RemoteTaskNotFoundError"
+    assert "`nightly`" in said["triggers"][1]
+    driver.flyte("deploy", "--version", "v2", str(WORKFLOW / "deployed.py"), "env")
+    listed = driver.flyte("get", "task")
+    assert listed.count("deployed.double") == 2
+    assert "v2" in listed
+
+
 def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     config = replace(driver.config, home=tmp_path / "own", port=free_port())
     with ThreadPoolExecutor(2) as pool:
@@ -219,9 +240,22 @@ def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     own.until_running(name, "flows.sleep_long")
     process.kill()
     process.communicate()
-    assert client.stop(config)
+    assert client.stop(config) is End.STOPPED
     assert client.find(config) is None
     assert containers(config.home) == []
+
+
+def test_down_in_the_middle_of_many_starts_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
+    config = replace(driver.config, home=tmp_path / "own", port=free_port())
+    own = Driver(config, client.ensure(config))
+    process, name = own.begin("fan_out", {"count": 12})
+    own.until_running(name, "flows.double")
+    phases = [action["phase"] for action in own.document(name)["actions"]]
+    client.stop(config)
+    assert containers(config.home) == []
+    assert {"QUEUED", "INITIALIZING"} & set(phases), "some had not started yet"
+    process.kill()
+    process.communicate()
 
 
 def test_what_a_killed_control_plane_left_is_removed_by_the_next(driver: Driver, tmp_path: Path) -> None:
@@ -236,4 +270,4 @@ def test_what_a_killed_control_plane_left_is_removed_by_the_next(driver: Driver,
     assert len(containers(config.home)) == 1
     client.ensure(config)
     assert containers(config.home) == []
-    assert client.stop(config)
+    assert client.stop(config) is End.STOPPED

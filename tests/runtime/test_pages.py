@@ -7,7 +7,8 @@ from flyteidl2.core import literals_pb2 as core
 from flytebuild.runtime.logs import Line
 from flytebuild.runtime.model import Attempt, Failure, Phase, Transition
 from flytebuild.runtime.web.literals import plain
-from flytebuild.runtime.web.pages import View, respond, run_page, runs_page
+from flytebuild.runtime.web.pages import View, missing_page, respond, run_page, runs_page
+from flytebuild.runtime.web.values import Values
 from tests.runtime import samples
 
 EVIL = "<script>alert('x')</script>&\""
@@ -35,12 +36,15 @@ def views() -> list[View]:
     )
     log = ([Line(None, EVIL)], True)
     child = replace(samples.action("c1", "a0"), phase=Phase.ABORTED, abort_reason=EVIL, ended=samples.NOW)
-    return [View(root, {EVIL: EVIL}, {EVIL: [EVIL]}, log), View(child, None, None, ([], False))]
+    return [
+        View(root, Values({EVIL: EVIL}), Values({EVIL: [EVIL]}), log),
+        View(child, Values(problem=EVIL), Values(problem=EVIL), ([], False)),
+    ]
 
 
 def test_everything_from_outside_is_escaped() -> None:
     run = replace(samples.run(), project=EVIL, domain=EVIL)
-    for page in (run_page(run, views()[0].action, views()), runs_page([(run, views()[0].action)])):
+    for page in (run_page(run, views()[0].action, views()), runs_page([(run, views()[0].action)]), missing_page(EVIL)):
         assert "<script>alert" not in page
         assert "&lt;script&gt;alert" in page
         assert page.count("<script>") == 1
@@ -87,5 +91,13 @@ def test_literals_become_plain_values() -> None:
     assert plain(number) == 7
     packed = core.Literal(scalar=core.Scalar(binary=core.Binary(value=b"\x81\xa1a\x01", tag="msgpack")))
     assert plain(packed) == {"a": 1}
+    odd = b"\x84\x01\xc4\x02ab\xa1n\xcb\x7f\xf8\0\0\0\0\0\0\xa1e\xc7\x01\x05x\x92\x01\x02\xc0"
+    packed = core.Literal(scalar=core.Scalar(binary=core.Binary(value=odd, tag="msgpack")))
+    assert plain(packed) == "<27 bytes of msgpack>", "a list cannot be a key"
+    odd = b"\x83\x01\xc4\x02ab\xa1n\xcb\x7f\xf8\0\0\0\0\0\0\xa1e\xc7\x01\x05x"
+    packed = core.Literal(scalar=core.Scalar(binary=core.Binary(value=odd, tag="msgpack")))
+    assert plain(packed) == {"1": "<2 bytes>", "n": "NaN", "e": [5, "<1 bytes>"]}
+    infinite = core.Literal(scalar=core.Scalar(primitive=core.Primitive(float_value=float("-inf"))))
+    assert plain(infinite) == "-Infinity"
     other = core.Literal(scalar=core.Scalar(binary=core.Binary(value=b"1234")))
     assert plain(other) == "<4 bytes>"

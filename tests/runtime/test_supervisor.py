@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.actions import Ledger, SealedError
 from flytebuild.runtime.container import Order
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.logs import LogBook
@@ -163,6 +163,70 @@ def test_abort_while_the_container_starts(tmp_path: Path, executor: ScriptedExec
 
     play(tmp_path, executor, samples.action(), act)
     assert executor.removed == ["container-1"]
+
+
+def test_an_action_that_ends_while_its_container_is_made_stays_as_it_is(
+    tmp_path: Path, executor: ScriptedExecutor
+) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda action: action.phase is Phase.INITIALIZING)
+        scene.ledger.finish(ROOT, Phase.ABORTED, reason="enough")
+
+    play(tmp_path, executor, samples.action(spec=samples.task_spec(retries=3)), act)
+    assert len(executor.orders) <= 1
+
+
+def test_a_retry_does_not_bring_an_aborted_action_back(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    spec = samples.task_spec(retries=3)
+
+    async def act(scene: Scene) -> None:
+        await scene.until(is_running)
+        scene.ledger.finish(ROOT, Phase.ABORTED, reason="enough")
+        executor.running["container-1"].set_result(Exit(3))
+        await scene.supervisor.aclose()
+        action = scene.ledger.action(ROOT)
+        assert (action.phase, len(action.attempts)) == (Phase.ABORTED, 1)
+
+    play(tmp_path, executor, samples.action(spec=spec), act)
+    assert len(executor.orders) == 1
+
+
+def test_nothing_begins_once_the_end_has_begun(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.until(is_running)
+        closing = asyncio.ensure_future(scene.supervisor.aclose())
+        await asyncio.sleep(0)
+        with pytest.raises(SealedError):
+            scene.ledger.create_run(samples.run("r2"), samples.action(run_name="r2"))
+        await closing
+        # A request that was on its way: its action is there, and aborted.
+        scene.supervisor.submit(ROOT)
+        await scene.supervisor.aclose()
+
+    play(tmp_path, executor, samples.action(), act)
+    assert len(executor.orders) == 1
+
+
+def test_a_log_that_an_earlier_run_of_the_name_left_is_not_shown(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    path = LogBook(tmp_path / "logs").path(ROOT, 1)
+    path.parent.mkdir(parents=True)
+    path.write_text("from another life\n")
+
+    async def act(scene: Scene) -> None:
+        await scene.until(is_running)
+        assert LogBook(tmp_path / "logs").text(ROOT, 1) == ""
+
+    play(tmp_path, executor, samples.action(), act)
+
+
+def test_a_log_that_cannot_be_read_changes_no_verdict(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(0)
+    LogBook(tmp_path / "logs").path(ROOT, 1).mkdir(parents=True)
+
+    async def act(scene: Scene) -> None:
+        assert (await scene.until(is_over)).phase is Phase.SUCCEEDED
+
+    play(tmp_path, executor, samples.action(), act)
 
 
 def test_a_parent_that_ends_takes_its_children_along(tmp_path: Path, executor: ScriptedExecutor) -> None:

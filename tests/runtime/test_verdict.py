@@ -47,6 +47,14 @@ def test_the_end_of_the_log_explains_an_exit_code() -> None:
     assert "last words" in failure.message
 
 
+def test_a_log_that_is_not_complete_is_said() -> None:
+    assert verdict(Exit(0, log_problem="No space left on device")) is None
+    failure = verdict(Exit(3, log_problem="No space left on device"))
+    assert failure is not None
+    assert "No space left on device" in failure.message
+    assert "last words" in failure.message
+
+
 def test_a_broken_document_is_a_system_error() -> None:
     failure = verdict(Exit(0), b"\xff\xff\xff")
     assert failure is not None

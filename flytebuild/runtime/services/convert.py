@@ -18,8 +18,9 @@ from flyteidl2.workflow import run_definition_pb2 as definition
 from flyteidl2.workflow.state_service_pb2 import ActionUpdate
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from flytebuild.runtime.actions import ExistsError, FinishedError, UnknownError
+from flytebuild.runtime.actions import ExistsError, FinishedError, SealedError, UnknownError
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Kind, Phase, Run, now
+from flytebuild.runtime.services.listing import is_among
 from flytebuild.runtime.storage import ObjectNameError
 
 
@@ -34,6 +35,8 @@ def refusals() -> Iterator[None]:
         raise ConnectError(Code.ALREADY_EXISTS, str(error)) from error
     except FinishedError as error:
         raise ConnectError(Code.ABORTED, str(error)) from error
+    except SealedError as error:
+        raise ConnectError(Code.UNAVAILABLE, str(error)) from error
     except ObjectNameError as error:
         raise ConnectError(Code.INVALID_ARGUMENT, str(error)) from error
 
@@ -190,8 +193,6 @@ def matches(action: Action, filters: Iterable[Filter]) -> bool:
 
 
 def _matches(action: Action, item: Filter) -> bool:
-    if item.function not in (Filter.EQUAL, Filter.NOT_EQUAL, Filter.VALUE_IN, Filter.VALUE_NOT_IN):
-        raise ConnectError(Code.INVALID_ARGUMENT, f"filter on `{item.field}`: this comparison is not supported")
     fields = {
         "action_type": {str(int(action.kind)), action.kind.name},
         "phase": {str(int(action.phase)), action.phase.name, f"ACTION_PHASE_{action.phase.name}"},
@@ -202,8 +203,7 @@ def _matches(action: Action, item: Filter) -> bool:
     }
     if item.field not in fields:
         raise ConnectError(Code.INVALID_ARGUMENT, f"there is no filter on `{item.field}`")
-    is_among = not fields[item.field].isdisjoint(item.values)
-    return is_among == (item.function in (Filter.EQUAL, Filter.VALUE_IN))
+    return is_among(fields[item.field], item)
 
 
 def is_trace(action: Action) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -21,6 +20,7 @@ from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import ActionKey, Attempt, now
 from flytebuild.runtime.names import check_name
 from flytebuild.runtime.services import Context
+from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.services.convert import key_of, refusals, timestamp
 from flytebuild.runtime.services.run import outputs_file
 from flytebuild.runtime.storage import BUCKET, ObjectStore
@@ -131,9 +131,7 @@ class DataProxy(DataProxyService):  # type: ignore[misc]
 
     def _bundle(self, key: ActionKey) -> str:
         action = self._ledger.action(key)
-        arguments = list(action.task.task_template.container.args) if action.task is not None else []
-        flags = ("--tgz", "--pkl")
-        return next((uri for flag, uri in itertools.pairwise(arguments) if flag in flags), "")
+        return bundle_of(action.task.task_template) if action.task is not None else ""
 
 
 def _origin(ctx: Context) -> str:

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
-from flyteidl2.common.list_pb2 import ListRequest, Sort
+from flyteidl2.common.list_pb2 import Sort
+from flyteidl2.task.task_definition_pb2 import TaskSpec
 from flyteidl2.workflow import run_definition_pb2 as definition
 from flyteidl2.workflow import run_service_pb2 as pb
 from flyteidl2.workflow.run_service_connect import RunService
 
 from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.catalogue import Catalogue, TaskKey
 from flytebuild.runtime.container import OrderError, executable
 from flytebuild.runtime.model import ROOT, Action, ActionKey, Kind, Run, now
-from flytebuild.runtime.names import check_name, new_run_name
+from flytebuild.runtime.names import check_name, new_folder, new_run_name
 from flytebuild.runtime.services import Context, convert
 from flytebuild.runtime.services.actions import HEARTBEAT
+from flytebuild.runtime.services.bundle import check_bundle
+from flytebuild.runtime.services.listing import page
 from flytebuild.runtime.storage import BUCKET, ObjectStore
 from flytebuild.runtime.supervisor import Supervisor
-
-T = TypeVar("T")
-_BUNDLE_FLAGS = ("--tgz", "--pkl")
 
 
 class Runs(RunService):  # type: ignore[misc]
     """Creates, shows, watches and aborts runs."""
 
-    def __init__(self, ledger: Ledger, supervisor: Supervisor, store: ObjectStore) -> None:
+    def __init__(self, ledger: Ledger, supervisor: Supervisor, store: ObjectStore, catalogue: Catalogue) -> None:
         self._ledger = ledger
+        self._catalogue = catalogue
         self._supervisor = supervisor
         self._store = store
 
     async def create_run(self, request: pb.CreateRunRequest, _ctx: Context) -> pb.CreateRunResponse:
-        """Start a run of the task that the request carries."""
+        """Start a run of the task that the request carries or names."""
         with convert.refusals():
-            if not request.HasField("task_spec"):
-                raise ConnectError(Code.NOT_FOUND, "deployed tasks and triggers are not known locally yet")
+            spec = self._spec(request)
             run = self._new_run(request)
             try:
-                executable(request.task_spec.task_template)
+                executable(spec.task_template)
             except OrderError as error:
                 raise ConnectError(Code.INVALID_ARGUMENT, str(error)) from error
-            self._check_bundle(list(request.task_spec.task_template.container.args))
+            check_bundle(self._store, spec.task_template)
             if request.HasField("inputs"):
                 # SDKs before UploadInputs send them inline.
                 input_uri = f"{run.base}/{ROOT}/inputs.pb"
@@ -59,11 +58,20 @@ class Runs(RunService):  # type: ignore[misc]
                 input_uri=input_uri,
                 output_base=run.base,
                 created=run.started,
-                task=request.task_spec,
+                task=spec,
             )
             self._ledger.create_run(run, root)
         self._supervisor.submit(root.key)
         return pb.CreateRunResponse(run=self._summary(run))
+
+    def _spec(self, request: pb.CreateRunRequest) -> TaskSpec:
+        """The task of a request: the one that it carries, or the deployed one that it names."""
+        kind = request.WhichOneof("task")
+        if kind == "task_spec":
+            return request.task_spec
+        if kind == "task_id":
+            return self._catalogue.get(TaskKey.of(request.task_id)).spec
+        raise ConnectError(Code.UNIMPLEMENTED, "the local control plane has no triggers; run the task itself")
 
     def _new_run(self, request: pb.CreateRunRequest) -> Run:
         if request.HasField("run_id"):
@@ -72,8 +80,7 @@ class Runs(RunService):  # type: ignore[misc]
         else:
             scope = request.project_id
             name, org, project = new_run_name(), scope.organization, scope.name
-        base = request.run_spec.run_base_dir.rstrip("/")
-        base = f"{base}/{name}" if base else f"s3://{BUCKET}/runs/{name}"
+        base = f"{request.run_spec.run_base_dir.rstrip('/') or f's3://{BUCKET}/runs'}/{new_folder(name)}"
         self._store.path_of(base)
         return Run(
             name=name,
@@ -85,17 +92,6 @@ class Runs(RunService):  # type: ignore[misc]
             started=now(),
             spec=request.run_spec,
         )
-
-    def _check_bundle(self, arguments: list[str]) -> None:
-        """Refuse a run whose code is gone before its containers find out one by one."""
-        for flag, uri in itertools.pairwise(arguments):
-            if flag in _BUNDLE_FLAGS and uri.startswith(f"s3://{BUCKET}/") and not self._store.has(uri):
-                raise ConnectError(
-                    Code.FAILED_PRECONDITION,
-                    f"the code bundle `{uri}` is not in this control plane's store, while the SDK remembers to have "
-                    "uploaded it; run once more with `flyte.with_runcontext(disable_run_cache=True)`, or remove the "
-                    "folder `local-cache` next to Flyte's configuration file",
-                )
 
     async def get_run_details(self, request: pb.GetRunDetailsRequest, _ctx: Context) -> pb.GetRunDetailsResponse:
         """All of a run and of its first action."""
@@ -134,8 +130,8 @@ class Runs(RunService):  # type: ignore[misc]
             if not project.name or (run.project, run.domain) == (project.name, project.domain)
             if convert.matches(self._ledger.root(run.name), request.request.filters)
         ]
-        page, token = _page(runs, request.request)
-        return pb.ListRunsResponse(runs=[self._summary(run) for run in page], token=token)
+        found, token = page(runs, request.request)
+        return pb.ListRunsResponse(runs=[self._summary(run) for run in found], token=token)
 
     async def list_actions(self, request: pb.ListActionsRequest, _ctx: Context) -> pb.ListActionsResponse:
         """The actions of a run in the order of their creation."""
@@ -144,8 +140,8 @@ class Runs(RunService):  # type: ignore[misc]
             actions = [a for a in self._ledger.actions(run.name) if convert.matches(a, request.request.filters)]
         if request.request.HasField("sort_by") and request.request.sort_by.direction == Sort.DESCENDING:
             actions.reverse()
-        page, token = _page(actions, request.request)
-        return pb.ListActionsResponse(actions=[convert.summary(run, action) for action in page], token=token)
+        found, token = page(actions, request.request)
+        return pb.ListActionsResponse(actions=[convert.summary(run, action) for action in found], token=token)
 
     async def watch_actions(
         self, request: pb.WatchActionsRequest, _ctx: Context
@@ -211,13 +207,3 @@ def outputs_file(action: Action) -> str:
     if not action.outputs or convert.is_trace(action):
         return action.outputs
     return f"{action.outputs}/outputs.pb"
-
-
-def _page(items: Sequence[T], request: ListRequest) -> tuple[Sequence[T], str]:
-    """One page of a listing and the token of the next; a token is the number of items before it."""
-    try:
-        start = int(request.token or 0)
-    except ValueError:
-        raise ConnectError(Code.INVALID_ARGUMENT, f"`{request.token}` is not a page token") from None
-    end = start + (request.limit or 100)
-    return items[start:end], str(end) if end < len(items) else ""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.container import LOOPBACK
 from flytebuild.runtime.model import Action, Failure, Run
+from flytebuild.runtime.web.values import Values
 
 
 def url(run: Run, port: int) -> str:
@@ -20,8 +21,11 @@ def path(run: Run) -> str:
     return f"/v2/domain/{quote(run.domain)}/project/{quote(run.project)}/runs/{quote(run.name)}"
 
 
-def run_document(ledger: Ledger, run: Run, port: int, outputs: dict[str, object] | None) -> dict[str, object]:
-    """`flytebuild.run/1`: a run with its actions; times are ISO 8601, `outputs` is there when the run succeeded."""
+def run_document(ledger: Ledger, run: Run, port: int, outputs: Values) -> dict[str, object]:
+    """`flytebuild.run/1`: a run with its actions; times are ISO 8601.
+
+    Of a run that succeeded, `outputs` has what it returned, or `outputs_problem` says why that is not shown.
+    """
     document: dict[str, object] = {
         "schema": "flytebuild.run/1",
         "run": run.name,
@@ -31,8 +35,10 @@ def run_document(ledger: Ledger, run: Run, port: int, outputs: dict[str, object]
         "url": url(run, port),
         "actions": [action_document(action) for action in ledger.actions(run.name)],
     }
-    if outputs is not None:
-        document["outputs"] = outputs
+    if outputs.items is not None:
+        document["outputs"] = outputs.items
+    if outputs.problem is not None:
+        document["outputs_problem"] = outputs.problem
     return document
 
 

@@ -1,7 +1,11 @@
-"""Flyte's literals as plain JSON values, for the page and for our own command line."""
+"""Flyte's literals as plain JSON values, for the page and for our own command line.
+
+Numbers that JSON has no word for become the words of protobuf's own JSON: `"NaN"`, `"Infinity"`, `"-Infinity"`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +61,7 @@ def _primitive(primitive: Any) -> object:
     if kind is None:
         return None
     value = getattr(primitive, kind)
-    return value.ToJsonString() if kind in ("datetime", "duration") else value
+    return value.ToJsonString() if kind in ("datetime", "duration") else _json(value)
 
 
 def _binary(content: bytes, tag: str) -> object:
@@ -70,5 +74,24 @@ def _binary(content: bytes, tag: str) -> object:
         except (ValueError, TypeError):
             pass
         else:
-            return value
+            return _json(value)
+    return _described(content, tag)
+
+
+def _json(value: object) -> object:
+    """A value of MessagePack's as one of JSON's."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, bytes):
+        return _described(value, "")
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(_json(key)): _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    return str(value)
+
+
+def _described(content: bytes, tag: str) -> str:
     return f"<{len(content)} bytes{f' of {tag}' if tag else ''}>"

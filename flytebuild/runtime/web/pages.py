@@ -17,6 +17,7 @@ from flytebuild.runtime.http import Response
 from flytebuild.runtime.logs import Line
 from flytebuild.runtime.model import Action, Attempt, Kind, Phase, Run, now
 from flytebuild.runtime.web.documents import path
+from flytebuild.runtime.web.values import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +25,19 @@ class View:
     """An action with what its part of the page shows; `log` is its last lines, and whether there are more."""
 
     action: Action
-    inputs: dict[str, object] | None
-    outputs: dict[str, object] | None
+    inputs: Values
+    outputs: Values
     log: tuple[list[Line], bool]
 
 
-def respond(page: str) -> Response:
+def respond(page: str, status: int = 200) -> Response:
     """A page as an answer, with a policy that allows nothing but its own style and script."""
     policy = (
         "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         f"style-src '{_hash(_asset('page.css'))}'; script-src '{_hash(_asset('page.js'))}'"
     )
     headers = (("content-security-policy", policy), ("cache-control", "no-store"), ("referrer-policy", "no-referrer"))
-    return Response(200, page.encode("utf-8", "replace"), "text/html; charset=utf-8", headers)
+    return Response(status, page.encode("utf-8", "replace"), "text/html; charset=utf-8", headers)
 
 
 def runs_page(rows: Sequence[tuple[Run, Action]]) -> str:
@@ -48,14 +49,23 @@ def runs_page(rows: Sequence[tuple[Run, Action]]) -> str:
             f"<td>{_duration(run.started, root.ended)}</td></tr>"
             for run, root in rows
         )
-        table = (
-            "<table><thead><tr><th>State</th><th>Run</th><th>Task</th><th>Started</th><th>Took</th></tr></thead>"
-            f"<tbody>{body}</tbody></table>"
-        )
+        head = "".join(f"<th scope='col'>{name}</th>" for name in ("State", "Run", "Task", "Started", "Took"))
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     else:
         table = "<p class='quiet'>Nothing has run yet. <code>flytebuild run FILE.py TASK</code> starts a run.</p>"
     is_live = any(not root.phase.is_terminal for _, root in rows)
     return _page("Runs", f"<h1>Runs</h1>{table}", is_live=is_live)
+
+
+def missing_page(sentence: str) -> str:
+    """What there is instead of a page; `sentence` says what was not found."""
+    told = _text(sentence[:1].upper() + sentence[1:])
+    body = (
+        f"<p class='crumbs'><a href='/'>Runs</a></p><h1>Not found</h1><p>{told}.</p>"
+        "<p class='quiet'>The control plane forgets its runs when it is stopped; their logs and outputs stay in its "
+        "data folder for a while.</p>"
+    )
+    return _page("Not found", body, is_live=False)
 
 
 def run_page(run: Run, root: Action, views: Iterable[View]) -> str:
@@ -94,10 +104,12 @@ def _action(view: View, run: Run) -> str:
         rows += _container_facts(last, len(action.attempts))
     detail = _failure(action)
     for title, values in (("Inputs", view.inputs), ("Outputs", view.outputs)):
-        if values:
+        if values.problem:
+            detail += f"<p class='quiet'>{title} are not shown: {_text(values.problem)}</p>"
+        if values.items:
             # What the whole run returned is what the reader came for.
             is_open = title == "Outputs" and action.parent is None
-            detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values)}</pre>", is_open=is_open)
+            detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values.items)}</pre>", is_open=is_open)
     if last:
         detail += _log(view, run)
     kind = "" if action.kind is Kind.TASK else " <span class='quiet'>trace</span>"
@@ -142,7 +154,9 @@ def _log(view: View, run: Run) -> str:
         return "" if view.action.phase.is_terminal else "<p class='quiet'>No log yet</p>"
     text = "\n".join(_text(line.text) for line in lines)
     title = f"Log <span class='quiet'>{'last ' if has_more else ''}{len(lines)} lines</span>"
-    return _fold(f"{view.action.key.name}-log", title, f"<p class='quiet'>{link}</p><pre>{text}</pre>")
+    # Whoever looks at a failure reads the log next.
+    body = f"<p class='quiet'>{link}</p><pre>{text}</pre>"
+    return _fold(f"{view.action.key.name}-log", title, body, is_open=view.action.phase is Phase.FAILED)
 
 
 def _fold(identifier: str, title: str, body: str, *, is_open: bool = False) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote
 
 from flytebuild.runtime.actions import Ledger, UnknownError
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
@@ -13,39 +13,46 @@ from flytebuild.runtime.model import Action, ActionKey, Run
 from flytebuild.runtime.services.run import outputs_file
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore
 from flytebuild.runtime.web import documents, pages
-from flytebuild.runtime.web.literals import named
+from flytebuild.runtime.web.values import Values, read
 
 TAIL_LINES = 200
-_MAX_SHOWN = 1 << 20
-"""Inputs and outputs above this size are not decoded for a page."""
+_ON_A_PAGE = 64 << 10
+_IN_A_DOCUMENT = 1 << 20
+"""Inputs and outputs of one action above these sizes, in bytes, are not shown; a page has many actions."""
 
 
 class Web:
     """An ASGI application that only reads."""
 
     def __init__(
-        self, ledger: Ledger, store: ObjectStore, logs: LogBook, *, port: int, home: Path, version: str
+        self,
+        ledger: Ledger,
+        store: ObjectStore,
+        logs: LogBook,
+        *,
+        port: int,
+        home: Path,
+        fingerprint: Mapping[str, object],
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._logs = logs
         self._port = port
         self._home = home
-        self._version = version
+        self._fingerprint = fingerprint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
         except UnknownError as error:
-            response = text_response(f"{error.args[0]}\n", 404)
+            response = _missing(request, str(error.args[0]))
         await response.send(send)
 
     async def _answer(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
             return text_response("this page only reads\n", 405)
-        parts = [unquote(part) for part in request.path.strip("/").split("/")]
-        match parts:
+        match request.path.strip("/").split("/"):
             case ["healthz"]:
                 return json_response(self._health())
             case [""] | ["v2", "runs"]:
@@ -53,24 +60,25 @@ class Web:
             case ["v2", "domain", domain, "project", project, "runs", name]:
                 run = self._ledger.run(name)
                 if (run.domain, run.project) != (domain, project):
-                    raise UnknownError(f"there is no run `{name}` in `{project}`, `{domain}`")
+                    raise UnknownError(f"there is no run `{name}` in project `{project}`, domain `{domain}`")
                 return await self._run_page(run)
             case ["api", "runs"]:
                 return json_response(documents.runs_document(self._ledger, self._port))
             case ["api", "runs", name]:
                 run = self._ledger.run(name)
-                outputs = await self._outputs(self._ledger.root(name))
+                outputs = await self._outputs(self._ledger.root(name), _IN_A_DOCUMENT)
                 return json_response(documents.run_document(self._ledger, run, self._port, outputs))
             case ["api", "runs", name, "actions", action, "logs"]:
                 return self._log(ActionKey(name, action), request.query.get("attempt", "0"))
-        return text_response("there is no such page\n", 404)
+        return _missing(request, "there is no such page")
 
     def _health(self) -> dict[str, object]:
         return {
             "schema": "flytebuild.health/1",
             "pid": os.getpid(),
-            "version": self._version,
             "home": str(self._home),
+            "runs_in_progress": sum(not self._ledger.root(run.name).phase.is_terminal for run in self._ledger.runs()),
+            "fingerprint": dict(self._fingerprint),
         }
 
     def _home_page(self) -> Response:
@@ -81,8 +89,8 @@ class Web:
         views = [
             pages.View(
                 action=action,
-                inputs=await self._inputs(action),
-                outputs=await self._outputs(action),
+                inputs=await self._inputs(action, _ON_A_PAGE),
+                outputs=await self._outputs(action, _ON_A_PAGE),
                 log=self._logs.tail(action.key, len(action.attempts), TAIL_LINES) if action.attempts else ([], False),
             )
             for action in self._ledger.actions(run.name)
@@ -96,24 +104,28 @@ class Web:
             raise UnknownError(f"action `{key.name}` has no attempt {number}")
         return text_response(self._logs.text(key, number or count))
 
-    async def _inputs(self, action: Action) -> dict[str, object] | None:
+    async def _inputs(self, action: Action, limit: int) -> Values:
         from flyteidl2.task.common_pb2 import Inputs
 
-        content = await self._small(action.input_uri)
-        return None if content is None else named(Inputs.FromString(content).literals)
+        return await read(self._store, action.input_uri, Inputs, limit)
 
-    async def _outputs(self, action: Action) -> dict[str, object] | None:
+    async def _outputs(self, action: Action, limit: int) -> Values:
         from flyteidl2.task.common_pb2 import Outputs
 
-        uri = outputs_file(action)
-        if not uri:
-            return None
-        return named(Outputs.FromString(await self._small(uri) or b"").literals)
+        values = await read(self._store, outputs_file(action), Outputs, limit)
+        # A task without outputs need not write any.
+        has_none = action.task is not None and not action.task.task_template.interface.outputs.variables
+        return Values({}) if has_none and action.outputs and not self._has(outputs_file(action)) else values
 
-    async def _small(self, uri: str) -> bytes | None:
-        """An object that is small enough to be shown."""
+    def _has(self, uri: str) -> bool:
         try:
-            path = self._store.path_of(uri)
+            return self._store.has(uri)
         except ObjectNameError:
-            return None
-        return await self._store.read(uri) if path.is_file() and path.stat().st_size <= _MAX_SHOWN else None
+            return False
+
+
+def _missing(request: Request, sentence: str) -> Response:
+    """404: as a page where a browser looks for one, as text for everything else."""
+    if request.path.startswith("/api/"):
+        return text_response(f"{sentence}\n", 404)
+    return pages.respond(pages.missing_page(sentence), 404)

@@ -1,0 +1,111 @@
+"""The data folder: usable, and held by one control plane at a time.
+
+The folder's lock is a POSIX record lock, since for that kind the kernel tells which process holds it. So whoever wants
+to end the control plane need not believe a number in a file, which may have become a stranger's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flytebuild.errors import ControlPlaneError, UsageError
+
+LOCK_FILE = "lock"
+_FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
+"""`struct flock`: type, whence, start, length, process; Apple has the first two at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a folder, and the port that it serves.
+
+    `pid` is 0 or less where the process cannot be seen from here (another container, another machine), `port` is
+    None until the process has written it down.
+    """
+
+    pid: int
+    port: int | None
+
+
+def make(home: Path) -> None:
+    """Create the folder, for its owner only, if it is not there. Raises UsageError where it cannot be used."""
+    with usable(home):
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(None, "it is not writable")
+
+
+@contextlib.contextmanager
+def usable(home: Path) -> Iterator[None]:
+    """Turn the system's refusals inside the block into a UsageError that names the folder."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _unusable(home, "it is, or lies below, a file") from error
+    except OSError as error:
+        raise _unusable(home, error.strerror or str(error)) from error
+
+
+@contextlib.contextmanager
+def hold(home: Path, port: int) -> Iterator[None]:
+    """Hold the folder while the block runs; ControlPlaneError when another process does."""
+    with contextlib.ExitStack() as stack:
+        with usable(home):
+            file = stack.enter_context((home / LOCK_FILE).open("a+", encoding="utf-8"))
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            other = holder(home)
+            where = f", on port {other.port}" if other and other.port else ""
+            raise ControlPlaneError(
+                f"A control plane of `{home}` runs already{where}", hint="`flytebuild down` stops it"
+            ) from error
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "port": port}))
+        file.flush()
+        yield
+
+
+def holder(home: Path) -> Holder | None:
+    """Who holds the folder now, by the kernel's word; None when nobody does."""
+    with usable(home):
+        try:
+            file = (home / LOCK_FILE).open("rb")
+        except FileNotFoundError:
+            return None
+        with file:
+            kind, pid = _conflicting(file.fileno())
+            if kind == fcntl.F_UNLCK:
+                return None
+            try:
+                document = json.loads(file.read())
+            except ValueError:
+                document = {}
+    port = document.get("port") if isinstance(document, dict) else None
+    return Holder(pid, port if isinstance(port, int) else None)
+
+
+def _conflicting(descriptor: int) -> tuple[int, int]:
+    """The kind and the process of a lock that keeps us from an exclusive one; `F_UNLCK` when there is none."""
+    if sys.platform == "darwin":
+        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, 0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET))
+        _, _, pid, kind, _ = struct.unpack(_FLOCK, answer)
+    else:
+        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        kind, _, _, _, pid = struct.unpack(_FLOCK, answer)
+    return kind, pid
+
+
+def _unusable(home: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"The folder `{home}` cannot hold the control plane's data: {reason}",
+        hint="`FLYTEBUILD_HOME`, or `home` in the configuration, names that folder",
+    )

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import pytest
+
+from flytebuild.cli.follow import _document
+from flytebuild.errors import ControlPlaneError
+
+
+def test_a_control_plane_that_knows_the_run_no_longer() -> None:
+    """It was started anew while somebody followed a run of its predecessor's."""
+
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Nothing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with (
+                httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", trust_env=False) as http,
+                pytest.raises(ControlPlaneError, match="no longer knows run `r1`"),
+            ):
+                _document(http, "r1")
+        finally:
+            server.shutdown()
+
+
+def test_a_control_plane_that_is_gone() -> None:
+    with (
+        httpx.Client(base_url="http://127.0.0.1:1", trust_env=False) as http,
+        pytest.raises(ControlPlaneError, match="does not answer") as error,
+    ):
+        _document(http, "r1")
+    assert "flytebuild status" in str(error.value.hint)
