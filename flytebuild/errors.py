@@ -8,7 +8,10 @@
     │   ├── LoadError                a module failed to import; carries the user's traceback
     │   ├── DuplicateEnvironmentError  two environments of one name
     │   ├── DependencyCycleError     `depends_on` leads back to where it started
-    │   └── UnsupportedImageError    an image, or a layer of it, that we cannot build
+    │   ├── UnsupportedImageError    an image, or a layer of it, that we cannot build
+    │   ├── IgnoreFileError          a pattern in an ignore file that means nothing
+    │   └── SourceError              a file or folder that an image needs cannot be taken as it is
+    │       └── SourceChangedError       it changed while it was read
     ├── UnavailableError         69  something outside did not answer
     │   ├── EngineUnavailableError   no Docker Engine, or no BuildKit in it
     │   ├── RegistryUnavailableError a registry did not answer, or refused
@@ -91,6 +94,22 @@ class DependencyCycleError(DefinitionError):
 
 class UnsupportedImageError(DefinitionError):
     """Raised for an image or an image layer that cannot be turned into a spec."""
+
+
+class IgnoreFileError(DefinitionError):
+    """Raised for a malformed pattern; the message starts with its file and line."""
+
+
+class SourceError(DefinitionError):
+    """Raised when a file or folder on this machine is missing, unreadable, or of a kind that no image can hold."""
+
+
+class SourceChangedError(SourceError):
+    """Raised when what was read is not what was there at first; nothing that depends on it is published."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"`{path}` changed while it was read", hint="build again when nothing writes to it")
+        self.path = path
 
 
 class UnavailableError(FlytebuildError):
