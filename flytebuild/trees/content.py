@@ -48,8 +48,9 @@ def digests(files: Sequence[Unread]) -> Iterator[tuple[Unread, bytes]]:
     buffer = memoryview(bytearray(LARGE))
     waiting: list[Unread] = []
     for file in files:
-        digest = _digest(file, buffer, _AT_ONCE)
-        if digest is None:
+        try:
+            digest = _digest(file, buffer, _AT_ONCE)
+        except BlockingIOError:
             waiting.append(file)
         else:
             yield file, digest
@@ -76,52 +77,45 @@ def _batches(files: list[Unread]) -> Iterator[list[Unread]]:
 
 def _batch(files: list[Unread]) -> list[tuple[Unread, bytes]]:
     buffer = memoryview(bytearray(LARGE))
-    found = []
-    for file in files:
-        digest = _digest(file, buffer, 0)
-        assert digest is not None  # noqa: S101: only reads that must not wait end without
-        found.append((file, digest))
-    return found
+    return [(file, _digest(file, buffer, 0)) for file in files]
 
 
-def _digest(file: Unread, buffer: memoryview, flags: int) -> bytes | None:
-    """A file's digest; None if its content is not at hand and the flags forbid to wait for it."""
+def _digest(file: Unread, buffer: memoryview, flags: int) -> bytes:
+    """A file's digest. BlockingIOError: its content is not at hand, and the flags forbid to wait for it."""
     try:
         descriptor = os.open(file.path, _OPEN_FLAGS)
         try:
-            if file.size < LARGE:
-                digest = _small(descriptor, file, buffer, flags)
-            else:
-                digest = _large(descriptor, file)
-            if digest and stamp(os.fstat(descriptor)) != file.stamp:
+            digest = _small(descriptor, file, buffer, flags) if file.size < LARGE else _large(descriptor, file)
+            if stamp(os.fstat(descriptor)) != file.stamp:
                 raise SourceChangedError(shown(file.path))
             return digest
         finally:
             os.close(descriptor)
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise unreadable(file.path, error) from error
 
 
-def _small(descriptor: int, file: Unread, buffer: memoryview, flags: int) -> bytes | None:
+def _small(descriptor: int, file: Unread, buffer: memoryview, flags: int) -> bytes:
     # One byte of room more than the file should need: a file that has grown fills it.
-    wanted = file.size + 1
-    if flags:
-        try:
-            count = read(descriptor, buffer[:wanted], 0, flags)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                raise
-            count = _fill(descriptor, buffer[:wanted])
-        if count < file.size:
-            # Only some of it was at hand, or it was cut: a read that waits will tell.
-            return None
-    else:
-        count = _fill(descriptor, buffer[:wanted])
+    room = buffer[: file.size + 1]
+    count = _at_hand(descriptor, room, flags) if flags else _fill(descriptor, room)
+    if count < file.size and flags:
+        # Only some of it was at hand, or it was cut: a read that waits will tell.
+        raise BlockingIOError
     if count != file.size:
         raise SourceChangedError(shown(file.path))
     return blake3(buffer[:count]).digest()
+
+
+def _at_hand(descriptor: int, buffer: memoryview, flags: int) -> int:
+    try:
+        return read(descriptor, buffer, 0, flags)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        return _fill(descriptor, buffer)
 
 
 def _fill(descriptor: int, buffer: memoryview) -> int:

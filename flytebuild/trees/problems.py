@@ -7,7 +7,8 @@ import os
 
 from flytebuild.errors import SourceChangedError, SourceError
 
-_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+# Not there any more, or there is a folder, a link, a pipe or a socket in its place.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESPIPE, errno.ENXIO)
 
 
 def shown(path: bytes | str) -> str:

@@ -35,9 +35,9 @@ def _warnings(tree: Tree) -> Iterator[TreeWarning]:
             continue
         folder, slash, name = entry.path.rpartition("/")
         alike = folder + slash + unicodedata.normalize("NFC", name)
-        other = composed.setdefault(alike, entry.path)
-        if other == entry.path and alike != entry.path and alike in tree.by_path:
-            other = alike
+        # Some signs (the one for kelvin) are composed to an ASCII letter, whose own turn never comes.
+        is_plain = alike.isascii() and alike in tree.by_path
+        other = composed.setdefault(alike, alike if is_plain else entry.path)
         if other != entry.path:
             yield TreeWarning(
                 entry.path,
