@@ -1,6 +1,6 @@
 """The bytes of every operation, pinned: a change of them makes users build all their images anew.
 
-A digest that changes on purpose needs a higher number in `flytebuild.spec.model.EMITTERS` for every kind of layer
+A digest that changes on purpose needs a higher number in `flytebuild.spec.layers.EMITTERS` for every kind of layer
 that uses the operation.
 """
 
@@ -22,7 +22,7 @@ from flytebuild.llb.lower import lower
 from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
-from flytebuild.spec.model import Platform, RuntimeConfig
+from flytebuild.spec.images import Platform, RuntimeConfig
 from tests.samples import AMD64, spec
 
 BASE = image("r.example/base@sha256:" + "1" * 64, AMD64, name="base")
@@ -82,29 +82,29 @@ GOLDEN = {
         change(None, (MakeFolder("/a"), Copy(TREE, "/x", "/a/"), MakeFile("/a/y", b"y")), AMD64, name="x"),
         "3be5aa838f9c0e3a2a38505f966010cda813613b16b6f2fffc0fca145936e5ba",
     ),
-    "run": (step(), "ca01fcf774fc8ead75de3b59aa1dea14e70631c5aafab2107de5901d8b23811d"),
+    "run": (step(), "2affedfdb21227ec09df1aa6827c9345090c50366626178bcffdf6993c05f35c"),
     "run with cache": (
         step(caches=(CacheMount("/cache", "id", "locked"),)),
-        "9f5a606bc7a2475d6b8dc6c6919158d288b2b29eeb38fad39530b1eb998dea99",
+        "2b079c626954df527aece58b7614b4d6ada590e751ba70d105281d14d1e144d2",
     ),
     "run with binds": (
         step(binds=(BindMount("/a", TREE, "/sub"), BindMount("/b", TREE, writable=True))),
-        "43e8d6b6ccff2048b63efce22e371c45d198ba2626ba8956f2c30324584a7243",
+        "8d964254d248302574ff2531872376b1004f5d20c5d0931281d9ae7adf94df32",
     ),
     "run with tmpfs": (
         step(tmpfs=(TmpfsMount("/tmp", 1 << 20),)),
-        "8400b7f71025961c0059b4f6d6a51619f7135997e99deada5b3d2912b72e4932",
+        "ab80012d53ac09f112e338b3f62a82f1ba38d54bf5dfaeab565b47a937e5f6a1",
     ),
     "run with secrets": (
         step(
             files=(SecretFile("/s", "id"), SecretFile("/t", "id", required=True, uid=1, gid=2, mode=0o400)),
             variables=(SecretVariable("S", "id"), SecretVariable("T", "id", required=True)),
         ),
-        "e94ce9d4b1ad8b9d011e5a66e67390796829f31274c8ccfc9bcd9c4df5fc7d12",
+        "dc78c05221406413b933d3a426a7b8e7478d5b374be567ca0c80400f386ee461",
     ),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "e3c624ae36c1f00d2b10a0e605d9eb45ab933fac2132672de0d52a2b3c546931",
+        "6a4d8bde3e4f8d70d3acba9d2a46cd81ebb2b91a265fc0615757bc6d19ebec77",
     ),
 }
 

@@ -6,7 +6,7 @@ from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
-from flytebuild.spec.model import RuntimeConfig
+from flytebuild.spec.images import RuntimeConfig
 from tests.samples import AMD64
 
 BASE = image("r.example/base:1", AMD64, name="base")

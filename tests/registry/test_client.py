@@ -17,7 +17,7 @@ from flytebuild.registry import client as client_module
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.credentials import Credentials
 from flytebuild.registry.reference import parse
-from flytebuild.spec.model import Platform, ResolvedImage
+from flytebuild.spec.images import Platform, ResolvedImage
 
 AMD64 = Platform("linux", "amd64")
 IMAGE = parse("registry.example/team/image:1")

@@ -1,8 +1,8 @@
 """The protocol of a transfer, played without a daemon."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ class Entry:
 class Tree:
     root: Path
     entries: tuple[Entry, ...]
+    moved: Mapping[str, Path] = field(default_factory=dict)
 
 
 def holding(path: str, content: bytes) -> Entry:
