@@ -46,11 +46,15 @@ class Builder(Protocol):
 
 @dataclass(frozen=True)
 class BuildKitBuilder:
-    """Solves on one BuildKit. Cancelling `build` stops the image's steps there."""
+    """Solves on one BuildKit. Cancelling `build` stops the image's steps there.
+
+    `has_bundle` says whether the session has a CA bundle for steps to trust.
+    """
 
     connection: Connection
     session: str
     stores: Stores
+    has_bundle: bool
 
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
         started = time.monotonic()
@@ -78,7 +82,7 @@ class BuildKitBuilder:
         said = labels(spec, digests(spec))
         # A Dockerfile's frontend makes the config itself, and is told the labels.
         config = image_config(spec.config, spec.platform, said) if spec.base else None
-        work = marshal(lower(spec)) if spec.base else lower_dockerfile(spec, said)
+        work = marshal(lower(spec, has_bundle=self.has_bundle)) if spec.base else lower_dockerfile(spec, said)
         export = self.stores.of(image.reference).export(image.reference, config)
         solve = Solve(self.connection, self.session)
         running = in_thread(lambda: solve.run(work, export, progress), f"flytebuild-solve {image.short}")
@@ -113,5 +117,6 @@ def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
         exit_code=reason.exit_code,
         log=progress.tail(reason.vertex) if reason.vertex else (),
         environments=image.environments,
+        hint=reason.hint,
     )
     return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)

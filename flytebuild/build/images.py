@@ -54,7 +54,10 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
         session = Session(address, providers)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
-        builder = Limited(BuildKitBuilder(connection, session.id, stores), asyncio.Semaphore(config.jobs))
+        builder = Limited(
+            BuildKitBuilder(connection, session.id, stores, config.ca_bundle is not None),
+            asyncio.Semaphore(config.jobs),
+        )
         built = await _build_all(images, builder, emit)
     outcomes = (*built, *unresolved, *await publish(indexes, [*built, *unresolved], stores.registry.client, emit))
     failed = [item for item in outcomes if item.failure]

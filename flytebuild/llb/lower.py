@@ -39,8 +39,10 @@ REQUIREMENTS = "/run/flytebuild-requirements"
 WHEELS = "/run/flytebuild-wheels"
 
 
-def lower(spec: ImageSpec) -> State:
+def lower(spec: ImageSpec, *, has_bundle: bool = False) -> State:
     """The file system of an image. The spec must be resolved: an image without a digest cannot be a source.
+
+    `has_bundle` says whether the session has a CA bundle for steps to trust.
 
     Raises ValueError for an image by a Dockerfile, which BuildKit's own frontend makes.
     """
@@ -49,7 +51,8 @@ def lower(spec: ImageSpec) -> State:
     state = _source(spec.base, spec.platform, "base")
     distribution = (spec.base.digest or "").removeprefix("sha256:")[:12]
     for step in spec.steps:
-        state = _layer(Step(state, step.context, spec.platform, step.layer.summary), step.layer, distribution)
+        place = Step(state, step.context, spec.platform, step.layer.summary, has_bundle)
+        state = _layer(place, step.layer, distribution)
     return state
 
 

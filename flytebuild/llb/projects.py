@@ -8,7 +8,7 @@ its code.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flytebuild.llb.file import FIXED_TIME, Copy, change, make_files
 from flytebuild.llb.run import BindMount, CacheMount
@@ -82,8 +82,7 @@ def pixi(step: Step, layer: PixiProject) -> State:
     if layer.locked and "--frozen" not in layer.extra_args:
         arguments += ["--locked"]
     command = with_extra(arguments, layer.extra_args)
-    changed = Step(state, step.context, step.platform, step.name)
-    return changed.run(command, caches=(PIXI_CACHE,), secrets=layer.secrets)
+    return replace(step, state=state).run(command, caches=(PIXI_CACHE,), secrets=layer.secrets)
 
 
 def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...], is_dependencies_only: bool) -> _Place:

@@ -18,12 +18,16 @@ UV_CACHE = CacheMount("/root/.cache/uv", "flytebuild-uv", "shared")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a layer starts from: the file system below it, and what its processes see."""
+    """What a layer starts from: the file system below it, and what its processes see.
+
+    `has_bundle` says whether the session has a CA bundle for them.
+    """
 
     state: State
     context: RuntimeConfig
     platform: Platform
     name: str
+    has_bundle: bool = False
 
     @property
     def env(self) -> dict[str, str]:
@@ -42,7 +46,8 @@ class Step:
         caches: Sequence[CacheMount] = (),
         secrets: tuple[Secret, ...] = (),
     ) -> State:
-        """What a process leaves; it trusts what the host trusts."""
+        """What a process leaves; it trusts what the host trusts, and its own variables come before the host's."""
+        given = (*(trust.BUNDLE_VARIABLES if self.has_bundle else ()), *trust.INDEXES)
         return run(
             self.state,
             arguments,
@@ -51,8 +56,8 @@ class Step:
             name=self.name,
             binds=binds,
             caches=caches,
-            files=(*trust.TRUST, *trust.files(secrets)),
-            variables=(*trust.NETWORK, *trust.variables(secrets)),
+            files=(*(trust.BUNDLE_FILES if self.has_bundle else ()), *trust.files(secrets)),
+            variables=(*(item for item in given if item.name not in self.env), *trust.variables(secrets)),
         )
 
 

@@ -1,6 +1,8 @@
 """What every step of a build finds of the host's: the CA bundle it trusts and its package index settings.
 
-As secrets of the session they are part of no layer and no cache key, and hosts without them emit the same bytes.
+As secrets of the session their values are part of no layer and no cache key. BuildKit sets a variable whose secret the
+session does not have to the empty string: uv takes that for none, but for curl and OpenSSL it is a bundle that cannot
+be read. So steps name a bundle only where there is one.
 """
 
 from __future__ import annotations
@@ -21,11 +23,9 @@ CA_PATH_SECRET = "flytebuild.ca-path"  # noqa: S105 - the name of a secret
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 """Package index settings of the host that steps are given; the secret's id is the name."""
 
-TRUST = (SecretFile(CA_PATH, CA_BUNDLE),)
-NETWORK = (
-    *(SecretVariable(name, CA_PATH_SECRET) for name in CA_VARIABLES),
-    *(SecretVariable(name, name) for name in INDEX_VARIABLES),
-)
+BUNDLE_FILES = (SecretFile(CA_PATH, CA_BUNDLE),)
+BUNDLE_VARIABLES = tuple(SecretVariable(name, CA_PATH_SECRET) for name in CA_VARIABLES)
+INDEXES = tuple(SecretVariable(name, name) for name in INDEX_VARIABLES)
 
 _FILE_MODE = 0o400
 

@@ -104,7 +104,7 @@ GOLDEN = {
     ),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "6a4d8bde3e4f8d70d3acba9d2a46cd81ebb2b91a265fc0615757bc6d19ebec77",
+        "e381865208ad7b8d14218c5eaa0151125ab06e0e3987bf4dd70cb9de459495f8",
     ),
 }
 

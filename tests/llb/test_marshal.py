@@ -10,6 +10,7 @@ from flytebuild.llb.source import image
 from flytebuild.llb.trust import CA_BUNDLE
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import PipPackages
+from flytebuild.spec.model import SetEnv
 from tests.samples import AMD64, BASE, UV, made_of, pip, spec
 
 CONTEXT = RuntimeConfig(env=(("PATH", "/bin"),), user="root")
@@ -93,12 +94,23 @@ def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
     ]
 
 
-def test_trust_and_index_settings_are_optional_secrets_so_that_every_host_sends_the_same_bytes() -> None:
+def test_index_settings_are_optional_secrets_so_that_every_host_sends_the_same_bytes() -> None:
     step = steps(pip("a"))[1]
+    assert {variable.name for variable in step.secret_env} >= {"UV_INDEX_URL", "UV_DEFAULT_INDEX"}
+    assert all(variable.optional for variable in step.secret_env)
+
+
+def test_a_bundle_is_named_only_where_there_is_one() -> None:
+    without = steps(pip("a"))[1]
+    assert not any(variable.name == "SSL_CERT_FILE" for variable in without.secret_env)
+    assert not any(mount.mount_type == ops_pb2.SECRET for mount in without.mounts)
+    found = [
+        item.exec for item in operations(marshal(lower(made_of(pip("a")), has_bundle=True))) if item.HasField("exec")
+    ]
+    step = found[1]
     secret = next(mount for mount in step.mounts if mount.mount_type == ops_pb2.SECRET)
     assert (secret.secret_opt.id, secret.secret_opt.optional) == (CA_BUNDLE, True)
-    assert {variable.name for variable in step.secret_env} >= {"SSL_CERT_FILE", "UV_INDEX_URL"}
-    assert all(variable.optional for variable in step.secret_env)
+    assert {variable.name for variable in step.secret_env} >= {"SSL_CERT_FILE", "CURL_CA_BUNDLE"}
     assert not any("SSL_CERT_FILE" in value for value in step.meta.env)
 
 
@@ -108,3 +120,10 @@ def test_bases_are_fetched_from_where_they_were_found_by_digest() -> None:
         f"docker-image://mirror.example/astral-sh/uv@{UV.digest}",
         f"docker-image://mirror.example/flyteorg/flyte@{BASE.digest}",
     ]
+
+
+def test_a_variable_of_the_image_is_not_replaced_by_the_host_s() -> None:
+    made = made_of(SetEnv((("UV_INDEX_URL", "https://i/simple"),)), pip("a"))
+    step = [item.exec for item in operations(marshal(lower(made))) if item.HasField("exec")][-1]
+    assert "UV_INDEX_URL=https://i/simple" in step.meta.env
+    assert "UV_INDEX_URL" not in {variable.name for variable in step.secret_env}
