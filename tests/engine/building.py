@@ -19,11 +19,13 @@ from typing import Any
 import docker
 import flyte
 import httpx
+import pytest
 import zstandard
 
 from flytebuild import config, pipeline
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.site import recorded
+from flytebuild.errors import BuildError, StepFailure
 from flytebuild.events import Event
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Plan
@@ -166,6 +168,13 @@ class Builds:
         return {
             item.name: Built(item.image, layers[item.image], self.client) for item in planned.environments
         }
+
+    def failure(self, planned: Plan) -> StepFailure:
+        """The one step that fails when this is built."""
+        with pytest.raises(BuildError) as caught:
+            asyncio.run(pipeline.build(self.settings, planned, self.events.append))
+        (failure,) = caught.value.failures
+        return failure
 
     def _layers(self, location: str, digest: str) -> int:
         host, _, path = location.partition("/")
