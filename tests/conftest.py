@@ -18,11 +18,12 @@ TOP = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the engine is, where images are pushed to, and what stands in for public registries."""
+    """Where the engine is, where images are pushed to, what stands in for public registries, what the engine runs."""
 
     docker_host: str
     registry: str | None
     mirrors: dict[str, str]
+    platforms: tuple[str, ...]
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,15 @@ def registry_prefix(machine: Machine) -> str:
     return f"{machine.registry}/t{secrets.token_hex(6)}"
 
 
+@pytest.fixture
+def other_platform(machine: Machine) -> str:
+    """A platform that is not this machine's and that the engine runs all the same, by emulation."""
+    if len(machine.platforms) < 2:
+        hint = "`docker run --privileged --rm tonistiigi/binfmt --install all` lets an engine of yours run them"
+        pytest.fail(f"the engine runs no programs of another architecture: {hint}", pytrace=False)
+    return machine.platforms[1]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test marked `engine` gets the machine, whether or not it asks for it by name."""
     for item in items:
@@ -63,12 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _bring_up(state: Path) -> Machine:
-    result = _call("up", state, "--json")
+    result = _call("up", state, "--bases", "all", "--json")
     if result.returncode:
-        command = f"{Path(sys.executable).name} -m scripts.machine up --state {state}"
+        command = f"{Path(sys.executable).name} -m scripts.machine up --state {state} --bases all"
         pytest.fail(f"no machine for tests on a real engine; `{command}` says:\n{result.stderr}", pytrace=False)
     document = json.loads(result.stdout)
-    return Machine(document["docker_host"], document["registry"], document["mirrors"])
+    return Machine(document["docker_host"], document["registry"], document["mirrors"], tuple(document["platforms"]))
 
 
 def _call(verb: str, state: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from scripts.machine import engine, registry
+from scripts.machine import catalogue, engine, registry
 from scripts.machine.down import down
 from scripts.machine.report import MachineError
 from scripts.machine.state import Record, State
@@ -23,7 +23,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if arguments.verb == "up":
-            machine = up(state, reuse=not arguments.no_reuse, flyte_version=arguments.flyte_version)
+            machine = up(
+                state, reuse=not arguments.no_reuse, wanted=arguments.bases, flyte_version=arguments.flyte_version
+            )
             print(_as_shell(machine) if arguments.env else _as_json(machine))
         elif arguments.verb == "down":
             down(state)
@@ -54,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--state", type=Path, required=True, metavar="DIR", help="the folder that holds everything")
         if name == "up":
             verb.add_argument("--no-reuse", action="store_true", help="an engine of its own, even if another answers")
+            verb.add_argument(
+                "--bases",
+                default=catalogue.NEEDED,
+                metavar="LIST",
+                help="`needed` (the default): what Flyte's images start from; `all`: every one, and a second "
+                "architecture; or names with commas between them, such as `flyte3.13,python3.11`",
+            )
             verb.add_argument("--flyte-version", metavar="X.Y.Z", help="of the base image; default: the installed one")
             form = verb.add_mutually_exclusive_group()
             form.add_argument("--json", action="store_true", help="print one document (the default)")
@@ -66,6 +75,7 @@ def _as_json(machine: Machine) -> str:
         "docker_host": machine.engine.host,
         "registry": machine.registry,
         "mirrors": machine.mirrors,
+        "platforms": list(machine.platforms),
         "started": list(machine.started),
     }
     return json.dumps(document, indent=2)

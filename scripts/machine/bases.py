@@ -1,45 +1,40 @@
-"""The base images that Flyte's images start from, made from Debian's archive and PyPI.
+"""Base images, made from Debian's archive and PyPI where the public registries cannot be reached.
 
-They are pushed to the registry on the loopback under the name that they have on ghcr.io, which is then mirrored there.
+They are pushed to the registry on the loopback under the names that they have in the public ones, which are then
+mirrored there. `catalogue.py` says which ones there are.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import platform
 import ssl
-import sys
-import tarfile
 import threading
 import time
 import urllib.error
 import urllib.request
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from scripts.machine.debian import architecture, ca_bundle, mmdebstrap, mmdebstrap_environment, new_folder
-from scripts.machine.processes import Children, Command, run_quietly
-from scripts.machine.push import Repository
+from scripts.machine import foreign, roots, small
+from scripts.machine.catalogue import SUITES, UV_VERSION, Base
+from scripts.machine.debian import architecture, ca_bundle, fetch, new_folder
+from scripts.machine.processes import Children
+from scripts.machine.push import Layer, Repository
 from scripts.machine.report import MachineError, say
 from scripts.machine.state import State
 
-MIRRORED = "ghcr.io"
-FLYTE_REPOSITORY = "ghcr.io/flyteorg/flyte"
-UV_REPOSITORY = "ghcr.io/astral-sh/uv"
-UV_VERSION = "0.13.4"
-SUITES = {"3.11": "bookworm", "3.13": "trixie"}
-"""Debian's releases by the Python that they have."""
+FRONT_DOORS = {"docker.io": "registry-1.docker.io"}
+"""Where a registry answers, if not at its own name."""
 
-CREATED = int(datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp())
-"""The latest time in an image: two machines that make a base of the same packages make the same base."""
+PYTHON_CONFIG: dict[str, Any] = {
+    "Cmd": ["python3"],
+    "Env": ["PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
+}
 
-# What the published image declares. Left out of it: build-essential, for its size.
-FLYTE_CONFIG = {
+# What the published image declares.
+FLYTE_CONFIG: dict[str, Any] = {
     "User": "flyte",
     "WorkingDir": "/home/flyte",
     "Cmd": ["python3"],
@@ -61,14 +56,15 @@ FLYTE_CONFIG = {
 }
 
 
-def is_registry_reachable(seconds: float = 5.0) -> bool:
-    """Whether the public registry answers as one: a network's proxy that refuses (403, 502, ...) does not count."""
+def is_reachable(registry: str, seconds: float = 5.0) -> bool:
+    """Whether a public registry answers as one: a network's proxy that refuses (403, 502, ...) does not count."""
     answers: list[bool] = []
 
     def probe() -> None:
         context = ssl.create_default_context(cafile=str(ca_bundle()) if ca_bundle() else None)
+        address = f"https://{FRONT_DOORS.get(registry, registry)}/v2/"
         try:
-            with urllib.request.urlopen(f"https://{MIRRORED}/v2/", timeout=seconds, context=context):
+            with urllib.request.urlopen(address, timeout=seconds, context=context):
                 answers.append(True)
         except urllib.error.HTTPError as error:
             answers.append(error.code == 401)
@@ -82,117 +78,152 @@ def is_registry_reachable(seconds: float = 5.0) -> bool:
     return bool(answers and answers[0])
 
 
-def flyte_tag(flyte_version: str | None) -> str:
-    """The tag of the base that flyte asks for under this Python."""
-    if flyte_version is None:
-        try:
-            flyte_version = metadata.version("flyte")
-        except metadata.PackageNotFoundError:
-            raise MachineError(
-                "flyte is not installed for this Python", hint="run `make setup`, or give `--flyte-version`"
-            ) from None
-    return f"py{_python()}-v{flyte_version}"
+def missing(port: int, wanted: Sequence[Base]) -> tuple[Base, ...]:
+    """Those that the registry at `port` does not have, or not for all of their architectures."""
+    return tuple(
+        base for base in wanted if not _repository(port, base).architectures(base.tag).issuperset(base.architectures)
+    )
 
 
-def are_there(port: int, tag: str) -> bool:
-    """Whether the registry at `port` has the bases."""
-    return all(there.has(name) for there, name in _images(port, tag))
+def mirrors(port: int, bases: Sequence[Base]) -> dict[str, str]:
+    """What stands in for what, when these bases are at `port`: a whole registry if it has to, else its one part."""
+    whole = {base.registry for base in bases if base.is_published}
+    parts = {f"{base.registry}/{base.path}" for base in bases if base.registry not in whole}
+    return {name: f"127.0.0.1:{port}/{name}" for name in sorted(whole | parts)}
 
 
-def make(state: State, port: int, tag: str, children: Children) -> None:
-    """Make the bases that the registry at `port` does not have yet."""
+def make(state: State, port: int, bases: Sequence[Base], children: Children) -> None:
+    """Make bases, side by side as far as they do not need each other."""
     began = time.monotonic()
-    if _python() not in SUITES:
-        raise MachineError(
-            f"No release of Debian has Python {_python()}, so its base image cannot be made here",
-            hint="use python3.11 or python3.13: `rm -r .venv && make setup PYTHON=python3.11`",
-        )
-    (flyte, _), (uv, _) = _images(port, tag)
-    say("bases", f"making {MIRRORED}'s flyte:{tag} and uv:{UV_VERSION} ...")
-    scratch = new_folder(state.scratch / "bases")
-    program = _fetch_uv(state, scratch, children)
-    uv.push(UV_VERSION, _tar_of(program), _image_config({"Entrypoint": ["/uv"]}))
-    flyte.push(tag, _flyte_root(state, scratch, program, tag, children), _image_config(FLYTE_CONFIG))
+    say("bases", f"making {', '.join(base.reference for base in bases)} ...")
+    _Kitchen(state, port, bases, children).make_all()
     say("bases", f"made in {time.monotonic() - began:.0f} s")
 
 
-def _python() -> str:
-    return ".".join(platform.python_version_tuple()[:2])
+class _Kitchen:
+    """One `make`: each method makes one base, or those that share most of what they are made of."""
+
+    def __init__(self, state: State, port: int, bases: Sequence[Base], children: Children) -> None:
+        self.state = state
+        self.port = port
+        self.bases = {base.name: base for base in bases}
+        self.children = children
+        self.scratch = new_folder(state.scratch / "bases")
+        self.pool = ThreadPoolExecutor(max_workers=16)
+        self.uv: dict[str, Future[Path]] = {}
+
+    def make_all(self) -> None:
+        small_ones: dict[str, Callable[[Base], None]] = {
+            "uv": self._make_uv,
+            "pixi": self._make_pixi,
+            "service": self._make_service,
+            "copyonly": self._make_copy_only,
+            "foreign": self._make_copy_only,
+        }
+        versions = dict.fromkeys(base.python for base in self.bases.values() if base.python)
+        for version in versions:
+            if version not in SUITES:
+                raise MachineError(
+                    f"No release of Debian has Python {version}, so its base image cannot be made here",
+                    hint="use python3.11 or python3.13: `rm -r .venv && make setup PYTHON=python3.11`",
+                )
+        with self.pool:
+            users = [base for name, base in self.bases.items() if name.startswith(("uv", "flyte"))]
+            for target in {architecture(), *(target for base in users for target in base.architectures)}:
+                self.uv[target] = self.pool.submit(self._fetch_uv, target)
+            jobs = [self.pool.submit(self._make_python, version) for version in versions]
+            jobs += [self.pool.submit(small_ones[name], self.bases[name]) for name in small_ones if name in self.bases]
+            try:
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+                for job in done:
+                    job.result()
+            except BaseException:
+                self.children.cancel()
+                raise
+
+    def _make_python(self, version: str) -> None:
+        """The bases with one Python: Debian's, and Flyte on top of it."""
+        asked = [base for name in ("python", "flyte") if (base := self.bases.get(f"{name}{version}"))]
+        here = architecture()
+        home = _repository(self.port, asked[0])
+        log = self._log(f"python{version}")
+        root = roots.make_python(self.state, SUITES[version], self.scratch / f"python{version}", log, self.children)
+        trees, jobs = {here: root}, {}
+        for target in {target for base in asked for target in base.architectures} - {here}:
+            trees[target] = foreign.copy(root, self.scratch / f"python{version}-{target}", log, self.children)
+            jobs[target] = self.pool.submit(self._make_foreign_python, version, target, trees[target], home)
+        layers = {here: [home.push_layer(roots.read_layer(root, log, self.children))]}
+        if flyte := self.bases.get(f"flyte{version}"):
+            roots.add_flyte(root, flyte.tag.partition("-v")[2], self.uv[here].result(), log, self.children)
+        layers |= {target: [job.result()] for target, job in jobs.items()}
+        if python := self.bases.get(f"python{version}"):
+            self._publish(python, layers, PYTHON_CONFIG)
+        if flyte:
+            repository = _repository(self.port, flyte)
+            tops = {
+                target: self.pool.submit(self._push_flyte, repository, version, target, root, trees[target])
+                for target in flyte.architectures
+            }
+            for target, top in tops.items():
+                repository.take_layer(layers[target][0], home)
+                layers[target].append(top.result())
+            self._publish(flyte, layers, FLYTE_CONFIG)
+
+    def _make_foreign_python(self, version: str, target: str, root: Path, home: Repository) -> Layer:
+        log = self._log(f"python{version}-{target}")
+        foreign.exchange_packages(root, SUITES[version], target, log, self.children)
+        return home.push_layer(roots.read_layer(root, log, self.children))
+
+    def _push_flyte(self, repository: Repository, version: str, target: str, native: Path, root: Path) -> Layer:
+        log = self._log(f"python{version}-{target}")
+        if root != native:
+            programs = self.uv[architecture()].result(), self.uv[target].result()
+            foreign.add_flyte(native, root, target, version, programs, log, self.children)
+        return repository.push_layer(roots.read_layer(root, log, self.children, roots.FLYTE_PATHS))
+
+    def _make_uv(self, base: Base) -> None:
+        repository = _repository(self.port, base)
+        layers = {
+            target: [repository.push_layer(small.program("uv", self.uv[target].result().read_bytes()))]
+            for target in base.architectures
+        }
+        self._publish(base, layers, {"Entrypoint": ["/uv"]})
+
+    def _make_pixi(self, base: Base) -> None:
+        text = Path(__file__).with_name("pixi-stand-in.sh").read_text().replace("@VERSION@", base.tag)
+        layer = _repository(self.port, base).push_layer(small.program("usr/local/bin/pixi", text.encode()))
+        labels = {"org.opencontainers.image.description": "NOT pixi: a stand-in that records how it is called"}
+        self._publish(base, {target: [layer] for target in base.architectures}, {"Labels": labels})
+
+    def _make_service(self, base: Base) -> None:
+        folder, log = new_folder(self.scratch / "busybox"), self._log("service")
+        (package,) = fetch(["busybox-static"], folder, log, self.children)
+        self.children.run(["dpkg-deb", "--extract", package, folder], log=log)
+        (busybox,) = folder.glob("**/bin/busybox")
+        layer = _repository(self.port, base).push_layer(small.service(busybox))
+        self._publish(base, {target: [layer] for target in base.architectures}, small.SERVICE_CONFIG)
+
+    def _make_copy_only(self, base: Base) -> None:
+        repository = _repository(self.port, base)
+        layers = {target: [repository.push_layer(small.copy_only(target))] for target in base.architectures}
+        self._publish(base, layers, small.COPY_ONLY_CONFIG)
+
+    def _fetch_uv(self, target: str) -> Path:
+        return roots.fetch_uv(UV_VERSION, target, self.scratch / f"uv-{target}", self._log("uv"), self.children)
+
+    def _publish(self, base: Base, layers: Mapping[str, Sequence[Layer]], config: dict[str, Any]) -> None:
+        """Give the base its name, when all that it is made of is there."""
+        repository = _repository(self.port, base)
+        created = datetime.fromtimestamp(roots.CREATED, timezone.utc).isoformat().replace("+00:00", "Z")
+        common = {"os": "linux", "created": created, "config": config}
+        images = [
+            repository.push_image(layers[target], {**common, "architecture": target}) for target in base.architectures
+        ]
+        repository.push(base.tag, images)
+
+    def _log(self, name: str) -> Path:
+        return self.state.logs / f"base-{name}.log"
 
 
-def _images(port: int, tag: str) -> tuple[tuple[Repository, str], tuple[Repository, str]]:
-    return (Repository(port, FLYTE_REPOSITORY), tag), (Repository(port, UV_REPOSITORY), UV_VERSION)
-
-
-def _image_config(config: dict[str, Any]) -> dict[str, Any]:
-    created = datetime.fromtimestamp(CREATED, timezone.utc).isoformat().replace("+00:00", "Z")
-    return {"architecture": architecture(), "os": "linux", "created": created, "config": config}
-
-
-def _fetch_uv(state: State, scratch: Path, children: Children) -> Path:
-    """uv's program, out of its wheel."""
-    requirement = f"uv=={UV_VERSION}"
-    command: Command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        scratch,
-        requirement,
-    ]
-    children.run(command, log=state.logs / "bases.log")
-    (wheel,) = scratch.glob("uv-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith("/scripts/uv"))
-        (scratch / "uv").write_bytes(archive.read(name))
-    (scratch / "uv").chmod(0o755)
-    return scratch / "uv"
-
-
-def _tar_of(program: Path) -> Iterator[bytes]:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive, program.open("rb") as content:
-        entry = tarfile.TarInfo(program.name)
-        entry.size, entry.mode, entry.mtime = program.stat().st_size, 0o755, CREATED
-        archive.addfile(entry, content)
-    yield buffer.getvalue()
-
-
-def _flyte_root(state: State, scratch: Path, uv: Path, tag: str, children: Children) -> Iterator[bytes]:
-    """The base's root file system as a tar stream."""
-    settings = {
-        "FLYTE_VERSION": tag.partition("-v")[2],
-        "UV": str(uv),
-        "CA_BUNDLE": str(ca_bundle() or ""),
-        "SOURCE_DATE_EPOCH": str(CREATED),
-    }
-    if "UV_DEFAULT_INDEX" not in os.environ and (index := _pip_index()):
-        settings["UV_DEFAULT_INDEX"] = index
-    hook = Path(__file__).with_name("flyte-base.sh")
-    command = mmdebstrap(
-        state,
-        "--include=python3,ca-certificates",
-        f'--customize-hook="{hook}" "$1"',
-        "--skip=output/dev",
-        "--format=tar",
-        SUITES[_python()],
-        "-",
-    )
-    environment = mmdebstrap_environment(scratch, settings)
-    with children.start(command, log=state.logs / "bases.log", environment=environment) as child:
-        assert child.stdout
-        yield from _chunks(child.stdout)
-
-
-def _pip_index() -> str:
-    """The package index that pip is told to use; uv reads none of pip's settings."""
-    configured = run_quietly([sys.executable, "-m", "pip", "config", "get", "global.index-url"]).stdout.strip()
-    return os.environ.get("PIP_INDEX_URL") or configured
-
-
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(1 << 20):
-        yield chunk
+def _repository(port: int, base: Base) -> Repository:
+    return Repository(port, f"{base.registry}/{base.path}")

@@ -7,7 +7,9 @@ import shutil
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from platform import machine
 
 from scripts.machine.processes import Children, Command, run_quietly
 from scripts.machine.report import MachineError, say
@@ -20,6 +22,10 @@ FASTER = (
     '--aptopt=Acquire::Languages "none"',
 )
 _FETCHING = threading.Lock()
+GNU_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Debian's names of architectures, and those that wheels and emulators have in theirs."""
+
+MIRROR = "http://deb.debian.org"
 BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -39,9 +45,16 @@ def why_no_roots() -> str | None:
     return None
 
 
+@cache
 def architecture() -> str:
     """Debian's name of this machine's architecture; for those that we meet, the registries' name as well."""
-    return run_quietly(["dpkg", "--print-architecture"]).stdout.strip()
+    known = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+    return known.get(machine()) or run_quietly(["dpkg", "--print-architecture"]).stdout.strip()
+
+
+def other_architecture() -> str:
+    """The one that this machine is not of."""
+    return "amd64" if architecture() == "arm64" else "arm64"
 
 
 def ca_bundle() -> Path | None:
@@ -67,8 +80,7 @@ def fetch_tools(state: State, children: Children) -> None:
 def _fetch_tools(state: State, children: Children) -> None:
     say("tools", f"fetching {' and '.join(PACKAGES)} from Debian's archive ...")
     scratch = new_folder(state.scratch / "tools")
-    packages = _download(state, scratch, children)
-    for package in packages:
+    for package in fetch(PACKAGES, scratch, state.logs / "tools.log", children):
         children.run(["dpkg-deb", "-x", package, scratch / "unpacked"], log=state.logs / "tools.log")
     (scratch / "unpacked").rename(state.tools)
 
@@ -92,18 +104,46 @@ def new_folder(path: Path) -> Path:
     return path
 
 
-def _download(state: State, folder: Path, children: Children) -> Sequence[Path]:
-    """Fetch the packages with the system's package lists; where those are missing or stale, with lists of our own."""
-    log = state.logs / "tools.log"
+def fetch(packages: Sequence[str], folder: Path, log: Path, children: Children) -> Sequence[Path]:
+    """Fetch packages with the system's package lists; where those are missing or stale, with lists of our own."""
     # Apart from the state folder's owner, apt's own user may have no way into it.
     as_root = ["-o", "APT::Sandbox::User=root"]
-    download: Command = ["env", "-C", folder, "apt-get", "download", *PACKAGES, *as_root]
+    download: Command = ["env", "-C", folder, "apt-get", "download", *packages, *as_root]
     try:
         children.run(download, log=log)
     except MachineError:
         children.check()
-        (folder / "lists/partial").mkdir(parents=True)
+        (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
         own_lists = ["-o", f"Dir::State::Lists={folder}/lists"]
         children.run(["apt-get", "update", *as_root, *own_lists], log=log)
         children.run([*download, *own_lists], log=log)
     return sorted(folder.glob("*.deb"))
+
+
+def fetch_of(
+    suite: str, architecture: str, packages: Sequence[str], folder: Path, log: Path, children: Children
+) -> Sequence[Path]:
+    """Fetch packages of a release and an architecture that need not be this machine's."""
+    for name in ("lists/partial", "cache/archives/partial", "debs"):
+        (folder / name).mkdir(parents=True)
+    (folder / "status").touch()
+    (folder / "sources.list").write_text(
+        f"deb [signed-by={KEYRING}] {MIRROR}/debian {suite} main\n"
+        f"deb [signed-by={KEYRING}] {MIRROR}/debian {suite}-updates main\n"
+        f"deb [signed-by={KEYRING}] {MIRROR}/debian-security {suite}-security main\n"
+    )
+    settings = {
+        "APT::Architecture": architecture,
+        "APT::Architectures": architecture,
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "Dir::State::Lists": folder / "lists",
+        "Dir::State::status": folder / "status",
+        "Dir::Cache": folder / "cache",
+        "Dir::Etc::SourceList": folder / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+    }
+    options = [text for name, value in settings.items() for text in ("-o", f"{name}={value}")]
+    children.run(["apt-get", "update", *options], log=log)
+    children.run(["env", "-C", folder / "debs", "apt-get", "download", *packages, *options], log=log)
+    return sorted((folder / "debs").glob("*.deb"))

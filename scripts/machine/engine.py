@@ -15,7 +15,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
-from scripts.machine import network
+from scripts.machine import emulation, network
 from scripts.machine.debian import ca_bundle, mmdebstrap, mmdebstrap_environment, name_servers, new_folder
 from scripts.machine.docker_api import Address
 from scripts.machine.processes import Children, Command, Process, last_line, serve, wait_until
@@ -90,6 +90,7 @@ def stop(state: State, record: Record) -> None:
             _remove_containers_and_networks(Address(state.engine_host))
         _terminate(record.engine)
     network.remove(state, record)
+    emulation.remove(state)
     _remove_cgroups(state.name)
     state.short_link.unlink(missing_ok=True)
     record.engine = None

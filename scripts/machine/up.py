@@ -8,7 +8,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.machine import bases, debian, engine, registry
+from scripts.machine import bases, catalogue, debian, emulation, engine, registry
+from scripts.machine.bases import is_reachable
 from scripts.machine.discovery import find_engine
 from scripts.machine.docker_api import Address
 from scripts.machine.processes import Children
@@ -22,20 +23,27 @@ INSTALL_DOCKER = "install Docker (https://docs.docker.com/engine/install/) and s
 class Machine:
     """How to reach what is up, and what this command did for it.
 
-    `registry` is where images are pushed to; `mirrors` is what stands in for public registries.
+    `registry` is where images are pushed to; `mirrors` is what stands in for public registries; `platforms` is what
+    the engine runs, this machine's own first.
     """
 
     engine: Address
     registry: str | None
     mirrors: dict[str, str]
+    platforms: tuple[str, ...]
     started: tuple[str, ...]
 
 
-def up(state: State, *, reuse: bool = True, flyte_version: str | None = None) -> Machine:
-    """Bring up an engine, a registry and the bases, each only where it is missing."""
+def up(
+    state: State, *, reuse: bool = True, wanted: str = catalogue.NEEDED, flyte_version: str | None = None
+) -> Machine:
+    """Bring up an engine, a registry and the bases that are wanted, each only where it is missing.
+
+    With `all` bases, which are of two architectures, our engine comes to run both.
+    """
     theirs = find_engine(os.environ, Path.home(), own_host=state.engine_host) if reuse else None
     with locked(state):
-        job = _Up(state, flyte_version)
+        job = _Up(state, wanted, flyte_version)
         if engine.is_running(state, job.record) and not os.environ.get("DOCKER_HOST"):
             theirs = None
         steps: list[Callable[[], None]] = []
@@ -50,13 +58,14 @@ def up(state: State, *, reuse: bool = True, flyte_version: str | None = None) ->
 class _Up:
     """One `up`: its steps run side by side, and a failure or an interrupt of one ends all."""
 
-    def __init__(self, state: State, flyte_version: str | None) -> None:
+    def __init__(self, state: State, wanted: str, flyte_version: str | None) -> None:
         self.state = state
         self.record = Record.load(state)
+        self.wanted = wanted
         self.flyte_version = flyte_version
         self.children = Children()
         self.started: list[str] = []
-        self.has_bases = False
+        self.mirrors: dict[str, str] = {}
         state.logs.mkdir(exist_ok=True)
 
     def run_together(self, steps: list[Callable[[], None]]) -> None:
@@ -75,8 +84,13 @@ class _Up:
                     remove_tree(self.state.scratch)
 
     def bring_engine(self) -> None:
-        if engine.is_running(self.state, self.record):
-            return
+        if not engine.is_running(self.state, self.record):
+            self._start_engine()
+        is_wanted = self.wanted == catalogue.ALL and not emulation.is_there(self.state, self.record)
+        if is_wanted and emulation.bring(self.state, self.record, self.children):
+            self.started.append("emulation")
+
+    def _start_engine(self) -> None:
         if reason := debian.why_no_roots():
             raise MachineError(f"No Docker Engine answers, and none can be set up here: {reason}", hint=INSTALL_DOCKER)
         debian.fetch_tools(self.state, self.children)
@@ -91,17 +105,22 @@ class _Up:
             self.started.append("registry")
         port = self.record.registry_port
         assert port is not None
-        tag = bases.flyte_tag(self.flyte_version)
-        if not bases.are_there(port, tag):
-            if bases.is_registry_reachable():
-                return
+        wanted = catalogue.select(self.wanted, self.flyte_version)
+        missing = bases.missing(port, wanted)
+        # What can be had from a public registry is neither made nor mirrored.
+        reachable = {name for name in {base.registry for base in missing if base.is_published} if is_reachable(name)}
+        wanted, missing = (
+            tuple(base for base in given if not (base.is_published and base.registry in reachable))
+            for given in (wanted, missing)
+        )
+        if missing:
             if reason := debian.why_no_roots():
-                say("bases", f"{bases.MIRRORED} cannot be reached and no bases can be made: {reason}")
+                say("bases", f"{missing[0].registry} cannot be reached and no bases can be made: {reason}")
                 return
             debian.fetch_tools(self.state, self.children)
-            bases.make(self.state, port, tag, self.children)
+            bases.make(self.state, port, missing, self.children)
             self.started.append("bases")
-        self.has_bases = True
+        self.mirrors = bases.mirrors(port, wanted)
 
     def describe(self, address: Address) -> Machine:
         port = self.record.registry_port if registry.is_running(self.record) else None
@@ -109,6 +128,16 @@ class _Up:
         return Machine(
             engine=address,
             registry=f"{host}/flytebuild" if port else None,
-            mirrors={bases.MIRRORED: f"{host}/{bases.MIRRORED}"} if self.has_bases else {},
+            mirrors=self.mirrors,
+            platforms=self._platforms(address),
             started=tuple(self.started),
         )
+
+    def _platforms(self, address: Address) -> tuple[str, ...]:
+        own = str(address.call("GET", "/version")[1]["Arch"])
+        if address.host == self.state.engine_host:
+            runs_both = emulation.is_there(self.state, self.record)
+        else:
+            runs_both = address.is_local() and emulation.is_on_host()
+        names = (own, debian.other_architecture()) if runs_both else (own,)
+        return tuple(f"linux/{name}" for name in names)
