@@ -17,7 +17,7 @@ from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError, image_config
 from flytebuild.errors import StepFailure
 from flytebuild.events import Emit, Event, ImageFinished, ImageStarted
-from flytebuild.llb.lower import lower
+from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.digests import digests
@@ -105,6 +105,14 @@ class Limited:
             return await self.builder.build(image, emit)
 
 
+def _origin(image: ImagePlan, vertex: str | None) -> str:
+    """The place in the user's code that a failed vertex goes back to; a Dockerfile's image has one for all."""
+    spec = image.spec
+    if spec is None or vertex is None:
+        return ""
+    return origins(spec).get(vertex, "") if spec.base else spec.steps[0].origin
+
+
 def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
     step = progress.name(reason.vertex) if reason.vertex else "publishing " + image.reference
     failure = StepFailure(
@@ -113,5 +121,7 @@ def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
         exit_code=reason.exit_code,
         log=progress.tail(reason.vertex) if reason.vertex else (),
         environments=image.environments,
+        hint=reason.hint,
+        origin=_origin(image, reason.vertex),
     )
     return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)
