@@ -135,7 +135,7 @@ class StepFailure:
     """One failing step of a build, with the images that it broke.
 
     `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines, `hint` what to do
-    if that is known.
+    if that is known, `origin` the place in the user's code (`file:line`) that asked for the step.
     """
 
     step: str
@@ -144,6 +144,7 @@ class StepFailure:
     log: tuple[str, ...]
     environments: tuple[str, ...]
     hint: str = ""
+    origin: str = ""
 
 
 class BuildError(FlytebuildError):

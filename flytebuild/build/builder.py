@@ -17,7 +17,7 @@ from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError, image_config
 from flytebuild.errors import StepFailure
 from flytebuild.events import Emit, Event, ImageFinished, ImageStarted
-from flytebuild.llb.lower import lower
+from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.digests import digests
@@ -69,7 +69,7 @@ class BuildKitBuilder:
         try:
             outcome = Outcome(image, manifest=await self._solve(image, progress))
         except SolveError as error:
-            outcome = _failed(image, error.reason, progress)
+            outcome = _failed(image, error.reason, progress, self._origin(image, error.reason.vertex))
         seconds = time.monotonic() - started
         problem = outcome.failure.message if outcome.failure else None
         emit(ImageFinished(image.reference, image.environments, image.reference, outcome.manifest, seconds, problem))
@@ -96,6 +96,15 @@ class BuildKitBuilder:
             raise
         return answer.get(MANIFEST_DIGEST)
 
+    def _origin(self, image: ImagePlan, vertex: str | None) -> str:
+        """The place in the user's code that a failed vertex goes back to; a Dockerfile's image has one for all."""
+        spec = image.spec
+        if spec is None or vertex is None:
+            return ""
+        if spec.base is None:
+            return spec.steps[0].origin
+        return origins(spec, has_bundle=self.has_bundle).get(vertex, "")
+
 
 @dataclass(frozen=True)
 class Limited:
@@ -109,7 +118,7 @@ class Limited:
             return await self.builder.build(image, emit)
 
 
-def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
+def _failed(image: ImagePlan, reason: Failure, progress: Progress, origin: str) -> Outcome:
     step = progress.name(reason.vertex) if reason.vertex else "publishing " + image.reference
     failure = StepFailure(
         step=step,
@@ -118,5 +127,6 @@ def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
         log=progress.tail(reason.vertex) if reason.vertex else (),
         environments=image.environments,
         hint=reason.hint,
+        origin=origin,
     )
     return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)

@@ -94,7 +94,12 @@ def _failures(outcomes: Sequence[Outcome]) -> list[StepFailure]:
         known = found.get(key)
         if known:
             merged = (*known.environments, *outcome.failure.environments)
-            found[key] = replace(known, environments=merged, log=known.log or outcome.failure.log)
+            found[key] = replace(
+                known,
+                environments=merged,
+                log=known.log or outcome.failure.log,
+                origin=known.origin or outcome.failure.origin,
+            )
         else:
             found[key] = outcome.failure
     return list(found.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from collections.abc import Set
 from dataclasses import replace
 
 from flytebuild.llb import projects
@@ -46,14 +47,19 @@ def lower(spec: ImageSpec, *, has_bundle: bool = False) -> State:
 
     Raises ValueError for an image by a Dockerfile, which BuildKit's own frontend makes.
     """
-    if spec.base is None:
-        raise ValueError(f"`{spec.name}` is made by a Dockerfile")
-    state = _source(spec.base, spec.platform, "base")
-    distribution = (spec.base.digest or "").removeprefix("sha256:")[:12]
-    for step in spec.steps:
-        place = Step(state, step.context, spec.platform, step.layer.summary, has_bundle)
-        state = _layer(place, step.layer, distribution)
-    return state
+    return _states(spec, has_bundle)[-1]
+
+
+def origins(spec: ImageSpec, *, has_bundle: bool = False) -> dict[str, str]:
+    """Where the user asked for each operation of what `lower` gives, `file:line` by the vertex's digest."""
+    found: dict[str, str] = {}
+    below, *states = _states(spec, has_bundle)
+    known = _vertices(below, set())
+    for step, state in zip(spec.steps, states, strict=True):
+        made = _vertices(state, known)
+        known |= made
+        found.update(dict.fromkeys(made, step.origin))
+    return {digest: origin for digest, origin in found.items() if origin}
 
 
 def pinned(resolved: ResolvedImage) -> str:
@@ -63,6 +69,30 @@ def pinned(resolved: ResolvedImage) -> str:
     name = resolved.location.partition("@")[0]
     host, slash, path = name.rpartition("/")
     return f"{host}{slash}{path.partition(':')[0]}@{resolved.digest}"
+
+
+def _states(spec: ImageSpec, has_bundle: bool) -> list[State]:
+    """The base, and what each step leaves."""
+    if spec.base is None:
+        raise ValueError(f"`{spec.name}` is made by a Dockerfile")
+    states = [_source(spec.base, spec.platform, "base")]
+    distribution = (spec.base.digest or "").removeprefix("sha256:")[:12]
+    for step in spec.steps:
+        placed = Step(states[-1], step.context, spec.platform, step.layer.summary, has_bundle)
+        states.append(_layer(placed, step.layer, distribution))
+    return states
+
+
+def _vertices(state: State, known: Set[str]) -> set[str]:
+    """The digests of all vertices that a state is made of, but for those that are known with what is below them."""
+    found: set[str] = set()
+    pending = [state.vertex]
+    while pending:
+        vertex = pending.pop()
+        if vertex.digest not in known and vertex.digest not in found:
+            found.add(vertex.digest)
+            pending += [item.vertex for item in vertex.inputs]
+    return found
 
 
 def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
