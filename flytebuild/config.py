@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ DEFAULT_PORT = 8199
 """The control plane's port: fixed, since Flyte's configuration file names it."""
 
 
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """flytebuild's settings; every field is a key of the configuration files.
@@ -30,6 +34,8 @@ class Config:
     `mirrors` maps a registry or a path in one to what stands in for it: `{"ghcr.io": "127.0.0.1:5000/ghcr.io"}`.
     `ca_bundle` is a PEM file that build steps and tasks trust; it enters no layer and no digest.
     `jobs` bounds the images that are solved at the same time.
+    `platforms` are those that images are built for, `linux/amd64`; none means the engine's own.
+    `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
     `home` is the folder of the control plane: its log, its runs and its objects.
     """
 
@@ -37,6 +43,8 @@ class Config:
     mirrors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ca_bundle: Path | None = None
     jobs: int = 4
+    platforms: tuple[str, ...] = ()
+    stat_cache: bool = True
     port: int = DEFAULT_PORT
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
 
@@ -54,7 +62,9 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
         if name.startswith("FLYTEBUILD_"):
             key = name.removeprefix("FLYTEBUILD_").lower()
             settings[key] = _convert(key, _parse_variable(key, value, name), name, Path.cwd())
-    settings.update({key: value for key, value in flags.items() if value is not None})
+    settings.update(
+        {key: _convert(key, value, f"--{key}", Path.cwd()) for key, value in flags.items() if value is not None}
+    )
     config = replace(Config(), **settings)
     if config.ca_bundle is None and (bundle := environ.get("SSL_CERT_FILE")) and Path(bundle).is_file():
         # A host that trusts a private CA this way has steps and tasks that must trust it too.
@@ -97,6 +107,10 @@ def _parse_variable(key: str, value: str, source: str) -> Any:
     if key == "mirrors":
         pairs = [item.partition("=") for item in value.split(",") if item]
         return {name.strip(): target.strip() for name, _, target in pairs}
+    if key == "platforms":
+        return [item.strip() for item in value.split(",") if item.strip()]
+    if key == "stat_cache" and value.lower() in ("0", "1", "false", "true"):
+        return value.lower() in ("1", "true")
     return value
 
 
@@ -118,6 +132,16 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
                 hint='for example: mirrors = { "ghcr.io" = "registry.example.com/ghcr.io" }',
             )
         return MappingProxyType({name: target.rstrip("/") for name, target in value.items()})
+    if key == "platforms":
+        if not isinstance(value, (list, tuple)) or not all(_PLATFORM.fullmatch(str(item)) for item in value):
+            raise ConfigError(
+                f"`{key}` in `{source}` must be a list of platforms", hint='for example: platforms = ["linux/amd64"]'
+            )
+        return tuple(dict.fromkeys(value))
+    if key == "stat_cache":
+        if not isinstance(value, bool):
+            raise ConfigError(f"`{key}` in `{source}` must be true or false")
+        return value
     if not isinstance(value, str):
         raise ConfigError(f"`{key}` in `{source}` must be a string")
     if key in ("ca_bundle", "home"):

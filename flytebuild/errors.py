@@ -8,7 +8,10 @@
     │   ├── LoadError                a module failed to import; carries the user's traceback
     │   ├── DuplicateEnvironmentError  two environments of one name
     │   ├── DependencyCycleError     `depends_on` leads back to where it started
-    │   └── UnsupportedImageError    an image, or a layer of it, that we cannot build
+    │   ├── UnsupportedImageError    an image, or a layer of it, that we cannot build
+    │   ├── IgnoreFileError          a pattern in an ignore file that means nothing
+    │   └── SourceError              a file or folder that an image needs cannot be taken as it is
+    │       └── SourceChangedError       it changed while it was read
     ├── UnavailableError         69  something outside did not answer
     │   ├── EngineUnavailableError   no Docker Engine, or no BuildKit in it
     │   ├── RegistryUnavailableError a registry did not answer, or refused
@@ -93,6 +96,22 @@ class UnsupportedImageError(DefinitionError):
     """Raised for an image or an image layer that cannot be turned into a spec."""
 
 
+class IgnoreFileError(DefinitionError):
+    """Raised for a malformed pattern; the message starts with its file and line."""
+
+
+class SourceError(DefinitionError):
+    """Raised when a file or folder on this machine is missing, unreadable, or of a kind that no image can hold."""
+
+
+class SourceChangedError(SourceError):
+    """Raised when what was read is not what was there at first; nothing that depends on it is published."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"`{path}` changed while it was read", hint="build again when nothing writes to it")
+        self.path = path
+
+
 class UnavailableError(FlytebuildError):
     """Raised when a service that we need does not answer."""
 
@@ -115,7 +134,8 @@ class ControlPlaneError(UnavailableError):
 class StepFailure:
     """One failing step of a build, with the images that it broke.
 
-    `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines.
+    `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines, `hint` what to do
+    if that is known, `origin` the place in the user's code (`file:line`) that asked for the step.
     """
 
     step: str
@@ -123,6 +143,8 @@ class StepFailure:
     exit_code: int | None
     log: tuple[str, ...]
     environments: tuple[str, ...]
+    hint: str = ""
+    origin: str = ""
 
 
 class BuildError(FlytebuildError):

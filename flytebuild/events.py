@@ -75,7 +75,14 @@ class ImageFinished:
     error: str | None = None
 
 
-Event: TypeAlias = ImageStarted | StepStarted | StepFinished | StepLog | StepProgress | ImageFinished
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that stops nothing but that the user should know: one sentence without a full stop."""
+
+    message: str
+
+
+Event: TypeAlias = ImageStarted | StepStarted | StepFinished | StepLog | StepProgress | ImageFinished | Notice
 Emit: TypeAlias = Callable[[Event], None]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flytebuild.errors import DependencyCycleError
-from flytebuild.spec.model import ExternalImage, ImageDefinition
+from flytebuild.spec.model import Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class EnvironmentNode:
     file: str | None
     depends_on: tuple[str, ...]
     tasks: tuple[str, ...]
-    image: ImageDefinition | ExternalImage
+    image: Definition
 
 
 def closure(edges: Mapping[str, Sequence[str]], roots: Iterable[str]) -> tuple[str, ...]:

@@ -11,12 +11,16 @@ from typing import Any, Literal, TypeAlias
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode
-from flytebuild.spec.digests import ImageDigests, digests
+from flytebuild.spec.digests import ImageDigests, digests, index_digest, tag_of
+from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
 
 SCHEMA = "flytebuild.plan/1"
 ENGINE_REGISTRY = "flytebuild.local"
 """The registry part of images that live in the engine's own store; no such host exists, so nobody can pull one."""
+
+Variants: TypeAlias = Mapping[Platform, ImageSpec]
+"""One definition's specs, by platform."""
 
 Status: TypeAlias = Literal["present", "missing", "unknown", "external"]
 
@@ -34,7 +38,11 @@ class LayerPlan:
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """One image that environments need. External images have neither digest, layers nor spec."""
+    """One image that environments need. External images have neither digest, layers nor spec.
+
+    An image for several platforms has no layers of its own: `members` are the references of the images that it is an
+    index of, by platform.
+    """
 
     reference: str
     status: Status
@@ -43,11 +51,17 @@ class ImagePlan:
     digest: str | None = None
     layers: tuple[LayerPlan, ...] = ()
     spec: ImageSpec | None = None
+    members: tuple[tuple[Platform, str], ...] = ()
 
     @property
     def must_be_built(self) -> bool:
         """Missing, or not known to be present: what could not be found out is never taken for granted."""
         return self.status in ("missing", "unknown")
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """What the image is for; nothing for external ones, which were not looked at."""
+        return (self.spec.platform,) if self.spec else tuple(platform for platform, _ in self.members)
 
     @property
     def short(self) -> str:
@@ -99,46 +113,82 @@ def reference(spec: ImageSpec, tag: str, registry: str | None) -> str:
 
 def make_plan(
     nodes: Sequence[EnvironmentNode],
-    specs: Mapping[str, ImageSpec],
+    specs: Mapping[str, Variants],
     registry: str | None,
     observations: Mapping[str, Observation],
 ) -> Plan:
     """Compare what is needed with what was observed.
 
-    `specs` holds the spec of every environment whose image is not external, `observations` one entry per reference.
+    `specs` holds the specs of every environment whose image is not external, `observations` one entry for each of
+    their `references`.
     """
-    environments, users, found = [], dict[str, list[str]](), dict[str, tuple[ImageSpec, ImageDigests]]()
+    environments, users = list[EnvironmentPlan](), dict[str, list[str]]()
+    wanted: dict[str, ExternalImage | ImageSpec | Variants] = {}
     for node in nodes:
-        if isinstance(node.image, ExternalImage):
-            target = node.image.reference
-        else:
-            spec = specs[node.name]
-            spec_digests = digests(spec)
-            target = reference(spec, spec_digests.tag, registry)
-            found[target] = (spec, spec_digests)
-        users.setdefault(target, []).append(node.name)
-        environments.append(EnvironmentPlan(node.name, node.file, target, node.depends_on, node.tasks))
+        needed = _needed(node, specs, registry)
+        wanted.update(needed)
+        for target in needed:
+            users.setdefault(target, []).append(node.name)
+        environments.append(EnvironmentPlan(node.name, node.file, list(needed)[-1], node.depends_on, node.tasks))
     seen = {layer for item in observations.values() if isinstance(item.fact, Present) for layer in item.layers}
-    images = [
-        _image(target, *found[target], tuple(names), _checked(observations[target], found[target][1]), seen)
-        if target in found
-        else ImagePlan(target, "external", "used as it is", tuple(names))
-        for target, names in users.items()
-    ]
+    images = []
+    for target, names in users.items():
+        match wanted[target]:
+            case ExternalImage():
+                images.append(ImagePlan(target, "external", "used as it is", tuple(names)))
+            case ImageSpec() as spec:
+                images.append(_image(target, spec, tuple(names), observations[target], seen))
+            case variants:
+                images.append(_index(target, variants, tuple(names), observations[target], registry))
     return Plan(tuple(environments), tuple(images))
 
 
-def _image(
-    target: str, spec: ImageSpec, spec_digests: ImageDigests, environments: tuple[str, ...], fact: Fact, seen: set[str]
+def references(variants: Variants, registry: str | None) -> tuple[str, ...]:
+    """Where the images of one definition are published: each platform's, and last the one that a container is given."""
+    single = [reference(spec, digests(spec).tag, registry) for spec in variants.values()]
+    if len(variants) == 1:
+        return tuple(single)
+    return (*single, reference(next(iter(variants.values())), tag_of(_index_digest(variants)), registry))
+
+
+def _needed(
+    node: EnvironmentNode, specs: Mapping[str, Variants], registry: str | None
+) -> dict[str, ExternalImage | ImageSpec | Variants]:
+    """What one environment needs, by reference; the one that its containers start from comes last."""
+    if isinstance(node.image, ExternalImage):
+        return {node.image.reference: node.image}
+    variants = specs[node.name]
+    found: list[ImageSpec | Variants] = [*variants.values()]
+    if len(variants) > 1:
+        found.append(variants)
+    return dict(zip(references(variants, registry), found, strict=True))
+
+
+def _index_digest(variants: Variants) -> str:
+    return index_digest({platform: digests(spec).image for platform, spec in variants.items()})
+
+
+def _index(
+    target: str, variants: Variants, environments: tuple[str, ...], observation: Observation, registry: str | None
 ) -> ImagePlan:
-    status, reason = _judge(spec, fact, target)
+    digest = _index_digest(variants)
+    status, reason = _judge(next(iter(variants.values())), _checked(observation, digest), target)
+    members = tuple(zip(variants, references(variants, registry), strict=False))
+    return ImagePlan(target, status, reason, environments, digest, members=members)
+
+
+def _image(
+    target: str, spec: ImageSpec, environments: tuple[str, ...], observation: Observation, seen: set[str]
+) -> ImagePlan:
+    spec_digests = digests(spec)
+    status, reason = _judge(spec, _checked(observation, spec_digests.image), target)
     layers = _layers(spec, spec_digests, status, reason, seen)
     return ImagePlan(target, status, reason, environments, spec_digests.image, layers, spec)
 
 
-def _checked(observation: Observation, expected: ImageDigests) -> Fact:
+def _checked(observation: Observation, expected: str) -> Fact:
     """The fact, unless what is there under our tag says that it is something else: a tag alone proves nothing."""
-    if isinstance(observation.fact, Present) and observation.image != expected.image:
+    if isinstance(observation.fact, Present) and observation.image != expected:
         return Unknown("what is there under this tag does not say that it is this image")
     return observation.fact
 
@@ -159,29 +209,26 @@ def _layers(
     spec: ImageSpec, spec_digests: ImageDigests, status: Status, reason: str, seen: set[str]
 ) -> tuple[LayerPlan, ...]:
     """The base and every step. A layer is present only if an image that was seen to be present holds it."""
-    base = spec.base
-    layers = [
-        LayerPlan(
-            "base",
-            spec_digests.base,
-            f"base {base.reference}" + (f" @ {base.digest[:19]}" if base.digest else ""),
-            "present" if base.is_resolved else "unknown",
-            base.problem,
-        )
-    ]
-    below_missing = not base.is_resolved
+    layers = [_base(spec.base, spec_digests.base)] if spec.base else []
+    is_resolved = not spec.problem
+    below_missing = not is_resolved
     for step, digest in zip(spec.steps, spec_digests.layers, strict=True):
         if status == "present" or (digest in seen and not below_missing):
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "present", ""))
             continue
         if status == "unknown":
-            why = reason if base.is_resolved else "the base is unknown"
+            why = reason if is_resolved else "the base is unknown"
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "unknown", why))
         else:
             why = "a layer below it is missing" if below_missing else "no image that is present has it"
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "missing", why))
         below_missing = True
     return tuple(layers)
+
+
+def _base(base: ResolvedImage, digest: str) -> LayerPlan:
+    summary = f"base {base.reference}" + (f" @ {base.digest[:19]}" if base.digest else "")
+    return LayerPlan("base", digest, summary, "present" if base.is_resolved else "unknown", base.problem)
 
 
 def _place(target: str) -> str:
@@ -209,7 +256,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
                 "reference": image.reference,
                 "status": image.status,
                 "reason": image.reason,
-                "platform": str(image.spec.platform) if image.spec else None,
+                "platforms": [str(item) for item in image.platforms],
                 "environments": list(image.environments),
                 "layers": [
                     {

@@ -1,16 +1,14 @@
 """Values that several tests start from."""
 
-from flytebuild.spec.model import (
-    ImageDefinition,
-    ImageSpec,
-    PipPackages,
-    Platform,
-    ResolvedImage,
-    RuntimeConfig,
-)
-from flytebuild.spec.specify import specify
+from collections.abc import Mapping
+
+from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.layers import PipOptions, PipPackages
+from flytebuild.spec.model import ImageDefinition, ImageSpec, Part, Placed
+from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, specify
 
 AMD64 = Platform("linux", "amd64")
+ARM64 = Platform("linux", "arm64")
 BASE = ResolvedImage(
     reference="ghcr.io/flyteorg/flyte:py3.11-v2.12.1",
     location="mirror.example/flyteorg/flyte:py3.11-v2.12.1",
@@ -18,17 +16,42 @@ BASE = ResolvedImage(
     config=RuntimeConfig(env=(("PATH", "/opt/venv/bin:/usr/bin"),), user="flyte", workdir="/home/flyte"),
 )
 UV = ResolvedImage(
-    reference="ghcr.io/astral-sh/uv:0.13.4",
+    reference=UV_IMAGE,
     location="mirror.example/astral-sh/uv:0.13.4",
     digest="sha256:" + "2" * 64,
 )
+PIXI = ResolvedImage(
+    reference=PIXI_IMAGE,
+    location="mirror.example/prefix-dev/pixi:0.72.2",
+    digest="sha256:" + "4" * 64,
+)
 
 
-def definition(*layers: PipPackages, name: str = "flyte", registry: str | None = None) -> ImageDefinition:
+def definition(*parts: Part, name: str = "flyte", registry: str | None = None, python: str = "3.11") -> ImageDefinition:
     """An image on the sample base."""
-    return ImageDefinition(BASE.reference, name, registry, "3.11", (AMD64,), layers)
+    placed = tuple(Placed(part, f"main.py:{number}") for number, part in enumerate(parts, 1))
+    return ImageDefinition(BASE.reference, name, registry, python, (AMD64, ARM64), placed)
+
+
+def pip(*requirements: str, **options: object) -> PipPackages:
+    """One pip layer."""
+    return PipPackages(requirements, PipOptions(**options))  # type: ignore[arg-type]
+
+
+def images(
+    base: ResolvedImage = BASE, uv: ResolvedImage = UV, pixi: ResolvedImage = PIXI
+) -> Mapping[str, ResolvedImage]:
+    """What the sample definitions need of the outside."""
+    return {BASE.reference: base, UV_IMAGE: uv, PIXI_IMAGE: pixi}
+
+
+def made_of(
+    *parts: Part, base: ResolvedImage = BASE, uv: ResolvedImage = UV, platform: Platform = AMD64, **fields: str
+) -> ImageSpec:
+    """The spec of a sample image with these parts."""
+    return specify(definition(*parts, **fields), platform, images(base, uv))
 
 
 def spec(*packages: str, base: ResolvedImage = BASE, uv: ResolvedImage = UV, **fields: str) -> ImageSpec:
     """An image with one pip layer per package."""
-    return specify(definition(*(PipPackages((name,)) for name in packages), **fields), AMD64, base, uv)
+    return made_of(*(pip(name) for name in packages), base=base, uv=uv, **fields)

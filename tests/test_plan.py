@@ -6,10 +6,11 @@ import pytest
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode
-from flytebuild.plan import Observation, Plan, make_plan, reference, to_document
+from flytebuild.plan import Observation, Plan, Variants, make_plan, reference, references, to_document
 from flytebuild.spec.digests import digests
-from flytebuild.spec.model import ExternalImage, ImageSpec, ResolvedImage
-from tests.samples import AMD64, BASE, UV, definition, spec
+from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.model import ExternalImage, ImageSpec
+from tests.samples import AMD64, ARM64, BASE, UV, definition, made_of, pip, spec
 
 SPECS = {"fold": spec("ruff"), "msa": spec("pytest"), "main": spec("ruff", "pytest")}
 ABSENT = Observation(Absent())
@@ -30,9 +31,13 @@ def present(item: ImageSpec) -> Observation:
     return Observation(Present("sha256:1"), frozenset(digests(item).layers), digests(item).image)
 
 
+def variants(specs: dict[str, ImageSpec]) -> dict[str, Variants]:
+    return {name: {AMD64: item} for name, item in specs.items()}
+
+
 def plan(observations: dict[str, Observation]) -> Plan:
     default = {target(item): ABSENT for item in SPECS.values()}
-    return make_plan(NODES, SPECS, None, {**default, **observations})
+    return make_plan(NODES, variants(SPECS), None, {**default, **observations})
 
 
 def statuses(planned: Plan) -> dict[str, tuple[str, list[str]]]:
@@ -80,7 +85,7 @@ def test_a_tag_alone_proves_nothing() -> None:
 
 def test_an_unresolved_base_makes_the_image_unknown_whatever_the_store_says() -> None:
     unresolved = spec("ruff", base=ResolvedImage("a:1", "a:1", problem="`a` does not answer"))
-    planned = make_plan((node("x"),), {"x": unresolved}, None, {target(unresolved): present(unresolved)})
+    planned = make_plan((node("x"),), variants({"x": unresolved}), None, {target(unresolved): present(unresolved)})
     image = planned.images[0]
     assert (image.status, image.reason) == ("unknown", "`a` does not answer")
     assert [layer.status for layer in image.layers] == ["unknown"] * 4
@@ -89,7 +94,7 @@ def test_an_unresolved_base_makes_the_image_unknown_whatever_the_store_says() ->
 def test_equal_images_are_one_image() -> None:
     nodes = (node("a"), node("b"))
     same = spec("ruff")
-    planned = make_plan(nodes, {"a": same, "b": same}, None, {target(same): ABSENT})
+    planned = make_plan(nodes, variants({"a": same, "b": same}), None, {target(same): ABSENT})
     assert [image.environments for image in planned.images] == [("a", "b")]
 
 
@@ -119,11 +124,11 @@ def test_the_document() -> None:
         "tasks": ["main.run"],
     }
     fold, msa, main = document["images"]
-    assert {key: fold[key] for key in ("digest", "status", "environments", "platform")} == {
+    assert {key: fold[key] for key in ("digest", "status", "environments", "platforms")} == {
         "digest": digests(SPECS["fold"]).image,
         "status": "present",
         "environments": ["fold"],
-        "platform": str(AMD64),
+        "platforms": [str(AMD64)],
     }
     assert set(fold["layers"][0]) == {"kind", "digest", "summary", "status", "reason"}
     assert [layer["digest"] for layer in fold["layers"]] == [layer["digest"] for layer in main["layers"][:4]]
@@ -132,3 +137,32 @@ def test_the_document() -> None:
     assert BASE.digest is not None
     assert BASE.digest[:19] in fold["layers"][0]["summary"]
     assert UV.reference in fold["layers"][1]["summary"]
+
+
+TWO = {AMD64: made_of(pip("ruff")), ARM64: made_of(pip("ruff"), platform=ARM64)}
+
+
+def two(observations: dict[str, Observation]) -> Plan:
+    default = dict.fromkeys(references(TWO, "r.example"), ABSENT)
+    return make_plan((node("x"),), {"x": TWO}, "r.example", {**default, **observations})
+
+
+def test_several_platforms_are_an_index_of_images() -> None:
+    planned = two({})
+    amd64, arm64, index = planned.images
+    assert [item.platforms for item in planned.images] == [(AMD64,), (ARM64,), (AMD64, ARM64)]
+    assert index.members == ((AMD64, amd64.reference), (ARM64, arm64.reference))
+    assert planned.reference_of("x") == index.reference
+    assert len({item.reference for item in planned.images}) == 3
+    assert planned.to_build == planned.images
+    assert amd64.reference == target(TWO[AMD64], "r.example")
+
+
+def test_what_is_there_of_an_index_is_not_built_again() -> None:
+    amd64, _, index = two({}).images
+    planned = two({amd64.reference: present(TWO[AMD64])})
+    assert [item.status for item in planned.images] == ["present", "missing", "missing"]
+    whole = Observation(Present("sha256:1"), image=index.digest or "")
+    assert two({index.reference: whole}).images[2].status == "present"
+    other = Observation(Present("sha256:1"), image="something else")
+    assert two({index.reference: other}).images[2].status == "unknown"

@@ -11,7 +11,7 @@ from typing import Any
 import flyte
 from flyte.extend import TaskTemplate
 
-from flytebuild.authoring.images import define
+from flytebuild.authoring.images import Reader
 from flytebuild.errors import DefinitionError, DuplicateEnvironmentError, UnknownTargetError, UsageError
 from flytebuild.graph import EnvironmentNode, closure
 
@@ -38,8 +38,10 @@ class Definitions:
             pending.extend(item for item in environment.depends_on if found.get(item.name) is not item)
         return cls(found)
 
-    def needed(self, targets: Sequence[str] = ()) -> tuple[EnvironmentNode, ...]:
+    def needed(self, targets: Sequence[str] = (), reader: Reader | None = None) -> tuple[EnvironmentNode, ...]:
         """The closure of `depends_on` from tasks or environments, dependencies first; all without targets.
+
+        `reader` reads the images, and may remember what it saw of files.
 
         Raises DefinitionError where nothing is defined, UnknownTargetError, UsageError where a task's short name is
         ambiguous, DependencyCycleError, and UnsupportedImageError for an image of the closure.
@@ -51,7 +53,8 @@ class Definitions:
             )
         edges = {name: [item.name for item in env.depends_on] for name, env in self.environments.items()}
         roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
-        return tuple(self._node(name) for name in closure(edges, roots))
+        read = reader or Reader()
+        return tuple(self._node(name, read) for name in closure(edges, roots))
 
     def task(self, target: str) -> TaskTemplate[..., Any, Any]:
         """The task that `environment.task` or a short name stands for; errors as in `needed`."""
@@ -67,14 +70,14 @@ class Definitions:
             hint="its tasks: " + (", ".join(f"`{name}`" for name in tasks) or "none"),
         )
 
-    def _node(self, name: str) -> EnvironmentNode:
+    def _node(self, name: str, reader: Reader) -> EnvironmentNode:
         environment = self.environments[name]
         return EnvironmentNode(
             name=name,
             file=environment._declaring_file,
             depends_on=tuple(item.name for item in environment.depends_on),
             tasks=tuple(_tasks(environment)),
-            image=define(environment.image, name),
+            image=reader.define(environment.image, name),
         )
 
     def _environment_of(self, target: str) -> str:

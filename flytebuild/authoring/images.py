@@ -2,90 +2,121 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
+from pathlib import Path
 
 import flyte
-from flyte._image import Layer
-from flyte._image import PipPackages as FlytePipPackages
+from flyte._image import DockerIgnore, Layer
 
-from flytebuild.errors import UnsupportedImageError
-from flytebuild.spec import normalise
-from flytebuild.spec.model import ExternalImage, ImageDefinition, LayerSpec, PipPackages, Platform
+from flytebuild.authoring import dockerfiles, sdk
+from flytebuild.authoring.files import BYTECODE, HostFiles
+from flytebuild.authoring.layers import parts
+from flytebuild.authoring.site import Site, origin_of
+from flytebuild.spec.images import Platform
+from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Placed
+from flytebuild.trees.ignore import Ignore
+from flytebuild.trees.statcache import StatCache
 
-# The user name of an ssh URL is no secret.
-_CREDENTIALS = re.compile(r"(?<!ssh)://[^/\s@]+@")
-_PLANNED = "this version builds `with_pip_packages` layers; leave the layer out, or put it into the base image"
+_PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
-def define(image: object, environment: str) -> ImageDefinition | ExternalImage:
-    """What the user asked for with an environment's `image`.
+@dataclass
+class Reader:
+    """Reads the images of one plan; what it reads of files is hashed once and remembered in `cache`."""
 
-    Raises UnsupportedImageError for what cannot be honoured; nothing is dropped silently.
+    cache: StatCache | None = None
+
+    def define(self, image: object, environment: str) -> Definition:
+        """What the user asked for with an environment's `image`.
+
+        Raises UnsupportedImageError for what cannot be honoured; nothing is dropped silently.
+        """
+        site = Site(environment, origin=origin_of(image))
+        if image is None or image == "auto":
+            configured = sdk.image_references().get("default")
+            image = flyte.Image.from_base(configured) if configured else flyte.Image.from_debian_base()
+        if isinstance(image, str):
+            return ExternalImage(image)
+        if not isinstance(image, flyte.Image):
+            raise site.error(f"it is a `{type(image).__name__}`", hint="use a `flyte.Image`, or the reference of one")
+        if image.dockerfile:
+            return self._dockerfile(Path(image.dockerfile), image, environment, site)
+        base = image.base_image
+        if image._ref_name is not None:
+            base = base or sdk.image_references().get(image._ref_name)
+            if not base:
+                raise site.error(
+                    f"no image is configured under the name `{image._ref_name}`",
+                    hint=f"add `image_refs: {{{image._ref_name}: …}}` below `image:` in Flyte's configuration",
+                )
+        if not base:
+            raise site.error("it has no base image", hint="was `flyte.Image.from_base` given an empty string?")
+        is_named_only = image._ref_name is not None and not image._layers
+        if is_named_only or not image._is_cloned or not image._layers:
+            return ExternalImage(base)
+        files = HostFiles(_ignore(image, site), self.cache)
+        placed = [
+            Placed(part, origin_of(layer))
+            for layer in image._layers
+            for part in parts(layer, image, files, _site_of(layer, site))
+        ]
+        major, minor = image.python_version or (3, 11)
+        return ImageDefinition(
+            base=base,
+            name=image.name or environment,
+            registry=image.registry,
+            python=f"{major}.{minor}",
+            platforms=_platforms(image, site),
+            parts=tuple(placed),
+            roots=files.roots,
+        )
+
+    def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
+        files = HostFiles(Ignore.none(), self.cache)
+        dockerfile, images = dockerfiles.read(file, files, site.at("Dockerfile", site.origin))
+        if image._layers:
+            raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
+        return DockerfileDefinition(
+            name=image.name or environment,
+            registry=image.registry,
+            platforms=_platforms(image, site),
+            dockerfile=dockerfile,
+            images=images,
+            origin=site.origin,
+            roots=files.roots,
+        )
+
+
+def define(image: object, environment: str, cache: StatCache | None = None) -> Definition:
+    """One image; see `Reader.define`."""
+    return Reader(cache).define(image, environment)
+
+
+def _site_of(layer: Layer, site: Site) -> Site:
+    name = type(layer).__name__.lstrip("_")
+    return site.at(f"`{name}` layer", origin_of(layer) or site.origin)
+
+
+def _ignore(image: flyte.Image, site: Site) -> Ignore:
+    """What folders are copied without: the last `with_dockerignore` counts for all of them, as in Flyte.
+
+    Patterns are relative to each folder that is copied.
     """
-    if image is None or image == "auto":
-        image = flyte.Image.from_debian_base()
-    if isinstance(image, str):
-        return ExternalImage(image)
-    if not isinstance(image, flyte.Image):
-        raise UnsupportedImageError(f"The image of environment `{environment}` is a `{type(image).__name__}`")
-    if image.dockerfile:
-        raise UnsupportedImageError(
-            f"The image of environment `{environment}` comes from a Dockerfile, which is not supported yet",
-            hint=f"build `{image.dockerfile}` yourself and use `flyte.Image.from_base`",
-        )
-    if image._ref_name is not None and not image.base_image:
-        raise UnsupportedImageError(
-            f"The image of environment `{environment}` is the named reference `{image._ref_name}`",
-            hint="use `flyte.Image.from_base` with the image that the name stands for",
-        )
-    if not image.base_image:
-        raise UnsupportedImageError(
-            f"The image of environment `{environment}` has no base image",
-            hint="was `flyte.Image.from_base` given an empty string?",
-        )
-    if not image._is_cloned or not image._layers:
-        return ExternalImage(image.base_image)
-    major, minor = image.python_version or (3, 11)
-    return ImageDefinition(
-        base=image.base_image,
-        name=image.name or environment,
-        registry=image.registry,
-        python=f"{major}.{minor}",
-        platforms=tuple(Platform.parse(text) for text in image.platform),
-        layers=tuple(_layer(layer, environment) for layer in image._layers),
-    )
+    named = [layer for layer in image._layers if isinstance(layer, DockerIgnore) and layer.path.strip()]
+    if named:
+        path, where = Path(named[-1].path), _site_of(named[-1], site)
+        if not path.is_file():
+            raise where.error(f"file `{path}` does not exist")
+    else:
+        path, where = sdk.root_folder() / ".dockerignore", site
+        if not path.is_file():
+            return BYTECODE
+    return BYTECODE.joined(Ignore.parse(HostFiles().text(path, where), str(path)))
 
 
-def _layer(layer: Layer, environment: str) -> LayerSpec:
-    # The exact type: a subclass (`Requirements`) means something else.
-    if type(layer) is FlytePipPackages:
-        return _pip(layer, environment)
-    raise UnsupportedImageError(
-        f"The image of environment `{environment}` has a `{type(layer).__name__}` layer, which is not supported yet",
-        hint=_PLANNED,
-    )
-
-
-def _pip(layer: FlytePipPackages, environment: str) -> PipPackages:
-    where = f"the pip layer of environment `{environment}`"
-    if layer.secret_mounts:
-        raise UnsupportedImageError(f"Secrets in {where} are not supported yet", hint=_PLANNED)
-    texts = (layer.index_url or "", *(layer.extra_index_urls or ()), layer.extra_args or "", *(layer.packages or ()))
-    if any(_CREDENTIALS.search(text) for text in texts):
-        raise UnsupportedImageError(
-            f"A URL in {where} holds credentials, which would end up in the image's history",
-            hint="set `UV_INDEX_URL` with the credentials in the environment that builds; it enters no layer",
-        )
-    for package in layer.packages or ():
-        if package.startswith(("-", ".", "/")):
-            raise UnsupportedImageError(
-                f"`{package}` in {where} is not a package requirement",
-                hint="options belong into `extra_args`; local folders are not supported yet",
-            )
-    return PipPackages(
-        requirements=normalise.requirements(layer.packages or ()),
-        index_url=layer.index_url or "",
-        extra_index_urls=tuple(layer.extra_index_urls or ()),
-        pre=bool(layer.pre),
-        extra_args=layer.extra_args or "",
-    )
+def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:
+    for text in image.platform:
+        if text not in _PLATFORMS:
+            known = ", ".join(f"`{item}`" for item in _PLATFORMS)
+            raise site.error(f"`{text}` is not a platform that Flyte runs on", hint=f"use one of {known}")
+    return tuple(Platform.parse(text) for text in dict.fromkeys(image.platform))

@@ -14,6 +14,7 @@ from types import TracebackType
 from flyte._environment import list_loaded_environments
 
 from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.site import recorded
 from flytebuild.errors import LoadError, UsageError
 
 _MENTIONS_FLYTE = re.compile(rb"^\s*(?:import|from)\s+flyte\b", re.MULTILINE)
@@ -29,8 +30,9 @@ def load(paths: Sequence[Path]) -> Definitions:
     """
     before = {id(environment) for environment in list_loaded_environments()}
     files = list(_files(paths))
-    for root, file in files:
-        _import(root, file)
+    with recorded():
+        for root, file in files:
+            _import(root, file)
     # A file that was imported before defines nothing new; what it defined then counts all the same.
     asked = {str(file) for _, file in files}
     return Definitions.collect(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import flyte
 import flyte.config
 from flyte._build import ImageBuild
+from flyte._code_bundle._utils import list_imported_modules_as_files
 from flyte._environment import list_loaded_environments
 from flyte._initialize import _get_init_config
 
@@ -19,6 +22,9 @@ __all__ = [
     "ImageBuild",
     "configured_endpoint",
     "environment_of",
+    "image_references",
+    "loaded_modules",
+    "root_folder",
     "set_storage_defaults",
     "uses_our_builder",
 ]
@@ -50,3 +56,21 @@ def set_storage_defaults(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if name.startswith(("FLYTE_AWS_", "AWS_")):
             os.environ.setdefault(name, value)
+
+
+def image_references() -> Mapping[str, str]:
+    """The images that Flyte's configuration gives names to, by name: as initialised, else as configured."""
+    initialised = _get_init_config()
+    references: Mapping[str, str] = initialised.images if initialised else flyte.config.auto().image.image_refs
+    return references
+
+
+def root_folder() -> Path:
+    """Where the user's code starts, by the SDK: as initialised, else the current folder."""
+    initialised = _get_init_config()
+    return Path(initialised.root_dir) if initialised and initialised.root_dir else Path.cwd()
+
+
+def loaded_modules(root: Path) -> list[Path]:
+    """The files below `root` that the modules of this process came from: what a code bundle of that style holds."""
+    return [Path(file) for file in list_imported_modules_as_files(str(root), list(sys.modules.values()))]

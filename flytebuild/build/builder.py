@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from flytebuild.build.dockerfile import lower_dockerfile
 from flytebuild.build.labels import labels
 from flytebuild.build.stores import Stores
 from flytebuild.build.threads import in_thread
@@ -16,7 +17,7 @@ from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError, image_config
 from flytebuild.errors import StepFailure
 from flytebuild.events import Emit, Event, ImageFinished, ImageStarted
-from flytebuild.llb.lower import lower
+from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.digests import digests
@@ -45,11 +46,15 @@ class Builder(Protocol):
 
 @dataclass(frozen=True)
 class BuildKitBuilder:
-    """Solves on one BuildKit. Cancelling `build` stops the image's steps there."""
+    """Solves on one BuildKit. Cancelling `build` stops the image's steps there.
+
+    `has_bundle` says whether the session has a CA bundle for steps to trust.
+    """
 
     connection: Connection
     session: str
     stores: Stores
+    has_bundle: bool
 
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
         started = time.monotonic()
@@ -64,7 +69,7 @@ class BuildKitBuilder:
         try:
             outcome = Outcome(image, manifest=await self._solve(image, progress))
         except SolveError as error:
-            outcome = _failed(image, error.reason, progress)
+            outcome = _failed(image, error.reason, progress, self._origin(image, error.reason.vertex))
         seconds = time.monotonic() - started
         problem = outcome.failure.message if outcome.failure else None
         emit(ImageFinished(image.reference, image.environments, image.reference, outcome.manifest, seconds, problem))
@@ -74,11 +79,13 @@ class BuildKitBuilder:
         spec = image.spec
         if spec is None:
             raise ValueError(f"{image.reference} has no spec")
-        config = image_config(spec.config, spec.platform, labels(spec, digests(spec)))
+        said = labels(spec, digests(spec))
+        # A Dockerfile's frontend makes the config itself, and is told the labels.
+        config = image_config(spec.config, spec.platform, said) if spec.base else None
+        work = marshal(lower(spec, has_bundle=self.has_bundle)) if spec.base else lower_dockerfile(spec, said)
         export = self.stores.of(image.reference).export(image.reference, config)
-        definition = marshal(lower(spec))
         solve = Solve(self.connection, self.session)
-        running = in_thread(lambda: solve.run(definition, export, progress), f"flytebuild-solve {image.short}")
+        running = in_thread(lambda: solve.run(work, export, progress), f"flytebuild-solve {image.short}")
         try:
             answer = await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -88,6 +95,15 @@ class BuildKitBuilder:
                 running.exception()
             raise
         return answer.get(MANIFEST_DIGEST)
+
+    def _origin(self, image: ImagePlan, vertex: str | None) -> str:
+        """The place in the user's code that a failed vertex goes back to; a Dockerfile's image has one for all."""
+        spec = image.spec
+        if spec is None or vertex is None:
+            return ""
+        if spec.base is None:
+            return spec.steps[0].origin
+        return origins(spec, has_bundle=self.has_bundle).get(vertex, "")
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,7 @@ class Limited:
             return await self.builder.build(image, emit)
 
 
-def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
+def _failed(image: ImagePlan, reason: Failure, progress: Progress, origin: str) -> Outcome:
     step = progress.name(reason.vertex) if reason.vertex else "publishing " + image.reference
     failure = StepFailure(
         step=step,
@@ -110,5 +126,7 @@ def _failed(image: ImagePlan, reason: Failure, progress: Progress) -> Outcome:
         exit_code=reason.exit_code,
         log=progress.tail(reason.vertex) if reason.vertex else (),
         environments=image.environments,
+        hint=reason.hint,
+        origin=origin,
     )
     return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)

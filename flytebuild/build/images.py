@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome
-from flytebuild.build.secrets import step_secrets
+from flytebuild.build.files import served
+from flytebuild.build.indexes import publish
+from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.stores import Stores
 from flytebuild.build.threads import in_thread
 from flytebuild.buildkit.connection import Connection
@@ -17,7 +19,7 @@ from flytebuild.buildkit.session.providers import RegistryCredentials, Secrets
 from flytebuild.buildkit.session.session import Session
 from flytebuild.config import Config
 from flytebuild.engine import connect, locate
-from flytebuild.errors import BuildError, EngineUnavailableError, StepFailure, UnavailableError
+from flytebuild.errors import BuildError, EngineUnavailableError, StepFailure, UnavailableError, UsageError
 from flytebuild.events import Emit
 from flytebuild.plan import ENGINE_REGISTRY, ImagePlan, Plan
 from flytebuild.registry.credentials import find
@@ -32,15 +34,19 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
     """
     unresolved = [_unresolved(image) for image in plan.to_build if image.spec and image.spec.problem]
     images = [image for image in plan.to_build if image.spec and not image.spec.problem]
+    indexes = [image for image in plan.to_build if image.members]
     if unresolved and not images:
-        raise _all_unresolved(plan.to_build)
-    if not images:
+        raise _all_unresolved([image for image in plan.to_build if image.spec])
+    if not images and not indexes:
         return ()
+    _refuse_indexes_without_registry(indexes)
     address = locate()
     version = await asyncio.to_thread(_api_version)
+    specs = [image.spec for image in images if image.spec]
     providers = (
-        Secrets(step_secrets(config, os.environ)),
+        Secrets(host_secrets(config, os.environ) | layer_secrets(specs, os.environ)),
         RegistryCredentials(_pair),
+        await asyncio.to_thread(served, specs),
     )
     with ExitStack() as stack:
         connection = stack.enter_context(Connection.open(address, version))
@@ -48,8 +54,12 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
         session = Session(address, providers)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
-        builder = Limited(BuildKitBuilder(connection, session.id, stores), asyncio.Semaphore(config.jobs))
-        outcomes = (*await _build_all(images, builder, emit), *unresolved)
+        builder = Limited(
+            BuildKitBuilder(connection, session.id, stores, config.ca_bundle is not None),
+            asyncio.Semaphore(config.jobs),
+        )
+        built = await _build_all(images, builder, emit)
+    outcomes = (*built, *unresolved, *await publish(indexes, [*built, *unresolved], stores.registry.client, emit))
     failed = [item for item in outcomes if item.failure]
     if failed and all(item.is_unavailable for item in failed):
         raise EngineUnavailableError(
@@ -84,7 +94,12 @@ def _failures(outcomes: Sequence[Outcome]) -> list[StepFailure]:
         known = found.get(key)
         if known:
             merged = (*known.environments, *outcome.failure.environments)
-            found[key] = replace(known, environments=merged, log=known.log or outcome.failure.log)
+            found[key] = replace(
+                known,
+                environments=merged,
+                log=known.log or outcome.failure.log,
+                origin=known.origin or outcome.failure.origin,
+            )
         else:
             found[key] = outcome.failure
     return list(found.values())
@@ -114,6 +129,14 @@ def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> N
             "This Docker Engine cannot push what its BuildKit builds: it does not use the containerd image store",
             hint='set `{"features": {"containerd-snapshotter": true}}` in its daemon.json and restart it, '
             "or leave `registry` unset",
+        )
+
+
+def _refuse_indexes_without_registry(indexes: Sequence[ImagePlan]) -> None:
+    if any(image.reference.startswith(f"{ENGINE_REGISTRY}/") for image in indexes):
+        raise UsageError(
+            "An image for several platforms needs a registry: an engine's store holds what the engine can run",
+            hint="set `registry`, or build for one platform",
         )
 
 

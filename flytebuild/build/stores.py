@@ -16,7 +16,7 @@ from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ENGINE_REGISTRY, Observation
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import parse
-from flytebuild.spec.model import Platform
+from flytebuild.spec.images import Platform
 
 if TYPE_CHECKING:
     import docker
@@ -28,8 +28,8 @@ class Store(Protocol):
     async def observe(self, reference: str) -> Observation:
         """Whether an image is there, and which layers it has."""
 
-    def export(self, reference: str, image_config: str) -> Export:
-        """How BuildKit publishes an image there."""
+    def export(self, reference: str, image_config: str | None) -> Export:
+        """How BuildKit publishes an image there; without a config it is the one that a frontend makes."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,15 @@ class RegistryStore:
         labels = await self.client.labels(location, fact.digest)
         return Observation(labels) if isinstance(labels, Unknown) else observation(fact, labels)
 
-    def export(self, reference: str, image_config: str) -> Export:
+    def export(self, reference: str, image_config: str | None) -> Export:
         attrs = {
             "name": reference,
             "push": "true",
             "unpack": "true",
             "oci-mediatypes": "true",
             "compression": "zstd",
-            "containerimage.config": image_config,
         }
-        return Export("image", attrs)
+        return Export("image", attrs | _config(image_config))
 
 
 @dataclass
@@ -68,8 +67,8 @@ class EngineStore:
     async def observe(self, reference: str) -> Observation:
         return await asyncio.to_thread(self._observe, reference)
 
-    def export(self, reference: str, image_config: str) -> Export:
-        return Export("moby", {"name": reference, "containerimage.config": image_config})
+    def export(self, reference: str, image_config: str | None) -> Export:
+        return Export("moby", {"name": reference} | _config(image_config))
 
     async def platform(self) -> Platform | None:
         """The platform that the engine runs, or None when it does not answer."""
@@ -124,3 +123,7 @@ class Stores:
         """Look at all references at the same time."""
         found = await asyncio.gather(*(self.of(item).observe(item) for item in references))
         return dict(zip(references, found, strict=True))
+
+
+def _config(text: str | None) -> dict[str, str]:
+    return {"containerimage.config": text} if text else {}

@@ -7,6 +7,7 @@ Details come in the `grpc-status-details-bin` trailer as a `google.rpc.Status` w
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 import grpc
@@ -14,16 +15,30 @@ import grpc
 from flytebuild.buildkit._pb import session_pb2
 
 _TRAILER = "grpc-status-details-bin"
+_SECRET = re.compile(r"secret (.+): not found$", re.DOTALL)
+"""What BuildKit says of a required secret that the session does not have (session/secrets)."""
+
+_SENDER = "error from sender: "
+"""What BuildKit puts before the sentence with which `session/files.py` ends a transfer (fsutil `receive.go`)."""
+
+_SECRET_HINT = "give it a value where this build finds its secrets, and run the same command again"  # noqa: S105
+_FILES_HINT = "run the same command again once the file is as it should be"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed solve: which vertex, the process's exit code where one ran, and BuildKit's own sentence."""
+    """One failed solve: which vertex, the process's exit code where one ran, and BuildKit's own sentence.
+
+    Where the fault is in what the session offers, the sentence is ours, with a `hint`; `secret` is the id of a
+    required secret that it does not have.
+    """
 
     message: str
     vertex: str | None = None
     exit_code: int | None = None
     is_unavailable: bool = False
+    hint: str = ""
+    secret: str | None = None
 
 
 def read(error: grpc.RpcError) -> Failure:
@@ -41,9 +56,23 @@ def read(error: grpc.RpcError) -> Failure:
                 vertex = content.get("digest")
             elif detail.type_url.endswith("ExitMessage+json"):
                 exit_code = content.get("Code")
+    message, hint, secret = _explain((error.details() or str(error.code())).strip())
     return Failure(
-        message=(error.details() or str(error.code())).strip(),
+        message=message,
         vertex=vertex,
         exit_code=exit_code,
         is_unavailable=error.code() is grpc.StatusCode.UNAVAILABLE,
+        hint=hint,
+        secret=secret,
     )
+
+
+def _explain(message: str) -> tuple[str, str, str | None]:
+    """A sentence for the user, a hint, and the secret that is missing, if that is what it is."""
+    if match := _SECRET.search(message):
+        secret = match[1]
+        return f"The secret `{secret}` is required by this step, and there is none", _SECRET_HINT, secret
+    _, found, sentence = message.partition(_SENDER)
+    if found:
+        return sentence, _FILES_HINT, None
+    return message, "", None

@@ -1,4 +1,4 @@
-"""One solve: send a graph, follow it, publish its result."""
+"""One solve: send a graph, or what a frontend makes one of; follow it, publish its result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from flytebuild.buildkit import failure
 from flytebuild.buildkit._pb import control_pb2, ops_pb2
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.failure import Failure
+from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
-from flytebuild.spec.model import Platform, RuntimeConfig
+from flytebuild.spec.images import Platform, RuntimeConfig
 
 MANIFEST_DIGEST = "containerimage.digest"
 _STATUS_DEADLINE = 5.0
@@ -49,18 +50,25 @@ class Solve:
         self._call: grpc.Future | None = None
         self._cancelled = False
 
-    def run(self, definition: ops_pb2.Definition, export: Export, progress: Progress) -> Mapping[str, str]:
-        """Block until the result is published; returns the exporter's answer. Raises SolveError."""
+    def run(self, work: ops_pb2.Definition | Frontend, export: Export | None, progress: Progress) -> Mapping[str, str]:
+        """Block until the result is published; returns the exporter's answer. Raises SolveError.
+
+        Without an export the result is only kept in the daemon's cache. A frontend makes the image's config itself,
+        unless the export brings one.
+        """
         ref = uuid.uuid4().hex
-        request = control_pb2.SolveRequest(
-            ref=ref,
-            definition=definition,
-            session=self._session,
-            internal=True,
-            exporters=[control_pb2.Exporter(type=export.type, attrs=export.attrs)],
-            exporter_deprecated=export.type,
-            exporter_attrs_deprecated=export.attrs,
-        )
+        request = control_pb2.SolveRequest(ref=ref, session=self._session, internal=True)
+        if isinstance(work, Frontend):
+            request.frontend = work.name
+            request.frontend_attrs.update(work.attrs)
+            for name, definition in work.inputs.items():
+                request.frontend_inputs[name].CopyFrom(definition)
+        else:
+            request.definition.CopyFrom(work)
+        if export is not None:
+            request.exporters.add(type=export.type, attrs=export.attrs)
+            request.exporter_deprecated = export.type
+            request.exporter_attrs_deprecated.update(export.attrs)
         with self._lock:
             if self._cancelled:
                 raise SolveError(Failure("cancelled"))

@@ -23,8 +23,18 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(1, 64), help="Images to build at the same time.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
+@options.platforms
+@options.stat_cache
 @options.paths
-def build(targets: tuple[str, ...], jobs: int | None, verbose: bool, as_json: bool, paths: tuple[Path, ...]) -> None:
+def build(
+    targets: tuple[str, ...],
+    jobs: int | None,
+    verbose: bool,
+    as_json: bool,
+    platforms: tuple[str, ...],
+    stat_cache: bool | None,
+    paths: tuple[Path, ...],
+) -> None:
     """Build the images that are missing, and only those.
 
     Plans first, as `flytebuild plan` does, then builds in parallel. An image that fails does not stop the others.
@@ -39,7 +49,7 @@ def build(targets: tuple[str, ...], jobs: int | None, verbose: bool, as_json: bo
     from flytebuild.cli.plan_text import summary
     from flytebuild.cli.progress import follow
 
-    settings = config.load(Path.cwd(), jobs=jobs)
+    settings = config.load(Path.cwd(), jobs=jobs, platforms=platforms or None, stat_cache=stat_cache)
 
     async def plan_and_build() -> tuple[Plan, Mapping[str, str | None], BuildError | None]:
         planned = await pipeline.plan(settings, options.or_here(paths), targets)

@@ -36,6 +36,9 @@ def print_error(error: FlytebuildError) -> None:
 def _print_failure(console: Console, failure: StepFailure) -> None:
     names = ", ".join(f"`{name}`" for name in failure.environments)
     console.print(Text.assemble((f"step failed: {failure.step}", "bold red"), f"  (image of {names})"))
+    if failure.origin:
+        console.print(Text(f"  written at {failure.origin}"))
     for line in failure.log:
         console.print(Text(f"  {line}"))
-    console.print(Text(f"  {failure.message}\n"))
+    hint = f"\n  hint: {failure.hint}" if failure.hint else ""
+    console.print(Text(f"  {failure.message}{hint}\n"))

@@ -14,6 +14,23 @@ targets = click.option(
     help="A task or an environment: what it needs, and nothing else. May be given several times.",
 )
 
+platforms = click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="OS/ARCH",
+    help="What to build for, instead of the engine's own platform. May be given several times; needs a registry then.",
+)
+
+stat_cache = click.option(
+    "--no-stat-cache",
+    "stat_cache",
+    flag_value=False,
+    default=None,
+    type=bool,
+    help="Read every file again, whether it seems to have changed or not.",
+)
+
 paths = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", default=None, required=False
 )

@@ -17,8 +17,17 @@ CHANGES = 2
 @options.targets
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.plan/1`).")
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
+@options.platforms
+@options.stat_cache
 @options.paths
-def plan(targets: tuple[str, ...], as_json: bool, exit_code: bool, paths: tuple[Path, ...]) -> int:
+def plan(
+    targets: tuple[str, ...],
+    as_json: bool,
+    exit_code: bool,
+    platforms: tuple[str, ...],
+    stat_cache: bool | None,
+    paths: tuple[Path, ...],
+) -> int:
     """Show what a workflow's environments need, what is there, and what must be built.
 
     Loads PATH (a Python file, or a folder with all files in it that import flyte; the current folder by default).
@@ -35,7 +44,8 @@ def plan(targets: tuple[str, ...], as_json: bool, exit_code: bool, paths: tuple[
     from flytebuild.cli.plan_text import render
     from flytebuild.plan import to_document
 
-    planned = asyncio.run(pipeline.plan(config.load(Path.cwd()), options.or_here(paths), targets))
+    settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache)
+    planned = asyncio.run(pipeline.plan(settings, options.or_here(paths), targets))
     if as_json:
         click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
     else:

@@ -58,6 +58,8 @@ def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
     yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{verdict}{reason}", style))
     if image.digest:
         yield Text(f"      {image.reference}", "dim")
+    for platform, member in image.members:
+        yield Text(f"      {platform}  {member}", "dim")
     for layer in image.layers:
         others = [name for name in users[layer.digest] if name not in image.environments]
         # The image's own reason is told once, above.

@@ -10,18 +10,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flytebuild.authoring import sdk
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.hooks import before_leaves
-from flytebuild.authoring.images import define
+from flytebuild.authoring.images import Reader
 from flytebuild.cli.console import err, print_error
 from flytebuild.errors import FlytebuildError
 from flytebuild.graph import EnvironmentNode
-from flytebuild.spec.model import ExternalImage, ImageDefinition
+from flytebuild.spec.model import Definition, ExternalImage
 
 if TYPE_CHECKING:
     import flyte
@@ -37,7 +38,8 @@ class FlytebuildImageBuilder:
         self, image: flyte.Image, dry_run: bool, wait: bool = True, force: bool = False
     ) -> sdk.ImageBuild:
         """Build one image, or find it built; `wait` and `force` change nothing, since we never trust a guess."""
-        definition = define(image, image.name or "image")
+        with _reading() as read:
+            definition = read.define(image, sdk.environment_of(image) or image.name or "image")
         if isinstance(definition, ExternalImage):
             return sdk.ImageBuild(uri=definition.reference, remote_run=None)
         if dry_run:
@@ -67,7 +69,7 @@ class _Batch:
         self._nodes: list[EnvironmentNode] = []
         self._planning: asyncio.Task[dict[str, str]] | None = None
 
-    async def reference(self, image: flyte.Image, definition: ImageDefinition) -> str:
+    async def reference(self, image: flyte.Image, definition: Definition) -> str:
         """The reference under which the image is there when this returns."""
         name = sdk.environment_of(image) or f"image {len(self._nodes) + 1}"
         if name in {node.name for node in self._nodes}:
@@ -140,6 +142,14 @@ def _ensure_control_plane() -> None:
     settings = _settings()
     if sdk.configured_endpoint() == f"127.0.0.1:{settings.port}":
         sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings, err().print)))
+
+
+@contextmanager
+def _reading() -> Iterator[Reader]:
+    from flytebuild import pipeline
+
+    with pipeline.reader(_settings()) as read:
+        yield read
 
 
 def _settings() -> Config:

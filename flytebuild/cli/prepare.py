@@ -12,15 +12,17 @@ from flytebuild.cli.progress import follow
 from flytebuild.config import Config
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Plan
-from flytebuild.spec.model import ImageDefinition
+from flytebuild.spec.model import Definition, ExternalImage
 
-ready: dict[ImageDefinition, str] = {}
+ready: dict[Definition, str] = {}
 """References of the images that this process has seen or made; the SDK asks for each of them once more."""
 
 
 async def prepare(config: Config, definitions: Definitions, targets: Sequence[str]) -> Plan:
     """Plan the closure of `targets` and build what is missing of it. Raises as planning and building do."""
-    return await prepare_nodes(config, definitions.needed(targets))
+    with pipeline.reader(config) as read:
+        nodes = definitions.needed(targets, read)
+    return await prepare_nodes(config, nodes)
 
 
 async def prepare_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
@@ -31,6 +33,6 @@ async def prepare_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Pla
         with follow() as emit:
             await pipeline.build(config, planned, emit)
     ready.update(
-        {node.image: planned.reference_of(node.name) for node in nodes if isinstance(node.image, ImageDefinition)}
+        {node.image: planned.reference_of(node.name) for node in nodes if not isinstance(node.image, ExternalImage)}
     )
     return planned

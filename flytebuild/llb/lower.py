@@ -1,71 +1,134 @@
 """From an image spec to LLB: how we get what the user asked for.
 
 Each kind of layer has one function here; a change of what it emits raises the kind's number in
-`flytebuild.spec.model.EMITTERS`. Steps that use the network find the host's CA bundle and package index in the
-session: as secrets they are part of no layer and no cache key, and hosts without them emit the same bytes.
+`flytebuild.spec.layers.EMITTERS`. Projects are in `flytebuild.llb.projects`.
 """
 
 from __future__ import annotations
 
+import posixpath
 import shlex
+from collections.abc import Set
+from dataclasses import replace
 
-from flytebuild.llb.file import copy
-from flytebuild.llb.run import CacheMount, SecretFile, SecretVariable, run
-from flytebuild.llb.source import image
+from flytebuild.llb import projects
+from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_folder
+from flytebuild.llb.run import BindMount, CacheMount
+from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
-from flytebuild.spec.model import ImageSpec, LayerSpec, PipPackages, Platform, ResolvedImage, RuntimeConfig, Uv, Venv
-
-CA_BUNDLE = "flytebuild.ca-bundle"
-"""The session's secret with the PEM bundle that steps trust."""
-
-CA_PATH = "/run/flytebuild-ca.crt"
-"""Right below a folder that images have: BuildKit removes a mount's own stub after the step, not folders above it."""
-
-CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
-CA_PATH_SECRET = "flytebuild.ca-path"  # noqa: S105 - the name of a secret
-"""The session's secret that holds CA_PATH, where there is a bundle."""
-
-INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-"""Package index settings of the host that steps are given; the secret's id is the name."""
-
-_TRUST = SecretFile(CA_PATH, CA_BUNDLE)
-_NETWORK = (
-    *(SecretVariable(name, CA_PATH_SECRET) for name in CA_VARIABLES),
-    *(SecretVariable(name, name) for name in INDEX_VARIABLES),
+from flytebuild.llb.step import UV_CACHE, Step, pip_arguments, shell
+from flytebuild.spec.images import Platform, ResolvedImage
+from flytebuild.spec.layers import (
+    AptPackages,
+    Binary,
+    Command,
+    Copy,
+    Dockerfile,
+    Folder,
+    LayerSpec,
+    PipPackages,
+    PixiProject,
+    PoetryProject,
+    Requirements,
+    UvProject,
+    Venv,
+    Wheels,
 )
-_UV_CACHE = CacheMount("/root/.cache/uv", "flytebuild-uv", "shared")
+from flytebuild.spec.model import ImageSpec
+
+REQUIREMENTS = "/run/flytebuild-requirements"
+WHEELS = "/run/flytebuild-wheels"
 
 
-def lower(spec: ImageSpec) -> State:
-    """The file system of an image. The spec must be resolved: an image without a digest cannot be a source."""
-    state = _source(spec.base, spec.platform, "base")
-    for step in spec.steps:
-        state = _layer(state, step.layer, step.context, spec.platform)
-    return state
+def lower(spec: ImageSpec, *, has_bundle: bool = False) -> State:
+    """The file system of an image. The spec must be resolved: an image without a digest cannot be a source.
+
+    `has_bundle` says whether the session has a CA bundle for steps to trust.
+
+    Raises ValueError for an image by a Dockerfile, which BuildKit's own frontend makes.
+    """
+    return _states(spec, has_bundle)[-1]
 
 
-def _layer(state: State, layer: LayerSpec, context: RuntimeConfig, platform: Platform) -> State:
-    match layer:
-        case Uv(image=uv):
-            binary = _source(uv, platform, "uv")
-            return copy(state, binary, "/uv", "/usr/bin/uv", platform, name=layer.summary)
-        case Venv():
-            return _run(state, ("/bin/sh", "-c", _venv_script(layer)), context, platform, layer.summary)
-        case PipPackages():
-            return _run(state, _pip_command(layer), context, platform, layer.summary)
+def origins(spec: ImageSpec, *, has_bundle: bool = False) -> dict[str, str]:
+    """Where the user asked for each operation of what `lower` gives, `file:line` by the vertex's digest."""
+    found: dict[str, str] = {}
+    below, *states = _states(spec, has_bundle)
+    known = _vertices(below, set())
+    for step, state in zip(spec.steps, states, strict=True):
+        made = _vertices(state, known)
+        known |= made
+        found.update(dict.fromkeys(made, step.origin))
+    return {digest: origin for digest, origin in found.items() if origin}
 
 
-def _source(resolved: ResolvedImage, platform: Platform, role: str) -> State:
+def pinned(resolved: ResolvedImage) -> str:
+    """Where an image is fetched from, with the digest that it was found to have."""
     if resolved.digest is None:
         raise ValueError(f"{resolved.reference} is not resolved")
     name = resolved.location.partition("@")[0]
     host, slash, path = name.rpartition("/")
-    repository = host + slash + path.partition(":")[0]
-    return image(f"{repository}@{resolved.digest}", platform, name=f"{role} {resolved.reference}")
+    return f"{host}{slash}{path.partition(':')[0]}@{resolved.digest}"
 
 
-def _run(state: State, args: tuple[str, ...], context: RuntimeConfig, platform: Platform, name: str) -> State:
-    return run(state, args, context, platform, name=name, caches=(_UV_CACHE,), files=(_TRUST,), variables=_NETWORK)
+def _states(spec: ImageSpec, has_bundle: bool) -> list[State]:
+    """The base, and what each step leaves."""
+    if spec.base is None:
+        raise ValueError(f"`{spec.name}` is made by a Dockerfile")
+    states = [_source(spec.base, spec.platform, "base")]
+    distribution = (spec.base.digest or "").removeprefix("sha256:")[:12]
+    for step in spec.steps:
+        placed = Step(states[-1], step.context, spec.platform, step.layer.summary, has_bundle)
+        states.append(_layer(placed, step.layer, distribution))
+    return states
+
+
+def _vertices(state: State, known: Set[str]) -> set[str]:
+    """The digests of all vertices that a state is made of, but for those that are known with what is below them."""
+    found: set[str] = set()
+    pending = [state.vertex]
+    while pending:
+        vertex = pending.pop()
+        if vertex.digest not in known and vertex.digest not in found:
+            found.add(vertex.digest)
+            pending += [item.vertex for item in vertex.inputs]
+    return found
+
+
+def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
+    match layer:
+        case Binary():
+            binary = _source(layer.image, step.platform, layer.tool)
+            return copy(step.state, binary, layer.source, layer.path, step.platform, name=step.name)
+        case Venv():
+            return step.run(shell(_venv_script(layer)), caches=(UV_CACHE,))
+        case PipPackages():
+            arguments = pip_arguments(step, layer.options, *layer.requirements)
+            return step.run(arguments, caches=(UV_CACHE,), secrets=layer.options.secrets)
+        case Requirements():
+            return _requirements(step, layer)
+        case Wheels():
+            return _wheels(step, layer)
+        case UvProject():
+            return projects.uv(step, layer)
+        case PoetryProject():
+            return projects.poetry(step, layer)
+        case PixiProject():
+            return projects.pixi(step, layer)
+        case AptPackages():
+            return _apt(step, layer, distribution)
+        case Command():
+            return step.run(layer.args or shell(layer.shell), secrets=layer.secrets)
+        case Copy():
+            return _copy(step, layer)
+        case Folder():
+            return make_folder(step.state, layer.path, step.platform, name=step.name, owner=_owner(layer.owner, step))
+        case Dockerfile():
+            raise ValueError("a Dockerfile is an image of its own")
+
+
+def _source(resolved: ResolvedImage, platform: Platform, role: str) -> State:
+    return image(pinned(resolved), platform, name=f"{role} {resolved.reference}")
 
 
 def _venv_script(layer: Venv) -> str:
@@ -73,15 +136,76 @@ def _venv_script(layer: Venv) -> str:
     return f"test -x {python} || uv venv --python={layer.python} {layer.path}"
 
 
-def _pip_command(layer: PipPackages) -> tuple[str, ...]:
-    """An argument list; a shell's command line only where the user wrote shell text."""
-    args = ["uv", "pip", "install", "--python", f"{Venv.__dataclass_fields__['path'].default}/bin/python"]
-    if layer.index_url:
-        args += ["--index-url", layer.index_url]
-    for url in layer.extra_index_urls:
-        args += ["--extra-index-url", url]
-    if layer.pre:
-        args.append("--pre")
-    if layer.extra_args:
-        return ("/bin/sh", "-c", f"{shlex.join(args)} {layer.extra_args} {shlex.join(layer.requirements)}")
-    return (*args, *layer.requirements)
+def _requirements(step: Step, layer: Requirements) -> State:
+    """The step runs in the file's own folder: paths of packages in it are relative to that."""
+    folder = posixpath.join(REQUIREMENTS, posixpath.dirname(layer.file)).rstrip("/")
+    inside = replace(step, context=replace(step.context, workdir=folder))
+    return inside.run(
+        pip_arguments(step, layer.options, "--requirement", posixpath.basename(layer.file)),
+        binds=(BindMount(REQUIREMENTS, local(layer.tree.digest, name=layer.summary)),),
+        caches=(UV_CACHE,),
+        secrets=layer.options.secrets,
+    )
+
+
+def _wheels(step: Step, layer: Wheels) -> State:
+    """First whatever the package needs, then the package itself from the folder, whatever else an index offers."""
+    known = ("--find-links", WHEELS)
+    first = pip_arguments(step, layer.options, *known, layer.package)
+    second = pip_arguments(step, layer.options, *known, "--no-deps", "--no-index", "--reinstall", layer.package)
+    return step.run(
+        shell(f"{_text(first)} && {_text(second)}"),
+        binds=(BindMount(WHEELS, local(layer.tree.digest, name=layer.summary)),),
+        caches=(UV_CACHE,),
+        secrets=layer.options.secrets,
+    )
+
+
+def _text(arguments: tuple[str, ...]) -> str:
+    """The shell text of a command line, which may be one already."""
+    return arguments[2] if arguments[:2] == ("/bin/sh", "-c") else shlex.join(arguments)
+
+
+def _apt(step: Step, layer: AptPackages, distribution: str) -> State:
+    """apt locks its folders and fails where they are locked, so its caches are one step's at a time."""
+    quiet = step.with_env(DEBIAN_FRONTEND="noninteractive")
+    packages = shlex.join(layer.packages)
+    name = f"{distribution}-{step.platform.architecture}"
+    return quiet.run(
+        shell(f"apt-get update && apt-get install -y --no-install-recommends {packages}"),
+        caches=(
+            CacheMount("/var/cache/apt", f"flytebuild-apt-{name}", "locked"),
+            CacheMount("/var/lib/apt/lists", f"flytebuild-apt-lists-{name}", "locked"),
+        ),
+        secrets=layer.secrets,
+    )
+
+
+def _copy(step: Step, layer: Copy) -> State:
+    files = local(layer.tree.digest, name=layer.summary)
+    owner = _owner(f"{layer.owner}:{layer.owner}" if layer.owner else "", step)
+    if layer.into:
+        source, destination = "/", layer.destination.rstrip("/") + "/"
+    else:
+        source, destination = "/" + layer.tree.entries[0].path, layer.destination
+    return copy(
+        step.state,
+        files,
+        source,
+        destination,
+        step.platform,
+        name=step.name,
+        contents_only=layer.into,
+        owner=owner,
+        time=FIXED_TIME,
+    )
+
+
+def _owner(text: str, step: Step) -> Owner:
+    """`user` or `user:group`; names are those of the image."""
+    user, colon, group = text.partition(":")
+    return Owner(_identity(user or "0"), _identity(group) if colon else None, step.state)
+
+
+def _identity(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.state import State, Vertex
-from flytebuild.spec.model import Platform, RuntimeConfig
+from flytebuild.spec.images import Platform, RuntimeConfig
 
 _SHARING = {"shared": ops_pb2.SHARED, "private": ops_pb2.PRIVATE, "locked": ops_pb2.LOCKED}
+_NOTHING = -1
+_DISCARDED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +25,51 @@ class CacheMount:
 
 
 @dataclass(frozen=True, slots=True)
+class BindMount:
+    """The file or folder `path` of another state. The step may write to a `writable` one; that is thrown away."""
+
+    target: str
+    source: State
+    path: str = "/"
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TmpfsMount:
+    """An empty folder in memory, of at most `size` bytes (0: no limit), gone with the step."""
+
+    target: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SecretFile:
-    """A file of the session, readable by everyone in the step; where the session has none, nothing is mounted."""
+    """A file of the session, readable by everyone in the step unless said otherwise.
+
+    Where the session has none, nothing is mounted; the step fails if it is `required`.
+    """
 
     target: str
     id: str
+    required: bool = False
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
 
 
 @dataclass(frozen=True, slots=True)
 class SecretVariable:
-    """An environment variable of the session's; where the session has none, it is not set."""
+    """An environment variable of the session's.
+
+    Where the session has none, BuildKit sets it to nothing; the step fails if it is `required`.
+    """
 
     name: str
     id: str
+    required: bool = False
+
+
+Mount: TypeAlias = CacheMount | BindMount | TmpfsMount | SecretFile
 
 
 def run(
@@ -45,11 +79,23 @@ def run(
     platform: Platform,
     *,
     name: str,
+    binds: Sequence[BindMount] = (),
     caches: Sequence[CacheMount] = (),
+    tmpfs: Sequence[TmpfsMount] = (),
     files: Sequence[SecretFile] = (),
     variables: Sequence[SecretVariable] = (),
 ) -> State:
-    """What `args` leaves of `state`, run with the environment, folder and user of `context`."""
+    """What `args` leaves of `state`, run with the environment, folder and user of `context`.
+
+    The order in which mounts are given is no part of the step. Raises ValueError for two mounts at one target.
+    """
+    given: tuple[Mount, ...] = (*binds, *caches, *tmpfs, *files)
+    mounts = sorted(given, key=lambda mount: mount.target)
+    targets = [mount.target for mount in mounts]
+    if len(set(targets)) < len(targets):
+        raise ValueError(f"two mounts of `{name}` have the same target: {', '.join(targets)}")
+    sources = dict.fromkeys((state, *(mount.source for mount in mounts if isinstance(mount, BindMount))))
+    inputs = {source: number for number, source in enumerate(sources)}
     operation = ops_pb2.ExecOp(
         meta=ops_pb2.Meta(
             args=args,
@@ -57,23 +103,35 @@ def run(
             cwd=context.workdir,
             user=context.user,
         ),
-        mounts=[ops_pb2.Mount(input=0, dest="/", output=0)],
-        secret_env=[ops_pb2.SecretEnv(id=item.id, name=item.name, optional=True) for item in variables],
+        mounts=[ops_pb2.Mount(input=0, dest="/", output=0), *(_encode(mount, inputs) for mount in mounts)],
+        secret_env=[ops_pb2.SecretEnv(id=item.id, name=item.name, optional=not item.required) for item in variables],
     )
-    for cache in caches:
-        operation.mounts.add(
-            input=-1,
-            dest=cache.target,
-            output=-1,
-            mount_type=ops_pb2.CACHE,
-            cache_opt=ops_pb2.CacheOpt(id=cache.id, sharing=_SHARING[cache.sharing]),
-        )
-    for file in files:
-        operation.mounts.add(
-            input=-1,
-            dest=file.target,
-            output=-1,
-            mount_type=ops_pb2.SECRET,
-            secret_opt=ops_pb2.SecretOpt(id=file.id, mode=0o444, optional=True),
-        )
-    return State(Vertex(ops_pb2.Op(exec=operation), (state,), platform, name))
+    return State(Vertex(ops_pb2.Op(exec=operation), tuple(inputs), platform, name))
+
+
+def _encode(mount: Mount, inputs: Mapping[State, int]) -> ops_pb2.Mount:
+    match mount:
+        case BindMount():
+            selector = "" if mount.path == "/" else mount.path
+            return ops_pb2.Mount(
+                input=inputs[mount.source],
+                selector=selector,
+                dest=mount.target,
+                output=_DISCARDED,
+                readonly=not mount.writable,
+            )
+        case CacheMount():
+            cache = ops_pb2.CacheOpt(id=mount.id, sharing=_SHARING[mount.sharing])
+            return _from_nothing(mount.target, mount_type=ops_pb2.CACHE, cache_opt=cache)
+        case TmpfsMount():
+            tmpfs = ops_pb2.TmpfsOpt(size=mount.size)
+            return _from_nothing(mount.target, mount_type=ops_pb2.TMPFS, tmpfs_opt=tmpfs)
+        case SecretFile():
+            secret = ops_pb2.SecretOpt(
+                id=mount.id, uid=mount.uid, gid=mount.gid, mode=mount.mode, optional=not mount.required
+            )
+            return _from_nothing(mount.target, mount_type=ops_pb2.SECRET, secret_opt=secret)
+
+
+def _from_nothing(target: str, **fields: object) -> ops_pb2.Mount:
+    return ops_pb2.Mount(input=_NOTHING, dest=target, output=_DISCARDED, **fields)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.spec.model import Platform
+from flytebuild.spec.images import Platform
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,18 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import httpx
 
+from flytebuild.errors import RegistryUnavailableError
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.registry.credentials import api_host, find
 from flytebuild.registry.reference import Reference
-from flytebuild.spec.model import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -54,7 +56,7 @@ class RegistryClient:
 
     transport: httpx.AsyncBaseTransport | None = None
     _http: httpx.AsyncClient = field(init=False)
-    _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
+    _tokens: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     async def __aenter__(self) -> RegistryClient:
         limits = httpx.Limits(max_connections=_CONNECTIONS)
@@ -81,7 +83,7 @@ class RegistryClient:
         """The manifest's digest and the config of an image for one platform; `problem` says what went wrong."""
         try:
             digest, manifest = await self._manifest(location, location.target)
-            if manifest.get("mediaType") in INDEX_TYPES or "manifests" in manifest:
+            if _is_index(manifest):
                 digest = _entry_for(manifest, platform, location)
                 digest, manifest = await self._manifest(location, digest)
             config = await self._json(location, f"blobs/{manifest['config']['digest']}", manifest["config"]["digest"])
@@ -94,9 +96,11 @@ class RegistryClient:
         return ResolvedImage(asked, str(location), digest, found)
 
     async def labels(self, reference: Reference, digest: str) -> dict[str, str] | Unknown:
-        """The labels of an image that is known to be there."""
+        """The labels of an image that is known to be there, or the annotations of an index."""
         try:
             _, manifest = await self._manifest(reference, digest)
+            if _is_index(manifest):
+                return dict(manifest.get("annotations") or {})
             config_digest = manifest["config"]["digest"]
             config = await self._json(reference, f"blobs/{config_digest}", config_digest)
             return dict((config.get("config") or {}).get("Labels") or {})
@@ -104,6 +108,41 @@ class RegistryClient:
             return Unknown(str(refusal))
         except _MALFORMED as error:
             return Unknown(_malformed(reference, error))
+
+    async def publish_index(
+        self, target: Reference, members: Mapping[Platform, Reference], annotations: Mapping[str, str]
+    ) -> str:
+        """Publish an index of images that are there, one for each platform; returns its digest.
+
+        Raises RegistryUnavailableError when an image cannot be found, or the registry does not take the index.
+        """
+        try:
+            manifests = [await self._descriptor(target, member, platform) for platform, member in members.items()]
+            index = {
+                "schemaVersion": 2,
+                "mediaType": INDEX_TYPES[0],
+                "manifests": manifests,
+                "annotations": dict(annotations),
+            }
+            content = json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
+            await self._request("PUT", target, f"manifests/{target.target}", content=content, media_type=INDEX_TYPES[0])
+        except _Refused as refusal:
+            raise RegistryUnavailableError(f"`{target}` cannot be published: {refusal}") from refusal
+        return "sha256:" + hashlib.sha256(content).hexdigest()
+
+    async def _descriptor(self, target: Reference, member: Reference, platform: Platform) -> dict[str, Any]:
+        if (member.registry, member.repository) != (target.registry, target.repository):
+            raise _Refused(f"`{member}` is in another repository")
+        response = await self._request("GET", member, f"manifests/{member.target}", accept=_ACCEPT)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise _Refused(f"`{member}` does not exist")
+        found = {"os": platform.os, "architecture": platform.architecture}
+        return {
+            "mediaType": response.headers.get("content-type", MANIFEST_TYPES[0]).partition(";")[0],
+            "digest": "sha256:" + hashlib.sha256(response.content).hexdigest(),
+            "size": len(response.content),
+            "platform": found | ({"variant": platform.variant} if platform.variant else {}),
+        }
 
     async def _manifest(self, reference: Reference, target: str) -> tuple[str, dict[str, Any]]:
         response = await self._request("GET", reference, f"manifests/{target}", accept=_ACCEPT)
@@ -122,24 +161,35 @@ class RegistryClient:
             raise _Refused(f"`{reference.registry}` answered with other content than `{digest}`")
         return _parse(response, reference)
 
-    async def _request(self, method: str, reference: Reference, path: str, accept: str = "*/*") -> httpx.Response:
-        """One answer of 200 or 404, after authentication where it is asked for; anything else is _Refused."""
+    async def _request(
+        self,
+        method: str,
+        reference: Reference,
+        path: str,
+        accept: str = "*/*",
+        content: bytes | None = None,
+        media_type: str = "",
+    ) -> httpx.Response:
+        """One answer of success or 404, after authentication where it is asked for; anything else is _Refused."""
         host = api_host(reference.registry)
         scheme = "http" if reference.is_loopback else "https"
         url = f"{scheme}://{host}/v2/{reference.repository}/{path}"
-        headers = {"Accept": accept}
-        if token := self._tokens.get((host, reference.repository)):
+        headers = {"Accept": accept} | ({"Content-Type": media_type} if media_type else {})
+        # A token is for what the registry was asked then: one to read with does not publish.
+        key = (host, reference.repository, "push" if content else "pull")
+        if token := self._tokens.get(key):
             headers["Authorization"] = token
         try:
-            response = await self._http.request(method, url, headers=headers)
+            response = await self._http.request(method, url, headers=headers, content=content)
             if response.status_code == httpx.codes.UNAUTHORIZED and "Authorization" not in headers:
-                token = await self._authenticate(host, reference.repository, response)
-                response = await self._http.request(method, url, headers={**headers, "Authorization": token})
+                self._tokens[key] = await self._authenticate(host, reference.repository, response)
+                headers["Authorization"] = self._tokens[key]
+                response = await self._http.request(method, url, headers=headers, content=content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _Refused(f"`{reference.registry}` does not answer ({_reason(error)})") from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise _Refused(f"`{reference.registry}` refuses access to `{reference.repository}`")
-        if response.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
+        if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
             raise _Refused(f"`{reference.registry}` answers with status {response.status_code}")
         return response
 
@@ -174,8 +224,11 @@ class RegistryClient:
             header = f"Bearer {token}"
         else:
             raise _Refused(f"`{host}` asks for credentials, and Docker's configuration has none for it")
-        self._tokens[host, repository] = header
         return header
+
+
+def _is_index(manifest: Mapping[str, Any]) -> bool:
+    return manifest.get("mediaType") in INDEX_TYPES or "manifests" in manifest
 
 
 def _malformed(reference: Reference, error: Exception) -> str:

@@ -76,6 +76,13 @@ def parse(text: str) -> Reference:
     return Reference(registry, path, tag or (None if digest else "latest"), digest or None)
 
 
+def familiar(text: str) -> str:
+    """The short form that Docker's tools call an image by: without the Docker Hub's defaults."""
+    reference = parse(text)
+    shown = str(reference).removeprefix(f"{DOCKER_HUB}/").removeprefix("library/")
+    return shown.removesuffix(":latest")
+
+
 def mirrored(reference: str, mirrors: Mapping[str, str]) -> str:
     """The reference to fetch instead: the longest matching prefix of whole path segments is replaced.
 

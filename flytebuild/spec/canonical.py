@@ -2,7 +2,8 @@
 
 A spec is encoded as RFC 8785 JSON and hashed with BLAKE3 in its key-derivation mode, one context string per kind of
 object, so that equal bytes of two kinds never share a digest. Floats and nulls are refused: a default is left out,
-which lets a later version add a field without moving the digests of those who do not use it.
+which lets a later version add a field without moving the digests of those who do not use it. Folders and links, whose
+names may be any bytes, get their bytes from `flytebuild.spec.tree` and their own contexts here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal, TypeAlias
 import rfc8785
 from blake3 import blake3
 
-Domain = Literal["base", "layer", "config", "image"]
+Domain = Literal["base", "layer", "dir", "link", "config", "image", "index"]
 Value: TypeAlias = "str | int | bool | Sequence[Value] | Mapping[str, Value]"
 Document: TypeAlias = Mapping[str, Value]
 
@@ -30,8 +31,13 @@ def encode(document: Document) -> bytes:
 
 def digest(domain: Domain, document: Document) -> str:
     """64 hex digits: BLAKE3 of the canonical bytes, in the domain's own context."""
+    return digest_bytes(domain, encode(document))
+
+
+def digest_bytes(domain: Domain, content: bytes) -> str:
+    """64 hex digits of bytes that have one encoding already, in the domain's own context."""
     hasher = _hasher(domain).copy()
-    hasher.update(encode(document))
+    hasher.update(content)
     return hasher.hexdigest()
 
 

@@ -3,17 +3,24 @@
 base    = H(base,   {image, platform})
 layer i = H(layer,  {kind, emitter, spec, step, parent: layer i-1 or base})
 config  = H(config, what reaches a container)
-image   = H(image,  {platforms: {platform: tip}, config})
+image   = H(image,  {config, layers: the last layer, platform})
+index   = H(index,  {platforms: {platform: image}})
+
+`docs/spec.md` has the details.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flytebuild.spec.canonical import SCHEMA, Document, Value, digest
-from flytebuild.spec.model import EMITTERS, ImageSpec, ResolvedImage, RuntimeConfig, Step
+from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.layers import EMITTERS, EXECUTING
+from flytebuild.spec.model import ImageSpec, Step
 
 TAG_PREFIX = "b3-"
+_TAG_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +34,8 @@ class ImageDigests:
 
     @property
     def tag(self) -> str:
-        """The tag that images of this digest are published under (128 bits of it)."""
-        return TAG_PREFIX + self.image[:32]
+        """The tag that images of this digest are published under."""
+        return tag_of(self.image)
 
 
 def digests(spec: ImageSpec) -> ImageDigests:
@@ -39,29 +46,40 @@ def digests(spec: ImageSpec) -> ImageDigests:
         tip = digest("layer", layer_document(step, tip))
         layers.append(tip)
     config = digest("config", {"schema": SCHEMA, **spec.config.document()})
-    image = digest("image", {"config": config, "platforms": {str(spec.platform): tip}, "schema": SCHEMA})
+    image = digest("image", {"config": config, "layers": tip, "platform": str(spec.platform), "schema": SCHEMA})
     return ImageDigests(base, tuple(layers), config, image)
 
 
-def base_document(base: ResolvedImage, platform: str) -> Document:
-    """The base by its manifest digest; by its name while that is unknown, which no resolved base equals."""
-    identity = {"image": base.digest} if base.digest else {"unresolved": base.reference}
+def index_digest(images: Mapping[Platform, str]) -> str:
+    """The digest of an image for several platforms, from the image digest of each."""
+    return digest("index", {"platforms": {str(item): image for item, image in images.items()}, "schema": SCHEMA})
+
+
+def tag_of(image: str) -> str:
+    """The tag of an image or index digest (128 bits of it)."""
+    return TAG_PREFIX + image[:_TAG_DIGITS]
+
+
+def base_document(base: ResolvedImage | None, platform: str) -> Document:
+    """What the chain starts with: the base's manifest; nothing at all under a Dockerfile."""
+    identity: Document = base.identity() if base else {"scratch": True}
     return {**identity, "platform": platform, "schema": SCHEMA}
 
 
 def layer_document(step: Step, parent: str) -> Document:
     """What a layer's digest is taken of. Files do not see the environment; steps that execute do."""
+    kind = step.layer.kind
     document: dict[str, Value] = {
-        "emitter": EMITTERS[step.layer.kind],
-        "kind": step.layer.kind,
+        "emitter": EMITTERS[kind],
+        "kind": kind,
         "parent": parent,
         "schema": SCHEMA,
         "spec": step.layer.fields(),
     }
-    if step.layer.kind != "uv":
+    if kind in EXECUTING:
         document["step"] = _execution(step.context)
     return document
 
 
 def _execution(context: RuntimeConfig) -> Document:
-    return {"cwd": context.workdir, "env": [list(pair) for pair in context.env], "user": context.user or "root"}
+    return {"cwd": context.workdir, "env": dict(context.env), "user": context.user or "root"}

@@ -23,6 +23,20 @@ def requirement(text: str) -> str:
     return f"{canonicalize_name(parsed.name)}{extras}{target}{marker}"
 
 
+def is_requirement(text: str) -> bool:
+    """Whether a text is a requirement by the packaging standards (PEP 508)."""
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return False
+    return True
+
+
+def name(text: str) -> str:
+    """A project's name in normal form (PEP 503)."""
+    return str(canonicalize_name(text))
+
+
 def requirements(texts: Iterable[str]) -> tuple[str, ...]:
     """Requirements in their order, exact repeats dropped after the first."""
     return tuple(dict.fromkeys(requirement(text) for text in texts))

@@ -1,68 +1,176 @@
 """From what the user asked for, and what its bases turned out to be, to the exact image.
 
 The order of things is that of Flyte's own builder: the `uv` binary, its environment variables, a virtual environment,
-the user's layers, all of them run as root. Two deliberate differences: the image keeps its base's user, and the
-base's own `LD_LIBRARY_PATH` is appended to instead of lost.
+the user's layers, all of them run as root. Settings are folded into what later steps see, paths become absolute.
+`docs/spec.md` lists where we differ from Flyte's builder, and why.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from flytebuild.errors import UnsupportedImageError
+from flytebuild.spec.expand import ExpansionError, expand
+from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.layers import Binary, Copy, Folder, LayerSpec, PixiProject, Venv
 from flytebuild.spec.model import (
+    DockerfileDefinition,
     ImageDefinition,
     ImageSpec,
-    LayerSpec,
-    Platform,
-    ResolvedImage,
-    RuntimeConfig,
+    Placed,
+    RunAs,
+    SetEnv,
+    SetLabels,
+    SetWorkDir,
     Step,
-    Uv,
-    Venv,
 )
 
 UV_IMAGE = "ghcr.io/astral-sh/uv:0.13.4"
 """Where the `uv` binary comes from; the version that flyte 2.12's own builder uses."""
 
+PIXI_IMAGE = "ghcr.io/prefix-dev/pixi:0.72.2"
+"""Where the `pixi` binary comes from, for images with pixi layers; again the version of flyte 2.12's builder."""
+
 VENV = "/opt/venv"
+PIXI_PROJECT = "/opt/pixi-project"
 NVIDIA_PATH = "/usr/local/nvidia/bin:/usr/local/cuda/bin"
 NVIDIA_LIBRARIES = "/usr/local/nvidia/lib64"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def specify(definition: ImageDefinition, platform: Platform, base: ResolvedImage, uv: ResolvedImage) -> ImageSpec:
-    """Pin a definition for one platform.
+def images_needed(definition: ImageDefinition | DockerfileDefinition) -> frozenset[str]:
+    """The references that must be resolved before `specify`."""
+    if isinstance(definition, DockerfileDefinition):
+        return frozenset(definition.images)
+    has_pixi = any(isinstance(placed.part, PixiProject) for placed in definition.parts)
+    return frozenset({definition.base, UV_IMAGE}) | (frozenset({PIXI_IMAGE}) if has_pixi else frozenset())
 
-    Raises UnsupportedImageError when the definition is not meant for that platform.
+
+def specify(
+    definition: ImageDefinition | DockerfileDefinition, platform: Platform, images: Mapping[str, ResolvedImage]
+) -> ImageSpec:
+    """Pin a definition for one platform. `images` holds what `images_needed` asks for.
+
+    Raises UnsupportedImageError when the definition is not meant for that platform, or a value cannot be expanded.
     """
     if platform not in definition.platforms:
         wanted = ", ".join(f"`{item}`" for item in definition.platforms)
         raise UnsupportedImageError(
-            f"Image `{definition.name}` is for {wanted}, and this machine's engine runs `{platform}`",
+            f"Image `{definition.name}` is for {wanted}, not for `{platform}`",
             hint=f"add `{platform}` to the image's `platform`, or use an engine of that platform",
         )
-    environment = _environment(base.config)
-    context = RuntimeConfig(env=environment, user="root", workdir=base.config.workdir)
-    layers: tuple[LayerSpec, ...] = (Uv(uv), Venv(definition.python, VENV), *definition.layers)
+    if isinstance(definition, DockerfileDefinition):
+        dockerfile = replace(definition.dockerfile, images=tuple(images[name] for name in definition.images))
+        return ImageSpec(
+            name=definition.name,
+            registry=definition.registry,
+            platform=platform,
+            base=None,
+            steps=(Step(dockerfile, RuntimeConfig(), definition.origin),),
+            config=RuntimeConfig(),
+            roots=definition.roots,
+        )
+    base = images[definition.base]
+    fold = _Fold(base.config, images)
+    fold.prologue(definition.python)
+    for placed in definition.parts:
+        fold.add(placed)
     return ImageSpec(
         name=definition.name,
         registry=definition.registry,
         platform=platform,
         base=base,
-        steps=tuple(Step(layer, context) for layer in layers),
-        config=replace(base.config, env=environment),
+        steps=tuple(fold.steps),
+        config=replace(fold.context, user=fold.user),
+        roots=definition.roots,
     )
 
 
-def _environment(config: RuntimeConfig) -> tuple[tuple[str, str], ...]:
-    base = dict(config.env)
-    libraries = base.get("LD_LIBRARY_PATH", "")
-    return config.with_env(
-        ("UV_COMPILE_BYTECODE", "1"),
-        ("UV_LINK_MODE", "copy"),
-        ("VIRTUALENV", VENV),
-        ("UV_PYTHON", f"{VENV}/bin/python"),
-        ("PATH", f"{VENV}/bin:{base.get('PATH', DEFAULT_PATH)}:{NVIDIA_PATH}"),
-        ("LD_LIBRARY_PATH", f"{libraries}:{NVIDIA_LIBRARIES}" if libraries else NVIDIA_LIBRARIES),
-    )
+@dataclass
+class _Fold:
+    """The image as it grows: `context` is what the next step sees, `user` what containers will run as."""
+
+    config: RuntimeConfig
+    images: Mapping[str, ResolvedImage]
+    context: RuntimeConfig = field(init=False)
+    user: str = field(init=False)
+    steps: list[Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context = replace(self.config, user="root")
+        self.user = self.config.user
+
+    def prologue(self, python: str) -> None:
+        base = dict(self.config.env)
+        libraries = base.get("LD_LIBRARY_PATH", "")
+        self._step(Binary("uv", self.images[UV_IMAGE], "/uv", "/usr/bin/uv"))
+        self._set(
+            UV_COMPILE_BYTECODE="1",
+            UV_LINK_MODE="copy",
+            VIRTUALENV=VENV,
+            UV_PYTHON=f"{VENV}/bin/python",
+            PATH=f"{VENV}/bin:{base.get('PATH', DEFAULT_PATH)}:{NVIDIA_PATH}",
+            LD_LIBRARY_PATH=f"{libraries}:{NVIDIA_LIBRARIES}" if libraries else NVIDIA_LIBRARIES,
+        )
+        self._step(Venv(python, VENV))
+
+    def add(self, placed: Placed) -> None:
+        match placed.part:
+            case SetEnv(pairs=pairs):
+                for name, value in pairs:
+                    self._set(**{name: self._expand(value, f"the value of `{name}`", placed.origin)})
+            case SetWorkDir(path=path):
+                self._enter(self._path(path, placed.origin), placed.origin)
+            case SetLabels(pairs=pairs):
+                self.context = replace(self.context, labels=(*self.context.labels, *pairs))
+            case RunAs(user=user):
+                self.user = user
+            case Copy() as layer:
+                destination = self._path(layer.destination, placed.origin)
+                self._step(replace(layer, destination=destination), placed.origin)
+            case PixiProject() as layer:
+                self._pixi(layer, placed.origin)
+            case layer:
+                self._step(layer, placed.origin)
+
+    def _pixi(self, layer: PixiProject, origin: str) -> None:
+        """The environment of pixi takes the virtual environment's place, for later layers and for tasks."""
+        binary = Binary("pixi", self.images[PIXI_IMAGE], "/usr/local/bin/pixi", "/usr/local/bin/pixi")
+        if not any(step.layer == binary for step in self.steps):
+            self._step(binary, origin)
+        self._step(layer, origin)
+        environment = f"{PIXI_PROJECT}/.pixi/envs/{layer.environment}"
+        self._set(
+            VIRTUAL_ENV=environment,
+            UV_PYTHON=f"{environment}/bin/python",
+            PIXI_PROJECT_MANIFEST=f"{PIXI_PROJECT}/{layer.manifest}",
+            PATH=f"{environment}/bin:{dict(self.context.env)['PATH']}",
+        )
+
+    def _enter(self, path: str, origin: str) -> None:
+        if path != "/":
+            # Tasks unpack their code where they start, so the folder is theirs.
+            self._step(Folder(path, self.user), origin)
+        self.context = replace(self.context, workdir=path)
+
+    def _path(self, path: str, origin: str) -> str:
+        expanded = self._expand(path, f"the path `{path}`", origin)
+        return posixpath.normpath(posixpath.join(self.context.workdir, expanded))
+
+    def _expand(self, text: str, what: str, origin: str) -> str:
+        try:
+            return expand(text, dict(self.context.env))
+        except ExpansionError as error:
+            where = f" ({origin})" if origin else ""
+            raise UnsupportedImageError(
+                f"`{error}` in {what} cannot be expanded{where}",
+                hint="use `$NAME`, `${NAME}`, `${NAME:-default}` or `${NAME:+value}`; write `\\$` for a dollar sign",
+            ) from error
+
+    def _set(self, **pairs: str) -> None:
+        self.context = replace(self.context, env=(*self.context.env, *pairs.items()))
+
+    def _step(self, layer: LayerSpec, origin: str = "") -> None:
+        self.steps.append(Step(layer, self.context, origin))

@@ -2,7 +2,7 @@
 
 from flytebuild.cli.plan_text import render, summary
 from flytebuild.plan import make_plan
-from tests.test_plan import NODES, SPECS, plan, present, target
+from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 EXPECTED = """\
 Environments
@@ -57,5 +57,5 @@ def test_the_whole_plan() -> None:
 def test_the_summary() -> None:
     assert summary(plan({target(item): present(item) for item in SPECS.values()})) == "3 images, nothing to build"
     assert summary(make_plan((), {}, None, {})) == "No environments, nothing to build"
-    one = make_plan(NODES[:1], {"fold": SPECS["fold"]}, None, {target(SPECS["fold"]): present(SPECS["fold"])})
+    one = make_plan(NODES[:1], variants({"fold": SPECS["fold"]}), None, {target(SPECS["fold"]): present(SPECS["fold"])})
     assert summary(one) == "1 image, nothing to build"

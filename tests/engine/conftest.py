@@ -15,6 +15,8 @@ import docker
 import pytest
 
 from tests.conftest import Machine
+from tests.engine.building import Builds, in_engine
+from tests.engine.solving import Solver, connected
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
 BIN = Path(sys.executable).parent
@@ -98,3 +100,17 @@ def workspace(tmp_path: Path, machine: Machine, registry_prefix: str) -> Iterato
     yield made
     if (tmp_path / "home").exists():
         made.flytebuild("down")
+
+
+@pytest.fixture(scope="module")
+def solver(machine: Machine) -> Iterator[Solver]:
+    """The engine's BuildKit."""
+    with connected(machine) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def builds(machine: Machine) -> Iterator[Builds]:
+    """Images of the SDK, built into the engine's own store."""
+    with in_engine(machine) as made:
+        yield made

@@ -3,13 +3,15 @@
 import hashlib
 
 from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.llb.lower import CA_BUNDLE, lower
+from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.run import run
 from flytebuild.llb.source import image
-from flytebuild.spec.model import PipPackages, RuntimeConfig
-from flytebuild.spec.specify import specify
-from tests.samples import AMD64, BASE, UV, definition, spec
+from flytebuild.llb.trust import CA_BUNDLE
+from flytebuild.spec.images import RuntimeConfig
+from flytebuild.spec.layers import PipPackages
+from flytebuild.spec.model import SetEnv
+from tests.samples import AMD64, BASE, UV, made_of, pip, spec
 
 CONTEXT = RuntimeConfig(env=(("PATH", "/bin"),), user="root")
 
@@ -63,12 +65,11 @@ def test_a_deep_chain_needs_no_recursion() -> None:
 
 
 def steps(*layers: PipPackages) -> list[ops_pb2.ExecOp]:
-    made = specify(definition(*layers), AMD64, BASE, UV)
-    return [item.exec for item in operations(marshal(lower(made))) if item.WhichOneof("op") == "exec"]
+    return [item.exec for item in operations(marshal(lower(made_of(*layers)))) if item.WhichOneof("op") == "exec"]
 
 
 def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
-    layer = PipPackages(("a<2", "b"), index_url="https://i/simple", extra_index_urls=("https://e/simple",), pre=True)
+    layer = pip("a<2", "b", index_url="https://i/simple", extra_index_urls=("https://e/simple",), pre=True)
     assert list(steps(layer)[1].meta.args) == (
         [
             "uv",
@@ -85,7 +86,7 @@ def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
             "b",
         ]
     )
-    shell = steps(PipPackages(("a<2",), extra_args="--no-deps"))[1].meta.args
+    shell = steps(pip("a<2", extra_args="--no-deps"))[1].meta.args
     assert list(shell) == [
         "/bin/sh",
         "-c",
@@ -93,12 +94,23 @@ def test_pip_is_an_argument_list_unless_the_user_wrote_shell_text() -> None:
     ]
 
 
-def test_trust_and_index_settings_are_optional_secrets_so_that_every_host_sends_the_same_bytes() -> None:
-    step = steps(PipPackages(("a",)))[1]
+def test_index_settings_are_optional_secrets_so_that_every_host_sends_the_same_bytes() -> None:
+    step = steps(pip("a"))[1]
+    assert {variable.name for variable in step.secret_env} >= {"UV_INDEX_URL", "UV_DEFAULT_INDEX"}
+    assert all(variable.optional for variable in step.secret_env)
+
+
+def test_a_bundle_is_named_only_where_there_is_one() -> None:
+    without = steps(pip("a"))[1]
+    assert not any(variable.name == "SSL_CERT_FILE" for variable in without.secret_env)
+    assert not any(mount.mount_type == ops_pb2.SECRET for mount in without.mounts)
+    found = [
+        item.exec for item in operations(marshal(lower(made_of(pip("a")), has_bundle=True))) if item.HasField("exec")
+    ]
+    step = found[1]
     secret = next(mount for mount in step.mounts if mount.mount_type == ops_pb2.SECRET)
     assert (secret.secret_opt.id, secret.secret_opt.optional) == (CA_BUNDLE, True)
-    assert {variable.name for variable in step.secret_env} >= {"SSL_CERT_FILE", "UV_INDEX_URL"}
-    assert all(variable.optional for variable in step.secret_env)
+    assert {variable.name for variable in step.secret_env} >= {"SSL_CERT_FILE", "CURL_CA_BUNDLE"}
     assert not any("SSL_CERT_FILE" in value for value in step.meta.env)
 
 
@@ -108,3 +120,10 @@ def test_bases_are_fetched_from_where_they_were_found_by_digest() -> None:
         f"docker-image://mirror.example/astral-sh/uv@{UV.digest}",
         f"docker-image://mirror.example/flyteorg/flyte@{BASE.digest}",
     ]
+
+
+def test_a_variable_of_the_image_is_not_replaced_by_the_host_s() -> None:
+    made = made_of(SetEnv((("UV_INDEX_URL", "https://i/simple"),)), pip("a"))
+    step = [item.exec for item in operations(marshal(lower(made))) if item.HasField("exec")][-1]
+    assert "UV_INDEX_URL=https://i/simple" in step.meta.env
+    assert "UV_INDEX_URL" not in {variable.name for variable in step.secret_env}

@@ -17,7 +17,7 @@ from flytebuild.registry import client as client_module
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.credentials import Credentials
 from flytebuild.registry.reference import parse
-from flytebuild.spec.model import Platform, ResolvedImage
+from flytebuild.spec.images import Platform, ResolvedImage
 
 AMD64 = Platform("linux", "amd64")
 IMAGE = parse("registry.example/team/image:1")
@@ -98,7 +98,7 @@ def test_no_answer_is_unknown() -> None:
 def test_an_index_is_resolved_to_the_platform_s_manifest() -> None:
     found = resolve(serving(MANIFEST, CONFIG, tag=index("arm64", "amd64")))
     assert found.digest == digest_of(MANIFEST)
-    assert found.config.env == (("PATH", "/bin"), ("A", "b=c"))
+    assert found.config.env == (("A", "b=c"), ("PATH", "/bin"))
     assert (found.config.user, found.config.workdir) == ("app", "/srv")
     assert json.loads(found.config.other) == {"StopSignal": "SIGINT"}
 

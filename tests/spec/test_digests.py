@@ -5,56 +5,50 @@ from dataclasses import replace
 
 import pytest
 
-from flytebuild.spec.digests import digests
-from flytebuild.spec.model import EMITTERS, ImageSpec, PipPackages, ResolvedImage, RuntimeConfig
-from flytebuild.spec.specify import specify
-from tests.samples import AMD64, BASE, UV, definition, spec
-
-
-def pip(**fields: object) -> ImageSpec:
-    return specify(definition(PipPackages(**{"requirements": ("a", "b"), **fields})), AMD64, BASE, UV)  # type: ignore[arg-type]
-
-
-def test_golden_image() -> None:
-    found = digests(spec("ruff", "pytest"))
-    assert found.image == "13e2418a4473c98d482fbd4e3ced83bafe0c59f69a42c0a715fb76a8046ebc0c"
-    assert found.tag == "b3-" + found.image[:32]
+from flytebuild.spec.digests import digests, index_digest
+from flytebuild.spec.images import ResolvedImage, RuntimeConfig
+from flytebuild.spec.layers import EMITTERS
+from flytebuild.spec.model import ImageSpec, RunAs, SetEnv, SetLabels, SetWorkDir
+from tests.samples import AMD64, ARM64, BASE, UV, made_of, pip, spec
 
 
 def test_layers_are_a_chain_and_equal_prefixes_are_equal() -> None:
     one, other = digests(spec("ruff", "pytest")), digests(spec("ruff"))
     assert one.layers[:3] == other.layers
     assert one.layers[3] not in digests(spec("pytest")).layers
+    assert one.tag == "b3-" + one.image[:32]
+
+
+MOVED = ResolvedImage(BASE.reference, BASE.location, "sha256:" + "3" * 64, BASE.config)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        pip(requirements=("b", "a")),
-        pip(requirements=("ab",)),
-        pip(index_url="https://x/simple"),
-        pip(extra_index_urls=("https://x/simple",)),
-        pip(pre=True),
-        pip(extra_args="--no-deps"),
-        specify(replace(definition(PipPackages(("a", "b"))), python="3.13"), AMD64, BASE, UV),
-        specify(definition(PipPackages(("a",)), PipPackages(("b",))), AMD64, BASE, UV),
-        specify(definition(PipPackages(("a", "b"))), AMD64, replace(BASE, digest="sha256:" + "3" * 64), UV),
-        specify(definition(PipPackages(("a", "b"))), AMD64, BASE, replace(UV, digest="sha256:" + "3" * 64)),
-        specify(definition(PipPackages(("a", "b"))), AMD64, replace(BASE, config=replace(BASE.config, user="app")), UV),
-        specify(
-            definition(PipPackages(("a", "b"))),
-            AMD64,
-            replace(BASE, config=replace(BASE.config, env=(("A", "1"),))),
-            UV,
-        ),
-        specify(
-            definition(PipPackages(("a", "b"))), AMD64, replace(BASE, config=replace(BASE.config, other='{"x":1}')), UV
-        ),
-        specify(definition(PipPackages(("a", "b"))), AMD64, ResolvedImage(BASE.reference, "", problem="?"), UV),
+        made_of(pip("b", "a")),
+        made_of(pip("ab")),
+        made_of(pip("a", "b", index_url="https://x/simple")),
+        made_of(pip("a", "b", extra_index_urls=("https://x/simple",))),
+        made_of(pip("a", "b", pre=True)),
+        made_of(pip("a", "b", extra_args="--no-deps")),
+        made_of(pip("a", "b"), python="3.13"),
+        made_of(pip("a"), pip("b")),
+        made_of(pip("a", "b"), platform=ARM64),
+        made_of(pip("a", "b"), base=MOVED),
+        made_of(pip("a", "b"), uv=replace(UV, digest="sha256:" + "3" * 64)),
+        made_of(pip("a", "b"), base=replace(BASE, config=replace(BASE.config, user="app"))),
+        made_of(pip("a", "b"), base=replace(BASE, config=replace(BASE.config, env=(("A", "1"),)))),
+        made_of(pip("a", "b"), base=replace(BASE, config=replace(BASE.config, other='{"x":1}'))),
+        made_of(pip("a", "b"), base=ResolvedImage(BASE.reference, "", problem="?")),
+        made_of(SetEnv((("A", "1"),)), pip("a", "b")),
+        made_of(pip("a", "b"), SetEnv((("A", "1"),))),
+        made_of(SetWorkDir("/srv"), pip("a", "b")),
+        made_of(pip("a", "b"), SetLabels((("a", "1"),))),
+        made_of(pip("a", "b"), RunAs("app")),
     ],
 )
 def test_what_reaches_the_image_moves_its_digest(changed: ImageSpec) -> None:
-    assert digests(changed).image != digests(pip()).image
+    assert digests(changed).image != digests(made_of(pip("a", "b"))).image
 
 
 @pytest.mark.parametrize(
@@ -64,16 +58,39 @@ def test_what_reaches_the_image_moves_its_digest(changed: ImageSpec) -> None:
         lambda item: replace(item, registry="registry.example/team"),
         lambda item: replace(item, base=replace(BASE, location="elsewhere.example/x:1")),
         lambda item: replace(item, base=replace(BASE, reference="other/name:1")),
+        lambda item: replace(item, roots={"x": None}),
+        lambda item: replace(item, steps=tuple(replace(step, origin="elsewhere.py:1") for step in item.steps)),
     ],
 )
 def test_names_and_places_do_not(change: Callable[[ImageSpec], ImageSpec]) -> None:
-    assert digests(change(pip())).image == digests(pip()).image
+    item = made_of(pip("a", "b"))
+    assert digests(change(item)).image == digests(item).image
+
+
+def test_a_setting_after_a_step_leaves_the_step_s_digest_alone() -> None:
+    before, after = made_of(SetEnv((("A", "1"),)), pip("a")), made_of(pip("a"), SetEnv((("A", "1"),)))
+    assert digests(made_of(pip("a"))).layers == digests(after).layers
+    assert digests(before).layers != digests(after).layers
+
+
+def test_the_order_in_which_variables_were_set_is_not_seen() -> None:
+    one = made_of(SetEnv((("A", "1"), ("B", "2"))), pip("a"))
+    assert digests(one) == digests(made_of(SetEnv((("B", "2"), ("A", "1"))), pip("a")))
+    assert digests(one) == digests(made_of(SetEnv((("B", "3"),)), SetEnv((("A", "1"), ("B", "2"))), pip("a")))
+
+
+def test_an_index_is_what_its_images_are() -> None:
+    images = {AMD64: "a" * 64, ARM64: "b" * 64}
+    assert index_digest(images) == index_digest(dict(reversed(images.items())))
+    assert index_digest(images) != index_digest({AMD64: "b" * 64, ARM64: "a" * 64})
+    assert index_digest(images) != index_digest({AMD64: "a" * 64})
 
 
 def test_the_version_of_the_translation_is_in_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = digests(pip())
+    item = made_of(pip("a"))
+    before = digests(item)
     monkeypatch.setitem(EMITTERS, "pip", 2)
-    after = digests(pip())
+    after = digests(item)
     assert after.layers[:2] == before.layers[:2]
     assert after.layers[2] != before.layers[2]
 

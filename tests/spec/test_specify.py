@@ -1,11 +1,18 @@
 """From a definition to the exact image."""
 
+from dataclasses import replace
+
 import pytest
 
 from flytebuild.errors import UnsupportedImageError
-from flytebuild.spec.model import Platform, ResolvedImage
-from flytebuild.spec.specify import specify
-from tests.samples import AMD64, BASE, UV, definition, spec
+from flytebuild.spec.images import Platform, ResolvedImage
+from flytebuild.spec.layers import Copy, Folder, PixiProject
+from flytebuild.spec.model import RunAs, SetEnv, SetLabels, SetWorkDir
+from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, images_needed, specify
+from flytebuild.spec.tree import file_tree
+from tests.samples import BASE, definition, images, made_of, pip, spec
+
+FILE = file_tree("a.txt", "0" * 64, 1)
 
 
 def test_the_base_keeps_its_user_and_folder() -> None:
@@ -20,13 +27,66 @@ def test_the_virtual_environment_is_first_on_the_path_and_the_base_s_path_is_kep
     assert "/usr/bin" in path
 
 
+def test_the_library_path_of_the_base_is_appended_to() -> None:
+    base = replace(BASE, config=replace(BASE.config, env=(("LD_LIBRARY_PATH", "/opt/lib"),)))
+    assert dict(spec("ruff", base=base).config.env)["LD_LIBRARY_PATH"] == "/opt/lib:/usr/local/nvidia/lib64"
+
+
 def test_another_platform_is_refused_with_both_names() -> None:
-    with pytest.raises(UnsupportedImageError, match=r"linux/amd64.*linux/arm64"):
-        specify(definition(), Platform("linux", "arm64"), BASE, UV)
+    with pytest.raises(UnsupportedImageError, match=r"linux/amd64.*linux/s390x"):
+        specify(definition(), Platform("linux", "s390x"), images())
 
 
 def test_an_unresolved_base_is_a_problem_not_a_guess() -> None:
     assert spec("ruff").problem == ""
     assert spec("ruff", base=ResolvedImage("a:1", "a:1", problem="no answer")).problem == "no answer"
     assert spec("ruff", uv=ResolvedImage("uv:1", "uv:1", problem="no uv")).problem == "no uv"
-    assert str(AMD64) == "linux/amd64"
+
+
+def test_values_refer_to_the_base_and_to_what_was_set_before() -> None:
+    made = made_of(SetEnv((("HOME_BIN", "/home/bin"), ("PATH", "$HOME_BIN:$PATH"), ("COST", "5\\$"), ("S", 'a "b" c'))))
+    env = dict(made.config.env)
+    assert env["PATH"].startswith("/home/bin:/opt/venv/bin:/opt/venv/bin:/usr/bin:")
+    assert (env["COST"], env["S"]) == ("5$", 'a "b" c')
+
+
+def test_a_working_directory_is_made_joined_and_expanded() -> None:
+    made = made_of(SetEnv((("APP", "app"),)), SetWorkDir("/srv"), SetWorkDir("$APP/../code/"), pip("a"))
+    assert [step.layer for step in made.steps if isinstance(step.layer, Folder)] == [
+        Folder("/srv", "flyte"),
+        Folder("/srv/code", "flyte"),
+    ]
+    assert made.config.workdir == "/srv/code"
+    assert made.steps[-1].context.workdir == "/srv/code"
+
+
+def test_destinations_become_absolute() -> None:
+    made = made_of(SetWorkDir("/srv"), Copy(FILE, "./data/"), Copy(FILE, "/x/y", into=False), Copy(FILE, "."))
+    found = [step.layer.destination for step in made.steps if isinstance(step.layer, Copy)]
+    assert found == ["/srv/data", "/x/y", "/srv"]
+
+
+def test_labels_and_the_user_of_containers() -> None:
+    made = made_of(SetLabels((("b", "1"),)), RunAs("app"), SetLabels((("a", "1"), ("b", "2"))))
+    assert made.config.labels == (("a", "1"), ("b", "2"))
+    assert made.config.user == "app"
+
+
+def test_pixi_takes_the_virtual_environment_s_place() -> None:
+    project = PixiProject("pixi.toml", "prod", locked=False, texts=(("pixi.toml", "[workspace]"),))
+    made = made_of(project, pip("flyte"), project)
+    assert [step.layer.kind for step in made.steps] == ["uv", "venv", "pixi", "pixi-project", "pip", "pixi-project"]
+    env = dict(made.config.env)
+    assert env["UV_PYTHON"] == "/opt/pixi-project/.pixi/envs/prod/bin/python"
+    assert env["PATH"].startswith("/opt/pixi-project/.pixi/envs/prod/bin:")
+    assert dict(made.steps[4].context.env)["UV_PYTHON"] == env["UV_PYTHON"]
+
+
+def test_only_images_with_pixi_need_it() -> None:
+    assert images_needed(definition(pip("a"))) == {BASE.reference, UV_IMAGE}
+    assert PIXI_IMAGE in images_needed(definition(PixiProject("pixi.toml", "default", locked=False)))
+
+
+def test_what_cannot_be_expanded_is_named_with_its_place() -> None:
+    with pytest.raises(UnsupportedImageError, match=r"`\$\{A\?no\}` in the value of `B` .* \(main.py:1\)"):
+        made_of(SetEnv((("B", "${A?no}"),)))

@@ -109,13 +109,14 @@ class SecretEnv(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., optional: bool = ...) -> None: ...
 
 class Mount(_message.Message):
-    __slots__ = ("input", "selector", "dest", "output", "readonly", "mount_type", "cache_opt", "secret_opt")
+    __slots__ = ("input", "selector", "dest", "output", "readonly", "mount_type", "tmpfs_opt", "cache_opt", "secret_opt")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     SELECTOR_FIELD_NUMBER: _ClassVar[int]
     DEST_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     READONLY_FIELD_NUMBER: _ClassVar[int]
     MOUNT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TMPFS_OPT_FIELD_NUMBER: _ClassVar[int]
     CACHE_OPT_FIELD_NUMBER: _ClassVar[int]
     SECRET_OPT_FIELD_NUMBER: _ClassVar[int]
     input: int
@@ -124,9 +125,16 @@ class Mount(_message.Message):
     output: int
     readonly: bool
     mount_type: MountType
+    tmpfs_opt: TmpfsOpt
     cache_opt: CacheOpt
     secret_opt: SecretOpt
-    def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ..., dest: _Optional[str] = ..., output: _Optional[int] = ..., readonly: bool = ..., mount_type: _Optional[_Union[MountType, str]] = ..., cache_opt: _Optional[_Union[CacheOpt, _Mapping]] = ..., secret_opt: _Optional[_Union[SecretOpt, _Mapping]] = ...) -> None: ...
+    def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ..., dest: _Optional[str] = ..., output: _Optional[int] = ..., readonly: bool = ..., mount_type: _Optional[_Union[MountType, str]] = ..., tmpfs_opt: _Optional[_Union[TmpfsOpt, _Mapping]] = ..., cache_opt: _Optional[_Union[CacheOpt, _Mapping]] = ..., secret_opt: _Optional[_Union[SecretOpt, _Mapping]] = ...) -> None: ...
+
+class TmpfsOpt(_message.Message):
+    __slots__ = ("size",)
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    def __init__(self, size: _Optional[int] = ...) -> None: ...
 
 class CacheOpt(_message.Message):
     __slots__ = ("id", "sharing")
@@ -244,10 +252,20 @@ class ChownOpt(_message.Message):
     def __init__(self, user: _Optional[_Union[UserOpt, _Mapping]] = ..., group: _Optional[_Union[UserOpt, _Mapping]] = ...) -> None: ...
 
 class UserOpt(_message.Message):
-    __slots__ = ("by_id",)
+    __slots__ = ("by_name", "by_id")
+    BY_NAME_FIELD_NUMBER: _ClassVar[int]
     BY_ID_FIELD_NUMBER: _ClassVar[int]
+    by_name: NamedUserOpt
     by_id: int
-    def __init__(self, by_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, by_name: _Optional[_Union[NamedUserOpt, _Mapping]] = ..., by_id: _Optional[int] = ...) -> None: ...
+
+class NamedUserOpt(_message.Message):
+    __slots__ = ("name", "input")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    input: int
+    def __init__(self, name: _Optional[str] = ..., input: _Optional[int] = ...) -> None: ...
 
 class MergeOp(_message.Message):
     __slots__ = ("inputs",)

@@ -1,13 +1,14 @@
 """Services that a session offers: secrets, registry credentials, health.
 
-A provider is one gRPC method: its path and a function from the request's bytes to the answer's.
+A provider is one gRPC method: its path and a function from the request's bytes to the answer's, or between streams
+of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import grpc
 
@@ -25,6 +26,18 @@ class Provider(Protocol):
 
     def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         """Serve one call."""
+
+
+@runtime_checkable
+class StreamProvider(Protocol):
+    """One method that BuildKit calls back with a stream, and that is answered with one."""
+
+    @property
+    def method(self) -> str:
+        """The method's path, `/service/method`."""
+
+    def exchange(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Serve one call; what is yielded is sent at the speed at which the daemon takes it."""
 
 
 @dataclass(frozen=True)

@@ -18,21 +18,23 @@ from pathlib import Path
 import grpc
 
 from flytebuild.buildkit.dial import dial, upgrade
-from flytebuild.buildkit.session.providers import Health, Provider
+from flytebuild.buildkit.session.providers import Health, Provider, StreamProvider
 from flytebuild.buildkit.splice import close, splice
 from flytebuild.engine import EngineAddress, unavailable
 
 _ID = "X-Docker-Expose-Session-Uuid"
 _NAME = "X-Docker-Expose-Session-Name"
 _METHOD = "X-Docker-Expose-Session-Grpc-Method"
-_WORKERS = 16
+_WORKERS = 128
+"""Calls served at once. A transfer of files occupies one to its end, and the health check must not wait for that."""
+
 _GRACE = 1.0
 
 
 class Session:
     """One session for one build, shared by its solves; `open` it before the first and `close` it after the last."""
 
-    def __init__(self, address: EngineAddress, providers: Sequence[Provider]) -> None:
+    def __init__(self, address: EngineAddress, providers: Sequence[Provider | StreamProvider]) -> None:
         self.id = uuid.uuid4().hex
         self._address = address
         self._providers = (Health(), *providers)
@@ -79,6 +81,10 @@ class Session:
         self._folder.cleanup()
 
 
-def _handler(provider: Provider) -> grpc.GenericRpcHandler:
+def _handler(provider: Provider | StreamProvider) -> grpc.GenericRpcHandler:
     _, service, method = provider.method.split("/")
-    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(provider.answer)})
+    if isinstance(provider, StreamProvider):
+        handler = grpc.stream_stream_rpc_method_handler(provider.exchange)
+    else:
+        handler = grpc.unary_unary_rpc_method_handler(provider.answer)
+    return grpc.method_handlers_generic_handler(service, {method: handler})

@@ -1,0 +1,33 @@
+"""The lines of a Dockerfile that the SDK's own default images hold: labels and environment variables."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from flytebuild.authoring.site import Site
+from flytebuild.spec.model import SetEnv, SetLabels, Setting
+
+_INSTRUCTION = re.compile(r"^\s*(?P<name>[A-Za-z]+)\s+(?P<rest>.*?)\s*$", re.DOTALL)
+
+
+def settings(line: str, site: Site) -> Iterator[Setting]:
+    """What one line sets. Raises UnsupportedImageError for any instruction but `LABEL` and `ENV`."""
+    if not line.strip() or line.lstrip().startswith("#"):
+        return
+    match = _INSTRUCTION.match(line)
+    name = match["name"].upper() if match else ""
+    if match is None or name not in ("LABEL", "ENV"):
+        raise site.error(
+            f"`{line.strip()}` is a line of a Dockerfile that has no equivalent here",
+            hint="use the image's `with_` methods",
+        )
+    try:
+        words = shlex.split(match["rest"])
+    except ValueError as error:
+        raise site.error(f"`{line.strip()}` cannot be read ({error})") from error
+    pairs = tuple((key, value) for key, equals, value in (word.partition("=") for word in words) if equals)
+    if len(pairs) != len(words):
+        raise site.error(f"`{line.strip()}` is not of the form `{name} NAME=VALUE`")
+    yield SetLabels(pairs) if name == "LABEL" else SetEnv(pairs)

@@ -1,0 +1,106 @@
+"""Files of the host that an image takes in: scanned once, hashed, and remembered with where they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from flytebuild.authoring.sdk import loaded_modules
+from flytebuild.authoring.site import Site
+from flytebuild.errors import SourceError
+from flytebuild.spec.model import HostFolder
+from flytebuild.spec.tree import Entry, Tree, assemble
+from flytebuild.trees.ignore import Ignore
+from flytebuild.trees.scan import scan, scan_file
+from flytebuild.trees.statcache import StatCache
+
+BYTECODE = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild")
+"""Left out wherever the user's own patterns do not ask for it: importing a module must not change an image."""
+
+
+@dataclass
+class HostFiles:
+    """The files of one image. `ignore` filters folders; `roots` collects where each tree was read."""
+
+    ignore: Ignore = BYTECODE
+    cache: StatCache | None = None
+    roots: dict[str, HostFolder] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def folder(self, path: Path, site: Site, *, filtered: bool = True, keep: Iterable[str] = ()) -> Tree:
+        """A folder without what is ignored; files named in `keep` are in it all the same."""
+        if not path.is_dir():
+            raise site.error(f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist")
+        with _blamed(site):
+            found = scan(path, self.ignore if filtered else Ignore.none(), self.cache)
+        root = found.root
+        self.warnings += [f"`{path}`: {warning.message}" for warning in found.warnings]
+        known = {entry.path for entry in found.tree.entries}
+        missing = [name for name in keep if name not in known]
+        if not missing:
+            return self._remember(found.tree, root)
+        kept = [self._entry(root / name, name, site) for name in missing]
+        return self._remember(assemble([*found.tree.entries, *kept]), root)
+
+    def file(self, path: Path, site: Site, name: str | None = None) -> Tree:
+        """One file, as a folder with that file in it, under its own name or another."""
+        return self.files({name or path.name: path}, site)
+
+    def files(self, files: Mapping[str, Path], site: Site) -> Tree:
+        """Files by the path that they have in the tree, wherever they lie."""
+        entries = [self._entry(path, name, site) for name, path in files.items()]
+        return self.combined(entries, files)
+
+    def combined(self, entries: Iterable[Entry], places: Mapping[str, Path]) -> Tree:
+        """A tree of entries that were read in several places: each by its own, in `places`."""
+        moved = {name: str(path.resolve()) for name, path in places.items()}
+        tree = assemble(entries)
+        self.roots[tree.digest] = HostFolder("", moved)
+        return tree
+
+    def overlaid(self, tree: Tree, files: Mapping[str, Path], site: Site) -> Tree:
+        """`tree` with single files in it replaced or added."""
+        entries = [entry for entry in tree.entries if entry.path not in files]
+        entries += [self._entry(path, name, site) for name, path in files.items()]
+        below = self.roots[tree.digest]
+        made = assemble(entries)
+        moved = {name: str(path.resolve()) for name, path in files.items()}
+        self.roots[made.digest] = HostFolder(below.root, {**below.moved, **moved})
+        return made
+
+    def bundle(self, root: Path, site: Site) -> Tree:
+        """The modules that this process has loaded from below `root`."""
+        found = {str(path.resolve().relative_to(root.resolve())): path for path in loaded_modules(root)}
+        return self.files(found, site)
+
+    def text(self, path: Path, site: Site) -> str:
+        """The text of a file that decides which others are needed."""
+        if not path.is_file():
+            raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise site.error(f"`{path}` cannot be read ({error})") from error
+
+    def _entry(self, path: Path, name: str, site: Site) -> Entry:
+        if not path.is_file():
+            raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
+        with _blamed(site):
+            (entry,) = scan_file(path, self.cache).tree.entries
+        return replace(entry, path=name)
+
+    def _remember(self, tree: Tree, root: Path) -> Tree:
+        self.roots[tree.digest] = HostFolder(os.fspath(root))
+        return tree
+
+
+@contextmanager
+def _blamed(site: Site) -> Iterator[None]:
+    """Errors about files, told with the layer that wants them."""
+    try:
+        yield
+    except SourceError as error:
+        raise site.error(error.message, hint=error.hint) from error

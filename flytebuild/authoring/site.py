@@ -1,0 +1,98 @@
+"""Where in the user's code something was written, for errors that name the place."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import flyte
+
+from flytebuild.errors import UnsupportedImageError
+
+_ORIGIN = "_flytebuild_origin"
+_SDK = str(Path(inspect.getfile(flyte)).parent)
+_OURS = str(Path(__file__).parent.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A layer's place: its environment, what it is (`pip layer`), and `file:line` where that is known."""
+
+    environment: str
+    layer: str = "image"
+    origin: str = ""
+
+    def at(self, layer: str, origin: str) -> Site:
+        """The place of one layer of this image."""
+        return replace(self, layer=layer, origin=origin)
+
+    def error(self, problem: str, *, hint: str | None = None) -> UnsupportedImageError:
+        """The error that says `problem` about this place."""
+        where = f" ({self.origin})" if self.origin else ""
+        return UnsupportedImageError(
+            f"The {self.layer} of environment `{self.environment}`{where}: {problem}", hint=hint
+        )
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """While this lasts, layers and images note where the user's code made them.
+
+    The SDK does not keep that. Every constructor and `with_` method ends in `Image.clone` or `Image._new`, so these
+    are what we listen to; what they do is unchanged.
+    """
+    clone, new = flyte.Image.__dict__["clone"], flyte.Image.__dict__["_new"]
+
+    def noting_clone(self: flyte.Image, *args: Any, **kwargs: Any) -> flyte.Image:
+        layer = kwargs.get("addl_layer")
+        if layer is not None:
+            _note(layer)
+        image: flyte.Image = clone(self, *args, **kwargs)
+        return image
+
+    def noting_new(cls: type[flyte.Image], /, **kwargs: Any) -> flyte.Image:
+        image: flyte.Image = new.__func__(cls, **kwargs)
+        _note(image)
+        return image
+
+    _replace("clone", noting_clone)
+    _replace("_new", classmethod(noting_new))
+    try:
+        yield
+    finally:
+        _replace("clone", clone)
+        _replace("_new", new)
+
+
+def origin_of(thing: object) -> str:
+    """`file:line` where a layer or an image was written, or nothing."""
+    origin: str = getattr(thing, _ORIGIN, "")
+    return origin
+
+
+def _replace(name: str, what: object) -> None:
+    setattr(flyte.Image, name, what)
+
+
+def _note(thing: object) -> None:
+    frame = sys._getframe(1)
+    if not hasattr(thing, _ORIGIN) and (place := _user_frame(frame)):
+        object.__setattr__(thing, _ORIGIN, place)
+
+
+def _user_frame(frame: FrameType | None) -> str:
+    """The nearest caller outside the SDK and us."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_SDK, _OURS, "<")):
+            path = Path(file)
+            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            return f"{shown}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

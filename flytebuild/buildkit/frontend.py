@@ -1,0 +1,42 @@
+"""Solves whose graph a frontend of the daemon makes: a Dockerfile's.
+
+The context and the Dockerfile are given as graphs. So they have names of their own choice, any number of images can
+be solved in one session, and what is sent is what was hashed: the frontend applies no `.dockerignore` to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flytebuild.buildkit._pb import ops_pb2
+from flytebuild.spec.images import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """A frontend, its options, and the graphs that it takes by name."""
+
+    name: str
+    attrs: Mapping[str, str]
+    inputs: Mapping[str, ops_pb2.Definition]
+
+
+def dockerfile(
+    context: ops_pb2.Definition,
+    folder: ops_pb2.Definition,
+    platform: Platform,
+    *,
+    filename: str = "Dockerfile",
+    images: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Frontend:
+    """What the file `filename` in `folder` makes of `context`.
+
+    `images` says where an image that it names is taken from, best by digest
+    (`{"python:3.11": "mirror.example/python@sha256:…"}`); `labels` are added to the image's own.
+    """
+    attrs = {"filename": filename, "platform": str(platform)}
+    attrs.update({f"context:{name}": f"docker-image://{location}" for name, location in (images or {}).items()})
+    attrs.update({f"label:{name}": value for name, value in (labels or {}).items()})
+    return Frontend("dockerfile.v0", attrs, {"context": context, "dockerfile": folder})

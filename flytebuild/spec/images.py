@@ -1,0 +1,86 @@
+"""What is known of images: platforms, the configuration that reaches a container, what a reference came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flytebuild.spec.canonical import Document, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """An OCI platform, `linux/amd64`."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read `os/architecture[/variant]`."""
+        os, _, rest = text.partition("/")
+        architecture, _, variant = rest.partition("/")
+        return cls(os, architecture, variant)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """The part of an OCI image config that reaches a container.
+
+    `env` and `labels` are kept sorted by name, whatever order they are given in: no process sees their order, so none
+    may reach a digest. `other` is the JSON text of the config's remaining keys (`StopSignal`, `Volumes` …), which we
+    pass through.
+    """
+
+    env: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+    workdir: str = "/"
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    other: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env", tuple(sorted(dict(self.env).items())))
+        object.__setattr__(self, "labels", tuple(sorted(dict(self.labels).items())))
+
+    def document(self) -> Document:
+        """The canonical document that the config's digest is taken of."""
+        document: dict[str, Value] = {"env": dict(self.env), "workdir": self.workdir}
+        if self.user:
+            document["user"] = self.user
+        if self.entrypoint:
+            document["entrypoint"] = list(self.entrypoint)
+        if self.cmd:
+            document["cmd"] = list(self.cmd)
+        if self.labels:
+            document["labels"] = dict(self.labels)
+        if self.other:
+            document["other"] = self.other
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """An image in a registry as it was found for one platform.
+
+    `reference` is what the user wrote, `location` where it is fetched from (a mirror, perhaps), `digest` the
+    manifest's. Without a digest the image could not be looked at, and `problem` says why.
+    """
+
+    reference: str
+    location: str
+    digest: str | None = None
+    config: RuntimeConfig = RuntimeConfig()
+    problem: str = ""
+
+    @property
+    def is_resolved(self) -> bool:
+        return self.digest is not None
+
+    def identity(self) -> Document:
+        """The image by its digest; by its name while that is unknown, which no resolved image equals."""
+        return {"image": self.digest} if self.digest else {"unresolved": self.reference}

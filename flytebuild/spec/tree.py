@@ -1,0 +1,231 @@
+"""The content of a file tree as a value, and its digest.
+
+A tree is names, kinds, an executable bit and content; owners, times and other mode bits are no part of it. Digests form
+a Merkle tree, so equal folders are recognised wherever they are:
+
+file = BLAKE3(bytes), without a context, so that `b3sum` can check it
+link = H(link, target)
+dir  = H(dir, u64 count, then per child in the order of the names' bytes: kind, u32 length of the name, name, digest)
+
+Integers are big-endian; a kind is one of the bytes `f`, `x` (an executable file), `l` and `d`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from flytebuild.spec.canonical import digest_bytes
+
+Kind = Literal["file", "executable", "link", "dir"]
+
+DIGEST_BYTES = 32
+"""The length of every digest, unencoded."""
+
+_KIND_BYTES: dict[Kind, bytes] = {"file": b"f", "executable": b"x", "link": b"l", "dir": b"d"}
+_MODES: dict[Kind, int] = {"file": 0o644, "executable": 0o755, "link": 0o777, "dir": 0o755}
+
+
+def encode_name(name: str) -> bytes:
+    """The bytes of a path, a name or a link's target. Undecodable ones survive, whatever the locale."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def decode_name(raw: bytes) -> str:
+    """The inverse of `encode_name`, for any bytes."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, link or folder; `path` is relative to the tree's root, in posix form.
+
+    `digest` has 64 hex digits; a folder's is empty until `assemble` has put it into a tree. `size` counts the bytes of
+    a file's content and is 0 for the others; `target` is what a link holds.
+    """
+
+    path: str
+    kind: Kind
+    digest: str
+    size: int = 0
+    target: str = ""
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as the file system has it."""
+        return encode_name(self.path)
+
+    @property
+    def mode(self) -> int:
+        """The permission bits that this entry has in an image, whatever they are on the host."""
+        return _MODES[self.kind]
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind in ("file", "executable")
+
+
+def file_entry(path: str, digest: str, size: int, *, executable: bool = False) -> Entry:
+    """A file by its content's digest. Raises ValueError for a digest of another length."""
+    if len(digest) != 2 * DIGEST_BYTES:
+        raise ValueError(f"{digest!r} is not a digest")
+    return Entry(path, "executable" if executable else "file", digest, size)
+
+
+def link_entry(path: str, target: str) -> Entry:
+    """A symbolic link by what it holds; where it leads to is not looked at."""
+    return Entry(path, "link", digest_bytes("link", encode_name(target)), 0, target)
+
+
+def folder_entry(path: str) -> Entry:
+    """A folder; its digest comes with the tree."""
+    return Entry(path, "dir", "")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Entries, each folder before what is in it and siblings in the order of their names' bytes; the root has none."""
+
+    entries: tuple[Entry, ...]
+    digest: str
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all files' content."""
+        return sum(entry.size for entry in self.entries)
+
+    @cached_property
+    def by_path(self) -> dict[str, Entry]:
+        """Every entry by its path."""
+        return {entry.path: entry for entry in self.entries}
+
+    def select(self, paths: Iterable[str]) -> Tree:
+        """The tree of these entries, with all that is below them and the folders above. KeyError: no such path."""
+        wanted = set(paths)
+        if missing := wanted - self.by_path.keys():
+            raise KeyError(min(missing))
+        chosen: list[Entry] = []
+        for entry in self.entries:
+            if entry.path in wanted or entry.path.rpartition("/")[0] in wanted:
+                wanted.add(entry.path)
+                chosen.append(entry)
+        return assemble(chosen)
+
+    def subtree(self, path: str) -> Tree:
+        """A folder of this tree as a tree of its own. KeyError: no such folder."""
+        folder = self.by_path[path]
+        if folder.kind != "dir":
+            raise KeyError(path)
+        prefix = path + "/"
+        inside = (entry for entry in self.entries if entry.path.startswith(prefix))
+        return Tree(tuple(replace(entry, path=entry.path[len(prefix) :]) for entry in inside), folder.digest)
+
+
+def assemble(entries: Iterable[Entry]) -> Tree:
+    """The tree of `entries`, in any order; folders that only their content implies are added.
+
+    Raises ValueError for a path that is not a plain relative one, that comes twice, or that lies below a file.
+    """
+    children: dict[str, list[tuple[bytes, Entry]]] = {"": []}
+    for entry in entries:
+        path = entry.path
+        parent, _, name = path.rpartition("/")
+        siblings = children.get(parent)
+        if siblings is None:
+            siblings = _imply(parent, children)
+        _check(path, name)
+        if entry.kind != "dir":
+            siblings.append((encode_name(name), entry))
+        elif path not in children:
+            _imply(path, children)
+    return _finish(children)
+
+
+def file_tree(name: str, digest: str, size: int, *, executable: bool = False) -> Tree:
+    """A single file as a tree of one entry."""
+    return assemble([file_entry(name, digest, size, executable=executable)])
+
+
+@dataclass(frozen=True, slots=True)
+class TreeDifference:
+    """Paths in which two trees differ, each sorted; a folder is `changed` only where it was none before, or is none."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def diff(before: Tree, after: Tree) -> TreeDifference:
+    """What to do to `before` to get `after`."""
+    if before.digest == after.digest:
+        return TreeDifference((), (), ())
+    old, new = before.by_path, after.by_path
+    changed = (path for path in old.keys() & new.keys() if _content(old[path]) != _content(new[path]))
+    return TreeDifference(
+        tuple(sorted(new.keys() - old.keys())), tuple(sorted(old.keys() - new.keys())), tuple(sorted(changed))
+    )
+
+
+def _content(entry: Entry) -> tuple[Kind, str]:
+    return entry.kind, "" if entry.kind == "dir" else entry.digest
+
+
+def _imply(folder: str, children: dict[str, list[tuple[bytes, Entry]]]) -> list[tuple[bytes, Entry]]:
+    """Note a folder, and those above it that were not seen yet; the list of its children."""
+    new, path = [], folder
+    while path not in children:
+        new.append(path)
+        path = path.rpartition("/")[0]
+    for path in reversed(new):
+        parent, _, name = path.rpartition("/")
+        _check(path, name)
+        children[parent].append((encode_name(name), folder_entry(path)))
+        children[path] = []
+    return children[folder]
+
+
+def _check(path: str, name: str) -> None:
+    if name in ("", ".", "..") or "\0" in name or path[0] == "/":
+        raise ValueError(f"{path!r} is not a path within a tree")
+
+
+def _finish(children: dict[str, list[tuple[bytes, Entry]]]) -> Tree:
+    """Digest the folders from the deepest up, then list everything from the root down."""
+    digests: dict[str, str] = {}
+    for folder in sorted(children, key=lambda path: -path.count("/") if path else 1):
+        siblings = children[folder]
+        siblings.sort(key=_name_of)
+        digests[folder] = _node(siblings, digests)
+    ordered: list[Entry] = []
+    pending = [iter(children[""])]
+    while pending:
+        for _, entry in pending[-1]:
+            if entry.kind == "dir":
+                ordered.append(Entry(entry.path, "dir", digests[entry.path]))
+                pending.append(iter(children[entry.path]))
+                break
+            ordered.append(entry)
+        else:
+            pending.pop()
+    return Tree(tuple(ordered), digests[""])
+
+
+def _name_of(child: tuple[bytes, Entry]) -> bytes:
+    return child[0]
+
+
+def _node(siblings: list[tuple[bytes, Entry]], digests: dict[str, str]) -> str:
+    parts = [len(siblings).to_bytes(8, "big")]
+    previous = b""
+    for name, entry in siblings:
+        if name == previous:
+            raise ValueError(f"{entry.path!r} is in the tree twice")
+        previous = name
+        digest = digests[entry.path] if entry.kind == "dir" else entry.digest
+        parts += (_KIND_BYTES[entry.kind], len(name).to_bytes(4, "big"), name, bytes.fromhex(digest))
+    return digest_bytes("dir", b"".join(parts))

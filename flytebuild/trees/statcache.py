@@ -1,0 +1,274 @@
+"""Digests of files that were read before, for as long as `lstat` gives no reason to doubt them.
+
+A row is trusted if device, inode, size, modification and change time are all equal. That is safe because of what is
+never written: a row of a file that was modified or changed less than two seconds before it was read, or after, by the
+clock at that time, since within a clock's tick another change leaves no trace; and a row of a file whose change time
+has no fraction of a second, since such a file system keeps whole seconds only, which a clock that is set back can
+repeat. When the clock is seen to have gone back since the last write, all rows are forgotten.
+
+What `lstat` never shows, this cache cannot know: a write through a shared memory mapping may come with no new time.
+
+The file may be lost, broken, read-only or in use at any moment: then files are read again, a `Notice` says so, and
+nothing fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from zlib import crc32
+
+from flytebuild.events import Emit, Notice, ignore
+
+SCHEMA = 1
+"""Raised with the meaning of a row; other schemas are forgotten."""
+
+TRUST_AFTER_NS = 2_000_000_000
+"""How old a file's times must be: the coarsest clock that file systems have (FAT's modification times)."""
+
+KEPT_DAYS = 30
+"""Rows that were not used for this long are dropped."""
+
+_TOUCH_DAYS = 7
+_BUSY_SECONDS = 2.0
+_SECOND_NS = 1_000_000_000
+_DAY_NS = 86_400 * _SECOND_NS
+_STAMP = struct.Struct("=QQQqq")
+_CHECK = struct.Struct("=I")
+
+_TABLES = (
+    "DROP TABLE IF EXISTS files",
+    "DROP TABLE IF EXISTS facts",
+    "CREATE TABLE files (path BLOB PRIMARY KEY, value BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    f"PRAGMA user_version = {SCHEMA}",
+)
+_SET_WRITTEN = """
+INSERT INTO facts VALUES ('written', ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)
+"""
+
+
+def stamp(status: os.stat_result) -> bytes:
+    """What has to be equal for a file to count as unchanged."""
+    return _STAMP.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(slots=True)
+class KnownFiles:
+    """The rows below one folder, as they were at `started` (nanoseconds of the clock, taken before any file is read).
+
+    `digest` answers from them; `learn` notes what was read since, for `StatCache.remember`.
+    """
+
+    folder: bytes = b""
+    started: int = 0
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    aging: frozenset[bytes] = frozenset()
+    learned: dict[bytes, bytes] = field(default_factory=dict)
+    used: list[bytes] = field(default_factory=list)
+
+    def digest(self, path: bytes, stamp: bytes) -> bytes | None:
+        """The digest of a file by its path relative to the folder, if it is known to be unchanged."""
+        value = self.values.get(path)
+        if value is None or not value.startswith(stamp) or value != self._value(path, value[:-4]):
+            return None
+        if path in self.aging:
+            self.used.append(path)
+        return value[len(stamp) : -4]
+
+    def learn(self, path: bytes, stamp: bytes, digest: bytes) -> None:
+        """Note what was read, unless another change might go unseen. `stamp` was equal before and after."""
+        *_, mtime, ctime = _STAMP.unpack(stamp)
+        if max(mtime, ctime) + TRUST_AFTER_NS < self.started and ctime % _SECOND_NS:
+            self.learned[path] = self._value(path, stamp + digest)
+
+    def _value(self, path: bytes, content: bytes) -> bytes:
+        """A row's value; its check finds what a broken disk, or a row in the wrong place, would make of it."""
+        return content + _CHECK.pack(crc32(content, crc32(self.folder + path)))
+
+
+class StatCache:
+    """A stat cache in one SQLite file, for any number of threads and processes. `StatCache.open` never fails."""
+
+    def __init__(self, path: Path, emit: Emit, clock: Callable[[], int]) -> None:
+        self._path = path
+        self._emit = emit
+        self._clock = clock
+        self._database: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, *, emit: Emit = ignore, clock: Callable[[], int] = time.time_ns) -> StatCache:
+        """The cache at `path`, made where there is none; without a usable file it knows nothing and keeps nothing.
+
+        `clock` gives nanoseconds since the epoch, the clock that stamps the files.
+        """
+        cache = cls(path, emit, clock)
+        for is_last in (False, True):
+            try:
+                cache._database = _connect(path)
+                break
+            except (sqlite3.Error, OSError) as error:
+                if not is_last and _is_broken(error) and _remove(path):
+                    emit(Notice(f"the stat cache `{path}` was broken and starts anew"))
+                    continue
+                emit(Notice(f"the stat cache `{path}` cannot be used, so files are read again: {error}"))
+                break
+        return cache
+
+    def known(self, folder: bytes, *, only: bytes = b"") -> KnownFiles:
+        """What is known of the files below an absolute folder, or of `only` one of them.
+
+        To be asked before any of them is looked at.
+        """
+        prefix = folder.rstrip(b"/") + b"/"
+        with self._guarded() as database:
+            if database:
+                written = _fact(database, "written")
+                # Asked after `written` was read: a later time was written by nobody, unless the clock went back.
+                started = self._clock()
+                if started < written:
+                    _forget(database, started)
+                return _below(database, prefix, only, started)
+        return KnownFiles(prefix, self._clock())
+
+    def remember(self, known: KnownFiles) -> None:
+        """Write what was learned, and drop what has not been used for long."""
+        with self._guarded() as database:
+            if database:
+                day = self._clock() // _DAY_NS
+                is_due = _fact(database, "pruned") != day
+                if known.learned or known.used or is_due:
+                    with _transaction(database):
+                        _write(database, known, day)
+                        if is_due:
+                            _prune(database, day)
+                        # Taken last: whoever reads this has a later time, or a clock that went back.
+                        database.execute(_SET_WRITTEN, (self._clock(),))
+
+    def close(self) -> None:
+        """Let go of the file. The cache knows nothing from then on."""
+        with self._lock:
+            self._let_go()
+
+    def __enter__(self) -> StatCache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection | None]:
+        """The database for one use by one thread; trouble with it is told, and ends its use."""
+        with self._lock:
+            try:
+                yield self._database
+            except sqlite3.Error as error:
+                self._let_go()
+                if _is_broken(error):
+                    _remove(self._path)
+                self._emit(Notice(f"the stat cache `{self._path}` failed, so files are read again: {error}"))
+
+    def _let_go(self) -> None:
+        if self._database:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Transactions are ours; the lock of StatCache keeps threads apart.
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        if not _is_current(database):
+            with _transaction(database):
+                # Somebody else may have made the tables meanwhile.
+                if not _is_current(database):
+                    for statement in _TABLES:
+                        database.execute(statement)
+        _fact(database, "written")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _is_current(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("PRAGMA user_version").fetchone() == (SCHEMA,))
+
+
+def _fact(database: sqlite3.Connection, name: str) -> int:
+    query = "SELECT CAST(coalesce(max(value), 0) AS INTEGER) FROM facts WHERE name = ?"
+    return int(database.execute(query, (name,)).fetchone()[0])
+
+
+def _below(database: sqlite3.Connection, prefix: bytes, only: bytes, started: int) -> KnownFiles:
+    relative = f"substr(path, {len(prefix) + 1})"
+    where = "FROM files WHERE path >= ? AND path < ? AND typeof(value) = 'blob'"
+    # `0` is what comes after `/`; nothing comes between a path and the path with a NUL after it.
+    bounds = (prefix + only, prefix + only + b"\0" if only else prefix[:-1] + b"0")
+    values = dict(database.execute(f"SELECT {relative}, value {where}", bounds))
+    limit = started // _DAY_NS - _TOUCH_DAYS
+    aging = database.execute(f"SELECT {relative} {where} AND used < ?", (*bounds, limit))
+    return KnownFiles(prefix, started, values, frozenset(path for (path,) in aging))
+
+
+def _write(database: sqlite3.Connection, known: KnownFiles, day: int) -> None:
+    rows = ((known.folder + path, value, day) for path, value in known.learned.items())
+    database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+    used = ((day, known.folder + path) for path in known.used)
+    database.executemany("UPDATE files SET used = ? WHERE path = ?", used)
+
+
+def _prune(database: sqlite3.Connection, day: int) -> None:
+    # Days to come were written by a clock that was ahead.
+    database.execute("DELETE FROM files WHERE used NOT BETWEEN ? AND ?", (day - KEPT_DAYS, day + 1))
+    database.execute("INSERT OR REPLACE INTO facts VALUES ('pruned', ?)", (day,))
+
+
+def _forget(database: sqlite3.Connection, now: int) -> None:
+    with _transaction(database):
+        database.execute("DELETE FROM files")
+        database.execute("INSERT OR REPLACE INTO facts VALUES ('written', ?)", (now,))
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        # A full disk has rolled back already.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def _is_broken(error: Exception) -> bool:
+    """Whether the file's content is at fault, and not its place, its permissions or another process."""
+    if isinstance(error, sqlite3.OperationalError):
+        return "no such" in str(error)
+    return isinstance(error, sqlite3.DatabaseError)
+
+
+def _remove(path: Path) -> bool:
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

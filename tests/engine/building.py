@@ -1,0 +1,201 @@
+"""Building images of the SDK on the real engine, many at once, and looking into them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import os
+import secrets
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import docker
+import flyte
+import httpx
+import pytest
+import zstandard
+
+from flytebuild import config, pipeline
+from flytebuild.authoring.images import Reader
+from flytebuild.authoring.site import recorded
+from flytebuild.errors import BuildError, StepFailure
+from flytebuild.events import Event
+from flytebuild.graph import EnvironmentNode
+from flytebuild.plan import Plan
+from tests.conftest import Machine
+
+FLYTE_BASE = "ghcr.io/flyteorg/flyte:py3.11-v2.12.1"
+NATIVE = "linux/amd64"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of an image's own layers, as the last of them has it."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    time: float
+    target: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image that was built, in the engine's store."""
+
+    reference: str
+    base_layers: int
+    client: docker.DockerClient = field(repr=False)
+
+    def run(self, *command: str, **options: Any) -> str:
+        """What a command prints in a container, both streams of it."""
+        return str(self.client.containers.run(self.reference, command, remove=True, stderr=True, **options).decode())
+
+    def sh(self, script: str, **options: Any) -> list[str]:
+        """The lines that a shell script prints, whatever the image's entry point is."""
+        options = {"entrypoint": ["/bin/sh", "-ec"], **options}
+        return self.run(script, **options).splitlines()
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The image's config as the engine shows it."""
+        found: dict[str, Any] = self.client.images.get(self.reference).attrs["Config"]
+        return found
+
+    @property
+    def env(self) -> dict[str, str]:
+        return dict(item.split("=", 1) for item in self.config["Env"])
+
+    @cached_property
+    def blobs(self) -> dict[str, bytes]:
+        """Everything that the image consists of but its base's layers, unpacked: manifest, config, layers by name."""
+        archive = io.BytesIO(b"".join(self.client.images.get(self.reference).save(chunk_size=1 << 20)))
+        found = {}
+        with tarfile.open(fileobj=archive) as tar:
+            file = tar.extractfile("manifest.json")
+            assert file
+            (manifest,) = json.load(file)
+            skipped = set(manifest["Layers"][: self.base_layers])
+            for member in tar:
+                if member.isfile() and member.name not in skipped:
+                    content = tar.extractfile(member)
+                    assert content
+                    found[member.name] = _unpacked(content.read())
+        self.__dict__["_layers"] = manifest["Layers"][self.base_layers :]
+        return found
+
+    @cached_property
+    def added(self) -> dict[str, Member]:
+        """What the image's own layers hold, by absolute path."""
+        blobs, found = self.blobs, {}
+        for name in self.__dict__["_layers"]:
+            with tarfile.open(fileobj=io.BytesIO(blobs[name])) as tar:
+                for member in tar:
+                    content = tar.extractfile(member) if member.isfile() else None
+                    found["/" + member.name.rstrip("/")] = Member(
+                        "dir" if member.isdir() else "link" if member.issym() else "file",
+                        member.mode,
+                        member.uid,
+                        member.gid,
+                        member.mtime,
+                        member.linkname,
+                        content.read() if content else b"",
+                    )
+        return found
+
+    def added_outside(self, *folders: str) -> set[str]:
+        """The files of the image's own layers that are in none of these folders."""
+        return {
+            path
+            for path, member in self.added.items()
+            if member.kind != "dir" and not any(path == folder or path.startswith(folder + "/") for folder in folders)
+        }
+
+
+def _unpacked(content: bytes) -> bytes:
+    if content.startswith(b"\x1f\x8b"):
+        return gzip.decompress(content)
+    if content.startswith(b"\x28\xb5\x2f\xfd"):
+        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content), read_across_frames=True) as reader:
+            return bytes(reader.read())
+    return content
+
+
+@dataclass
+class Builds:
+    """Builds images by name, all of a call in one plan; `settings` are those of flytebuild's configuration."""
+
+    settings: config.Config
+    client: docker.DockerClient
+    token: str = field(default_factory=lambda: f"t{secrets.token_hex(5)}")
+    events: list[Event] = field(default_factory=list)
+    _references: list[str] = field(default_factory=list)
+
+    def named(self, image: flyte.Image) -> flyte.Image:
+        """The image under a name that no other run uses: the engine's store is shared."""
+        return image.clone(name=self.token, extendable=True)
+
+    @property
+    def base(self) -> flyte.Image:
+        """Flyte's own image for Python 3.11, to be extended."""
+        return self.named(flyte.Image.from_base(FLYTE_BASE).clone(python_version=(3, 11), name="x"))
+
+    def plan(self, images: Mapping[str, flyte.Image], settings: config.Config | None = None) -> Plan:
+        nodes = [
+            EnvironmentNode(name=name, file=None, depends_on=(), tasks=(), image=Reader().define(image, name))
+            for name, image in images.items()
+        ]
+        return asyncio.run(pipeline.plan_nodes(settings or self.settings, nodes))
+
+    def build(self, images: Mapping[str, flyte.Image]) -> dict[str, Built]:
+        """Build what is missing, and give every image by its name."""
+        planned = self.plan(images)
+        self._references += [image.reference for image in planned.images if image.digest]
+        asyncio.run(pipeline.build(self.settings, planned, self.events.append))
+        layers: dict[str, int] = {}
+        for image in planned.images:
+            base = image.spec.base if image.spec else None
+            layers[image.reference] = self._layers(base.location, base.digest) if base and base.digest else 0
+        return {item.name: Built(item.image, layers[item.image], self.client) for item in planned.environments}
+
+    def failure(self, planned: Plan) -> StepFailure:
+        """The one step that fails when this is built."""
+        with pytest.raises(BuildError) as caught:
+            asyncio.run(pipeline.build(self.settings, planned, self.events.append))
+        (failure,) = caught.value.failures
+        return failure
+
+    def _layers(self, location: str, digest: str) -> int:
+        host, _, path = location.partition("/")
+        name = path.partition("@")[0].partition(":")[0]
+        accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+        answer = httpx.get(f"http://{host}/v2/{name}/manifests/{digest}", headers={"Accept": accept})
+        return len(answer.raise_for_status().json()["layers"])
+
+    def close(self) -> None:
+        for reference in dict.fromkeys(self._references):
+            self.client.images.remove(reference, force=True)
+
+
+@contextmanager
+def in_engine(machine: Machine, **settings: Any) -> Iterator[Builds]:
+    """Builds into the engine's own store, or a `registry`; what they made is removed from the engine at the end."""
+    client = docker.from_env()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FLYTEBUILD_")}
+    given = config.load(Path("/"), environ, stat_cache=False, **settings)
+    made = Builds(replace(given, mirrors=machine.mirrors), client)
+    try:
+        with recorded():
+            yield made
+    finally:
+        made.close()
+        client.close()

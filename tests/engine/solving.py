@@ -1,0 +1,206 @@
+"""Solving states on the real engine and looking at what comes out."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from blake3 import blake3
+
+from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.frontend import Frontend
+from flytebuild.buildkit.progress import Progress
+from flytebuild.buildkit.session.files import Files
+from flytebuild.buildkit.session.providers import Secrets
+from flytebuild.buildkit.session.session import Session
+from flytebuild.buildkit.solve import Export, Solve
+from flytebuild.engine import connect, locate
+from flytebuild.events import Event, StepFinished, StepLog
+from flytebuild.llb.file import FIXED_TIME, ROOT, Owner, copy
+from flytebuild.llb.marshal import marshal
+from flytebuild.llb.run import BindMount, run
+from flytebuild.llb.source import image, local, local_name
+from flytebuild.llb.state import State
+from flytebuild.spec.images import Platform, RuntimeConfig
+from tests.conftest import Machine
+
+FLYTE = "flyteorg/flyte:py3.11-v2.12.1"
+CONTEXT = RuntimeConfig(env=(("PATH", "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"),), user="root")
+
+_LOOK = """
+import hashlib, json, os, stat, sys
+found = {}
+for folder, folders, files in os.walk(sys.argv[1]):
+    for name in (*folders, *files):
+        path = os.path.join(folder, name)
+        status = os.lstat(path)
+        mode = status.st_mode
+        found[os.path.relpath(path, sys.argv[1])] = {
+            "kind": "link" if stat.S_ISLNK(mode) else "dir" if stat.S_ISDIR(mode) else "file",
+            "mode": stat.S_IMODE(mode), "uid": status.st_uid, "gid": status.st_gid, "time": status.st_mtime_ns / 1e9,
+            "target": os.readlink(path) if stat.S_ISLNK(mode) else "",
+            "sha256": hashlib.sha256(open(path, "rb").read()).hexdigest() if stat.S_ISREG(mode) else "",
+        }
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class FoundEntry:
+    """One entry of a folder on disk."""
+
+    path: str
+    kind: Literal["file", "executable", "link", "dir"]
+    size: int = 0
+    target: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class FoundTree:
+    """A folder on disk, hashed now; `digest` tells trees apart."""
+
+    root: Path
+    entries: tuple[FoundEntry, ...]
+    moved: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return blake3(repr(sorted(self.entries, key=lambda entry: entry.path)).encode()).hexdigest()
+
+    @property
+    def state(self) -> State:
+        """The files as they are sent, with their made up times."""
+        return local(self.digest, name=f"files of {self.root.name}")
+
+    def copied(self, platform: Platform, owner: Owner = ROOT) -> State:
+        """The files alone, with the time that images get."""
+        return copy(None, self.state, "/", "/", platform, name="copy", contents_only=True, owner=owner, time=FIXED_TIME)
+
+    def copied_onto(self, state: State, platform: Platform) -> State:
+        """A state with the files at its root."""
+        return copy(state, self.state, "/", "/", platform, name="copy", contents_only=True, time=FIXED_TIME)
+
+
+def hashed(root: Path) -> FoundTree:
+    """Take a folder as it is now."""
+    entries = []
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder) / name
+            relative = str(path.relative_to(root))
+            if path.is_symlink():
+                entries.append(FoundEntry(relative, "link", target=os.readlink(path)))
+            elif path.is_dir():
+                entries.append(FoundEntry(relative, "dir"))
+            else:
+                hasher = blake3().update_mmap(path) if path.stat().st_size else blake3()
+                kind: Literal["executable", "file"] = "executable" if os.access(path, os.X_OK) else "file"
+                entries.append(FoundEntry(relative, kind, path.stat().st_size, digest=hasher.hexdigest()))
+    return FoundTree(root.resolve(), tuple(entries))
+
+
+@dataclass
+class Solved:
+    """What a solve answered, and what its steps did and wrote."""
+
+    answer: Mapping[str, str] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return "\n".join(line for event in self.events if isinstance(event, StepLog) for line in event.lines)
+
+    def was_cached(self, name: str) -> bool:
+        """Whether nothing was executed for a step."""
+        (step,) = [event for event in self.events if isinstance(event, StepFinished) and event.name == name]
+        return step.cached
+
+
+@dataclass(frozen=True)
+class Solver:
+    """The engine's BuildKit, with a session of its own for every solve."""
+
+    connection: Connection
+    platform: Platform
+    mirror: str
+
+    @property
+    def base(self) -> State:
+        """An image with Python, a shell and a user called flyte."""
+        return image(self.base_reference, self.platform, name="base")
+
+    @property
+    def base_reference(self) -> str:
+        return f"{self.mirror}/{FLYTE}"
+
+    def solve(
+        self,
+        work: State | Frontend,
+        *trees: FoundTree,
+        named: Mapping[str, FoundTree] | None = None,
+        given: Mapping[str, bytes] | None = None,
+        export: Export | None = None,
+    ) -> Solved:
+        """Solve to the end. Raises SolveError."""
+        files = Files({**{local_name(tree.digest): tree for tree in trees}, **(named or {})})
+        session = Session(self.connection.address, (files, Secrets(given or {})))
+        solved = Solved()
+        session.open()
+        try:
+            progress = Progress("test", solved.events.append)
+            what = work if isinstance(work, Frontend) else marshal(work)
+            solved.answer = Solve(self.connection, session.id).run(what, export, progress)
+        finally:
+            session.close()
+        return solved
+
+    def shell(self, script: str, state: State | None = None, **mounts: Any) -> State:
+        """A step that is executed once more by every test run."""
+        args = ["/bin/sh", "-ec", f"{script}\n# {secrets.token_hex(8)}"]
+        return run(state or self.base, args, CONTEXT, self.platform, name="shell", **mounts)
+
+    def printed(self, script: str, *trees: FoundTree, state: State | None = None, **mounts: Any) -> str:
+        """What a shell prints in a state, which is the base unless another is given."""
+        given = mounts.pop("given", None)
+        return self.solve(self.shell(script, state, **mounts), *trees, given=given).log
+
+    def listed(self, state: State, *trees: FoundTree, below: str = "/") -> dict[str, dict[str, Any]]:
+        """Everything in a folder of a state, by path."""
+        args = ["python", "-c", _LOOK, "/look", secrets.token_hex(8)]
+        looked = run(self.base, args, CONTEXT, self.platform, name="look", binds=(BindMount("/look", state, below),))
+        found: dict[str, dict[str, Any]] = json.loads(self.solve(looked, *trees).log)
+        return found
+
+    def is_published(self, image: str) -> bool:
+        """Whether the registry has a tag."""
+        return self._manifest(image).status_code == 200
+
+    def layers(self, image: str) -> list[str]:
+        """The digests of an image's layers in the registry."""
+        return [layer["digest"] for layer in self._manifest(image).raise_for_status().json()["layers"]]
+
+    def _manifest(self, image: str) -> httpx.Response:
+        host, _, path = image.partition("/")
+        name, _, tag = path.partition(":")
+        accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+        return httpx.get(f"http://{host}/v2/{name}/manifests/{tag}", headers={"Accept": accept})
+
+
+@contextmanager
+def connected(machine: Machine) -> Iterator[Solver]:
+    """A connection to the machine's BuildKit."""
+    client = connect()
+    try:
+        version = client.version()
+    finally:
+        client.close()
+    with Connection.open(locate(), version["ApiVersion"]) as connection:
+        yield Solver(connection, Platform(version["Os"], version["Arch"]), machine.mirrors["ghcr.io"])

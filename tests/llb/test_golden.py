@@ -1,0 +1,114 @@
+"""The bytes of every operation, pinned: a change of them makes users build all their images anew.
+
+A digest that changes on purpose needs a higher number in `flytebuild.spec.layers.EMITTERS` for every kind of layer
+that uses the operation.
+"""
+
+import pytest
+
+from flytebuild.llb.file import (
+    FIXED_TIME,
+    Copy,
+    MakeFile,
+    MakeFolder,
+    Owner,
+    change,
+    copy,
+    make_file,
+    make_files,
+    make_folder,
+)
+from flytebuild.llb.lower import lower
+from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
+from flytebuild.llb.source import image, local
+from flytebuild.llb.state import State
+from flytebuild.spec.images import Platform, RuntimeConfig
+from tests.samples import AMD64, spec
+
+BASE = image("r.example/base@sha256:" + "1" * 64, AMD64, name="base")
+TREE = local("ab" * 32, name="src/")
+CONTEXT = RuntimeConfig(env=(("PATH", "/bin"), ("A", "b c")), user="root", workdir="/work")
+FILES = {"/etc/a/one": b"1", "/two": b"\0\xff"}
+FLYTE = Owner("flyte", of=BASE)
+
+
+def step(**mounts: object) -> State:
+    return run(BASE, ["sh", "-c", "true"], CONTEXT, AMD64, name="step", **mounts)  # type: ignore[arg-type]
+
+
+GOLDEN = {
+    "image": (BASE, "e792932f12683e329c57511673124eb2f0f5c9eb93aad407480db75d8bb00ff2"),
+    "image for another platform": (
+        image("r.example/x:1", Platform("linux", "arm64", "v8"), name="x"),
+        "066cef1e5503f3e03b06120805b4e3ca3e67879cfdb3d26c035d4a8491c66d12",
+    ),
+    "local": (TREE, "e37eed2d3a022fb83d0a0ec2c667bbbc64b3f1a8ad5049ebd23b142355ed05b1"),
+    "copy": (
+        copy(BASE, TREE, "/a", "/b", AMD64, name="x"),
+        "8f924ef02cf0da51116eb2a132319e9ab6bc67413ba9d88f34554b480bf6264a",
+    ),
+    "copy with everything": (
+        copy(
+            BASE,
+            TREE,
+            "/",
+            "/b",
+            AMD64,
+            name="x",
+            contents_only=True,
+            owner=Owner("flyte", "staff"),
+            mode=0o640,
+            time=FIXED_TIME,
+        ),
+        "942ec2def825c0c98cd57cf312b9310f5625d69fc0d02a525ea6050d9148ea68",
+    ),
+    "copy onto nothing": (
+        copy(None, TREE, "/", "/b", AMD64, name="x", owner=FLYTE),
+        "35e6b2294f5a45923530745dcd3a9b4c981b34515da3b92725d599489ba210ab",
+    ),
+    "file": (
+        make_file(BASE, "/etc/a", b"content", AMD64, name="x"),
+        "0b85583eb644064a54069f0c21b3e95826ed19dbc3e3c216f9e3ad4841de288a",
+    ),
+    "files": (
+        make_files(None, FILES, AMD64, name="x", mode=0o600, owner=Owner(1000)),
+        "3edebd4e5074d0b87b375c41ae7ac001d3bffccc27d01bcc977a3f7575dcb3d8",
+    ),
+    "folder": (
+        make_folder(BASE, "/a/b", AMD64, name="x", parents=False, mode=0o700, owner=Owner(5, 6)),
+        "900764003fcc5854e02a85ac0e95fe69ca650c7e6f4a9b60d5e9e3d9832576e4",
+    ),
+    "several actions": (
+        change(None, (MakeFolder("/a"), Copy(TREE, "/x", "/a/"), MakeFile("/a/y", b"y")), AMD64, name="x"),
+        "3be5aa838f9c0e3a2a38505f966010cda813613b16b6f2fffc0fca145936e5ba",
+    ),
+    "run": (step(), "2affedfdb21227ec09df1aa6827c9345090c50366626178bcffdf6993c05f35c"),
+    "run with cache": (
+        step(caches=(CacheMount("/cache", "id", "locked"),)),
+        "2b079c626954df527aece58b7614b4d6ada590e751ba70d105281d14d1e144d2",
+    ),
+    "run with binds": (
+        step(binds=(BindMount("/a", TREE, "/sub"), BindMount("/b", TREE, writable=True))),
+        "8d964254d248302574ff2531872376b1004f5d20c5d0931281d9ae7adf94df32",
+    ),
+    "run with tmpfs": (
+        step(tmpfs=(TmpfsMount("/tmp", 1 << 20),)),
+        "ab80012d53ac09f112e338b3f62a82f1ba38d54bf5dfaeab565b47a937e5f6a1",
+    ),
+    "run with secrets": (
+        step(
+            files=(SecretFile("/s", "id"), SecretFile("/t", "id", required=True, uid=1, gid=2, mode=0o400)),
+            variables=(SecretVariable("S", "id"), SecretVariable("T", "id", required=True)),
+        ),
+        "dc78c05221406413b933d3a426a7b8e7478d5b374be567ca0c80400f386ee461",
+    ),
+    "an image with two pip layers": (
+        lower(spec("ruff", "pytest")),
+        "e381865208ad7b8d14218c5eaa0151125ab06e0e3987bf4dd70cb9de459495f8",
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "digest"), GOLDEN.values(), ids=GOLDEN.keys())
+def test_bytes_are_what_they_were(state: State, digest: str) -> None:
+    assert state.vertex.digest == f"sha256:{digest}"
