@@ -63,9 +63,15 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
 
 
 async def _build_all(images: Sequence[ImagePlan], builder: Builder, emit: Emit) -> tuple[Outcome, ...]:
+    if not images:
+        return ()
     tasks = [asyncio.create_task(builder.build(image, emit)) for image in images]
     try:
-        return tuple(await asyncio.gather(*tasks))
+        # Not `gather`, which passes a cancellation on: told to stop twice, an image would not wait for its steps.
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
+        return tuple(task.result() for task in tasks)
     except BaseException:
         # Ctrl-C, or a defect of ours: no solve may outlive the command.
         for task in tasks:
