@@ -132,10 +132,8 @@ class BuildError(FlytebuildError):
         """`manifests` has what was published, a digest by reference; `failed` counts the images that were not."""
         total = failed + len(manifests)
         count = f"{failed} of {total} images" if total > 1 else "the image"
-        super().__init__(
-            f"Building {count} failed",
-            hint="the images that succeeded are kept; mend the step and run the same command again",
-        )
+        kept = "the images that succeeded are kept; " if manifests else ""
+        super().__init__(f"Building {count} failed", hint=f"{kept}mend the step and run the same command again")
         self.failures = tuple(failures)
         self.manifests = dict(manifests)
         self.failed = failed

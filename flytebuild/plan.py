@@ -68,10 +68,14 @@ class EnvironmentPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Environments in an order in which dependencies come first, and each distinct image once."""
+    """Environments in an order in which dependencies come first, and each distinct image once.
+
+    `unreachable` has the references whose registry could not be connected to.
+    """
 
     environments: tuple[EnvironmentPlan, ...]
     images: tuple[ImagePlan, ...]
+    unreachable: frozenset[str] = frozenset()
 
     @property
     def to_build(self) -> tuple[ImagePlan, ...]:
@@ -125,7 +129,12 @@ def make_plan(
         else ImagePlan(target, "external", "used as it is", tuple(names))
         for target, names in users.items()
     ]
-    return Plan(tuple(environments), tuple(images))
+    return Plan(tuple(environments), tuple(images), _unreachable(observations))
+
+
+def _unreachable(observations: Mapping[str, Observation]) -> frozenset[str]:
+    facts = {target: item.fact for target, item in observations.items()}
+    return frozenset(target for target, fact in facts.items() if isinstance(fact, Unknown) and fact.is_unreachable)
 
 
 def _image(

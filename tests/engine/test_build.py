@@ -156,6 +156,25 @@ def test_a_base_that_does_not_exist(workspace: Workspace) -> None:
     assert "hint: " in failed.stderr
 
 
+def test_a_registry_that_does_not_answer_ends_the_build_before_it_begins(workspace: Workspace) -> None:
+    nobody = "127.0.0.1:1/x"
+    failed = workspace.flytebuild("build", "--for", "main", code=69, FLYTEBUILD_REGISTRY=nobody)
+    assert failed.stderr.splitlines()[:2] == [
+        "3 images, 3 to build",
+        "error: The registry `127.0.0.1:1` does not answer, so nothing that is built could be pushed there",
+    ]
+    assert "hint: check `registry`" in failed.stderr
+    assert failed.stderr.count("\n") == 4
+
+    # An image of its own registry does not hold up the others.
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    workspace.write({"msa/run.py": source.replace("from_debian_base()", f'from_debian_base(registry="{nobody}")')})
+    failed = workspace.flytebuild("build", "--for", "main", code=1)
+    assert "step failed: looking at the registry  (image of `msa_env`)" in failed.stderr
+    assert "error: Building 1 of 3 images failed" in failed.stderr
+    assert workspace.statuses() == {"fold_env": "present", "msa_env": "unknown", "multi_env": "present"}
+
+
 def test_no_engine(workspace: Workspace, tmp_path: Path) -> None:
     socket = f"unix://{tmp_path}/nothing.sock"
     failed = workspace.flytebuild("build", "--for", "run_msa", code=69, DOCKER_HOST=socket)
