@@ -140,4 +140,8 @@ class BuildError(FlytebuildError):
 
 
 class RunError(FlytebuildError):
-    """Raised when a run ended in any state but success."""
+    """Raised when a run ended in any state but success; `details` are lines about it, such as frames of the user's."""
+
+    def __init__(self, message: str, *, hint: str | None = None, details: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.details = details

@@ -7,7 +7,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from flytebuild.errors import BuildError, FlytebuildError, LoadError, StepFailure
+from flytebuild.errors import BuildError, FlytebuildError, LoadError, RunError, StepFailure
 
 
 def out() -> Console:
@@ -25,6 +25,8 @@ def print_error(error: FlytebuildError) -> None:
     console = err()
     if isinstance(error, LoadError) and error.traceback:
         console.print(Text(error.traceback))
+    if isinstance(error, RunError) and error.details:
+        console.print(Text(error.details))
     if isinstance(error, BuildError):
         for failure in error.failures:
             _print_failure(console, failure)
