@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Literal, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -12,12 +14,19 @@ from flytebuild.errors import BuildError, FlytebuildError, LoadError, RunError, 
 
 def out() -> Console:
     """The console for data."""
-    return Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """The console for progress, notes and errors."""
-    return Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    # Rich alone would leave out colours and keep bold and dim: https://no-color.org asks for no colour, and whoever
+    # sets it wants text that is only text.
+    system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(file=file, highlight=False, markup=False, soft_wrap=True, color_system=system)
 
 
 def print_error(error: FlytebuildError) -> None:
