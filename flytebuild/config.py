@@ -47,8 +47,8 @@ class Config:
 def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -> Config:
     """Read all sources for a command that works in `folder`; `flags` that are None do not count.
 
-    Raises ConfigError for an unknown key (naming the nearest one), a value that cannot be, or a CA bundle that cannot be
-    read.
+    Raises ConfigError for an unknown key (naming the nearest one), a value that cannot be, or a CA bundle that cannot
+    be read.
     """
     environ = os.environ if environ is None else environ
     settings: dict[str, Any] = {}
