@@ -22,6 +22,9 @@ from flytebuild.errors import ConfigError
 DEFAULT_PORT = 8199
 """The control plane's port: fixed, since Flyte's configuration file names it."""
 
+_BOUNDS = {"jobs": 64, "port": 65535}
+"""The largest value of the keys that are whole numbers; the smallest is 1."""
+
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
 
@@ -52,7 +55,8 @@ class Config:
 def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -> Config:
     """Read all sources for a command that works in `folder`; `flags` that are None do not count.
 
-    Raises ConfigError for an unknown key (naming the nearest one) or a value of the wrong type.
+    Raises ConfigError for an unknown key (naming the nearest one), a value that cannot be, or a CA bundle that cannot
+    be read.
     """
     environ = os.environ if environ is None else environ
     settings: dict[str, Any] = {}
@@ -69,7 +73,24 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
     if config.ca_bundle is None and (bundle := environ.get("SSL_CERT_FILE")) and Path(bundle).is_file():
         # A host that trusts a private CA this way has steps and tasks that must trust it too.
         config = replace(config, ca_bundle=Path(bundle))
+    _refuse_unreadable(config.ca_bundle)
     return config
+
+
+def _out_of_bounds(key: str, value: object, source: str) -> ConfigError:
+    return ConfigError(f"`{key}` must be a whole number from 1 to {_BOUNDS[key]}, not `{value}` (in `{source}`)")
+
+
+def _refuse_unreadable(bundle: Path | None) -> None:
+    """Say so before any work is done with less trust than was asked for."""
+    try:
+        if bundle:
+            bundle.open("rb").close()
+    except OSError as error:
+        raise ConfigError(
+            f"The CA bundle `{bundle}` cannot be read ({error.strerror})",
+            hint="mend `ca_bundle` in the configuration, or `FLYTEBUILD_CA_BUNDLE`",
+        ) from error
 
 
 def _tables(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -99,11 +120,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parse_variable(key: str, value: str, source: str) -> Any:
     """An environment variable's text as the TOML value it stands for; mirrors are `from=to,from=to`."""
-    if key in ("jobs", "port"):
+    if key in _BOUNDS:
         try:
             return int(value)
         except ValueError:
-            raise ConfigError(f"`{source}` must be a whole number, not `{value}`") from None
+            raise _out_of_bounds(key, value, source) from None
     if key == "mirrors":
         pairs = [item.partition("=") for item in value.split(",") if item]
         return {name.strip(): target.strip() for name, _, target in pairs}
@@ -121,9 +142,9 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         nearest = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean `{nearest[0]}`?" if nearest else "known keys: " + ", ".join(f"`{k}`" for k in known)
         raise ConfigError(f"`{source}` has an unknown key `{key}`", hint=hint)
-    if key in ("jobs", "port"):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
-            raise ConfigError(f"`{key}` in `{source}` must be a whole number from 1 to 65535")
+    if key in _BOUNDS:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _BOUNDS[key]:
+            raise _out_of_bounds(key, value, source)
         return value
     if key == "mirrors":
         if not isinstance(value, dict) or not all(isinstance(v, str) and v for v in value.values()):

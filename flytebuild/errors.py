@@ -154,14 +154,16 @@ class BuildError(FlytebuildError):
         """`manifests` has what was published, a digest by reference; `failed` counts the images that were not."""
         total = failed + len(manifests)
         count = f"{failed} of {total} images" if total > 1 else "the image"
-        super().__init__(
-            f"Building {count} failed",
-            hint="the images that succeeded are kept; mend the step and run the same command again",
-        )
+        kept = "the images that succeeded are kept; " if manifests else ""
+        super().__init__(f"Building {count} failed", hint=f"{kept}mend the step and run the same command again")
         self.failures = tuple(failures)
         self.manifests = dict(manifests)
         self.failed = failed
 
 
 class RunError(FlytebuildError):
-    """Raised when a run ended in any state but success."""
+    """Raised when a run ended in any state but success; `details` are lines about it, such as frames of the user's."""
+
+    def __init__(self, message: str, *, hint: str | None = None, details: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.details = details

@@ -32,7 +32,10 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """A step ended. `cached` means that nothing was executed; `seconds` is its time on the builder."""
+    """A step ended. `cached` means that nothing was executed; `seconds` is its time on the builder.
+
+    A step that was stopped, by the user or since a step beside it failed, is `cancelled` and has no error.
+    """
 
     image: str
     step: str
@@ -40,6 +43,7 @@ class StepFinished:
     cached: bool
     seconds: float
     error: str | None = None
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class ImageFinished:
-    """The image is published under `reference`, or `error` says in one sentence why not."""
+    """The image is published under `reference`, or `error` says in one sentence why not, or it was `cancelled`."""
 
     image: str
     environments: tuple[str, ...]
@@ -73,6 +77,7 @@ class ImageFinished:
     manifest: str | None
     seconds: float
     error: str | None = None
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It could not be found out."""
+    """It could not be found out. `is_unreachable` tells that whoever would know cannot even be connected to."""
 
     reason: str
+    is_unreachable: bool = False
 
 
 Fact: TypeAlias = Present | Absent | Unknown

@@ -82,10 +82,14 @@ class EnvironmentPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Environments in an order in which dependencies come first, and each distinct image once."""
+    """Environments in an order in which dependencies come first, and each distinct image once.
+
+    `unreachable` has the references whose registry could not be connected to.
+    """
 
     environments: tuple[EnvironmentPlan, ...]
     images: tuple[ImagePlan, ...]
+    unreachable: frozenset[str] = frozenset()
 
     @property
     def to_build(self) -> tuple[ImagePlan, ...]:
@@ -140,7 +144,12 @@ def make_plan(
                 images.append(_image(target, spec, tuple(names), observations[target], seen))
             case variants:
                 images.append(_index(target, variants, tuple(names), observations[target], registry))
-    return Plan(tuple(environments), tuple(images))
+    return Plan(tuple(environments), tuple(images), _unreachable(observations))
+
+
+def _unreachable(observations: Mapping[str, Observation]) -> frozenset[str]:
+    facts = {target: item.fact for target, item in observations.items()}
+    return frozenset(target for target, fact in facts.items() if isinstance(fact, Unknown) and fact.is_unreachable)
 
 
 def references(variants: Variants, registry: str | None) -> tuple[str, ...]:

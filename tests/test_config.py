@@ -27,6 +27,8 @@ def test_a_variable_can_unset_the_registry_and_set_mirrors(tmp_path: Path) -> No
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     (tmp_path / "flytebuild.toml").write_text('ca_bundle = "certs/ca.pem"\n')
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "ca.pem").touch()
     (tmp_path / "sub").mkdir()
     assert load(tmp_path / "sub", {}).ca_bundle == tmp_path / "certs" / "ca.pem"
 
@@ -36,6 +38,30 @@ def test_the_host_s_ca_bundle_is_the_default(tmp_path: Path) -> None:
     assert load(tmp_path, {"SSL_CERT_FILE": str(bundle)}).ca_bundle is None
     bundle.touch()
     assert load(tmp_path, {"SSL_CERT_FILE": str(bundle)}).ca_bundle == bundle
+
+
+def test_a_ca_bundle_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:
+    missing = tmp_path / "nothing.pem"
+    with pytest.raises(ConfigError, match=r"nothing\.pem` cannot be read \(No such file or directory\)"):
+        load(tmp_path, {"FLYTEBUILD_CA_BUNDLE": str(missing)})
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load(tmp_path, {"FLYTEBUILD_CA_BUNDLE": str(tmp_path)})
+    # What a later source replaces does not count.
+    (tmp_path / "flytebuild.toml").write_text('ca_bundle = "nothing.pem"\n')
+    (tmp_path / "ca.pem").touch()
+    assert load(tmp_path, {"FLYTEBUILD_CA_BUNDLE": str(tmp_path / "ca.pem")}).ca_bundle == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize("value", [0, 65, -1])
+def test_jobs_have_the_same_bounds_everywhere(tmp_path: Path, value: int) -> None:
+    message = f"`jobs` must be a whole number from 1 to 64, not `{value}` "
+    with pytest.raises(ConfigError, match=rf"{message}\(in `--jobs`\)"):
+        load(tmp_path, {}, jobs=value)
+    with pytest.raises(ConfigError, match=rf"{message}\(in `FLYTEBUILD_JOBS`\)"):
+        load(tmp_path, {"FLYTEBUILD_JOBS": str(value)})
+    (tmp_path / "flytebuild.toml").write_text(f"jobs = {value}\n")
+    with pytest.raises(ConfigError, match=rf"{message}\(in `.*flytebuild\.toml`\)"):
+        load(tmp_path, {})
 
 
 @pytest.mark.parametrize(

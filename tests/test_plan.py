@@ -77,6 +77,14 @@ def test_unknown_is_built_never_taken_for_present(fact: Fact) -> None:
     assert (image.status, image.reason, image.must_be_built) == ("unknown", "`r` does not answer", True)
 
 
+def test_a_registry_that_cannot_be_connected_to_is_remembered() -> None:
+    reference_ = target(SPECS["msa"])
+    assert plan({reference_: Observation(Unknown("`r` does not answer", is_unreachable=True))}).unreachable == {
+        reference_
+    }
+    assert plan({reference_: Observation(Unknown("`r` refuses access"))}).unreachable == frozenset()
+
+
 def test_a_tag_alone_proves_nothing() -> None:
     other = Observation(Present("sha256:1"), frozenset(), digests(SPECS["fold"]).image)
     image = plan({target(SPECS["msa"]): other}).images[1]

@@ -66,13 +66,20 @@ class BuildKitBuilder:
         steps = sum(layer.status != "present" for layer in image.layers)
         emit(ImageStarted(image.reference, image.environments, image.reference, steps))
         progress = Progress(image.reference, emit_from_thread)
+
+        def emit_end(manifest: str | None = None, problem: str | None = None, *, cancelled: bool = False) -> None:
+            seconds = time.monotonic() - started
+            names = image.environments
+            emit(ImageFinished(image.reference, names, image.reference, manifest, seconds, problem, cancelled))
+
         try:
             outcome = Outcome(image, manifest=await self._solve(image, progress))
         except SolveError as error:
             outcome = _failed(image, error.reason, progress, self._origin(image, error.reason.vertex))
-        seconds = time.monotonic() - started
-        problem = outcome.failure.message if outcome.failure else None
-        emit(ImageFinished(image.reference, image.environments, image.reference, outcome.manifest, seconds, problem))
+        except asyncio.CancelledError:
+            emit_end(cancelled=True)
+            raise
+        emit_end(outcome.manifest, outcome.failure.message if outcome.failure else None)
         return outcome
 
     async def _solve(self, image: ImagePlan, progress: Progress) -> str | None:
@@ -91,8 +98,6 @@ class BuildKitBuilder:
         except asyncio.CancelledError:
             solve.cancel()
             await asyncio.wait([running])
-            if not running.cancelled():
-                running.exception()
             raise
         return answer.get(MANIFEST_DIGEST)
 

@@ -19,21 +19,31 @@ from flytebuild.buildkit.session.providers import RegistryCredentials, Secrets
 from flytebuild.buildkit.session.session import Session
 from flytebuild.config import Config
 from flytebuild.engine import connect, locate
-from flytebuild.errors import BuildError, EngineUnavailableError, StepFailure, UnavailableError, UsageError
+from flytebuild.errors import (
+    BuildError,
+    EngineUnavailableError,
+    RegistryUnavailableError,
+    StepFailure,
+    UnavailableError,
+    UsageError,
+)
 from flytebuild.events import Emit
 from flytebuild.plan import ENGINE_REGISTRY, ImagePlan, Plan
 from flytebuild.registry.credentials import find
+from flytebuild.registry.reference import parse
 
 
 async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -> tuple[Outcome, ...]:
     """Build what the plan says is missing; images that are there are left alone.
 
-    An image whose base could not be looked at fails before it starts. Raises BuildError after all images have ended
-    when at least one failed, UnavailableError when there is none that could be started, EngineUnavailableError without
-    an engine, or when the connection to it is lost.
+    An image whose base could not be looked at, or that could not be pushed, fails before it starts. Raises BuildError
+    after all images have ended when at least one failed, UnavailableError when there is none that could be started,
+    EngineUnavailableError without an engine, or when the connection to it is lost.
     """
-    unresolved = [_unresolved(image) for image in plan.to_build if image.spec and image.spec.problem]
-    images = [image for image in plan.to_build if image.spec and not image.spec.problem]
+    _refuse_unreachable(plan)
+    hopeless = {image.reference for image in plan.to_build if image.spec and image.spec.problem} | plan.unreachable
+    unresolved = [_unresolved(image) for image in plan.to_build if image.spec and image.reference in hopeless]
+    images = [image for image in plan.to_build if image.spec and image.reference not in hopeless]
     indexes = [image for image in plan.to_build if image.members]
     if unresolved and not images:
         raise _all_unresolved([image for image in plan.to_build if image.spec])
@@ -73,9 +83,15 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
 
 
 async def _build_all(images: Sequence[ImagePlan], builder: Builder, emit: Emit) -> tuple[Outcome, ...]:
+    if not images:
+        return ()
     tasks = [asyncio.create_task(builder.build(image, emit)) for image in images]
     try:
-        return tuple(await asyncio.gather(*tasks))
+        # Not `gather`, which passes a cancellation on: told to stop twice, an image would not wait for its steps.
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
+        return tuple(task.result() for task in tasks)
     except BaseException:
         # Ctrl-C, or a defect of ours: no solve may outlive the command.
         for task in tasks:
@@ -107,7 +123,8 @@ def _failures(outcomes: Sequence[Outcome]) -> list[StepFailure]:
 
 def _unresolved(image: ImagePlan) -> Outcome:
     """The failure of an image that cannot even be started."""
-    failure = StepFailure("looking at the base", image.reason, None, (), image.environments)
+    what = "base" if image.spec and image.spec.problem else "registry"
+    failure = StepFailure(f"looking at the {what}", image.reason, None, (), image.environments)
     return Outcome(image, failure=failure)
 
 
@@ -119,6 +136,18 @@ def _all_unresolved(images: Sequence[ImagePlan]) -> UnavailableError:
         f"{what} {names} cannot be built: {problems}",
         hint="check the name and the network, or set `mirrors` to where the base can be found",
     )
+
+
+def _refuse_unreachable(plan: Plan) -> None:
+    """End before anything is built where nothing of it could be pushed. Who may not read may still push."""
+    if plan.to_build and plan.unreachable.issuperset(image.reference for image in plan.to_build):
+        hosts = dict.fromkeys(f"`{parse(image.reference).registry}`" for image in plan.to_build)
+        who = f"registry {next(iter(hosts))} does" if len(hosts) == 1 else f"registries {', '.join(hosts)} do"
+        raise RegistryUnavailableError(
+            f"The {who} not answer, so nothing that is built could be pushed there",
+            hint="check `registry` in the configuration (or `FLYTEBUILD_REGISTRY`) and the network; "
+            "without one, images stay in the engine's own store",
+        )
 
 
 def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> None:

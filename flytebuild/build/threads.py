@@ -19,6 +19,8 @@ def in_thread(work: Callable[[], Result], name: str) -> asyncio.Future[Result]:
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
+    # Whoever awaits it gets an error; where nobody waits any more, asyncio must not print one.
+    future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
     def settle(set_: Callable[[], None]) -> None:
         # The loop may be closed already when a cancelled solve comes back.

@@ -16,6 +16,9 @@ from flytebuild.events import Emit, Event, StepFinished, StepLog, StepProgress, 
 LOG_TAIL = 30
 """Lines of a step's log that an error shows."""
 
+_CANCELLED = "context canceled"
+"""How the errors of steps end that did not fail but were stopped: Go's own word for it."""
+
 
 @dataclass
 class _Step:
@@ -72,8 +75,10 @@ class Progress:
                 step.finished = True
                 if vertex.HasField("started"):
                     step.seconds = vertex.completed.ToNanoseconds() / 1e9 - vertex.started.ToNanoseconds() / 1e9
+                cancelled = vertex.error.endswith(_CANCELLED)
+                error = None if cancelled else vertex.error or None
                 yield StepFinished(
-                    self._image, vertex.digest, step.name, step.cached, step.seconds, vertex.error or None
+                    self._image, vertex.digest, step.name, step.cached, step.seconds, error, cancelled=cancelled
                 )
 
     def _transfers(self, message: control_pb2.StatusResponse) -> Iterable[Event]:

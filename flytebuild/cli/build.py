@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Build the images that are missing.")
 @options.targets
-@click.option("--jobs", type=click.IntRange(1, 64), help="Images to build at the same time.")
+@click.option("--jobs", type=int, help="Images to build at the same time, 1 to 64.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
 @options.platforms

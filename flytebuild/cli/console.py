@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Literal, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from flytebuild.errors import BuildError, FlytebuildError, LoadError, StepFailure
+from flytebuild.errors import BuildError, FlytebuildError, LoadError, RunError, StepFailure
 
 
 def out() -> Console:
     """The console for data."""
-    return Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """The console for progress, notes and errors."""
-    return Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    # Rich alone would leave out colours and keep bold and dim: https://no-color.org asks for no colour, and whoever
+    # sets it wants text that is only text.
+    system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(file=file, highlight=False, markup=False, soft_wrap=True, color_system=system)
 
 
 def print_error(error: FlytebuildError) -> None:
@@ -25,6 +34,8 @@ def print_error(error: FlytebuildError) -> None:
     console = err()
     if isinstance(error, LoadError) and error.traceback:
         console.print(Text(error.traceback))
+    if isinstance(error, RunError) and error.details:
+        console.print(Text(error.details))
     if isinstance(error, BuildError):
         for failure in error.failures:
             _print_failure(console, failure)

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -44,7 +45,11 @@ _MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 
 
 class _Refused(Exception):
-    """The registry's answer cannot be used; the text says why."""
+    """The registry's answer cannot be used, or there is none; the text says why."""
+
+    def __init__(self, message: str, *, is_unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.is_unreachable = is_unreachable
 
 
 @dataclass
@@ -73,7 +78,7 @@ class RegistryClient:
         try:
             response = await self._request("HEAD", reference, f"manifests/{reference.target}", accept=_ACCEPT)
         except _Refused as refusal:
-            return Unknown(str(refusal))
+            return Unknown(str(refusal), refusal.is_unreachable)
         if response.status_code == httpx.codes.NOT_FOUND:
             return Absent()
         digest = response.headers.get("docker-content-digest")
@@ -186,7 +191,7 @@ class RegistryClient:
                 headers["Authorization"] = self._tokens[key]
                 response = await self._http.request(method, url, headers=headers, content=content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _Refused(f"`{reference.registry}` does not answer ({_reason(error)})") from error
+            raise _unanswered(reference.registry, error) from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise _Refused(f"`{reference.registry}` refuses access to `{reference.repository}`")
         if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
@@ -233,6 +238,17 @@ def _is_index(manifest: Mapping[str, Any]) -> bool:
 
 def _malformed(reference: Reference, error: Exception) -> str:
     return f"`{reference}` has a manifest or config of a form that is not an image's ({type(error).__name__})"
+
+
+def _unanswered(registry: str, error: Exception) -> _Refused:
+    """What it means that a request failed. A registry that we do not trust is there: the engine may well trust it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return _Refused(f"`{registry}` cannot be reached by TLS ({_reason(error)})")
+        cause = cause.__cause__ or cause.__context__
+    is_unreachable = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+    return _Refused(f"`{registry}` does not answer ({_reason(error)})", is_unreachable=is_unreachable)
 
 
 def _reason(error: Exception) -> str:

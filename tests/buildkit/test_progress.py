@@ -47,6 +47,12 @@ def test_a_failure_carries_its_error() -> None:
     assert event.error == "exit code: 1"
 
 
+def test_a_step_that_was_stopped_is_cancelled_and_has_not_failed() -> None:
+    said = 'process "/bin/sh" did not complete successfully: exit code: 137: context canceled: context canceled'
+    (event,) = follow(vertex(started=1, completed=2, error=said))
+    assert event == StepFinished("image", "d", "step", cached=False, seconds=1.0, cancelled=True)
+
+
 def test_log_chunks_become_whole_lines_per_stream() -> None:
     events = follow(vertex(), log(b"a\nb"), log(b"x", 2), log(b"c\r\nd"), log(b"y\n", 2))
     lines = [event.lines for event in events if isinstance(event, StepLog)]

@@ -156,6 +156,25 @@ def test_a_base_that_does_not_exist(workspace: Workspace) -> None:
     assert "hint: " in failed.stderr
 
 
+def test_a_registry_that_does_not_answer_ends_the_build_before_it_begins(workspace: Workspace) -> None:
+    nobody = "127.0.0.1:1/x"
+    failed = workspace.flytebuild("build", "--for", "main", code=69, FLYTEBUILD_REGISTRY=nobody)
+    assert failed.stderr.splitlines()[:2] == [
+        "3 images, 3 to build",
+        "error: The registry `127.0.0.1:1` does not answer, so nothing that is built could be pushed there",
+    ]
+    assert "hint: check `registry`" in failed.stderr
+    assert failed.stderr.count("\n") == 4
+
+    # An image of its own registry does not hold up the others.
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    workspace.write({"msa/run.py": source.replace("from_debian_base()", f'from_debian_base(registry="{nobody}")')})
+    failed = workspace.flytebuild("build", "--for", "main", code=1)
+    assert "step failed: looking at the registry  (image of `msa_env`)" in failed.stderr
+    assert "error: Building 1 of 3 images failed" in failed.stderr
+    assert workspace.statuses() == {"fold_env": "present", "msa_env": "unknown", "multi_env": "present"}
+
+
 def test_no_engine(workspace: Workspace, tmp_path: Path) -> None:
     socket = f"unix://{tmp_path}/nothing.sock"
     failed = workspace.flytebuild("build", "--for", "run_msa", code=69, DOCKER_HOST=socket)
@@ -166,24 +185,37 @@ def test_no_engine(workspace: Workspace, tmp_path: Path) -> None:
     assert workspace.statuses("--for", "run_msa") == {"msa_env": "missing"}
 
 
-def test_ctrl_c_stops_the_steps_and_publishes_nothing(workspace: Workspace) -> None:
-    source = (workspace.folder / "msa" / "run.py").read_text()
+def test_ctrl_c_stops_the_steps_of_all_images_and_publishes_nothing(workspace: Workspace) -> None:
     marker = secrets.token_hex(8)
-    slow = f'with_pip_packages("six", extra_args="; echo {marker}; sleep 300 #")'
-    workspace.write({"msa/run.py": source.replace("with_pip_packages(*MSA_PACKAGES)", slow)})
+    environments = "".join(
+        f"\n{name} = flyte.TaskEnvironment('{name}', image=flyte.Image.from_debian_base().with_pip_packages("
+        f"'six', extra_args='--version; echo {marker} {name}; sleep 300 #'))\n"
+        f"\n\n@{name}.task\ndef in_{name}() -> int:\n    return 1\n\n"
+        for name in ("one", "two", "three")
+    )
+    workspace.write({"slow/slow.py": f"import flyte\n\n{environments}"})
     with subprocess.Popen(
-        [str(BIN / "flytebuild"), "build", "-v", "--for", "run_msa"],
+        # Two run when they are interrupted, and one waits for its turn.
+        [str(BIN / "flytebuild"), "build", "-v", "--jobs", "2", "slow"],
         cwd=workspace.folder,
         env={**workspace.environ, "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr is not None
+        running = set()
         for line in process.stderr:
-            if line.strip() == marker:
+            if line.strip().startswith(marker):
+                running.add(line.split()[1])
+            if len(running) == 2:
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(20) == 130
+    lines = [line.strip() for line in rest.splitlines() if line.strip()]
+    assert lines.count("pip: six: cancelled") == 2
+    assert {line.partition(":")[0] for line in lines if ": cancelled after " in line} == running
+    assert lines[-1] == "interrupted"
+    assert "failed" not in rest
     assert "Traceback" not in rest
     assert repository_tags(workspace.registry) == set()

@@ -177,6 +177,53 @@ def test_a_task_that_fails_is_told_in_one_sentence_with_the_task_s_own_error(wor
     assert "Traceback" not in failed.stderr.partition("error:")[2]
 
 
+def test_a_failed_run_names_the_task_that_raised_its_place_and_its_attempts(workspace: Workspace) -> None:
+    workspace.write(
+        {
+            "nested.py": (
+                "import flyte\n"
+                "from fold.run import fold_env\n\n"
+                "env = flyte.TaskEnvironment('env', image=fold_env.image, depends_on=[fold_env])\n\n\n"
+                "def check(x: int) -> int:\n"
+                "    if x == 2:\n"
+                "        raise ValueError(f'no fold for {x}')\n"
+                "    return x\n\n\n"
+                "@fold_env.task(retries=1)\n"
+                "async def fold_one(x: int) -> int:\n"
+                "    return check(x)\n\n\n"
+                "@env.task\n"
+                "async def middle(x: int) -> int:\n"
+                "    return await fold_one(x)\n\n\n"
+                "@env.task\n"
+                "async def outer() -> int:\n"
+                "    return await middle(1) + await middle(2)\n"
+            )
+        }
+    )
+    failed = workspace.flytebuild("run", "nested.py", "outer", code=1)
+    lines = failed.stderr.splitlines()
+    told = [line.split() for line in lines if line.split()[:1] in (["succeeded"], ["failed"])]
+    assert {(words[0], *words[1 : 2 if words[1] == "env.outer" else 3]) for words in told} == {
+        ("succeeded", "fold_env.fold_one", "#1"),
+        ("succeeded", "env.middle", "#1"),
+        ("failed", "fold_env.fold_one", "#2"),
+        ("failed", "env.middle", "#2"),
+        ("failed", "env.outer"),
+    }
+    assert sum(" runs in image " in line for line in lines) == 2
+    assert "  retrying   fold_env.fold_one #2  attempt 1 failed" in failed.stderr
+    (error,) = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    assert lines[error].endswith(
+        "failed in `fold_env.fold_one` #2, attempt 2: ValueError: no fold for 2",
+    )
+    assert lines[error - 4 : error] == [
+        "  nested.py:15 in fold_one",
+        "    return check(x)",
+        "  nested.py:9 in check",
+        "    raise ValueError(f'no fold for {x}')",
+    ]
+
+
 def test_bad_input_to_run(workspace: Workspace) -> None:
     assert "did you mean `main`?" in workspace.flytebuild("run", "main.py", "man", code=64).stderr
     assert "--sequence" in workspace.flytebuild("run", "main.py", "main", code=64).stderr

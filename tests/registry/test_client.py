@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import ssl
 from collections.abc import Callable
 
 import httpx
@@ -92,7 +93,28 @@ def test_no_answer_is_unknown() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused", request=request)
 
-    assert presence(handler) == Unknown("`registry.example` does not answer (connection refused)")
+    assert presence(handler) == Unknown("`registry.example` does not answer (connection refused)", is_unreachable=True)
+
+
+def test_a_registry_that_is_there_but_not_for_us_is_not_unreachable() -> None:
+    def untrusted(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("self-signed", request=request) from ssl.SSLCertVerificationError("self-signed")
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("", request=request)
+
+    assert presence(untrusted) == Unknown("`registry.example` cannot be reached by TLS (self-signed)")
+    assert presence(slow) == Unknown("`registry.example` does not answer (ReadTimeout)")
+
+
+def test_nobody_listens() -> None:
+    async def ask() -> Fact:
+        async with RegistryClient() as client:
+            return await client.presence(parse("127.0.0.1:1/team/image:1"))
+
+    fact = asyncio.run(ask())
+    assert isinstance(fact, Unknown)
+    assert fact.is_unreachable
 
 
 def test_an_index_is_resolved_to_the_platform_s_manifest() -> None:

@@ -1,0 +1,150 @@
+"""What people see of a build while it goes on."""
+
+import asyncio
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from flytebuild.cli.progress import LiveView, PlainLines, follow
+from flytebuild.events import Event, ImageFinished, ImageStarted, StepFinished, StepLog, StepStarted
+
+A, B = ("a_env",), ("b_env", "c_env")
+
+
+class Clock:
+    """A clock that the test turns."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def started(image: str, environments: tuple[str, ...]) -> ImageStarted:
+    return ImageStarted(image, environments, f"r.example/{image}", 1)
+
+
+def ended(image: str, environments: tuple[str, ...], **fields: object) -> ImageFinished:
+    return ImageFinished(image, environments, f"r.example/{image}", "sha256:1", 2.0, **fields)  # type: ignore[arg-type]
+
+
+def plain(clock: Clock, *events: Event, verbose: bool = False) -> tuple[PlainLines, io.StringIO]:
+    text = io.StringIO()
+    lines = PlainLines(Console(file=text, highlight=False, markup=False, soft_wrap=True), verbose, clock)
+    for event in events:
+        lines.take(event)
+    return lines, text
+
+
+def test_plain_lines_tell_each_step_once_and_each_image() -> None:
+    _, text = plain(
+        Clock(),
+        started("a", A),
+        started("b", B),
+        StepStarted("a", "s1", "pip: six"),
+        StepStarted("b", "s1", "pip: six"),
+        StepFinished("a", "s1", "pip: six", cached=False, seconds=1.5),
+        StepFinished("b", "s1", "pip: six", cached=False, seconds=1.5),
+        StepFinished("a", "s2", "pip: ruff", cached=True, seconds=0),
+        StepFinished("a", "s3", "pip: no", cached=False, seconds=1, error="exit code: 1"),
+        StepFinished("b", "s4", "pip: slow", cached=False, seconds=1, cancelled=True),
+        StepLog("a", "s3", "pip: no", ("not shown",)),
+        ended("a", A, error="exit code: 1"),
+        ended("b", B, cancelled=True),
+        ended("c", A),
+    )
+    assert text.getvalue().splitlines() == [
+        "a_env: building r.example/a",
+        "b_env, c_env: building r.example/b",
+        "  pip: six: 1.5 s",
+        "  pip: ruff: cached",
+        "  pip: no: failed",
+        "  pip: slow: cancelled",
+        "a_env: failed after 2.0 s",
+        "b_env, c_env: cancelled after 2.0 s",
+        "a_env: built r.example/c in 2.0 s",
+    ]
+
+
+def test_a_reminder_names_what_still_runs_with_all_who_wait_for_it() -> None:
+    clock = Clock()
+    lines, text = plain(
+        clock,
+        started("a", A),
+        started("b", B),
+        started("c", ("d_env",)),
+        StepStarted("a", "s1", "pip: torch"),
+        StepStarted("b", "s1", "pip: torch"),
+        StepStarted("a", "s0", "base"),
+        StepFinished("a", "s0", "base", cached=False, seconds=0.1),
+    )
+    text.truncate(0)
+    text.seek(0)
+    clock.now += 42
+    assert lines.silence == 42
+    lines.remind()
+    assert lines.silence == 0
+    assert text.getvalue().splitlines() == [
+        "  pip: torch: running for 42 s (a_env, b_env, c_env)",
+        "  preparing: running for 42 s (d_env)",
+    ]
+
+
+def test_a_silent_build_is_reminded_of(capsys: pytest.CaptureFixture[str]) -> None:
+    async def build() -> str:
+        with follow(quiet=0.01) as emit:
+            emit(started("a", A))
+            emit(StepStarted("a", "s1", "pip: torch"))
+            deadline, text = time.monotonic() + 20, ""
+            while text.count("pip: torch: running for 0 s (a_env)") < 2 and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+                text += capsys.readouterr().err
+            emit(ended("a", A))
+            return text + capsys.readouterr().err
+
+    lines = asyncio.run(build()).splitlines()
+    assert lines[0] == "a_env: building r.example/a"
+    assert lines[1:3] == ["  pip: torch: running for 0 s (a_env)"] * 2
+    assert lines[-1] == "a_env: built r.example/a in 2.0 s"
+
+
+def test_a_terminal_shows_the_step_that_runs_and_for_how_long() -> None:
+    clock = Clock()
+    view = LiveView(clock)
+    for event in (started("a", A), started("b", B), StepStarted("a", "s1", "pip: torch"), ended("b", B)):
+        view.take(event)
+
+    def shown() -> list[str]:
+        text = io.StringIO()
+        Console(file=text, width=100).print(view)
+        return [" ".join(line.split()[-8:]) for line in text.getvalue().splitlines()]
+
+    clock.now += 2
+    assert shown()[0] == "b_env, c_env: built r.example/b in 2.0 s"
+    assert shown()[1].endswith("a_env pip: torch 2 s")
+    clock.now += 60
+    assert shown()[1].endswith("a_env pip: torch (for 62 s) 62 s")
+    assert len(view.results) == 1
+
+
+def test_what_became_of_images_is_told_on_a_terminal_when_the_build_ends_early(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    async def build() -> None:
+        with follow() as emit:
+            emit(started("a", A))
+            emit(ended("a", A, error="exit code: 1"))
+            raise ValueError("the build")
+
+    with pytest.raises(ValueError, match="the build"):
+        asyncio.run(build())
+    # The live part is wiped; the line that stays comes last.
+    assert "a_env: failed" in capsys.readouterr().err.splitlines()[-1]
