@@ -6,6 +6,7 @@ from flyteidl2.core import literals_pb2 as core
 
 from flytebuild.runtime.logs import Line
 from flytebuild.runtime.model import Attempt, Failure, Phase, Transition
+from flytebuild.runtime.web.documents import action_document
 from flytebuild.runtime.web.literals import plain
 from flytebuild.runtime.web.pages import View, missing_page, respond, run_page, runs_page
 from flytebuild.runtime.web.values import Values
@@ -101,3 +102,39 @@ def test_literals_become_plain_values() -> None:
     assert plain(infinite) == "-Infinity"
     other = core.Literal(scalar=core.Scalar(binary=core.Binary(value=b"1234")))
     assert plain(other) == "<4 bytes>"
+
+
+def test_an_earlier_attempt_says_why_it_failed_and_leads_to_its_log() -> None:
+    first = Attempt(
+        1,
+        "s3://x",
+        (Transition(Phase.QUEUED, samples.NOW), Transition(Phase.FAILED, samples.NOW)),
+        failure=Failure("ValueError", EVIL),
+        exit_code=1,
+    )
+    second = Attempt(2, "s3://y", (Transition(Phase.SUCCEEDED, samples.NOW),))
+    action = replace(samples.action(), phase=Phase.SUCCEEDED, attempts=(first, second), ended=samples.NOW)
+    page = run_page(samples.run(), action, [View(action, Values(), Values(), ([], False))])
+    assert "Attempt 1 failed: ValueError: &lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert f"/api/runs/{action.key.run}/actions/{action.key.name}/logs?attempt=1" in page
+    document = action_document(action)
+    assert document["attempts"] == [
+        {
+            "number": 1,
+            "phase": "FAILED",
+            "container": None,
+            "started": None,
+            "ended": samples.NOW.isoformat(),
+            "exit_code": 1,
+            "error": {"code": "ValueError", "message": EVIL, "kind": "user"},
+        },
+        {
+            "number": 2,
+            "phase": "SUCCEEDED",
+            "container": None,
+            "started": None,
+            "ended": samples.NOW.isoformat(),
+            "exit_code": None,
+        },
+    ]

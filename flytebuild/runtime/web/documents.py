@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.container import LOOPBACK
-from flytebuild.runtime.model import Action, Failure, Run
+from flytebuild.runtime.model import Action, Attempt, Failure, Run
 from flytebuild.runtime.web.values import Values
 
 
@@ -61,7 +61,7 @@ def runs_document(ledger: Ledger, port: int) -> dict[str, object]:
 
 
 def action_document(action: Action) -> dict[str, object]:
-    """One action with its newest attempt."""
+    """One action: the facts of its newest attempt, and what became of each."""
     last = action.last
     document: dict[str, object] = {
         "name": action.key.name,
@@ -77,6 +77,7 @@ def action_document(action: Action) -> dict[str, object]:
         "ended": _instant(action.ended),
         "attempt": len(action.attempts),
         "exit_code": last.exit_code if last else None,
+        "attempts": [_attempt(attempt) for attempt in action.attempts],
     }
     failure = action.failure or (last.failure if last and not action.phase.is_terminal else None)
     if failure:
@@ -84,6 +85,18 @@ def action_document(action: Action) -> dict[str, object]:
     elif action.abort_reason:
         document["error"] = {"code": "Aborted", "message": action.abort_reason, "kind": "user"}
     return document
+
+
+def _attempt(attempt: Attempt) -> dict[str, object]:
+    document: dict[str, object] = {
+        "number": attempt.number,
+        "phase": attempt.phase.name,
+        "container": attempt.container,
+        "started": _instant(attempt.started),
+        "ended": _instant(attempt.ended),
+        "exit_code": attempt.exit_code,
+    }
+    return document | ({"error": _failure(attempt.failure)} if attempt.failure else {})
 
 
 def _failure(failure: Failure) -> dict[str, object]:

@@ -112,6 +112,7 @@ def _action(view: View, run: Run) -> str:
             detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values.items)}</pre>", is_open=is_open)
     if last:
         detail += _log(view, run)
+        detail += "".join(_earlier(attempt, action, run) for attempt in action.attempts[:-1])
     kind = "" if action.kind is Kind.TASK else " <span class='quiet'>trace</span>"
     environment = f"<span class='environment'>{_text(action.environment)}</span>" if action.environment else ""
     return (
@@ -144,6 +145,14 @@ def _failure(action: Action) -> str:
     if action.abort_reason:
         return f"<div class='failure'><strong>Aborted</strong><pre>{_text(action.abort_reason)}</pre></div>"
     return ""
+
+
+def _earlier(attempt: Attempt, action: Action, run: Run) -> str:
+    """An attempt that another one followed: why it failed, and where its log is."""
+    address = f"/api/runs/{quote(run.name)}/actions/{quote(action.key.name)}/logs?attempt={attempt.number}"
+    why = f": {_text(attempt.failure.code)}: {_text(attempt.failure.message)}" if attempt.failure else ""
+    told = f"Attempt {attempt.number} {attempt.phase.name.lower()}{why}"
+    return f"<p class='quiet'>{told} · <a href='{address}'>its log</a></p>"
 
 
 def _log(view: View, run: Run) -> str:
