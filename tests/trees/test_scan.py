@@ -229,7 +229,7 @@ def test_some_files_of_a_folder(tmp_path: Path) -> None:
     write(os.fsencode(tmp_path), {b"p": ("dir", {b"a.py": ("file", b"1"), b"b.py": ("file", b"2")})})
     found = scan_files(tmp_path, ["p/b.py", "p/b.py"], None)
     assert found.tree == assemble([file_entry("p/b.py", digest_of(b"2"), 1)])
-    with pytest.raises(SourceError, match="c.py` does not exist"):
+    with pytest.raises(SourceError, match=r"c\.py` does not exist"):
         scan_files(tmp_path, ["p/c.py"], None)
 
 
