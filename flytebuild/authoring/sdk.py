@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import flyte
 import flyte.config
 from flyte._build import ImageBuild
+from flyte._code_bundle import bundle as _bundle
 from flyte._environment import list_loaded_environments
 from flyte._initialize import _get_init_config
 
@@ -19,6 +20,7 @@ __all__ = [
     "ImageBuild",
     "configured_endpoint",
     "environment_of",
+    "remember_bundles_only_where",
     "set_storage_defaults",
     "uses_our_builder",
 ]
@@ -50,3 +52,18 @@ def set_storage_defaults(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if name.startswith(("FLYTE_AWS_", "AWS_")):
             os.environ.setdefault(name, value)
+
+
+def remember_bundles_only_where(is_there: Callable[[str], bool]) -> None:
+    """Let the SDK use code that it remembers to have uploaded only where `is_there` finds it, given its URI.
+
+    Its memory (a database in `local-cache`, on this machine) knows an address and not a store: it outlives the store
+    behind the address, and would go on naming what is gone. What is not there is uploaded again, and remembered again.
+    """
+    look_up = _bundle._read_bundle_cache
+
+    def look_up_and_verify(digest: str) -> tuple[str, str] | None:
+        found: tuple[str, str] | None = look_up(digest)
+        return found if found is not None and is_there(found[1]) else None
+
+    _bundle._read_bundle_cache = look_up_and_verify
