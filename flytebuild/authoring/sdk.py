@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import flyte
 import flyte.config
 from flyte._build import ImageBuild
+from flyte._code_bundle import bundle as _bundle
 from flyte._code_bundle._utils import list_imported_modules_as_files
 from flyte._environment import list_loaded_environments
 from flyte._initialize import _get_init_config
@@ -24,6 +25,7 @@ __all__ = [
     "environment_of",
     "image_references",
     "loaded_modules",
+    "remember_bundles_only_where",
     "root_folder",
     "set_storage_defaults",
     "uses_our_builder",
@@ -74,3 +76,18 @@ def root_folder() -> Path:
 def loaded_modules(root: Path) -> list[Path]:
     """The files below `root` that the modules of this process came from: what a code bundle of that style holds."""
     return [Path(file) for file in list_imported_modules_as_files(str(root), list(sys.modules.values()))]
+
+
+def remember_bundles_only_where(is_there: Callable[[str], bool]) -> None:
+    """Let the SDK use code that it remembers to have uploaded only where `is_there` finds it, given its URI.
+
+    Its memory (a database in `local-cache`, on this machine) knows an address and not a store: it outlives the store
+    behind the address, and would go on naming what is gone. What is not there is uploaded again, and remembered again.
+    """
+    look_up = _bundle._read_bundle_cache
+
+    def look_up_and_verify(digest: str) -> tuple[str, str] | None:
+        found: tuple[str, str] | None = look_up(digest)
+        return found if found is not None and is_there(found[1]) else None
+
+    _bundle._read_bundle_cache = look_up_and_verify

@@ -127,6 +127,7 @@ def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
 
 def on_flyte_init() -> None:
     """Start our control plane when Flyte's configuration points to it and it does not run."""
+    sdk.remember_bundles_only_where(_is_uploaded)
     if not sdk.uses_our_builder():
         return
     try:
@@ -140,7 +141,7 @@ def _ensure_control_plane() -> None:
     from flytebuild.runtime import client
 
     settings = _settings()
-    if sdk.configured_endpoint() == f"127.0.0.1:{settings.port}":
+    if _is_ours(settings):
         sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings, err().print)))
 
 
@@ -150,6 +151,18 @@ def _reading() -> Iterator[Reader]:
 
     with pipeline.reader(_settings()) as read:
         yield read
+
+
+def _is_uploaded(uri: str) -> bool:
+    """Whether an upload that the SDK remembers is still there; what other control planes have is theirs to know."""
+    from flytebuild.runtime import client
+
+    settings = _settings()
+    return not _is_ours(settings) or client.has_object(settings.home, uri)
+
+
+def _is_ours(settings: Config) -> bool:
+    return sdk.configured_endpoint() == f"127.0.0.1:{settings.port}"
 
 
 def _settings() -> Config:

@@ -27,7 +27,7 @@ from flytebuild.runtime.services.cluster import Cluster
 from flytebuild.runtime.services.data_proxy import DataProxy
 from flytebuild.runtime.services.run import Runs
 from flytebuild.runtime.services.task import Tasks
-from flytebuild.runtime.storage import ObjectStore
+from flytebuild.runtime.storage import OBJECTS, ObjectStore
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.transfer import Links, Transfer
 from flytebuild.runtime.web.site import Web
@@ -53,7 +53,7 @@ def assemble(
     fingerprint: Mapping[str, object] | None = None,
 ) -> ControlPlane:
     """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with."""
-    store = ObjectStore(home / "objects")
+    store = ObjectStore(home / OBJECTS)
     logs = LogBook(home / "logs")
     links = Links(credentials.link_secret)
     ledger = Ledger()

@@ -21,6 +21,7 @@ from flytebuild.runtime import identity, process
 from flytebuild.runtime.container import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.home import Holder
+from flytebuild.runtime.storage import OBJECTS
 
 MARKER = (
     "# Written by flytebuild: it points Flyte's SDK at the local control plane. Remove this line to keep your edits."
@@ -116,6 +117,12 @@ def stop(config: Config) -> process.End:
         return process.End.NOT_RUNNING
     with _turn(config.home):
         return _end_holder(config.home)
+
+
+def has_object(home: Path, uri: str) -> bool:
+    """Whether the store in a control plane's folder has an object, given as `s3://BUCKET/KEY`; it need not run."""
+    scheme, _, path = uri.partition("://")
+    return scheme == "s3" and ".." not in path.split("/") and (home / OBJECTS / path).is_file()
 
 
 def flyte_environment(plane: ControlPlane) -> dict[str, str]:

@@ -13,12 +13,12 @@ import shutil
 import threading
 from pathlib import Path
 
-from flytebuild.runtime.storage import BUCKET
+from flytebuild.runtime.storage import BUCKET, OBJECTS
 
 log = logging.getLogger(__name__)
 
 KEEP_DAYS = 30
-_KEPT_PER_RUN = ("logs", f"objects/{BUCKET}/runs", f"objects/{BUCKET}/inputs")
+_KEPT_PER_RUN = ("logs", f"{OBJECTS}/{BUCKET}/runs", f"{OBJECTS}/{BUCKET}/inputs")
 _ASIDE = "expired"
 
 

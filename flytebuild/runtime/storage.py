@@ -21,6 +21,9 @@ from typing import BinaryIO
 BUCKET = "flytebuild"
 """The bucket of everything that the control plane names itself."""
 
+OBJECTS = "objects"
+"""The store's folder in the control plane's data folder."""
+
 PIECE = 1 << 20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
 _WORK = ".work"

@@ -190,7 +190,7 @@ def test_an_upload_is_found_again_by_its_digest(server: str) -> None:
 def test_a_run_whose_code_is_gone_is_refused(server: str) -> None:
     spec = samples.task_spec()
     spec.task_template.container.args.extend(["--tgz", "s3://flytebuild/uploads/0/code.tgz"])
-    with pytest.raises(ConnectError, match="disable_run_cache"):
+    with pytest.raises(ConnectError, match="flyte delete local-cache"):
         create(server, spec)
 
 

@@ -25,6 +25,5 @@ def check_bundle(store: ObjectStore, template: TaskTemplate) -> None:
         raise ConnectError(
             Code.FAILED_PRECONDITION,
             f"the code bundle `{uri}` is not in this control plane's store, while the SDK remembers to have "
-            "uploaded it; run once more with `flyte.with_runcontext(disable_run_cache=True)`, or remove the "
-            "folder `local-cache` next to Flyte's configuration file",
+            "uploaded it; `flyte delete local-cache`, in the folder that you started from, lets it upload it again",
         )
