@@ -102,6 +102,9 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             return copy(step.state, binary, layer.source, layer.path, step.platform, name=step.name)
         case Venv():
             return step.run(shell(_venv_script(layer)), caches=(UV_CACHE,))
+        case PipPackages(requirements=()) if not layer.options.extra_args:
+            # A list that came out empty: nothing to install, which uv would refuse.
+            return step.state
         case PipPackages():
             arguments = pip_arguments(step, layer.options, *layer.requirements)
             return step.run(arguments, caches=(UV_CACHE,), secrets=layer.options.secrets)
@@ -115,6 +118,8 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             return projects.poetry(step, layer)
         case PixiProject():
             return projects.pixi(step, layer)
+        case AptPackages(packages=()):
+            return step.state
         case AptPackages():
             return _apt(step, layer, distribution)
         case Command():

@@ -102,6 +102,8 @@ def run(
             env=[f"{key}={value}" for key, value in context.env],
             cwd=context.workdir,
             user=context.user,
+            # Or the folders above a mount's target would stay in the image.
+            remove_mount_stubs_recursive=True,
         ),
         mounts=[ops_pb2.Mount(input=0, dest="/", output=0), *(_encode(mount, inputs) for mount in mounts)],
         secret_env=[ops_pb2.SecretEnv(id=item.id, name=item.name, optional=not item.required) for item in variables],

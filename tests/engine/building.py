@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import io
 import json
@@ -160,7 +161,11 @@ class Builds:
         """Build what is missing, and give every image by its name."""
         planned = self.plan(images)
         self._references += [image.reference for image in planned.images if image.digest]
-        asyncio.run(pipeline.build(self.settings, planned, self.events.append))
+        try:
+            asyncio.run(pipeline.build(self.settings, planned, self.events.append))
+        except BuildError as error:
+            told = [f"{item.step} {item.message}\n" + "\n".join(item.log) for item in error.failures]
+            raise AssertionError("\n".join(told)) from error
         layers: dict[str, int] = {}
         for image in planned.images:
             base = image.spec.base if image.spec else None
@@ -183,7 +188,8 @@ class Builds:
 
     def close(self) -> None:
         for reference in dict.fromkeys(self._references):
-            self.client.images.remove(reference, force=True)
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                self.client.images.remove(reference, force=True)
 
 
 @contextmanager

@@ -82,29 +82,29 @@ GOLDEN = {
         change(None, (MakeFolder("/a"), Copy(TREE, "/x", "/a/"), MakeFile("/a/y", b"y")), AMD64, name="x"),
         "3be5aa838f9c0e3a2a38505f966010cda813613b16b6f2fffc0fca145936e5ba",
     ),
-    "run": (step(), "2affedfdb21227ec09df1aa6827c9345090c50366626178bcffdf6993c05f35c"),
+    "run": (step(), "1a5340ae0ee902880758ab5785c0fb73df994cc4a571a778dce4668f8b10bdc6"),
     "run with cache": (
         step(caches=(CacheMount("/cache", "id", "locked"),)),
-        "2b079c626954df527aece58b7614b4d6ada590e751ba70d105281d14d1e144d2",
+        "d9af924670b0826d8ae40ef3408b2966037e260dcc7766998da0429ac61d7a71",
     ),
     "run with binds": (
         step(binds=(BindMount("/a", TREE, "/sub"), BindMount("/b", TREE, writable=True))),
-        "8d964254d248302574ff2531872376b1004f5d20c5d0931281d9ae7adf94df32",
+        "9387c8b60dd677a734f3f373d1b5454df02ed8bfe9daa23f5f7f3b9e881b15a2",
     ),
     "run with tmpfs": (
         step(tmpfs=(TmpfsMount("/tmp", 1 << 20),)),
-        "ab80012d53ac09f112e338b3f62a82f1ba38d54bf5dfaeab565b47a937e5f6a1",
+        "473fae9ba46b26dd9d7f1028ce6df8dcbeb070d4f1ca5a12bb82c251131a0ed4",
     ),
     "run with secrets": (
         step(
             files=(SecretFile("/s", "id"), SecretFile("/t", "id", required=True, uid=1, gid=2, mode=0o400)),
             variables=(SecretVariable("S", "id"), SecretVariable("T", "id", required=True)),
         ),
-        "dc78c05221406413b933d3a426a7b8e7478d5b374be567ca0c80400f386ee461",
+        "03992d2694acbb4151f52a762660a2d3d9134a56f0fa230ff6d1884e88b3271c",
     ),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "e381865208ad7b8d14218c5eaa0151125ab06e0e3987bf4dd70cb9de459495f8",
+        "439044069557dcda1f11b83c2c80fb408eece8fff3a0e4716b7bafe880f067c9",
     ),
 }
 
