@@ -52,7 +52,7 @@ class Reader:
         if not base:
             raise site.error("it has no base image", hint="was `flyte.Image.from_base` given an empty string?")
         is_named_only = image._ref_name is not None and not image._layers
-        if is_named_only or not image._is_cloned or not image._layers:
+        if is_named_only or not image._is_cloned:
             return ExternalImage(base)
         files = HostFiles(_ignore(image, site), self.cache)
         placed = [

@@ -35,7 +35,7 @@ from flyte._image import (
     _DockerLines,
 )
 
-from flytebuild.authoring import projects, requirements, scripts
+from flytebuild.authoring import projects, requirements, scripts, sdk
 from flytebuild.authoring.dockerlines import settings
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
@@ -196,8 +196,7 @@ def _uv_script(layer: UVScript, image: flyte.Image, files: HostFiles, site: Site
 def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     scripts.metadata(Path(layer.script), files, site)
     try:
-        layer.validate()  # type: ignore[no-untyped-call]
-        manifest = layer.render_manifest()
+        manifest = sdk.pixi_manifest(layer)
     except ValueError as error:
         raise site.error(str(error)) from error
     texts = {"pixi.toml": manifest}

@@ -157,7 +157,9 @@ class _Fold:
 
     def _path(self, path: str, origin: str) -> str:
         expanded = self._expand(path, f"the path `{path}`", origin)
-        return posixpath.normpath(posixpath.join(self.context.workdir, expanded))
+        joined = posixpath.join(self.context.workdir, expanded)
+        # POSIX leaves it open what two slashes at the start mean; here they are one.
+        return posixpath.normpath("/" + joined.lstrip("/"))
 
     def _expand(self, text: str, what: str, origin: str) -> str:
         try:
@@ -169,7 +171,7 @@ class _Fold:
                 hint="use `$NAME`, `${NAME}`, `${NAME:-default}` or `${NAME:+value}`; write `\\$` for a dollar sign",
             ) from error
 
-    def _set(self, **pairs: str) -> None:
+    def _set(self, /, **pairs: str) -> None:
         self.context = replace(self.context, env=(*self.context.env, *pairs.items()))
 
     def _step(self, layer: LayerSpec, origin: str = "") -> None:

@@ -89,7 +89,9 @@ def every_layer(**fields: Any) -> ImageSpec:
         layers.Copy(tree("nested"), "data", owner="flyte"),
         layers.Copy(tree("package"), "/x/y", into=False),
         layers.Folder("/opt/z"),
-        layers.PixiProject("pixi.toml", "default", True, texts=(("pixi.toml", "[workspace]"), ("pixi.lock", "version: 6"))),
+        layers.PixiProject(
+            "pixi.toml", "default", True, texts=(("pixi.toml", "[workspace]"), ("pixi.lock", "version: 6"))
+        ),
         layers.PixiProject("pyproject.toml", "gpu", False, tree("project"), (), packages, "--all", (SECRET,)),
         RunAs("app"),
         **fields,
@@ -111,7 +113,13 @@ IMAGES = {
         base=replace(
             BASE,
             config=RuntimeConfig(
-                (("LD_LIBRARY_PATH", "/opt/lib"),), "", "/", ("/e", "-x"), ("c",), (("l", "1"),), '{"StopSignal": "SIGINT"}'
+                (("LD_LIBRARY_PATH", "/opt/lib"),),
+                "",
+                "/",
+                ("/e", "-x"),
+                ("c",),
+                (("l", "1"),),
+                '{"StopSignal": "SIGINT"}',
             ),
         )
     ),
@@ -213,7 +221,10 @@ def test_trees_in_vectors_are_those_of_the_folders() -> None:
         tree
         for vector in VECTORS["images"].values()
         for layer in vector["layers"]
-        for tree in [layer["spec"].get("tree"), *(package["tree"] for package in layer["spec"].get("packages", ()) if isinstance(package, dict))]
+        for tree in [
+            layer["spec"].get("tree"),
+            *(package["tree"] for package in layer["spec"].get("packages", ()) if isinstance(package, dict)),
+        ]
         if tree
     }
     assert named <= known
