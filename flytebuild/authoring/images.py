@@ -17,6 +17,16 @@ from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImag
 from flytebuild.trees.ignore import Ignore
 from flytebuild.trees.statcache import StatCache
 
+OUTSIDE = {
+    "registry": "says where the image is published",
+    "name": "says where the image is published",
+    "extendable": "says what the SDK lets others do with it",
+    "_tag": "the SDK's own idea of a tag; ours is made of the digest",
+    "_ref_name": "the image that the configuration gives this name counts",
+    "_image_registry_secret": "says how the image is pulled",
+}
+"""Fields of the SDK's images that are in no digest, and why."""
+
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 
 

@@ -54,22 +54,18 @@ OUTSIDE = {
     "PythonWheels.wheel_dir": "a path of the host; the wheels' names and contents count",
     "PythonWheels.wheel_dir_name": "a path of the host",
     "Requirements.packages": "empty for a requirements file",
-    "UVScript.script": "the script's metadata counts, not where or what it is",
-    "UVScript.script_name": "a path of the host",
-    "PixiScript.script_name": "a path of the host",
-    "PixiScript.script": "the manifest that it comes to counts",
-    "PixiScript.platforms": "written into the manifest",
-    "CopyConfig.src": "a path of the host; the tree counts",
-    "CopyConfig.path_type": "what is there decides the tree",
-    "CodeBundleLayer.root_dir": "a path of the host; the tree counts",
-    "CodeBundleLayer.copy_style": "decides which files are in the tree",
-    "DockerIgnore.path": "the files that it leaves count",
     "UVProject.pyproject": "a path of the host; the content counts",
     "UVProject.uvlock": "a path of the host; the content counts",
     "PoetryProject.pyproject": "a path of the host; the content counts",
     "PoetryProject.poetry_lock": "a path of the host; the content counts",
     "PixiProject.pixi_lock": "a path of the host; the content counts",
-    "PixiProject.project_install_mode": "decides which files are in the tree",
+    "UVScript.script": "the script's metadata counts, not where or what it is",
+    "UVScript.script_name": "a path of the host",
+    "PixiScript.script": "the manifest that it comes to counts",
+    "PixiScript.script_name": "a path of the host",
+    "CopyConfig.src": "a path of the host; the tree counts, and a file's name, which it has in the image",
+    "CodeBundleLayer.root_dir": "a path of the host; the tree counts",
+    "DockerIgnore.path": "the files that it leaves count",
 }
 """Fields of the SDK's layers that are in no digest by themselves, and why."""
 
@@ -306,7 +302,8 @@ def _code_bundle(layer: CodeBundleLayer, _: flyte.Image, files: HostFiles, site:
     """A bundle that the SDK resolved; an unresolved one is for runs that bring their code along, and adds nothing."""
     if layer.root_dir is None:
         return
-    tree = files.bundle(Path(layer.root_dir), site)
+    root = Path(layer.root_dir)
+    tree = files.folder(root, site) if layer.copy_style == "all" else files.bundle(root, site)
     yield spec.Copy(tree, layer.dst or ".", True, OWNER, "code bundle")
 
 
