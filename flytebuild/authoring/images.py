@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import flyte
@@ -12,6 +12,7 @@ from flytebuild.authoring import dockerfiles, sdk
 from flytebuild.authoring.files import BYTECODE, HostFiles
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
+from flytebuild.events import Emit, Notice, ignore
 from flytebuild.spec.images import Platform
 from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Placed
 from flytebuild.trees.ignore import Ignore
@@ -32,15 +33,33 @@ _PLATFORMS = ("linux/amd64", "linux/arm64")
 
 @dataclass
 class Reader:
-    """Reads the images of one plan; what it reads of files is hashed once and remembered in `cache`."""
+    """Reads the images of one plan: each file and each folder once, however many images want it.
+
+    Digests of files are remembered in `cache`. `emit` is told, once each, what may surprise in them. `outputs` are
+    folders that flytebuild writes to.
+    """
 
     cache: StatCache | None = None
+    emit: Emit = ignore
+    outputs: tuple[Path, ...] = ()
+    _files: HostFiles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._files = HostFiles(Ignore.none(), self.cache, outputs=self.outputs)
 
     def define(self, image: object, environment: str) -> Definition:
         """What the user asked for with an environment's `image`.
 
         Raises UnsupportedImageError for what cannot be honoured; nothing is dropped silently.
         """
+        try:
+            return self._define(image, environment)
+        finally:
+            for message in self._files.warnings:
+                self.emit(Notice(message))
+            self._files.warnings.clear()
+
+    def _define(self, image: object, environment: str) -> Definition:
         site = Site(environment, origin=origin_of(image))
         if image is None or image == "auto":
             configured = sdk.image_references().get("default")
@@ -64,7 +83,7 @@ class Reader:
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
             return ExternalImage(base)
-        files = HostFiles(_ignore(image, site), self.cache)
+        files = self._files.filtered(_ignore(image, self._files, site))
         placed = [
             Placed(part, origin_of(layer))
             for layer in image._layers
@@ -79,11 +98,12 @@ class Reader:
             platforms=_platforms(image, site),
             parts=tuple(placed),
             roots=files.roots,
+            environment=environment,
+            origin=site.origin,
         )
 
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
-        files = HostFiles(Ignore.none(), self.cache)
-        dockerfile, images = dockerfiles.read(file, files, site.at("Dockerfile", site.origin))
+        dockerfile, images = dockerfiles.read(file, self._files, site.at("Dockerfile", site.origin))
         if image._layers:
             raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
         return DockerfileDefinition(
@@ -92,8 +112,9 @@ class Reader:
             platforms=_platforms(image, site),
             dockerfile=dockerfile,
             images=images,
+            roots=self._files.roots,
+            environment=environment,
             origin=site.origin,
-            roots=files.roots,
         )
 
 
@@ -107,7 +128,7 @@ def _site_of(layer: Layer, site: Site) -> Site:
     return site.at(f"`{name}` layer", origin_of(layer) or site.origin)
 
 
-def _ignore(image: flyte.Image, site: Site) -> Ignore:
+def _ignore(image: flyte.Image, files: HostFiles, site: Site) -> Ignore:
     """What folders are copied without: the last `with_dockerignore` counts for all of them, as in Flyte.
 
     Patterns are relative to each folder that is copied.
@@ -121,7 +142,7 @@ def _ignore(image: flyte.Image, site: Site) -> Ignore:
         path, where = sdk.root_folder() / ".dockerignore", site
         if not path.is_file():
             return BYTECODE
-    return BYTECODE.joined(Ignore.parse(HostFiles().text(path, where), str(path)))
+    return BYTECODE.joined(Ignore.parse(files.text(path, where), str(path)))
 
 
 def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:

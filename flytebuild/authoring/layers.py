@@ -42,7 +42,9 @@ from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
-from flytebuild.spec.model import Part, RunAs, SetEnv, SetWorkDir
+from flytebuild.spec.canonical import Document, encode
+from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
+from flytebuild.trees.problems import shown
 
 POETRY_VERSION = "2.2.1"
 """The Poetry that installs projects; Flyte's builder takes whichever is newest."""
@@ -84,7 +86,29 @@ def parts(layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> Ite
     convert = _KINDS.get(type(layer))
     if convert is None:
         raise site.error("this kind of layer is not known to this version", hint="update flytebuild, or leave it out")
-    yield from convert(layer, image, files, site)
+    for part in convert(layer, image, files, site):
+        if not _is_unicode(part):
+            raise site.error(
+                "it holds text that is not Unicode, which no image can say of itself",
+                hint="give the file or folder a name in UTF-8, or decode the text",
+            )
+        yield part
+
+
+def _is_unicode(part: Part) -> bool:
+    """Whether a part has a canonical form: a name that the host has as bytes may be no text."""
+    match part:
+        case SetEnv(pairs=pairs) | SetLabels(pairs=pairs):
+            document: Document = {"texts": pairs}
+        case SetWorkDir(path=text) | RunAs(user=text):
+            document = {"texts": [text]}
+        case _:
+            document = part.fields()
+    try:
+        encode(document)
+    except ValueError:
+        return False
+    return True
 
 
 def _pip(layer: PipPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
@@ -293,9 +317,9 @@ def _copy(layer: CopyConfig, _: flyte.Image, files: HostFiles, site: Site) -> It
     source, destination = Path(layer.src), layer.dst or "."
     if layer.path_type == 0:
         into = destination.endswith(("/", "/.", "/..")) or destination in (".", "..")
-        yield spec.Copy(files.file(source, site), destination, into, OWNER, source.name)
+        yield spec.Copy(files.file(source, site), destination, into, OWNER, shown(source.name))
     else:
-        yield spec.Copy(files.folder(source, site), destination, True, OWNER, source.name)
+        yield spec.Copy(files.folder(source, site), destination, True, OWNER, shown(source.name))
 
 
 def _code_bundle(layer: CodeBundleLayer, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:

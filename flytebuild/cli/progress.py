@@ -15,7 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from flytebuild.cli.console import err
-from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, StepFinished, StepLog, StepStarted
+from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, Notice, StepFinished, StepLog, StepStarted
+
+_noticed: set[str] = set()
+
+
+def notice(event: Event) -> None:
+    """A subscriber for planning: prints what the user should know, once per process, and nothing else."""
+    if isinstance(event, Notice) and event.message not in _noticed:
+        _noticed.add(event.message)
+        err().print(_notice(event))
 
 
 @contextmanager
@@ -53,6 +62,8 @@ class PlainLines:
                         self.console.print(Text(f"    {line}"))
             case ImageFinished():
                 self.console.print(_result(event))
+            case Notice() if self._is_new(event.message):
+                self.console.print(_notice(event))
 
     def _is_new(self, key: str) -> bool:
         if key in self._told:
@@ -90,6 +101,8 @@ class LiveView:
             case ImageFinished():
                 self._rows.pop(event.image, None)
                 self.results.append(_result(event))
+            case Notice():
+                self.results.append(_notice(event))
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
@@ -112,6 +125,10 @@ def _result(event: ImageFinished) -> Text:
     if event.error:
         return Text.assemble((f"{names}: failed", "red"), f" after {event.seconds:.1f} s")
     return Text.assemble((f"{names}: built", "green"), f" {event.reference} in {event.seconds:.1f} s")
+
+
+def _notice(event: Notice) -> Text:
+    return Text.assemble(("note", "bold yellow"), ": ", event.message)
 
 
 def _names(environments: tuple[str, ...]) -> str:

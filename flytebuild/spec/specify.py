@@ -53,14 +53,21 @@ def specify(
 ) -> ImageSpec:
     """Pin a definition for one platform. `images` holds what `images_needed` asks for.
 
-    Raises UnsupportedImageError when the definition is not meant for that platform, or a value cannot be expanded.
+    Raises UnsupportedImageError when the definition or an image that it needs is not meant for that platform, or a
+    value cannot be expanded.
     """
     if platform not in definition.platforms:
         wanted = ", ".join(f"`{item}`" for item in definition.platforms)
         raise UnsupportedImageError(
-            f"Image `{definition.name}` is for {wanted}, not for `{platform}`",
+            f"The {_place(definition)} is for {wanted}, not for `{platform}`",
             hint=f"add `{platform}` to the image's `platform`, or use an engine of that platform",
         )
+    for name in sorted(images_needed(definition)):
+        if images[name].is_for_others:
+            raise UnsupportedImageError(
+                f"The {_place(definition)} cannot be made for `{platform}`: {images[name].problem}",
+                hint="use an image that is there for that platform, or build for another one",
+            )
     if isinstance(definition, DockerfileDefinition):
         dockerfile = replace(definition.dockerfile, images=tuple(images[name] for name in definition.images))
         return ImageSpec(
@@ -73,7 +80,7 @@ def specify(
             roots=definition.roots,
         )
     base = images[definition.base]
-    fold = _Fold(base.config, images)
+    fold = _Fold(base.config, images, definition.environment)
     fold.prologue(definition.python)
     for placed in definition.parts:
         fold.add(placed)
@@ -88,12 +95,21 @@ def specify(
     )
 
 
+def _place(definition: ImageDefinition | DockerfileDefinition) -> str:
+    """An image by where its author finds it."""
+    whose = (
+        f"image of environment `{definition.environment}`" if definition.environment else f"image `{definition.name}`"
+    )
+    return whose + (f" ({definition.origin})" if definition.origin else "")
+
+
 @dataclass
 class _Fold:
     """The image as it grows: `context` is what the next step sees, `user` what containers will run as."""
 
     config: RuntimeConfig
     images: Mapping[str, ResolvedImage]
+    environment: str
     context: RuntimeConfig = field(init=False)
     user: str = field(init=False)
     steps: list[Step] = field(default_factory=list)
@@ -165,9 +181,10 @@ class _Fold:
         try:
             return expand(text, dict(self.context.env))
         except ExpansionError as error:
+            whose = f" of environment `{self.environment}`" if self.environment else ""
             where = f" ({origin})" if origin else ""
             raise UnsupportedImageError(
-                f"`{error}` in {what} cannot be expanded{where}",
+                f"`{error}` in {what}{whose} cannot be expanded{where}",
                 hint="use `$NAME`, `${NAME}`, `${NAME:-default}` or `${NAME:+value}`; write `\\$` for a dollar sign",
             ) from error
 
