@@ -1,9 +1,9 @@
 """What holds for all images: different meanings have different bytes, and a change moves what is above it only."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import rfc8785
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flytebuild.spec.canonical import encode
@@ -35,10 +35,10 @@ def test_two_layers_share_their_bytes_only_if_they_are_equal(one: LayerSpec, oth
 def test_every_field_of_a_layer_is_in_its_bytes(pair: tuple[LayerSpec, LayerSpec], data: st.DataObject) -> None:
     """Two layers of one kind that differ in one field at most."""
     layer, other = pair
-    name = data.draw(st.sampled_from([field for field in layer.__dataclass_fields__ if field != "origin"]))
+    name = data.draw(st.sampled_from([field.name for field in fields(layer) if field.name != "origin"]))
     mixed = replace(layer, **{name: getattr(other, name)})
-    if getattr(mixed, "args", ()) and getattr(mixed, "shell", ""):
-        return
+    # A command has either; the pair may have had one each.
+    assume(not (getattr(mixed, "args", ()) and getattr(mixed, "shell", "")))
     documents = [encode(layer_document(Step(item, RuntimeConfig()), "")) for item in (layer, mixed)]
     assert (documents[0] == documents[1]) == (layer == mixed)
 
