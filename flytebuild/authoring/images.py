@@ -14,7 +14,7 @@ from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.spec.images import Platform
-from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Placed
+from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Part, Placed
 from flytebuild.trees.ignore import Ignore
 from flytebuild.trees.statcache import StatCache
 
@@ -43,6 +43,8 @@ class Reader:
     emit: Emit = ignore
     outputs: tuple[Path, ...] = ()
     _files: HostFiles = field(init=False)
+    _filtered: dict[str, HostFiles] = field(default_factory=dict)
+    _known: dict[tuple[Layer, int, tuple[int, int] | None], tuple[Part, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._files = HostFiles(Ignore.none(), self.cache, outputs=self.outputs)
@@ -83,11 +85,10 @@ class Reader:
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
             return ExternalImage(base)
-        files = self._files.filtered(_ignore(image, self._files, site))
+        last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
+        files = self._files_without(last, site)
         placed = [
-            Placed(part, origin_of(layer))
-            for layer in image._layers
-            for part in parts(layer, image, files, _site_of(layer, site))
+            Placed(part, origin_of(layer)) for layer in image._layers for part in self._parts(layer, image, files, site)
         ]
         major, minor = image.python_version or (3, 11)
         return ImageDefinition(
@@ -97,10 +98,34 @@ class Reader:
             python=f"{major}.{minor}",
             platforms=_platforms(image, site),
             parts=tuple(placed),
-            roots=files.roots,
+            roots=self._files.roots,
             environment=environment,
             origin=site.origin,
         )
+
+    def _parts(self, layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> tuple[Part, ...]:
+        """What a layer comes to: equal layers of a plan to equal parts, which is worked out once."""
+        key = (layer, id(files), image.python_version)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = tuple(parts(layer, image, files, _site_of(layer, site)))
+        return known
+
+    def _files_without(self, layer: Layer | None, site: Site) -> HostFiles:
+        """Files as an image's folders are copied: the last `with_dockerignore` counts for all of them, as in Flyte.
+
+        Patterns are relative to each folder that is copied.
+        """
+        name = layer.path if isinstance(layer, DockerIgnore) else ""
+        if name not in self._filtered:
+            path, where = Path(name), _site_of(layer, site) if layer else site
+            if not layer:
+                path = sdk.root_folder() / ".dockerignore"
+            elif not path.is_file():
+                raise where.error(f"file `{path}` does not exist")
+            text = self._files.text(path, where) if path.is_file() else ""
+            self._filtered[name] = self._files.filtered(BYTECODE.joined(Ignore.parse(text, str(path))))
+        return self._filtered[name]
 
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
         dockerfile, images = dockerfiles.read(file, self._files, site.at("Dockerfile", site.origin))
@@ -128,21 +153,8 @@ def _site_of(layer: Layer, site: Site) -> Site:
     return site.at(f"`{name}` layer", origin_of(layer) or site.origin)
 
 
-def _ignore(image: flyte.Image, files: HostFiles, site: Site) -> Ignore:
-    """What folders are copied without: the last `with_dockerignore` counts for all of them, as in Flyte.
-
-    Patterns are relative to each folder that is copied.
-    """
-    named = [layer for layer in image._layers if isinstance(layer, DockerIgnore) and layer.path.strip()]
-    if named:
-        path, where = Path(named[-1].path), _site_of(named[-1], site)
-        if not path.is_file():
-            raise where.error(f"file `{path}` does not exist")
-    else:
-        path, where = sdk.root_folder() / ".dockerignore", site
-        if not path.is_file():
-            return BYTECODE
-    return BYTECODE.joined(Ignore.parse(files.text(path, where), str(path)))
+def _is_ignore(layer: Layer) -> bool:
+    return isinstance(layer, DockerIgnore) and bool(layer.path.strip())
 
 
 def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:

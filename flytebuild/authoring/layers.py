@@ -42,7 +42,7 @@ from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
-from flytebuild.spec.canonical import Document, encode
+from flytebuild.spec.canonical import is_plain
 from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
 from flytebuild.trees.problems import shown
 
@@ -99,16 +99,11 @@ def _is_unicode(part: Part) -> bool:
     """Whether a part has a canonical form: a name that the host has as bytes may be no text."""
     match part:
         case SetEnv(pairs=pairs) | SetLabels(pairs=pairs):
-            document: Document = {"texts": pairs}
+            return is_plain(pairs)
         case SetWorkDir(path=text) | RunAs(user=text):
-            document = {"texts": [text]}
+            return is_plain(text)
         case _:
-            document = part.fields()
-    try:
-        encode(document)
-    except ValueError:
-        return False
-    return True
+            return is_plain(part.fields())
 
 
 def _pip(layer: PipPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
