@@ -270,13 +270,19 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
 def _heredoc(match: re.Match[str], site: Site) -> str:
     """The script of `<<WORD … WORD`, which a Dockerfile runs instead of feeding it to a command."""
     lines = []
-    for line in match["body"].splitlines():
+    remaining = iter(match["body"].splitlines())
+    for line in remaining:
         line = line.lstrip("\t") if match["dash"] else line
         if line == match["word"]:
             break
         lines.append(line)
     else:
         raise site.error(f"the script that starts with `<<{match['word']}` does not end with `{match['word']}`")
+    if after := next(filter(str.strip, remaining), ""):
+        raise site.error(
+            f"`{after.strip()}` comes after the end of the script that starts with `<<{match['word']}`",
+            hint="give it as a command of its own",
+        )
     if lines and lines[0].startswith("#!"):
         raise site.error(
             f"a script for `{lines[0][2:].strip()}` cannot be run from a heredoc",

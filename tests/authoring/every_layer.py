@@ -24,6 +24,7 @@ FILES = {
     "poetry/poetry.lock": '[[package]]\nname = "six"\nversion = "1"\n',
     "pixi/pixi.toml": '[workspace]\nname = "p"\nchannels = []\nplatforms = ["linux-64"]\n',
     "pixi/pixi.lock": "version: 6\n",
+    "pixi/module.py": "",
     "script.py": SCRIPT,
     "dist/b-1-py3-none-any.whl": "PK",
     "dist/a-1-py3-none-any.whl": "PK",
