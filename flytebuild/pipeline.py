@@ -30,14 +30,16 @@ from flytebuild.trees.statcache import StatCache
 _STAT_CACHE = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "files.sqlite"
 
 
-async def plan(config: Config, paths: Sequence[Path], targets: Sequence[str] = ()) -> Plan:
+async def plan(config: Config, paths: Sequence[Path], targets: Sequence[str] = (), emit: Emit = ignore) -> Plan:
     """What the targets in these files need (everything that they define, without targets), and what is there of it."""
-    return await plan_definitions(config, load(paths), targets)
+    return await plan_definitions(config, load(paths), targets, emit)
 
 
-async def plan_definitions(config: Config, definitions: Definitions, targets: Sequence[str] = ()) -> Plan:
+async def plan_definitions(
+    config: Config, definitions: Definitions, targets: Sequence[str] = (), emit: Emit = ignore
+) -> Plan:
     """The same for code that is loaded already."""
-    with reader(config) as read:
+    with reader(config, emit) as read:
         nodes = definitions.needed(targets, read)
     return await plan_nodes(config, nodes)
 
@@ -85,11 +87,11 @@ def _host_platform() -> Platform:
 
 
 @contextmanager
-def reader(config: Config) -> Iterator[Reader]:
+def reader(config: Config, emit: Emit = ignore) -> Iterator[Reader]:
     """What reads images, remembering the digests of files that did not change since the last time."""
-    cache = StatCache.open(_STAT_CACHE) if config.stat_cache else None
+    cache = StatCache.open(_STAT_CACHE, emit=emit) if config.stat_cache else None
     try:
-        yield Reader(cache)
+        yield Reader(cache, emit, outputs=(config.home, _STAT_CACHE))
     finally:
         if cache:
             cache.close()

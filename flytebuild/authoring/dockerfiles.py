@@ -31,10 +31,8 @@ def read(file: Path, files: HostFiles, site: Site) -> tuple[Dockerfile, tuple[st
     folder = file.parent
     candidates = (folder / f"{file.name}.dockerignore", folder / ".dockerignore")
     ignore_file = next((path for path in candidates if path.is_file()), None)
-    context = HostFiles(Ignore.none(), files.cache, files.roots)
-    if ignore_file:
-        context.ignore = Ignore.parse(files.text(ignore_file, site), str(ignore_file))
-    tree = context.folder(folder, site, keep=(file.name,))
+    ignore = Ignore.parse(files.text(ignore_file, site), str(ignore_file)) if ignore_file else Ignore.none()
+    tree = files.filtered(ignore).folder(folder, site, keep=(file.name,))
     return Dockerfile(file.name, tree), images(text, site)
 
 

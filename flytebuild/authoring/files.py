@@ -14,7 +14,7 @@ from flytebuild.errors import SourceError
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.tree import Entry, Tree, assemble
 from flytebuild.trees.ignore import Ignore
-from flytebuild.trees.scan import scan, scan_file
+from flytebuild.trees.scan import ScannedTree, scan, scan_file
 from flytebuild.trees.statcache import StatCache
 
 BYTECODE = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild")
@@ -22,22 +22,38 @@ BYTECODE = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild")
 
 
 @dataclass
+class Seen:
+    """What was read already: one plan looks at each folder and each file once, whichever images want it."""
+
+    folders: dict[tuple[str, Ignore], ScannedTree] = field(default_factory=dict)
+    files: dict[str, Entry] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class HostFiles:
-    """The files of one image. `ignore` filters folders; `roots` collects where each tree was read."""
+    """The files of images. `ignore` filters folders; `roots` collects where each tree was read.
+
+    `outputs` are the folders that flytebuild itself writes to, which no image may take in.
+    """
 
     ignore: Ignore = BYTECODE
     cache: StatCache | None = None
     roots: dict[str, HostFolder] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    outputs: tuple[Path, ...] = ()
+    seen: Seen = field(default_factory=Seen)
+
+    def filtered(self, ignore: Ignore) -> HostFiles:
+        """The same files without what `ignore` leaves out; all else is shared."""
+        return replace(self, ignore=ignore)
 
     def folder(self, path: Path, site: Site, *, filtered: bool = True, keep: Iterable[str] = ()) -> Tree:
         """A folder without what is ignored; files named in `keep` are in it all the same."""
         if not path.is_dir():
             raise site.error(f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist")
-        with _blamed(site):
-            found = scan(path, self.ignore if filtered else Ignore.none(), self.cache)
+        found = self._scan(path, self.ignore if filtered else Ignore.none(), site)
         root = found.root
-        self.warnings += [f"`{path}`: {warning.message}" for warning in found.warnings]
         known = {entry.path for entry in found.tree.entries}
         missing = [name for name in keep if name not in known]
         if not missing:
@@ -78,23 +94,50 @@ class HostFiles:
 
     def text(self, path: Path, site: Site) -> str:
         """The text of a file that decides which others are needed."""
-        if not path.is_file():
-            raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise site.error(f"`{path}` cannot be read ({error})") from error
+        place = os.path.abspath(path)
+        if place not in self.seen.texts:
+            _check_file(path, site)
+            try:
+                self.seen.texts[place] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise site.error(f"`{path}` cannot be read ({error})") from error
+        return self.seen.texts[place]
+
+    def _scan(self, path: Path, ignore: Ignore, site: Site) -> ScannedTree:
+        key = (os.path.realpath(path), ignore)
+        if key not in self.seen.folders:
+            self._refuse_outputs(path, key[0], ignore, site)
+            with _blamed(site):
+                found = self.seen.folders[key] = scan(path, ignore, self.cache)
+            self.warnings += [f"`{path}`: {warning.message}" for warning in found.warnings]
+        return self.seen.folders[key]
+
+    def _refuse_outputs(self, path: Path, root: str, ignore: Ignore, site: Site) -> None:
+        """What we write ourselves would be another image each time."""
+        for output in self.outputs:
+            inside = os.path.relpath(os.path.realpath(output), root)
+            if inside == "." or (inside.partition("/")[0] != ".." and not ignore.excludes(inside)):
+                raise site.error(
+                    f"folder `{path}` holds `{output}`, where flytebuild itself keeps its files",
+                    hint="leave that out with a line in `.dockerignore`, or take in a smaller folder",
+                )
 
     def _entry(self, path: Path, name: str, site: Site) -> Entry:
-        if not path.is_file():
-            raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
-        with _blamed(site):
-            (entry,) = scan_file(path, self.cache).tree.entries
-        return replace(entry, path=name)
+        place = os.path.abspath(path)
+        if place not in self.seen.files:
+            _check_file(path, site)
+            with _blamed(site):
+                (self.seen.files[place],) = scan_file(path, self.cache).tree.entries
+        return replace(self.seen.files[place], path=name)
 
     def _remember(self, tree: Tree, root: Path) -> Tree:
         self.roots[tree.digest] = HostFolder(os.fspath(root))
         return tree
+
+
+def _check_file(path: Path, site: Site) -> None:
+    if not path.is_file():
+        raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
 
 
 @contextmanager

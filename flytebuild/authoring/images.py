@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import flyte
@@ -12,25 +12,56 @@ from flytebuild.authoring import dockerfiles, sdk
 from flytebuild.authoring.files import BYTECODE, HostFiles
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
+from flytebuild.events import Emit, Notice, ignore
 from flytebuild.spec.images import Platform
-from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Placed
+from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Part, Placed
 from flytebuild.trees.ignore import Ignore
 from flytebuild.trees.statcache import StatCache
+
+OUTSIDE = {
+    "registry": "says where the image is published",
+    "name": "says where the image is published",
+    "extendable": "says what the SDK lets others do with it",
+    "_tag": "the SDK's own idea of a tag; ours is made of the digest",
+    "_ref_name": "the image that the configuration gives this name counts",
+    "_image_registry_secret": "says how the image is pulled",
+}
+"""Fields of the SDK's images that are in no digest, and why."""
 
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
 @dataclass
 class Reader:
-    """Reads the images of one plan; what it reads of files is hashed once and remembered in `cache`."""
+    """Reads the images of one plan: each file and each folder once, however many images want it.
+
+    Digests of files are remembered in `cache`. `emit` is told, once each, what may surprise in them. `outputs` are
+    folders that flytebuild writes to.
+    """
 
     cache: StatCache | None = None
+    emit: Emit = ignore
+    outputs: tuple[Path, ...] = ()
+    _files: HostFiles = field(init=False)
+    _filtered: dict[str, HostFiles] = field(default_factory=dict)
+    _known: dict[tuple[Layer, int, tuple[int, int] | None], tuple[Part, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._files = HostFiles(Ignore.none(), self.cache, outputs=self.outputs)
 
     def define(self, image: object, environment: str) -> Definition:
         """What the user asked for with an environment's `image`.
 
         Raises UnsupportedImageError for what cannot be honoured; nothing is dropped silently.
         """
+        try:
+            return self._define(image, environment)
+        finally:
+            for message in self._files.warnings:
+                self.emit(Notice(message))
+            self._files.warnings.clear()
+
+    def _define(self, image: object, environment: str) -> Definition:
         site = Site(environment, origin=origin_of(image))
         if image is None or image == "auto":
             configured = sdk.image_references().get("default")
@@ -52,13 +83,12 @@ class Reader:
         if not base:
             raise site.error("it has no base image", hint="was `flyte.Image.from_base` given an empty string?")
         is_named_only = image._ref_name is not None and not image._layers
-        if is_named_only or not image._is_cloned or not image._layers:
+        if is_named_only or not image._is_cloned:
             return ExternalImage(base)
-        files = HostFiles(_ignore(image, site), self.cache)
+        last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
+        files = self._files_without(last, site)
         placed = [
-            Placed(part, origin_of(layer))
-            for layer in image._layers
-            for part in parts(layer, image, files, _site_of(layer, site))
+            Placed(part, origin_of(layer)) for layer in image._layers for part in self._parts(layer, image, files, site)
         ]
         major, minor = image.python_version or (3, 11)
         return ImageDefinition(
@@ -68,12 +98,37 @@ class Reader:
             python=f"{major}.{minor}",
             platforms=_platforms(image, site),
             parts=tuple(placed),
-            roots=files.roots,
+            roots=self._files.roots,
+            environment=environment,
+            origin=site.origin,
         )
 
+    def _parts(self, layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> tuple[Part, ...]:
+        """What a layer comes to: equal layers of a plan to equal parts, which is worked out once."""
+        key = (layer, id(files), image.python_version)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = tuple(parts(layer, image, files, _site_of(layer, site)))
+        return known
+
+    def _files_without(self, layer: Layer | None, site: Site) -> HostFiles:
+        """Files as an image's folders are copied: the last `with_dockerignore` counts for all of them, as in Flyte.
+
+        Patterns are relative to each folder that is copied.
+        """
+        name = layer.path if isinstance(layer, DockerIgnore) else ""
+        if name not in self._filtered:
+            path, where = Path(name), _site_of(layer, site) if layer else site
+            if not layer:
+                path = sdk.root_folder() / ".dockerignore"
+            elif not path.is_file():
+                raise where.error(f"file `{path}` does not exist")
+            text = self._files.text(path, where) if path.is_file() else ""
+            self._filtered[name] = self._files.filtered(BYTECODE.joined(Ignore.parse(text, str(path))))
+        return self._filtered[name]
+
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
-        files = HostFiles(Ignore.none(), self.cache)
-        dockerfile, images = dockerfiles.read(file, files, site.at("Dockerfile", site.origin))
+        dockerfile, images = dockerfiles.read(file, self._files, site.at("Dockerfile", site.origin))
         if image._layers:
             raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
         return DockerfileDefinition(
@@ -82,8 +137,9 @@ class Reader:
             platforms=_platforms(image, site),
             dockerfile=dockerfile,
             images=images,
+            roots=self._files.roots,
+            environment=environment,
             origin=site.origin,
-            roots=files.roots,
         )
 
 
@@ -97,21 +153,8 @@ def _site_of(layer: Layer, site: Site) -> Site:
     return site.at(f"`{name}` layer", origin_of(layer) or site.origin)
 
 
-def _ignore(image: flyte.Image, site: Site) -> Ignore:
-    """What folders are copied without: the last `with_dockerignore` counts for all of them, as in Flyte.
-
-    Patterns are relative to each folder that is copied.
-    """
-    named = [layer for layer in image._layers if isinstance(layer, DockerIgnore) and layer.path.strip()]
-    if named:
-        path, where = Path(named[-1].path), _site_of(named[-1], site)
-        if not path.is_file():
-            raise where.error(f"file `{path}` does not exist")
-    else:
-        path, where = sdk.root_folder() / ".dockerignore", site
-        if not path.is_file():
-            return BYTECODE
-    return BYTECODE.joined(Ignore.parse(HostFiles().text(path, where), str(path)))
+def _is_ignore(layer: Layer) -> bool:
+    return isinstance(layer, DockerIgnore) and bool(layer.path.strip())
 
 
 def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:

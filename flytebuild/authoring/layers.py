@@ -35,14 +35,16 @@ from flyte._image import (
     _DockerLines,
 )
 
-from flytebuild.authoring import projects, requirements, scripts
+from flytebuild.authoring import projects, requirements, scripts, sdk
 from flytebuild.authoring.dockerlines import settings
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
-from flytebuild.spec.model import Part, RunAs, SetEnv, SetWorkDir
+from flytebuild.spec.canonical import is_plain
+from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
+from flytebuild.trees.problems import shown
 
 POETRY_VERSION = "2.2.1"
 """The Poetry that installs projects; Flyte's builder takes whichever is newest."""
@@ -54,22 +56,18 @@ OUTSIDE = {
     "PythonWheels.wheel_dir": "a path of the host; the wheels' names and contents count",
     "PythonWheels.wheel_dir_name": "a path of the host",
     "Requirements.packages": "empty for a requirements file",
-    "UVScript.script": "the script's metadata counts, not where or what it is",
-    "UVScript.script_name": "a path of the host",
-    "PixiScript.script_name": "a path of the host",
-    "PixiScript.script": "the manifest that it comes to counts",
-    "PixiScript.platforms": "written into the manifest",
-    "CopyConfig.src": "a path of the host; the tree counts",
-    "CopyConfig.path_type": "what is there decides the tree",
-    "CodeBundleLayer.root_dir": "a path of the host; the tree counts",
-    "CodeBundleLayer.copy_style": "decides which files are in the tree",
-    "DockerIgnore.path": "the files that it leaves count",
     "UVProject.pyproject": "a path of the host; the content counts",
     "UVProject.uvlock": "a path of the host; the content counts",
     "PoetryProject.pyproject": "a path of the host; the content counts",
     "PoetryProject.poetry_lock": "a path of the host; the content counts",
     "PixiProject.pixi_lock": "a path of the host; the content counts",
-    "PixiProject.project_install_mode": "decides which files are in the tree",
+    "UVScript.script": "the script's metadata counts, not where or what it is",
+    "UVScript.script_name": "a path of the host",
+    "PixiScript.script": "the manifest that it comes to counts",
+    "PixiScript.script_name": "a path of the host",
+    "CopyConfig.src": "a path of the host; the tree counts, and a file's name, which it has in the image",
+    "CodeBundleLayer.root_dir": "a path of the host; the tree counts",
+    "DockerIgnore.path": "the files that it leaves count",
 }
 """Fields of the SDK's layers that are in no digest by themselves, and why."""
 
@@ -88,7 +86,24 @@ def parts(layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> Ite
     convert = _KINDS.get(type(layer))
     if convert is None:
         raise site.error("this kind of layer is not known to this version", hint="update flytebuild, or leave it out")
-    yield from convert(layer, image, files, site)
+    for part in convert(layer, image, files, site):
+        if not _is_unicode(part):
+            raise site.error(
+                "it holds text that is not Unicode, which no image can say of itself",
+                hint="give the file or folder a name in UTF-8, or decode the text",
+            )
+        yield part
+
+
+def _is_unicode(part: Part) -> bool:
+    """Whether a part has a canonical form: a name that the host has as bytes may be no text."""
+    match part:
+        case SetEnv(pairs=pairs) | SetLabels(pairs=pairs):
+            return is_plain(pairs)
+        case SetWorkDir(path=text) | RunAs(user=text):
+            return is_plain(text)
+        case _:
+            return is_plain(part.fields())
 
 
 def _pip(layer: PipPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
@@ -196,8 +211,7 @@ def _uv_script(layer: UVScript, image: flyte.Image, files: HostFiles, site: Site
 def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     scripts.metadata(Path(layer.script), files, site)
     try:
-        layer.validate()  # type: ignore[no-untyped-call]
-        manifest = layer.render_manifest()
+        manifest = sdk.pixi_manifest(layer)
     except ValueError as error:
         raise site.error(str(error)) from error
     texts = {"pixi.toml": manifest}
@@ -256,13 +270,19 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
 def _heredoc(match: re.Match[str], site: Site) -> str:
     """The script of `<<WORD … WORD`, which a Dockerfile runs instead of feeding it to a command."""
     lines = []
-    for line in match["body"].splitlines():
+    remaining = iter(match["body"].splitlines())
+    for line in remaining:
         line = line.lstrip("\t") if match["dash"] else line
         if line == match["word"]:
             break
         lines.append(line)
     else:
         raise site.error(f"the script that starts with `<<{match['word']}` does not end with `{match['word']}`")
+    if after := next(filter(str.strip, remaining), ""):
+        raise site.error(
+            f"`{after.strip()}` comes after the end of the script that starts with `<<{match['word']}`",
+            hint="give it as a command of its own",
+        )
     if lines and lines[0].startswith("#!"):
         raise site.error(
             f"a script for `{lines[0][2:].strip()}` cannot be run from a heredoc",
@@ -298,16 +318,17 @@ def _copy(layer: CopyConfig, _: flyte.Image, files: HostFiles, site: Site) -> It
     source, destination = Path(layer.src), layer.dst or "."
     if layer.path_type == 0:
         into = destination.endswith(("/", "/.", "/..")) or destination in (".", "..")
-        yield spec.Copy(files.file(source, site), destination, into, OWNER, source.name)
+        yield spec.Copy(files.file(source, site), destination, into, OWNER, shown(source.name))
     else:
-        yield spec.Copy(files.folder(source, site), destination, True, OWNER, source.name)
+        yield spec.Copy(files.folder(source, site), destination, True, OWNER, shown(source.name))
 
 
 def _code_bundle(layer: CodeBundleLayer, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     """A bundle that the SDK resolved; an unresolved one is for runs that bring their code along, and adds nothing."""
     if layer.root_dir is None:
         return
-    tree = files.bundle(Path(layer.root_dir), site)
+    root = Path(layer.root_dir)
+    tree = files.folder(root, site) if layer.copy_style == "all" else files.bundle(root, site)
     yield spec.Copy(tree, layer.dst or ".", True, OWNER, "code bundle")
 
 

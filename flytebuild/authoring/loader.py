@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from flyte._environment import list_loaded_environments
 
@@ -110,11 +109,17 @@ def _import(root: Path, file: Path) -> None:
 
 
 def _users_traceback(error: BaseException) -> str:
-    """The traceback from the user's first frame on."""
-    trace: TracebackType | None = error.__traceback__
-    while trace and _is_machinery(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+    """The traceback without the frames of the import and of ours, which lie between the user's and the SDK's."""
+    told = traceback.TracebackException.from_exception(error)
+    pending, seen = [told], set[int]()
+    while pending:
+        part = pending.pop()
+        if id(part) not in seen:
+            seen.add(id(part))
+            users = (frame for frame in part.stack if not _is_machinery(frame.filename))
+            part.stack = traceback.StackSummary.from_list(users)
+            pending += filter(None, (part.__cause__, part.__context__))
+    return "".join(told.format()).rstrip()
 
 
 def _is_machinery(file: str) -> bool:

@@ -13,7 +13,9 @@ from flyte._build import ImageBuild
 from flyte._code_bundle import bundle as _bundle
 from flyte._code_bundle._utils import list_imported_modules_as_files
 from flyte._environment import list_loaded_environments
+from flyte._image import PixiScript
 from flyte._initialize import _get_init_config
+from flyte._utils import pixi_script_parser
 
 BUILDER = "flytebuild"
 """The name under which our image builder is registered with the SDK."""
@@ -25,6 +27,7 @@ __all__ = [
     "environment_of",
     "image_references",
     "loaded_modules",
+    "pixi_manifest",
     "remember_bundles_only_where",
     "root_folder",
     "set_storage_defaults",
@@ -76,6 +79,14 @@ def root_folder() -> Path:
 def loaded_modules(root: Path) -> list[Path]:
     """The files below `root` that the modules of this process came from: what a code bundle of that style holds."""
     return [Path(file) for file in list_imported_modules_as_files(str(root), list(sys.modules.values()))]
+
+
+def pixi_manifest(script: PixiScript) -> str:
+    """The `pixi.toml` that a script comes to, by what is in the file now. Raises ValueError for what has none."""
+    # The SDK remembers what it read by size and modification time, which an edit may keep.
+    pixi_script_parser._parse_pixi_script_file.cache_clear()
+    script.validate()  # type: ignore[no-untyped-call]
+    return script.render_manifest()
 
 
 def remember_bundles_only_where(is_there: Callable[[str], bool]) -> None:

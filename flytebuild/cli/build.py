@@ -47,12 +47,12 @@ def build(
     from flytebuild import config, pipeline
     from flytebuild.cli.console import err
     from flytebuild.cli.plan_text import summary
-    from flytebuild.cli.progress import follow
+    from flytebuild.cli.progress import follow, notice
 
     settings = config.load(Path.cwd(), jobs=jobs, platforms=platforms or None, stat_cache=stat_cache)
 
     async def plan_and_build() -> tuple[Plan, Mapping[str, str | None], BuildError | None]:
-        planned = await pipeline.plan(settings, options.or_here(paths), targets)
+        planned = await pipeline.plan(settings, options.or_here(paths), targets, notice)
         err().print(summary(planned))
         try:
             with follow(verbose=verbose) as emit:

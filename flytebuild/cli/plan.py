@@ -42,10 +42,11 @@ def plan(
     from flytebuild import config, pipeline
     from flytebuild.cli.console import out
     from flytebuild.cli.plan_text import render
+    from flytebuild.cli.progress import notice
     from flytebuild.plan import to_document
 
     settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache)
-    planned = asyncio.run(pipeline.plan(settings, options.or_here(paths), targets))
+    planned = asyncio.run(pipeline.plan(settings, options.or_here(paths), targets, notice))
     if as_json:
         click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
     else:

@@ -148,8 +148,9 @@ def _ensure_control_plane() -> None:
 @contextmanager
 def _reading() -> Iterator[Reader]:
     from flytebuild import pipeline
+    from flytebuild.cli.progress import notice
 
-    with pipeline.reader(_settings()) as read:
+    with pipeline.reader(_settings(), notice) as read:
         yield read
 
 

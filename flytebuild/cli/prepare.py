@@ -8,7 +8,7 @@ from flytebuild import pipeline
 from flytebuild.authoring.environments import Definitions
 from flytebuild.cli.console import err
 from flytebuild.cli.plan_text import summary
-from flytebuild.cli.progress import follow
+from flytebuild.cli.progress import follow, notice
 from flytebuild.config import Config
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Plan
@@ -20,7 +20,7 @@ ready: dict[Definition, str] = {}
 
 async def prepare(config: Config, definitions: Definitions, targets: Sequence[str]) -> Plan:
     """Plan the closure of `targets` and build what is missing of it. Raises as planning and building do."""
-    with pipeline.reader(config) as read:
+    with pipeline.reader(config, notice) as read:
         nodes = definitions.needed(targets, read)
     return await prepare_nodes(config, nodes)
 

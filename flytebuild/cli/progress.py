@@ -16,7 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from flytebuild.cli.console import err
-from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, StepFinished, StepLog, StepStarted
+from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, Notice, StepFinished, StepLog, StepStarted
+
+_noticed: set[str] = set()
+
+
+def notice(event: Event) -> None:
+    """A subscriber for planning: prints what the user should know, once per process, and nothing else."""
+    if isinstance(event, Notice) and event.message not in _noticed:
+        _noticed.add(event.message)
+        err().print(_notice(event))
+
 
 QUIET_SECONDS = 30.0
 """How long plain lines may stay away before one says what still runs."""
@@ -128,6 +138,8 @@ class PlainLines:
                         self._say(Text(f"    {line}"))
             case ImageFinished():
                 self._say(_result(event))
+            case Notice() if self._is_new(event.message):
+                self._say(_notice(event))
 
     def remind(self) -> None:
         """Say what still runs: each step once, with all whose image waits for it, or images between two steps."""
@@ -167,6 +179,8 @@ class LiveView:
         self._running.take(event)
         if isinstance(event, ImageFinished):
             self.results.append(_result(event))
+        elif isinstance(event, Notice):
+            self.results.append(_notice(event))
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
@@ -203,6 +217,10 @@ def _result(event: ImageFinished) -> Text:
     if event.error:
         return Text.assemble((f"{names}: failed", "red"), f" after {event.seconds:.1f} s")
     return Text.assemble((f"{names}: built", "green"), f" {event.reference} in {event.seconds:.1f} s")
+
+
+def _notice(event: Notice) -> Text:
+    return Text.assemble(("note", "bold yellow"), ": ", event.message)
 
 
 def _names(environments: tuple[str, ...]) -> str:

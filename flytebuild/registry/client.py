@@ -23,6 +23,7 @@ from flytebuild.errors import RegistryUnavailableError
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.registry.credentials import api_host, find
 from flytebuild.registry.reference import Reference
+from flytebuild.spec.canonical import encode
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 
 INDEX_TYPES = (
@@ -50,6 +51,10 @@ class _Refused(Exception):
     def __init__(self, message: str, *, is_unreachable: bool = False) -> None:
         super().__init__(message)
         self.is_unreachable = is_unreachable
+
+
+class _OtherPlatforms(_Refused):
+    """The image is there, and for certain not for the platform that was asked for."""
 
 
 @dataclass
@@ -94,8 +99,11 @@ class RegistryClient:
             config = await self._json(location, f"blobs/{manifest['config']['digest']}", manifest["config"]["digest"])
             _check_platform(config, platform, location)
             found = _runtime_config(config.get("config") or {})
+            # What has no canonical form can be part of no image.
+            encode(found.document())
         except _Refused as refusal:
-            return ResolvedImage(asked, str(location), problem=str(refusal))
+            is_for_others = isinstance(refusal, _OtherPlatforms)
+            return ResolvedImage(asked, str(location), problem=str(refusal), is_for_others=is_for_others)
         except _MALFORMED as error:
             return ResolvedImage(asked, str(location), problem=_malformed(location, error))
         return ResolvedImage(asked, str(location), digest, found)
@@ -272,14 +280,14 @@ def _entry_for(index: dict[str, Any], platform: Platform, reference: Reference) 
         if (found.get("os"), found.get("architecture")) == (platform.os, platform.architecture):
             return str(entry["digest"])
         offered.append(f"{found.get('os')}/{found.get('architecture')}")
-    raise _Refused(f"`{reference}` is not there for `{platform}`, only for {', '.join(sorted(set(offered)))}")
+    raise _OtherPlatforms(f"`{reference}` is not there for `{platform}`, only for {', '.join(sorted(set(offered)))}")
 
 
 def _check_platform(config: dict[str, Any], platform: Platform, reference: Reference) -> None:
     """A manifest may be listed for a platform that its content is not of; the config is what it was built as."""
     found = (config.get("os", platform.os), config.get("architecture", platform.architecture))
     if found != (platform.os, platform.architecture):
-        raise _Refused(f"`{reference}` is for `{found[0]}/{found[1]}`, not for `{platform}`")
+        raise _OtherPlatforms(f"`{reference}` is for `{found[0]}/{found[1]}`, not for `{platform}`")
 
 
 def _runtime_config(config: dict[str, Any]) -> RuntimeConfig:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from flytebuild.spec.canonical import SCHEMA, Document, Value, digest
+from flytebuild.spec.canonical import SCHEMA, Document, Value, digest, digest_bytes, encode
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import EMITTERS, EXECUTING
 from flytebuild.spec.model import ImageSpec, Step
@@ -40,12 +41,12 @@ class ImageDigests:
 
 def digests(spec: ImageSpec) -> ImageDigests:
     """All digests of one spec."""
-    base = digest("base", base_document(spec.base, str(spec.platform)))
+    base = _base_digest(spec.base, spec.platform)
     tip, layers = base, []
     for step in spec.steps:
-        tip = digest("layer", layer_document(step, tip))
+        tip = digest_bytes("layer", _layer_bytes(step, tip))
         layers.append(tip)
-    config = digest("config", {"schema": SCHEMA, **spec.config.document()})
+    config = _config_digest(spec.config)
     image = digest("image", {"config": config, "layers": tip, "platform": str(spec.platform), "schema": SCHEMA})
     return ImageDigests(base, tuple(layers), config, image)
 
@@ -79,6 +80,29 @@ def layer_document(step: Step, parent: str) -> Document:
     if kind in EXECUTING:
         document["step"] = _execution(step.context)
     return document
+
+
+def _layer_bytes(step: Step, parent: str) -> bytes:
+    """The canonical bytes of a layer's document, put together from its parts: many steps see the same environment."""
+    kind = step.layer.kind
+    head = f'{{"emitter":{EMITTERS[kind]},"kind":"{kind}","parent":"{parent}","schema":{SCHEMA},"spec":'
+    tail = b',"step":' + _execution_bytes(step.context) + b"}" if kind in EXECUTING else b"}"
+    return head.encode() + encode(step.layer.fields()) + tail
+
+
+@lru_cache(maxsize=1024)
+def _execution_bytes(context: RuntimeConfig) -> bytes:
+    return encode(_execution(context))
+
+
+@lru_cache(maxsize=1024)
+def _base_digest(base: ResolvedImage | None, platform: Platform) -> str:
+    return digest("base", base_document(base, str(platform)))
+
+
+@lru_cache(maxsize=1024)
+def _config_digest(config: RuntimeConfig) -> str:
+    return digest("config", {"schema": SCHEMA, **config.document()})
 
 
 def _execution(context: RuntimeConfig) -> Document:

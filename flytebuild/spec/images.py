@@ -68,7 +68,8 @@ class ResolvedImage:
     """An image in a registry as it was found for one platform.
 
     `reference` is what the user wrote, `location` where it is fetched from (a mirror, perhaps), `digest` the
-    manifest's. Without a digest the image could not be looked at, and `problem` says why.
+    manifest's. Without a digest the image could not be looked at, and `problem` says why; `is_for_others` where that
+    is certain, and no failure of the moment: the image is there, but for other platforms.
     """
 
     reference: str
@@ -76,6 +77,7 @@ class ResolvedImage:
     digest: str | None = None
     config: RuntimeConfig = RuntimeConfig()
     problem: str = ""
+    is_for_others: bool = False
 
     @property
     def is_resolved(self) -> bool:

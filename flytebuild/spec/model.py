@@ -67,7 +67,8 @@ class ImageDefinition:
     """An image as the user defined it, before anything outside was looked at.
 
     `registry` and `name` say where the user wants it published; neither changes what the image is, and nor does
-    `roots`: where each tree was read, by the tree's digest.
+    `roots`: where each tree was read, by the tree's digest. `environment` and `origin` are the first place that it is
+    used at and where it was written, for messages.
     """
 
     base: str
@@ -77,6 +78,8 @@ class ImageDefinition:
     platforms: tuple[Platform, ...]
     parts: tuple[Placed, ...]
     roots: Mapping[str, HostFolder] = field(default_factory=dict, compare=False)
+    environment: str = field(default="", compare=False)
+    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,9 @@ class DockerfileDefinition:
     platforms: tuple[Platform, ...]
     dockerfile: Dockerfile
     images: tuple[str, ...]
-    origin: str = field(default="", compare=False)
     roots: Mapping[str, HostFolder] = field(default_factory=dict, compare=False)
+    environment: str = field(default="", compare=False)
+    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.expand import ExpansionError, expand
@@ -53,14 +55,21 @@ def specify(
 ) -> ImageSpec:
     """Pin a definition for one platform. `images` holds what `images_needed` asks for.
 
-    Raises UnsupportedImageError when the definition is not meant for that platform, or a value cannot be expanded.
+    Raises UnsupportedImageError when the definition or an image that it needs is not meant for that platform, or a
+    value cannot be expanded.
     """
     if platform not in definition.platforms:
         wanted = ", ".join(f"`{item}`" for item in definition.platforms)
         raise UnsupportedImageError(
-            f"Image `{definition.name}` is for {wanted}, not for `{platform}`",
+            f"The {_place(definition)} is for {wanted}, not for `{platform}`",
             hint=f"add `{platform}` to the image's `platform`, or use an engine of that platform",
         )
+    for name in sorted(images_needed(definition)):
+        if images[name].is_for_others:
+            raise UnsupportedImageError(
+                f"The {_place(definition)} cannot be made for `{platform}`: {images[name].problem}",
+                hint="use an image that is there for that platform, or build for another one",
+            )
     if isinstance(definition, DockerfileDefinition):
         dockerfile = replace(definition.dockerfile, images=tuple(images[name] for name in definition.images))
         return ImageSpec(
@@ -73,8 +82,8 @@ def specify(
             roots=definition.roots,
         )
     base = images[definition.base]
-    fold = _Fold(base.config, images)
-    fold.prologue(definition.python)
+    steps = _prologue(base.config, images[UV_IMAGE], definition.python)
+    fold = _Fold(images, definition.environment, base.config.user, steps[-1].context, list(steps))
     for placed in definition.parts:
         fold.add(placed)
     return ImageSpec(
@@ -83,38 +92,51 @@ def specify(
         platform=platform,
         base=base,
         steps=tuple(fold.steps),
-        config=replace(fold.context, user=fold.user),
+        config=_changed(fold.context, user=fold.user),
         roots=definition.roots,
     )
+
+
+@lru_cache(maxsize=256)
+def _prologue(config: RuntimeConfig, uv: ResolvedImage, python: str) -> tuple[Step, ...]:
+    """What every image starts with; the last step sees what the user's layers see."""
+    base, before = dict(config.env), replace(config, user="root")
+    libraries = base.get("LD_LIBRARY_PATH", "")
+    env = {
+        "UV_COMPILE_BYTECODE": "1",
+        "UV_LINK_MODE": "copy",
+        "VIRTUALENV": VENV,
+        "UV_PYTHON": f"{VENV}/bin/python",
+        "PATH": f"{VENV}/bin:{base.get('PATH', DEFAULT_PATH)}:{NVIDIA_PATH}",
+        "LD_LIBRARY_PATH": f"{libraries}:{NVIDIA_LIBRARIES}" if libraries else NVIDIA_LIBRARIES,
+    }
+    after = replace(before, env=(*before.env, *env.items()))
+    return Step(Binary("uv", uv, "/uv", "/usr/bin/uv"), before), Step(Venv(python, VENV), after)
+
+
+@lru_cache(maxsize=1024)
+def _changed(context: RuntimeConfig, **fields: Any) -> RuntimeConfig:
+    """`context` with other fields; remembered, since the images of a plan mostly set the same."""
+    return replace(context, **fields)
+
+
+def _place(definition: ImageDefinition | DockerfileDefinition) -> str:
+    """An image by where its author finds it."""
+    whose = (
+        f"image of environment `{definition.environment}`" if definition.environment else f"image `{definition.name}`"
+    )
+    return whose + (f" ({definition.origin})" if definition.origin else "")
 
 
 @dataclass
 class _Fold:
     """The image as it grows: `context` is what the next step sees, `user` what containers will run as."""
 
-    config: RuntimeConfig
     images: Mapping[str, ResolvedImage]
-    context: RuntimeConfig = field(init=False)
-    user: str = field(init=False)
-    steps: list[Step] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.context = replace(self.config, user="root")
-        self.user = self.config.user
-
-    def prologue(self, python: str) -> None:
-        base = dict(self.config.env)
-        libraries = base.get("LD_LIBRARY_PATH", "")
-        self._step(Binary("uv", self.images[UV_IMAGE], "/uv", "/usr/bin/uv"))
-        self._set(
-            UV_COMPILE_BYTECODE="1",
-            UV_LINK_MODE="copy",
-            VIRTUALENV=VENV,
-            UV_PYTHON=f"{VENV}/bin/python",
-            PATH=f"{VENV}/bin:{base.get('PATH', DEFAULT_PATH)}:{NVIDIA_PATH}",
-            LD_LIBRARY_PATH=f"{libraries}:{NVIDIA_LIBRARIES}" if libraries else NVIDIA_LIBRARIES,
-        )
-        self._step(Venv(python, VENV))
+    environment: str
+    user: str
+    context: RuntimeConfig
+    steps: list[Step]
 
     def add(self, placed: Placed) -> None:
         match placed.part:
@@ -122,14 +144,16 @@ class _Fold:
                 for name, value in pairs:
                     self._set(**{name: self._expand(value, f"the value of `{name}`", placed.origin)})
             case SetWorkDir(path=path):
-                self._enter(self._path(path, placed.origin), placed.origin)
+                expanded = self._expand(path, f"the path `{path}`", placed.origin)
+                self._enter(self._absolute(expanded), placed.origin)
             case SetLabels(pairs=pairs):
-                self.context = replace(self.context, labels=(*self.context.labels, *pairs))
+                self.context = _changed(self.context, labels=(*self.context.labels, *pairs))
             case RunAs(user=user):
                 self.user = user
             case Copy() as layer:
-                destination = self._path(layer.destination, placed.origin)
-                self._step(replace(layer, destination=destination), placed.origin)
+                expanded = self._expand(layer.destination, f"the path `{layer.destination}`", placed.origin)
+                into = layer.into or expanded.endswith("/")
+                self._step(replace(layer, destination=self._absolute(expanded), into=into), placed.origin)
             case PixiProject() as layer:
                 self._pixi(layer, placed.origin)
             case layer:
@@ -153,24 +177,26 @@ class _Fold:
         if path != "/":
             # Tasks unpack their code where they start, so the folder is theirs.
             self._step(Folder(path, self.user), origin)
-        self.context = replace(self.context, workdir=path)
+        self.context = _changed(self.context, workdir=path)
 
-    def _path(self, path: str, origin: str) -> str:
-        expanded = self._expand(path, f"the path `{path}`", origin)
-        return posixpath.normpath(posixpath.join(self.context.workdir, expanded))
+    def _absolute(self, path: str) -> str:
+        joined = posixpath.join(self.context.workdir, path)
+        # POSIX leaves it open what two slashes at the start mean; here they are one.
+        return posixpath.normpath("/" + joined.lstrip("/"))
 
     def _expand(self, text: str, what: str, origin: str) -> str:
         try:
             return expand(text, dict(self.context.env))
         except ExpansionError as error:
+            whose = f" of environment `{self.environment}`" if self.environment else ""
             where = f" ({origin})" if origin else ""
             raise UnsupportedImageError(
-                f"`{error}` in {what} cannot be expanded{where}",
+                f"`{error}` in {what}{whose} cannot be expanded{where}",
                 hint="use `$NAME`, `${NAME}`, `${NAME:-default}` or `${NAME:+value}`; write `\\$` for a dollar sign",
             ) from error
 
-    def _set(self, **pairs: str) -> None:
-        self.context = replace(self.context, env=(*self.context.env, *pairs.items()))
+    def _set(self, /, **pairs: str) -> None:
+        self.context = _changed(self.context, env=(*self.context.env, *pairs.items()))
 
     def _step(self, layer: LayerSpec, origin: str = "") -> None:
         self.steps.append(Step(layer, self.context, origin))

@@ -41,6 +41,13 @@ def test_an_image_by_name_is_external() -> None:
     assert define(flyte.Image.from_base("r.example/x:1"), "env") == ExternalImage("r.example/x:1")
 
 
+def test_a_clone_is_built_though_it_adds_no_layer() -> None:
+    """It may have another Python than its base, and it is wanted under its own name."""
+    found = define(flyte.Image.from_base("r.example/x:1").clone(name="mine", python_version=(3, 13)), "env")
+    assert isinstance(found, ImageDefinition)
+    assert (found.base, found.name, found.python, found.parts) == ("r.example/x:1", "mine", "3.13", ())
+
+
 def test_a_registry_of_the_user_s_is_kept() -> None:
     image = flyte.Image.from_debian_base(registry="r.example/me", name="mine").with_pip_packages("a")
     found = define(image, "env")
@@ -59,6 +66,8 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.with_env_vars({"A=B": "c"}), "`A=B` is not the name of an environment variable"),
         (BASE.with_commands(["--mount=type=cache,target=/x true"]), "`--mount=type=cache,target=/x` is an option"),
         (BASE.with_commands([" "]), "a command is empty"),
+        (BASE.with_commands(["<<EOF\necho\n"]), "the script that starts with `<<EOF` does not end with `EOF`"),
+        (BASE.with_commands(["<<EOF\necho\nEOF\nUSER x"]), "`USER x` comes after the end of the script"),
         (BASE.with_source_folder(Path("nowhere")), "folder `nowhere` does not exist"),
         (BASE.with_source_file(Path("nowhere.txt")), "file `nowhere.txt` does not exist"),
         (BASE.with_dockerignore(Path("no.dockerignore")), "file `no.dockerignore` does not exist"),

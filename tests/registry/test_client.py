@@ -138,6 +138,24 @@ def test_a_manifest_of_another_architecture_is_refused_even_where_an_index_lists
     assert found.problem == "`registry.example/team/image:1` is for `linux/arm64`, not for `linux/amd64`"
 
 
+def test_a_config_that_is_no_text_is_refused() -> None:
+    config = json.dumps({"config": {"Env": ["A=\ud800"]}}).encode()
+    manifest = json.dumps({"config": {"digest": digest_of(config)}}).encode()
+    found = resolve(serving(config, tag=manifest))
+    assert not found.is_resolved
+    assert not found.is_for_others
+    assert "of a form that is not an image's" in found.problem
+
+
+@pytest.mark.parametrize("config", [{"os": "linux", "architecture": "arm64"}, {"os": "windows"}])
+def test_an_image_for_others_is_known_to_be_no_failure_of_the_moment(config: dict[str, str]) -> None:
+    content = json.dumps(config).encode()
+    manifest = json.dumps({"config": {"digest": digest_of(content)}}).encode()
+    assert resolve(serving(content, tag=manifest)).is_for_others
+    assert resolve(serving(tag=index("arm64"))).is_for_others
+    assert not resolve(lambda _: httpx.Response(404)).is_for_others
+
+
 def test_content_that_is_not_what_its_digest_says_is_refused() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=MANIFEST if "manifests" in request.url.path else CONFIG + b" ")

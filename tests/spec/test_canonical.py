@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,20 @@ def test_domains_are_apart() -> None:
 def test_ambiguous_values_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="no place"):
         encode({"x": value})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", {"\udfff": 1}, ["a\udce9"], 2**53, -(2**53), {1: "a"}, {True: "a"}, b"a", float("nan"), {"a"}]
+)
+def test_what_has_no_single_encoding_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"no place|codec|non-UTF-8|exceeds|type|keys|unsupported"):
+        encode({"x": value})  # type: ignore[dict-item]
+
+
+@given(DOCUMENTS)
+def test_bytes_are_those_of_rfc_8785(document: dict[str, object]) -> None:
+    """Most documents take a shorter way."""
+    assert encode(document) == rfc8785.dumps(document)  # type: ignore[arg-type]
 
 
 @given(DOCUMENTS)

@@ -1,8 +1,10 @@
 """What may be rewritten in requirements."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flytebuild.spec.normalise import requirement, requirements
+from flytebuild.spec.normalise import is_requirement, requirement, requirements
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,17 @@ from flytebuild.spec.normalise import requirement, requirements
 def test_normal_form(written: str, normal: str) -> None:
     assert requirement(written) == normal
     assert requirement(normal) == normal
+
+
+@given(
+    st.from_regex(r"[a-zA-Z0-9._-]{1,6}", fullmatch=True),
+    st.lists(st.from_regex(r"(==|!=|<=|>=|<|>|~=|=== ?|) ?[0-9.]{1,3}[*a]?", fullmatch=True), max_size=3),
+)
+def test_plain_requirements_come_to_what_the_full_parser_makes_of_them(name: str, specifiers: list[str]) -> None:
+    """The space makes the same requirement one that is not plain."""
+    text = name + ",".join(specifiers)
+    assert requirement(text).strip() == requirement(f" {text} ").strip()
+    assert is_requirement(text) == is_requirement(f" {text} ")
 
 
 def test_order_is_kept_and_only_exact_repeats_are_dropped() -> None:

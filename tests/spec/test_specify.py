@@ -66,6 +66,12 @@ def test_destinations_become_absolute() -> None:
     assert found == ["/srv/data", "/x/y", "/srv"]
 
 
+def test_a_destination_may_turn_out_to_be_a_folder() -> None:
+    made = made_of(SetEnv((("D", "/data/"),)), Copy(FILE, "$D", into=False), Copy(FILE, "$D/x", into=False))
+    found = [(step.layer.destination, step.layer.into) for step in made.steps if isinstance(step.layer, Copy)]
+    assert found == [("/data", True), ("/data/x", False)]
+
+
 def test_labels_and_the_user_of_containers() -> None:
     made = made_of(SetLabels((("b", "1"),)), RunAs("app"), SetLabels((("a", "1"), ("b", "2"))))
     assert made.config.labels == (("a", "1"), ("b", "2"))

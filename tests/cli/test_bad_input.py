@@ -1,0 +1,320 @@
+"""What a user may get wrong: one sentence that names the layer, its environment and its line, a hint, exit code 65."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import publish, registry
+
+PLAN = Path(__file__).with_name("plan_each.py")
+START = """\
+import flyte
+from pathlib import Path
+here = Path(__file__).parent
+base = flyte.Image.from_debian_base(python_version=(3, 11))
+"""
+END = """
+env = flyte.TaskEnvironment(name="env", image=image)
+"""
+PROJECT = '[project]\nname = "p"\nversion = "0"\ndependencies = ["six"]\n'
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What `image = …` is in a file, what lies beside it, and what is told; `HERE` marks the line that is named."""
+
+    code: str
+    layer: str
+    message: str
+    hint: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+CASES = {
+    "no requirement": Wrong(
+        'image = base.with_pip_packages("pandas=2")  # HERE',
+        "`PipPackages` layer",
+        "`pandas=2` is not a requirement",
+        "write it like `name`, `name==1.2`, `name[extra]>=1` or `name @ URL`",
+    ),
+    "on its own line of a chain": Wrong(
+        """image = (
+    base
+    .with_pip_packages("ruff")
+    .with_env_vars({"A": "1"})
+    .with_pip_packages("what is this")  # HERE
+    .with_apt_packages("git")
+)""",
+        "`PipPackages` layer",
+        "`what is this` is not a requirement",
+        "write it like",
+    ),
+    "written in a function": Wrong(
+        """def tools(image):
+    return image.with_pip_packages("pandas=2")  # HERE
+image = tools(base).with_apt_packages("git")""",
+        "`PipPackages` layer",
+        "`pandas=2` is not a requirement",
+        "write it like",
+    ),
+    "a credential": Wrong(
+        'image = base.with_pip_packages("a", index_url="https://me:pw@i.example/simple")  # HERE',
+        "`PipPackages` layer",
+        "a URL holds credentials, which would end up in the image's history",
+        "set `UV_INDEX_URL` with the credentials in the environment that builds",
+    ),
+    "no requirements file": Wrong(
+        'image = base.with_requirements(here / "requirements.txt")  # HERE',
+        "`Requirements` layer",
+        "requirements.txt` does not exist",
+        "",
+    ),
+    "no included file": Wrong(
+        'image = base.with_requirements("requirements.txt")  # HERE',
+        "`Requirements` layer",
+        "dev.txt` does not exist",
+        "",
+        {"requirements.txt": "six\n-r dev.txt\n"},
+    ),
+    "no source file": Wrong(
+        'image = base.with_source_file(here / "data.csv")  # HERE', "`CopyConfig` layer", "data.csv` does not exist", ""
+    ),
+    "no source folder": Wrong(
+        'image = base.with_source_folder(here / "data")  # HERE', "`CopyConfig` layer", "data` does not exist", ""
+    ),
+    "a file that is none": Wrong(
+        "image = base.with_source_file(here)  # HERE", "`CopyConfig` layer", "is not a file", ""
+    ),
+    "no ignore file": Wrong(
+        'image = base.with_dockerignore(Path("my.dockerignore")).with_pip_packages("a")  # HERE',
+        "`DockerIgnore` layer",
+        "file `my.dockerignore` does not exist",
+        "",
+    ),
+    "a lock of another project": Wrong(
+        'image = base.with_uv_project("pyproject.toml")  # HERE',
+        "`UVProject` layer",
+        "`uv.lock` does not belong to `pyproject.toml`: it has no package `p`",
+        "run `uv lock` in `.`, or name the right lock",
+        {"pyproject.toml": PROJECT, "uv.lock": 'version = 1\n[[package]]\nname = "other"\nversion = "0"\n'},
+    ),
+    "a Poetry lock of another project": Wrong(
+        'image = base.with_poetry_project("pyproject.toml")  # HERE',
+        "`PoetryProject` layer",
+        "`poetry.lock` does not belong to `pyproject.toml`: it has no package `six`",
+        "run `poetry lock`",
+        {"pyproject.toml": PROJECT, "poetry.lock": '[[package]]\nname = "other"\nversion = "0"\n'},
+    ),
+    "no manifest": Wrong(
+        'image = base.with_uv_project("pyproject.toml")  # HERE',
+        "`UVProject` layer",
+        "file `pyproject.toml` does not exist",
+        "",
+    ),
+    "a broken manifest": Wrong(
+        'image = base.with_uv_project("sub/pyproject.toml")  # HERE',
+        "`UVProject` layer",
+        "`sub/pyproject.toml` is not TOML",
+        "",
+        {"sub/pyproject.toml": "[project\n"},
+    ),
+    "a variable's name": Wrong(
+        'image = base.with_env_vars({"A=B": "1"})  # HERE',
+        "`Env` layer",
+        "`A=B` is not the name of an environment variable",
+        "it must not hold `=` or blanks",
+    ),
+    "a variable's value": Wrong(
+        'image = base.with_env_vars({"A": 1})  # HERE',
+        "`Env` layer",
+        "the value of `A` is a `int`",
+        "write it as a string",
+    ),
+    "text that no file can hold": Wrong(
+        'image = base.with_env_vars({"A": "\\ud800"})  # HERE',
+        "`Env` layer",
+        "holds text that is not Unicode",
+        "",
+    ),
+    "a command that no file can hold": Wrong(
+        'image = base.with_commands(["echo \\udce9"])  # HERE',
+        "`Commands` layer",
+        "holds text that is not Unicode",
+        "",
+    ),
+    "a folder's name that is no text": Wrong(
+        'image = base.with_source_folder(Path("odd\\udce9"))  # HERE',
+        "`CopyConfig` layer",
+        "holds text that is not Unicode",
+        "",
+        {"odd\udce9/f": ""},
+    ),
+    "an option of RUN": Wrong(
+        'image = base.with_commands(["--mount=type=cache,target=/x true"])  # HERE',
+        "`Commands` layer",
+        "`--mount=type=cache,target=/x` is an option of a Dockerfile's `RUN`, not a command",
+        "use `secret_mounts` for secrets",
+    ),
+    "the control plane's folder": Wrong(
+        "image = base.with_source_folder(here)  # HERE",
+        "`CopyConfig` layer",
+        "where flytebuild itself keeps its files",
+        "leave that out with a line in `.dockerignore`, or take in a smaller folder",
+        {"flytebuild.toml": 'home = "var/plane"\n'},
+    ),
+    "the control plane's folder in the context of a Dockerfile": Wrong(
+        'image = flyte.Image.from_dockerfile(here / "Dockerfile", "r.example", "x")  # HERE',
+        "Dockerfile",
+        "where flytebuild itself keeps its files",
+        "leave that out",
+        {"flytebuild.toml": 'home = "var/plane"\n', "Dockerfile": "FROM scratch\n"},
+    ),
+    "no script": Wrong(
+        'image = flyte.Image.from_uv_script("s.py", name="x")  # HERE',
+        "`UVScript` layer",
+        "file `s.py` does not exist",
+        "",
+    ),
+    "a script for another Python": Wrong(
+        'image = flyte.Image.from_uv_script("s.py", name="x", python_version=(3, 11))  # HERE',
+        "`UVScript` layer",
+        "`s.py` requires Python `>=3.13`, and the image has 3.11",
+        "give `python_version` to `from_uv_script`",
+        {"s.py": '# /// script\n# requires-python = ">=3.13"\n# ///\n'},
+    ),
+    "an unknown platform": Wrong(
+        'image = base.clone(platform="linux/s390x").with_pip_packages("a")  # HERE',
+        "image",
+        "`linux/s390x` is not a platform that Flyte runs on",
+        "use one of `linux/amd64`, `linux/arm64`",
+    ),
+    "no base": Wrong('image = flyte.Image.from_base("")  # HERE', "image", "it has no base image", "empty string"),
+    "no configured image": Wrong(
+        'image = flyte.Image.from_ref_name("gpu")  # HERE',
+        "image",
+        "no image is configured under the name `gpu`",
+        "image_refs",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each case."""
+    folders = []
+    for number, case in enumerate(CASES.values()):
+        folder = tmp_path_factory.mktemp(f"case{number}")
+        write(folder, {"main.py": START + case.code + END, **case.files})
+        folders.append(folder)
+    return dict(zip(CASES, plan(*folders), strict=True))
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def plan(*folders: Path, **environ: str) -> list[tuple[int, str, str]]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "DOCKER"))}
+    nowhere = {"DOCKER_HOST": f"unix://{folders[0]}/no-engine.sock", "XDG_CACHE_HOME": str(folders[0].parent / "cache")}
+    done = subprocess.run(
+        [sys.executable, str(PLAN), *map(str, folders)],
+        env={**clean, **nowhere, **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found: list[tuple[int, str, str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_definition_that_cannot_be_honoured(name: str, outcomes: dict[str, tuple[int, str, str]]) -> None:
+    case = CASES[name]
+    code, out, told = outcomes[name]
+    line = next(number for number, text in enumerate((START + case.code).splitlines(), 1) if "HERE" in text)
+    assert (code, out) == (65, ""), told
+    error, _, hint = told.partition("\n")
+    assert error.startswith(f"error: The {case.layer} of environment `env` (main.py:{line}): "), error
+    assert case.message in error
+    assert not error.endswith(".")
+    assert case.hint in hint
+    assert ("hint: " in hint) == bool(hint.strip())
+    assert "Traceback" not in told
+    assert "me:pw" not in told
+
+
+def test_a_layer_after_a_dockerfile_is_the_sdk_s_own_error(tmp_path: Path) -> None:
+    """It raises while the file is imported, so its line is in the traceback."""
+    code = 'image = flyte.Image.from_dockerfile("Dockerfile", "r.example", "x")\n'
+    code += 'image.clone(extendable=True).with_workdir("/x")\n'
+    write(tmp_path, {"main.py": START + code + END})
+    ((exit_code, _, told),) = plan(tmp_path)
+    assert exit_code == 65
+    assert 'main.py", line 6' in told
+    assert "Please amend the dockerfile directly" in told
+    assert "flytebuild/" not in told
+
+
+@pytest.mark.parametrize("is_index", [True, False])
+def test_a_base_that_is_not_there_for_the_platform(tmp_path: Path, is_index: bool) -> None:
+    with registry() as (host, objects):
+        publish(objects, "x", "1", "arm64", is_index=is_index)
+        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
+        code = f'image = flyte.Image.from_base("{host}/x:1").clone(name="n", extendable=True).with_workdir("/x")\n'
+        write(tmp_path, {"main.py": START + code + END})
+        mirrors = f"ghcr.io={host}"
+        ((exit_code, out, told),) = plan(tmp_path, FLYTEBUILD_MIRRORS=mirrors, FLYTEBUILD_PLATFORMS="linux/amd64")
+    assert (exit_code, out) == (65, "")
+    why = (
+        "is not there for `linux/amd64`, only for linux/arm64"
+        if is_index
+        else "is for `linux/arm64`, not for `linux/amd64`"
+    )
+    error, _, hint = told.partition("\n")
+    assert (
+        error
+        == f"error: The image of environment `env` (main.py:5) cannot be made for `linux/amd64`: `{host}/x:1` {why}"
+    )
+    assert "use an image that is there for that platform" in hint
+
+
+def test_what_may_surprise_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    """Two images with the same folder; what is printed as data stays what it was."""
+    code = """
+image = base.with_source_folder(here / "src")
+other = flyte.TaskEnvironment(name="other", image=image.with_pip_packages("a"))
+"""
+    write(tmp_path, {"main.py": START + code + END, "src/f": "", "src/\u00e9": "", "src/e\u0301": ""})
+    (tmp_path / "src/away").symlink_to("/etc/hostname")
+    (tmp_path / "src/gone").symlink_to("nowhere")
+    (tmp_path / "src/fine").symlink_to("f")
+    with registry() as (host, objects):
+        publish(objects, "flyteorg/flyte", version(), "amd64")
+        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
+        ((exit_code, out, told),) = plan(
+            tmp_path, FLYTEBUILD_MIRRORS=f"ghcr.io={host}", FLYTEBUILD_PLATFORMS="linux/amd64"
+        )
+    assert exit_code == 0, told
+    notes = [line for line in told.splitlines() if line.startswith("note: ")]
+    assert len(notes) == len(set(notes))
+    assert sum("the link `away` leads to `/etc/hostname`, which is outside" in note for note in notes) == 1
+    assert sum("the link `gone` leads to `nowhere`" in note for note in notes) == 1
+    assert any("(NFC)" in note for note in notes)
+    assert not any("`fine`" in note for note in notes)
+    assert "note: " not in out
+    assert "2 images, 2 to build" in out
+
+
+def version() -> str:
+    import flyte
+
+    return f"py3.11-v{flyte.version()}"

@@ -1,0 +1,67 @@
+"""A registry of the simplest kind on a loopback port: it serves what a test puts there."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+@contextmanager
+def registry() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A registry on a loopback port that serves the objects in a dictionary, by path."""
+    objects: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = objects.get(self.path)
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(len(content or b"")))
+            if content:
+                self.send_header("Docker-Content-Digest", digest_of(content))
+            self.end_headers()
+            if content and self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}", objects
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def publish(
+    objects: dict[str, bytes],
+    name: str,
+    tag: str,
+    architecture: str,
+    labels: dict[str, str] | None = None,
+    *,
+    is_index: bool = False,
+) -> None:
+    """Put an image there, alone or as the only one of an index."""
+    document = {"os": "linux", "architecture": architecture, "config": {"Labels": labels or {}}}
+    config = json.dumps(document).encode()
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    manifest = json.dumps({"mediaType": media_type, "config": {"digest": digest_of(config)}}).encode()
+    platform = {"os": "linux", "architecture": architecture}
+    index = {
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{"mediaType": media_type, "digest": digest_of(manifest), "platform": platform}],
+    }
+    objects[f"/v2/{name}/blobs/{digest_of(config)}"] = config
+    objects[f"/v2/{name}/manifests/{digest_of(manifest)}"] = manifest
+    objects[f"/v2/{name}/manifests/{tag}"] = json.dumps(index).encode() if is_index else manifest
+
+
+def digest_of(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
