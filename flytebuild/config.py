@@ -152,6 +152,8 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
                 f"`{key}` in `{source}` must be a table of strings",
                 hint='for example: mirrors = { "ghcr.io" = "registry.example.com/ghcr.io" }',
             )
+        for target in value.values():
+            _refuse_credentials(key, target, source)
         return MappingProxyType({name: target.rstrip("/") for name, target in value.items()})
     if key == "platforms":
         if not isinstance(value, (list, tuple)) or not all(_PLATFORM.fullmatch(str(item)) for item in value):
@@ -166,5 +168,17 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
     if not isinstance(value, str):
         raise ConfigError(f"`{key}` in `{source}` must be a string")
     if key in ("ca_bundle", "home"):
+        if not value:
+            raise ConfigError(f"`{key}` in `{source}` is empty", hint="give a path, or leave the key out")
         return (folder / Path(value).expanduser()).resolve()
+    _refuse_credentials(key, value, source)
     return value.rstrip("/") or None
+
+
+def _refuse_credentials(key: str, value: str, source: str) -> None:
+    """What is configured is shown, and is in command lines: no place for a password. The value is not repeated."""
+    if "@" in value:
+        raise ConfigError(
+            f"`{key}` in `{source}` must be a registry without credentials",
+            hint="`docker login` keeps credentials where flytebuild finds them",
+        )

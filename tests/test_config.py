@@ -95,3 +95,19 @@ def test_a_variable_of_an_unknown_name_is_refused(tmp_path: Path) -> None:
         load(tmp_path, {"FLYTEBUILD_JOB": "2"})
     with pytest.raises(ConfigError, match="whole number"):
         load(tmp_path, {"FLYTEBUILD_JOBS": "two"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLYTEBUILD_HOME", ""),
+        ("FLYTEBUILD_CA_BUNDLE", ""),
+        ("FLYTEBUILD_REGISTRY", "me:hunter2@r.example/x"),
+        ("FLYTEBUILD_MIRRORS", "ghcr.io=me:hunter2@r.example/x"),
+    ],
+)
+def test_nothing_empty_for_a_path_and_no_credentials(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, {name: value})
+    assert caught.value.hint
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"

@@ -142,9 +142,9 @@ class DockerExecutor:
             log.warning("the engine has no default bridge: %s", error)
         return None
 
-    def remove_leftovers(self, home: str) -> int:
+    def remove_leftovers(self, identifier: str) -> int:
         """Remove the containers that an earlier control plane of the same folder left when it was killed."""
-        found = self._api.containers(all=True, filters={"label": f"{LABEL}.home={home}"})
+        found = self._api.containers(all=True, filters={"label": f"{LABEL}.home={identifier}"})
         for item in found:
             self._api.remove_container(item["Id"], force=True, v=True)
         return len(found)

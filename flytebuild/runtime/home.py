@@ -1,4 +1,4 @@
-"""The data folder: usable, and held by one control plane at a time.
+"""The data folder: ours, usable, and held by one control plane at a time.
 
 The folder's lock is a POSIX record lock, since for that kind the kernel tells which process holds it. So whoever wants
 to end the control plane need not believe a number in a file, which may have become a stranger's.
@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import struct
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from pathlib import Path
 from flytebuild.errors import ControlPlaneError, UsageError
 
 LOCK_FILE = "lock"
+MARKER = "flytebuild-home"
+"""The file that makes a folder ours, with what tells it from all others: its path may be another machine's as well."""
+
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
 """`struct flock`: type, whence, start, length, process; Apple has the first two at the end."""
 
@@ -35,12 +39,38 @@ class Holder:
     port: int | None
 
 
-def make(home: Path) -> None:
-    """Create the folder, for its owner only, if it is not there. Raises UsageError where it cannot be used."""
+def make(home: Path) -> str:
+    """Create the folder, for its owner only, if it is not there; returns what tells it from all others.
+
+    Raises UsageError where it cannot be used, or holds files that are not ours: we remove old ones in our folder.
+    """
     with usable(home):
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(None, "it is not writable")
+        marker = home / MARKER
+        if not marker.exists():
+            if not all(map(_is_start, os.listdir(home))) and not marker.exists():
+                raise _unusable(home, "it holds files of somebody else")
+            _write_once(marker, secrets.token_hex(16))
+        return marker.read_text(encoding="ascii").strip()
+
+
+def _is_start(name: str) -> bool:
+    """Whether another command that starts at this moment may have made it."""
+    return name.endswith("lock") or name.startswith((".", MARKER))
+
+
+def _write_once(path: Path, content: str) -> None:
+    """Make a file with its content in one step, unless somebody else was first."""
+    part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    part.write_text(content, encoding="ascii")
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink()
 
 
 @contextlib.contextmanager

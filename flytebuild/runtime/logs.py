@@ -49,7 +49,7 @@ class LogBook:
             content = self.path(key, attempt).read_bytes()
         except FileNotFoundError:
             return ""
-        return "".join(f"{line.text}\n" for line in parse(content.decode("utf-8", "replace").splitlines()))
+        return "".join(f"{line.text}\n" for line in parse(_lines(content)))
 
     def tail(self, key: ActionKey, attempt: int, count: int) -> tuple[list[Line], bool]:
         """The last lines, and whether there are more before them; reads the end of the file only."""
@@ -60,7 +60,7 @@ class LogBook:
                 content = file.read()
         except FileNotFoundError:
             return [], False
-        lines = content.decode("utf-8", "replace").splitlines()
+        lines = _lines(content)
         if size > _TAIL_BYTES:
             lines = lines[1:]
         return parse(lines[-count:]), size > _TAIL_BYTES or len(lines) > count
@@ -82,6 +82,12 @@ class LogBook:
                 yield parse(item.decode("utf-8", "replace") for item in whole)
             if not content:
                 await asyncio.sleep(_POLL_SECONDS)
+
+
+def _lines(content: bytes) -> list[str]:
+    """Lines as the engine counts them: a carriage return or a form feed ends none."""
+    lines = content.decode("utf-8", "replace").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def parse(lines: Iterable[str]) -> list[Line]:

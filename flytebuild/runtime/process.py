@@ -49,18 +49,15 @@ def spawn(config: Config) -> tuple[int, int]:
     path = config.home / LOG_FILE
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         path.replace(path.with_name("log.1.txt"))
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        written = os.fstat(log).st_size
-        arguments = command(config)
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, log, 1),
-            (os.POSIX_SPAWN_DUP2, log, 2),
-        ]
-        return os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setsid=True), written
-    finally:
-        os.close(log)
+    written = path.stat().st_size if path.exists() else 0
+    arguments = command(config)
+    # Opened in the process itself: whichever of the three we have closed here is open there.
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setsid=True), written
 
 
 def has_ended(pid: int) -> bool:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 KEEP_DAYS = 30
 _KEPT_PER_RUN = ("logs", f"{OBJECTS}/{BUCKET}/runs", f"{OBJECTS}/{BUCKET}/inputs")
-_ASIDE = "expired"
+_ASIDE = ".expired"
 
 
 def expire(home: Path, now: float) -> int:
@@ -35,7 +35,7 @@ def expire(home: Path, now: float) -> int:
         # A folder that leads elsewhere is the user's arrangement, and not ours to tidy.
         if not folder.is_dir() or folder.resolve() != home.resolve() / place:
             continue
-        for entry in os.scandir(folder):
+        for entry in _entries(folder):
             try:
                 if entry.is_dir(follow_symlinks=False) and not _has_newer(entry.path, cutoff):
                     aside.mkdir(exist_ok=True)
@@ -46,6 +46,16 @@ def expire(home: Path, now: float) -> int:
     if aside.is_dir() and not aside.is_symlink():
         threading.Thread(target=shutil.rmtree, args=(aside, True), name="expired", daemon=True).start()
     return moved
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; tidying it never decides whether the control plane starts."""
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError as error:
+        log.warning("`%s` cannot be looked at: %s", folder, error)
+        return []
 
 
 def _has_newer(path: str, cutoff: float) -> bool:

@@ -43,7 +43,7 @@ async def serve(config: Config) -> None:
     Raises EngineUnavailableError, UsageError when the folder cannot be used, and ControlPlaneError when the port or
     the folder is taken, or when the server ends by itself.
     """
-    home.make(config.home)
+    identifier = home.make(config.home)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(home.hold(config.home, config.port))
         bundle = identity.read_bundle(config.ca_bundle)
@@ -51,13 +51,13 @@ async def serve(config: Config) -> None:
         client = await asyncio.to_thread(engine.connect)
         executor = DockerExecutor(client, config.mirrors, bundle)
         stack.callback(executor.close)
-        gateway, cpus = await asyncio.to_thread(_settle, executor, str(config.home))
+        gateway, cpus = await asyncio.to_thread(_settle, executor, identifier)
         sockets = stack.enter_context(listen(config.port, gateway))
         if expired := await asyncio.to_thread(expire, config.home, time.time()):
             log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         credentials = load_or_create(config.home)
         site = Site(
-            home=str(config.home),
+            home=identifier,
             port=config.port,
             key_id=credentials.key_id,
             key_secret=credentials.key_secret,
@@ -70,12 +70,12 @@ async def serve(config: Config) -> None:
         log.warning("stopping")
 
 
-def _settle(executor: DockerExecutor, home: str) -> tuple[str | None, int]:
+def _settle(executor: DockerExecutor, identifier: str) -> tuple[str | None, int]:
     """Remove what an earlier control plane of the folder left; the engine's bridge and its number of CPUs."""
     from docker.errors import DockerException
 
     try:
-        if removed := executor.remove_leftovers(home):
+        if removed := executor.remove_leftovers(identifier):
             log.warning("removed %d containers of an earlier control plane that did not end well", removed)
         return executor.gateway(), executor.cpus()
     except (DockerException, OSError) as error:

@@ -13,8 +13,6 @@ import pytest
 from scripts.machine.processes import Children, Process
 from scripts.machine.report import MachineError
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc; the scripts run on Linux")
-
 
 def test_a_process_is_itself_only() -> None:
     me = Process.of(os.getpid())

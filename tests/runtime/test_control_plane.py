@@ -23,6 +23,7 @@ from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError
 from flytebuild.runtime import client, home, process
+from flytebuild.runtime.home import make
 from flytebuild.runtime.model import Phase
 from tests.conftest import Machine
 from tests.runtime import samples
@@ -305,6 +306,7 @@ def test_a_port_that_is_taken(config: Config) -> None:
 
 
 def test_a_start_tidies_up(config: Config) -> None:
+    make(config.home)
     old, young = config.home / "logs/r1/a0/1.log", config.home / "logs/r2/a0/1.log"
     for path in (old, young):
         path.parent.mkdir(parents=True)

@@ -21,6 +21,7 @@ from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.runtime import client
 from flytebuild.runtime.container import CA_PATH, LABEL
+from flytebuild.runtime.home import make
 from flytebuild.runtime.process import End
 from tests.conftest import Machine
 
@@ -91,7 +92,7 @@ def containers(home: Path) -> list[str]:
     """The containers of a control plane."""
     connection = engine.connect()
     try:
-        found = connection.api.containers(all=True, filters={"label": f"{LABEL}.home={home}"})
+        found = connection.api.containers(all=True, filters={"label": f"{LABEL}.home={make(home)}"})
     finally:
         connection.close()
     return [str(item["Id"]) for item in found]
@@ -271,3 +272,19 @@ def test_what_a_killed_control_plane_left_is_removed_by_the_next(driver: Driver,
     client.ensure(config)
     assert containers(config.home) == []
     assert client.stop(config) is End.STOPPED
+
+
+def test_containers_of_another_home_with_the_same_path_are_left_alone(driver: Driver, tmp_path: Path) -> None:
+    """Two machines, or two containers, that share an engine may well have the same path for their homes."""
+    config = replace(driver.config, home=tmp_path / "own", port=free_port())
+    connection = engine.connect()
+    some_image = connection.images.list()[0].id
+    # Never started, and so without a process: any image will do.
+    theirs = connection.api.create_container(some_image, ["true"], labels={f"{LABEL}.home": str(config.home)})["Id"]
+    try:
+        client.ensure(config)
+        client.stop(config)
+        assert connection.api.inspect_container(theirs)["Id"] == theirs
+    finally:
+        connection.api.remove_container(theirs, force=True)
+        connection.close()

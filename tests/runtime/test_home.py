@@ -84,3 +84,21 @@ def test_a_folder_that_is_not_ours(tmp_path: Path) -> None:
             make(home)
     finally:
         os.seteuid(user)
+
+
+def test_a_folder_is_ours_from_its_first_use_on_and_told_from_all_others(tmp_path: Path) -> None:
+    one, other = make(tmp_path / "one"), make(tmp_path / "other")
+    assert one != other
+    (tmp_path / "one" / "logs").mkdir()
+    assert make(tmp_path / "one") == one
+    (tmp_path / "started").mkdir()
+    (tmp_path / "started" / "start.lock").touch()
+    assert make(tmp_path / "started")
+
+
+def test_a_folder_with_files_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "experiment").mkdir(parents=True)
+    with pytest.raises(UsageError, match="it holds files of somebody else") as caught:
+        make(tmp_path)
+    assert caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]

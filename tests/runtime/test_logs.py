@@ -49,3 +49,11 @@ def test_following_ends_after_the_last_line(tmp_path: Path) -> None:
 
     write(book, b"one\n")
     assert asyncio.run(main()) == ["one", "two", "thr"]
+
+
+def test_a_progress_bar_is_one_line_for_every_reader(tmp_path: Path) -> None:
+    book = LogBook(tmp_path)
+    bar = "10%\r20%\x0c30%\u2028done"
+    write(book, f"{STAMP} {bar}\n{STAMP} last\n".encode())
+    assert book.text(KEY, 1) == f"{bar}\nlast\n"
+    assert [line.text for line in book.tail(KEY, 1, 10)[0]] == [bar, "last"]

@@ -49,14 +49,14 @@ def test_what_nothing_has_touched_goes(tmp_path: Path) -> None:
     assert expired(tmp_path) == 3
     assert [path for path in gone if path.exists()] == []
     assert [path for path in stays if not path.exists()] == []
-    assert not (tmp_path / "expired").exists()
+    assert not (tmp_path / ".expired").exists()
     assert expired(tmp_path) == 0
 
 
 def test_what_an_earlier_removal_left_goes_too(tmp_path: Path) -> None:
-    put(tmp_path, "expired/x/file", OLD)
+    put(tmp_path, ".expired/x/file", OLD)
     assert expired(tmp_path) == 0
-    assert not (tmp_path / "expired").exists()
+    assert not (tmp_path / ".expired").exists()
 
 
 @pytest.mark.parametrize("place", ["logs", "objects", "objects/flytebuild/runs"])
@@ -80,3 +80,20 @@ def test_a_link_in_a_run_is_not_followed(tmp_path: Path) -> None:
     assert expired(home) == 1
     assert theirs.exists()
     assert (home / "logs/direct").exists()
+
+
+def test_a_folder_that_cannot_be_looked_at_keeps_nobody_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = put(tmp_path, f"{RUNS}/r1/a0/1/outputs.pb", OLD)
+    put(tmp_path, "logs/r1/a0/1.log", OLD)
+    scandir = os.scandir
+
+    def refusing(path: str | Path | int) -> object:
+        if not isinstance(path, int) and Path(path) == tmp_path / "logs":
+            raise PermissionError(13, "no", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert expired(tmp_path) == 1
+    assert not gone.exists()
