@@ -19,7 +19,8 @@ from flyte.types import TypeTransformerFailedError
 
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.inputs import TaskInputs
-from flytebuild.authoring.loader import load, package_root
+from flytebuild.authoring.loader import load
+from flytebuild.authoring.roots import named
 from flytebuild.errors import RunError, UsageError
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Program:
     def load(cls, file: Path, target: str) -> Program:
         """Import the file and find the task. Raises as the loader and `Definitions.task` do."""
         definitions = load([file])
-        return cls(file, package_root(file), definitions, definitions.task(target))
+        return cls(file, named(file).roots[0], definitions, definitions.task(target))
 
     def parse(
         self,
