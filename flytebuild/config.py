@@ -19,6 +19,9 @@ import tomli
 
 from flytebuild.errors import ConfigError
 
+_NO_SETTINGS = {"FLYTEBUILD_TRACEBACK"}
+"""Variables that are for this very command, and for no configuration."""
+
 DEFAULT_PORT = 8199
 """The control plane's port: fixed, since Flyte's configuration file names it."""
 
@@ -63,7 +66,7 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
     for path, table in _tables(folder):
         settings.update({key: _convert(key, value, str(path), path.parent) for key, value in table.items()})
     for name, value in environ.items():
-        if name.startswith("FLYTEBUILD_"):
+        if name.startswith("FLYTEBUILD_") and name not in _NO_SETTINGS:
             key = name.removeprefix("FLYTEBUILD_").lower()
             settings[key] = _convert(key, _parse_variable(key, value, name), name, Path.cwd())
     settings.update(

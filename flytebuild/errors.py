@@ -16,6 +16,8 @@
     │   ├── EngineUnavailableError   no Docker Engine, or no BuildKit in it
     │   ├── RegistryUnavailableError a registry did not answer, or refused
     │   └── ControlPlaneError        the local control plane cannot be started or reached
+    ├── DefectError              70  our own mistake
+    ├── OutputError              74  what was asked for cannot be written
     ├── BuildError                1  images failed to build; carries one StepFailure per failing step
     └── RunError                  1  the run ended in failure
 
@@ -128,6 +130,18 @@ class RegistryUnavailableError(UnavailableError):
 
 class ControlPlaneError(UnavailableError):
     """Raised when the local control plane cannot be started or does not answer."""
+
+
+class DefectError(FlytebuildError):
+    """Raised by nobody: what an exception becomes that nobody expected."""
+
+    exit_code = 70
+
+
+class OutputError(FlytebuildError):
+    """Raised when standard output takes no more, as on a disk that is full."""
+
+    exit_code = 74
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import os
 import re
 import sys
@@ -13,6 +13,8 @@ from pathlib import Path
 from flyte._environment import list_loaded_environments
 
 from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.modules import Importer, importer
+from flytebuild.authoring.roots import Place, found, named
 from flytebuild.authoring.site import recorded
 from flytebuild.errors import LoadError, UsageError
 
@@ -24,16 +26,16 @@ _OURS = str(Path(__file__).parent.parent)
 def load(paths: Sequence[Path]) -> Definitions:
     """Import files, and every file that imports flyte below folders; return what they define.
 
-    Modules get the names by which they import each other, so that none is loaded twice. Raises UsageError for a path
-    that is not there, LoadError with the user's traceback when an import fails.
+    Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
+    Raises UsageError for a path that is not there, LoadError with the user's traceback when an import fails.
     """
     before = {id(environment) for environment in list_loaded_environments()}
-    files = list(_files(paths))
-    with recorded():
-        for root, file in files:
-            _import(root, file)
+    places = list(_places(paths))
+    with recorded(), importer() as imports, _stdout_to_stderr():
+        for place in places:
+            _import(imports, place)
     # A file that was imported before defines nothing new; what it defined then counts all the same.
-    asked = {str(file) for _, file in files}
+    asked = {str(place.file) for place in places}
     return Definitions.collect(
         environment
         for environment in list_loaded_environments()
@@ -41,16 +43,14 @@ def load(paths: Sequence[Path]) -> Definitions:
     )
 
 
-def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """(root, file) pairs: the root is the folder that absolute imports start from."""
+def _places(paths: Sequence[Path]) -> Iterator[Place]:
     for path in paths:
         if path.is_dir():
-            for file in _python_files(path.resolve()):
-                yield path.resolve(), file
+            yield from (found(file, path) for file in _python_files(path.resolve()))
         elif path.is_file():
             if path.suffix != ".py":
                 raise UsageError(f"`{path}` is not a Python file", hint="its name must end in `.py`")
-            yield package_root(path), path.resolve()
+            yield named(path)
         else:
             raise UsageError(f"`{path}` does not exist", hint="give a Python file, or a folder with Python files")
 
@@ -75,21 +75,24 @@ def _content(file: Path) -> bytes:
         raise LoadError(f"`{_shown(file)}` cannot be read ({error.strerror})", traceback="") from error
 
 
-def package_root(file: Path) -> Path:
-    """The nearest folder above a file that is no package: where its absolute imports start."""
-    folder = file.resolve().parent
-    while (folder / "__init__.py").exists():
-        folder = folder.parent
-    return folder
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Our stdout is for results; what modules print, and what commands print that they call, is none."""
+    with contextlib.ExitStack() as stack:
+        sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError):
+            kept = os.dup(1)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 1)
+            os.dup2(2, 1)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
 
 
-def _import(root: Path, file: Path) -> None:
-    parts = file.relative_to(root).with_suffix("").parts
-    name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+def _import(imports: Importer, place: Place) -> None:
+    file = place.file
     try:
-        module = importlib.import_module(name)
+        module = imports.load(file, place.name, place.roots)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
@@ -102,7 +105,7 @@ def _import(root: Path, file: Path) -> None:
     origin = getattr(module, "__file__", None)
     if origin is None or Path(origin).resolve() != file:
         raise LoadError(
-            f"`{_shown(file)}` cannot be imported as `{name}`: that is `{origin}`",
+            f"`{_shown(file)}` cannot be imported as `{place.name}`: that is `{origin}`",
             traceback="",
             hint="rename the file, or give the folder that its imports start from",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 
 import flyte
 import flyte.errors
-import rich_click as click
 from connectrpc.errors import ConnectError
-from flyte.cli._run import RunArguments, RunTaskCommand
 from flyte.remote import Run
+from flyte.types import TypeTransformerFailedError
 
 from flytebuild.authoring.environments import Definitions
-from flytebuild.authoring.loader import load, package_root
-from flytebuild.errors import RunError
+from flytebuild.authoring.inputs import TaskInputs
+from flytebuild.authoring.loader import load
+from flytebuild.authoring.roots import named
+from flytebuild.errors import RunError, UsageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,24 +39,21 @@ class Program:
     def load(cls, file: Path, target: str) -> Program:
         """Import the file and find the task. Raises as the loader and `Definitions.task` do."""
         definitions = load([file])
-        return cls(file, package_root(file), definitions, definitions.task(target))
+        return cls(file, named(file).roots[0], definitions, definitions.task(target))
 
-    def parse(self, arguments: Sequence[str], name: str, act: Callable[[Mapping[str, Any]], None]) -> None:
-        """Read the task's inputs from options as `flyte run` does (`--help` included) and act on them."""
-        command = _TaskInputs(self.task, act)
+    def parse(
+        self,
+        arguments: Sequence[str],
+        name: str,
+        connect: Callable[[], object],
+        act: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """Read the task's inputs from options as `flyte run` does (`--help` included) and act on them.
+
+        `connect` is called before an input is uploaded that is on this machine only.
+        """
+        command = TaskInputs(self.task, connect, act)
         command.main(list(arguments), prog_name=name, standalone_mode=False)
-
-
-class _TaskInputs(RunTaskCommand):
-    """Flyte's own command for a task, which knows the options of its inputs, with another thing to do."""
-
-    def __init__(self, task: Any, act: Callable[[Mapping[str, Any]], None]) -> None:
-        super().__init__(obj_name=task.short_name, obj=task, run_args=RunArguments(project="-", domain="-"))
-        self._act = act
-
-    def invoke(self, ctx: click.Context) -> None:
-        self._validate_required_params(ctx)
-        self._act(ctx.params)
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,26 @@ def initialise(config_file: Path, root: Path) -> None:
 
 
 def start(program: Program, inputs: Mapping[str, Any], name: str | None = None) -> StartedRun:
-    """Bundle the code and start the run. Raises RunError when the control plane does not take it."""
+    """Bundle the code and start the run.
+
+    Raises UsageError for inputs that the task cannot take, RunError when the control plane does not take the run.
+    """
     chatter = io.StringIO()
     try:
-        # The SDK tells each of its steps on stderr; told only where one of them fails.
-        with contextlib.redirect_stderr(chatter):
+        # The SDK tells each of its steps; of those, only the one that fails is news, and its error says which it was.
+        with contextlib.redirect_stderr(chatter), contextlib.redirect_stdout(chatter):
             run = flyte.with_runcontext(mode="remote", name=name).run(program.task, **inputs)
+    except TypeTransformerFailedError as error:
+        raise UsageError(f"The inputs do not fit `{program.task.name}`: {_first_line(error)}") from error
     except (flyte.errors.BaseRuntimeError, ConnectError, RuntimeError, ValueError, OSError) as error:
-        told = chatter.getvalue().strip()
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"The run could not be started: {reason}", hint=told or None) from error
+        raise RunError(f"The run could not be started: {_first_line(error)}") from error
+    finally:
+        log.debug("the SDK says:\n%s", chatter.getvalue())
     return StartedRun(run)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def describe(values: tuple[Any, ...]) -> str:

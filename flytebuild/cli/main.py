@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
+import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 import click
 
+from flytebuild.cli import signals
 from flytebuild.cli.console import err, print_error
-from flytebuild.errors import FlytebuildError, UsageError
+from flytebuild.cli.output import Output
+from flytebuild.errors import DefectError, FlytebuildError, OutputError, UsageError
 
 INTERRUPTED = 130
 USAGE = 64
+READER_GONE = 141
+"""What a shell sees of a tool that a closed pipe has ended."""
 
 _COMMANDS = ("plan", "build", "run", "up", "down", "status")
 
@@ -28,6 +38,16 @@ class _LazyCommands(click.Group):
             return None
         command = getattr(importlib.import_module(f"flytebuild.cli.{cmd_name}"), cmd_name)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            nearest = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            known = "commands: " + ", ".join(f"`{name}`" for name in _COMMANDS)
+            hint = f"did you mean `{nearest[0]}`?" if nearest else known
+            raise UsageError(f"There is no command `{args[0]}`", hint=hint)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_LazyCommands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,27 +68,65 @@ def cli(context: click.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `flytebuild` command. Exit codes: see the README."""
+    signals.end_as_on_interruption()
+    # Python has no stream where the caller has closed it (`>&-`).
+    output = Output(sys.stdout or io.StringIO())
+    with contextlib.redirect_stdout(cast(TextIO, output)):
+        try:
+            code = _run(arguments, output)
+            # Not left to the interpreter's end, which would have no words for it.
+            output.flush()
+        except (OSError, SystemExit):
+            if output.failure is None:
+                raise
+    if output.failure is not None:
+        output.discard()
+        code = _output_failed(output.failure)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None, output: Output) -> int:
+    """Run the command; every error but those of our own output becomes words and an exit code."""
     try:
         code = cli.main(arguments, prog_name="flytebuild", standalone_mode=False)
     except FlytebuildError as error:
         print_error(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "flytebuild"
         message = error.format_message().strip().rstrip(".")
         print_error(UsageError(message, hint=f"`{command} --help` shows what can be given"))
-        sys.exit(USAGE)
+        return USAGE
     except click.ClickException as error:
         print_error(UsageError(error.format_message().strip().rstrip(".")))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         err().print("interrupted")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
+        return signals.received or INTERRUPTED
+    except Exception as error:
+        if error is output.failure:
+            raise
+        print_error(_defect(error))
+        return DefectError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _defect(error: Exception) -> DefectError:
+    if os.environ.get("FLYTEBUILD_TRACEBACK") == "1":
+        traceback.print_exception(error, file=sys.stderr)
+    said = (str(error).splitlines() or [""])[0]
+    return DefectError(
+        f"This is a defect of flytebuild: {type(error).__name__}: {said}".rstrip(": "),
+        hint="please report it where you got flytebuild, with what `FLYTEBUILD_TRACEBACK=1` makes it print",
+    )
+
+
+def _output_failed(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
         # The reader of our output has gone (`| head`): nothing is wrong, and nothing more can be said.
-        sys.stderr.close()
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
+        return READER_GONE
+    print_error(OutputError(f"The output cannot be written: {error.strerror}"))
+    return OutputError.exit_code
 
 
 if __name__ == "__main__":

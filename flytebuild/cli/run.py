@@ -5,31 +5,53 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytebuild.errors import UsageError
+
 if TYPE_CHECKING:
+    from flytebuild.authoring.environments import Definitions
     from flytebuild.authoring.run import Program
     from flytebuild.config import Config
+    from flytebuild.runtime.client import ControlPlane
+
+_HELP = ("-h", "--help")
+
+
+def _valid_name(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    from flytebuild.runtime.names import check_name
+    from flytebuild.runtime.storage import ObjectNameError
+
+    try:
+        return name if name is None else check_name(name)
+    except ObjectNameError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command(
     short_help="Run a task here, each environment in its own image.",
-    context_settings={
-        "ignore_unknown_options": True,
-        "allow_interspersed_args": False,
-        "help_option_names": ["--help"],
-    },
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.option("--name", help="The run's name; the control plane makes one up without it.")
+@click.option("--name", callback=_valid_name, help="The run's name; the control plane makes one up without it.")
 @click.option("--detach", "-d", is_flag=True, help="Start the run and return; its page shows how it goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("task")
+@click.argument("task", required=False)
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
-def run(name: str | None, detach: bool, as_json: bool, file: Path, task: str, inputs: tuple[str, ...]) -> None:
+@click.pass_context
+def run(
+    context: click.Context,
+    name: str | None,
+    detach: bool,
+    as_json: bool,
+    file: Path,
+    task: str | None,
+    inputs: tuple[str, ...],
+) -> None:
     """Run TASK of FILE on this machine, each environment's tasks in their own image.
 
     Builds the images that are missing first, and starts the local control plane if it does not run.
@@ -37,36 +59,107 @@ def run(name: str | None, detach: bool, as_json: bool, file: Path, task: str, in
     \b
     Examples:
       flytebuild run main.py main --sequence AAGGTTCCAA
+      flytebuild run main.py --help         the file's tasks
       flytebuild run main.py main --help    the task's inputs
     """
     from flytebuild import config
+    from flytebuild.authoring.loader import load
     from flytebuild.authoring.run import Program
 
     settings = config.load(Path.cwd())
+    _refuse_own_option(context, file, "TASK", task)
+    if task is None or task in _HELP:
+        tasks = _tasks(load([file]))
+        if task is None:
+            raise UsageError(
+                f"Which task of `{file}` is to run?",
+                hint="its tasks: " + (", ".join(f"`{item}`" for item in tasks) or "none"),
+            )
+        click.echo(_task_list(file, tasks))
+        return
     program = Program.load(file, task)
+    connection = _Connection(settings, program.root)
 
     def act(values: Mapping[str, Any]) -> None:
-        _run(settings, program, values, name, detach=detach, as_json=as_json)
+        _run(settings, program, connection.open(), values, name, detach=detach, as_json=as_json)
 
-    program.parse(inputs, f"flytebuild run {file} {task}", act)
+    try:
+        program.parse(inputs, f"flytebuild run {file} {task}", connection.open, act)
+    except click.NoSuchOption as error:
+        _refuse_own_option(context, file, task, error.option_name)
+        raise
+
+
+def _refuse_own_option(context: click.Context, file: Path, task: str, given: str | None) -> None:
+    """Say where an option of this command belongs that was given behind the file."""
+    own = {flag for option in run.get_params(context) for flag in option.opts} - set(_HELP)
+    if given in own:
+        raise UsageError(
+            f"`{given}` is an option of `flytebuild run` and goes before the file",
+            hint=f"`flytebuild run {given} {file} {task} …`; what follows the task are its inputs",
+        )
+
+
+def _tasks(definitions: Definitions) -> dict[str, tuple[str, ...]]:
+    """The inputs of every task, by the shortest name that means it alone."""
+    found = [task for env in definitions.environments.values() for task in getattr(env, "tasks", {}).values()]
+    short = [task.name.partition(".")[2] for task in found]
+    return {
+        name if short.count(name) == 1 else task.name: tuple(task.native_interface.inputs)
+        for name, task in zip(short, found, strict=True)
+    }
+
+
+def _task_list(file: Path, tasks: Mapping[str, tuple[str, ...]]) -> str:
+    width = max(map(len, tasks), default=0)
+    lines = [
+        f"  {task:<{width}}  {' '.join(f'--{item}' for item in inputs)}".rstrip() for task, inputs in tasks.items()
+    ]
+    return "\n".join(
+        (f"Usage: flytebuild run [OPTIONS] {file} TASK [--INPUT VALUE]...", "", "Tasks:", *(lines or ["  none"]))
+    )
+
+
+@dataclass
+class _Connection:
+    """The control plane, started and connected to when it is needed first."""
+
+    settings: Config
+    root: Path
+    plane: ControlPlane | None = None
+
+    def open(self) -> ControlPlane:
+        """The control plane; from now on the SDK of this process speaks to it."""
+        import os
+
+        from flytebuild.authoring import run as sdk
+        from flytebuild.cli.console import err
+        from flytebuild.runtime import client
+
+        if self.plane is None:
+            plane = client.ensure(self.settings, err().print)
+            os.environ.update(client.flyte_environment(plane))
+            sdk.initialise(plane.config_file, self.root)
+            self.plane = plane
+        return self.plane
 
 
 def _run(
-    settings: Config, program: Program, values: Mapping[str, Any], name: str | None, *, detach: bool, as_json: bool
+    settings: Config,
+    program: Program,
+    plane: ControlPlane,
+    values: Mapping[str, Any],
+    name: str | None,
+    *,
+    detach: bool,
+    as_json: bool,
 ) -> None:
     """Build what is missing, start the run, follow it to its end."""
-    import os
-
     from flytebuild.authoring import run as sdk
-    from flytebuild.cli.console import err
     from flytebuild.cli.follow import follow_run
     from flytebuild.cli.prepare import prepare
-    from flytebuild.runtime import client
 
-    plane = client.ensure(settings, err().print)
-    os.environ.update(client.flyte_environment(plane))
     asyncio.run(prepare(settings, program.definitions, [program.task.name]))
-    sdk.initialise(plane.config_file, program.root)
     started = sdk.start(program, values, name)
     if detach:
         click.echo(json.dumps({"run": started.name, "url": started.url}) if as_json else started.url)

@@ -21,21 +21,25 @@ class Links:
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
 
-    def make(self, method: str, uri: str, lifetime: float) -> str:
-        """The path and query of a link that allows `method` on an object for `lifetime` seconds."""
+    def make(self, method: str, uri: str, lifetime: float, md5: str = "") -> str:
+        """The path and query of a link that allows `method` on an object for `lifetime` seconds.
+
+        `md5` is the digest of the only content that the object may get.
+        """
         expires = str(int(time.time() + lifetime))
         path = PREFIX + uri.removeprefix("s3://")
-        return f"{quote(path)}?{urlencode({'expires': expires, 'signature': self._sign(method, path, expires)})}"
+        signature = self._sign(method, path, expires, md5)
+        return f"{quote(path)}?{urlencode({'expires': expires, 'md5': md5, 'signature': signature})}"
 
     def allows(self, request: Request) -> bool:
         """Whether a request is what a link of ours allows, now."""
         expires = request.query.get("expires", "")
-        expected = self._sign(request.method, request.path, expires)
+        expected = self._sign(request.method, request.path, expires, request.query.get("md5", ""))
         given = request.query.get("signature", "")
         return hmac.compare_digest(given.encode(), expected.encode()) and time.time() < int(expires)
 
-    def _sign(self, method: str, path: str, expires: str) -> str:
-        message = "\n".join((method, path, expires)).encode()
+    def _sign(self, method: str, path: str, expires: str, md5: str) -> str:
+        message = "\n".join((method, path, expires, md5)).encode()
         return base64.urlsafe_b64encode(hmac.new(self._secret, message, hashlib.sha256).digest()).decode().rstrip("=")
 
 
@@ -75,6 +79,6 @@ class Transfer:
                 digest.update(piece)
                 await writer.write(piece)
             # Objects are named by their digest, so a broken upload would be found again by everybody.
-            if digest.hexdigest() != path.parent.name:
+            if digest.hexdigest() != request.query.get("md5"):
                 raise BodyError("the content is not what its digest says")
         return Response(200)

@@ -148,3 +148,134 @@ def test_a_file_that_shadows_an_installed_module_is_not_mistaken_for_it(tmp_path
     error = load(tmp_path, "json.py")
     assert isinstance(error, dict)
     assert error["message"].startswith("`json.py` cannot be imported as `json`")
+
+
+IMPORTER = """
+import flyte
+{imports}
+env = flyte.TaskEnvironment(name="{name}", depends_on=[{depends_on}])
+
+@env.task
+def {name}_main() -> int:
+    return 1
+"""
+
+
+def test_a_script_in_a_scanned_folder_finds_what_lies_beside_it() -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    names = [["fold_env", "msa_env", "multi_env"], ["fold_env.run_fold"]]
+    for folder, path in ((examples.parent, "examples"), (examples, ".")):
+        loaded = load(folder, path)
+        assert isinstance(loaded, list)
+        assert [[item[0] for item in loaded], loaded[0][1]] == names
+
+
+def test_folders_with_modules_of_the_same_names_are_apart(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(
+            tmp_path / name,
+            main=IMPORTER.format(name=name, imports="from helpers.env import env as helper", depends_on="helper"),
+            helpers__env=ENVIRONMENT.format(name=f"{name}_helper", task="help_it"),
+        )
+    expected = {"one": ["one_helper"], "two": ["two_helper"], "one_helper": [], "two_helper": []}
+    for paths in (["."], ["one", "two"], ["one/main.py", "two/main.py"], ["two/main.py", "."]):
+        loaded = load(tmp_path, *paths)
+        assert isinstance(loaded, list), loaded
+        assert {item[0]: item[2] for item in loaded} == expected
+
+
+def test_a_file_known_by_two_names_is_loaded_once(tmp_path: Path) -> None:
+    """The folder's modules call it `lib.shared`, the scripts beside it `shared`; one of them is scanned before it."""
+    write(
+        tmp_path,
+        app=IMPORTER.format(name="app", imports="from lib.shared import env as shared", depends_on="shared"),
+        zoo=IMPORTER.format(name="zoo", imports="import lib.shared as shared", depends_on="shared.env"),
+        lib__abc=IMPORTER.format(name="abc", imports="import shared", depends_on="shared.env"),
+        lib__shared=ENVIRONMENT.format(name="shared", task="t"),
+        lib__tool=IMPORTER.format(name="tool", imports="from shared import env as x", depends_on="x"),
+        lib__deep__far=IMPORTER.format(name="far", imports="from shared import env as x", depends_on="x"),
+    )
+    loaded = load(tmp_path, ".")
+    assert isinstance(loaded, list), loaded
+    assert {item[0]: item[2] for item in loaded} == {
+        "shared": [],
+        **{name: ["shared"] for name in ("app", "zoo", "abc", "tool", "far")},
+    }
+
+
+def test_a_script_in_a_folder_that_is_a_package_finds_what_lies_beside_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        pkg__main=IMPORTER.format(name="main", imports="from helper import env as helper", depends_on="helper"),
+        pkg__helper=ENVIRONMENT.format(name="helper", task="t"),
+        pkg__inside=IMPORTER.format(name="inside", imports="from .helper import env as helper", depends_on="helper"),
+        pkg__outside=IMPORTER.format(name="out", imports="from pkg.helper import env as helper", depends_on="helper"),
+    )
+    (tmp_path / "pkg" / "__init__.py").touch()
+    assert load(tmp_path, "pkg/main.py") == [["helper", ["helper.t"], []], ["main", ["main.main_main"], ["helper"]]]
+    for paths in (["."], ["pkg"]):
+        loaded = load(tmp_path, *paths)
+        assert isinstance(loaded, list), loaded
+        assert {item[0] for item in loaded} == {"helper", "main", "inside", "out"}
+
+
+def test_folders_whose_names_no_module_can_have(tmp_path: Path) -> None:
+    helped = IMPORTER.format(name="main", imports="from helper import env as helper", depends_on="helper")
+    write(tmp_path / "my.tools" / "v1.0", main=helped, helper=ENVIRONMENT.format(name="helper", task="t"))
+    write(tmp_path / "my-flows", other=ENVIRONMENT.format(name="other", task="t"))
+    loaded = load(tmp_path, ".")
+    assert isinstance(loaded, list), loaded
+    assert {item[0]: item[2] for item in loaded} == {"main": ["helper"], "helper": [], "other": []}
+
+
+def test_an_import_that_fails_and_is_tried_again_fails_again(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        lib__slow="raise ImportError('not here')",
+        main="""
+        import flyte
+        for _ in range(2):
+            try:
+                import lib.slow
+            except ImportError as error:
+                assert str(error) == "not here"
+            else:
+                raise AssertionError("half a module")
+        env = flyte.TaskEnvironment(name="main")
+        """,
+    )
+    assert load(tmp_path, ".") == [["main", [], []]]
+
+
+def test_an_installed_module_is_not_replaced_by_a_folder_of_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "click", other="x = 1")
+    write(tmp_path, main="import flyte\nfrom click import Command\nenv = flyte.TaskEnvironment(name='main')\n")
+    assert load(tmp_path, ".") == load(tmp_path, "main.py") == [["main", [], []]]
+
+
+def test_the_trace_of_an_import_in_an_import_has_the_user_s_frames_only(tmp_path: Path) -> None:
+    write(tmp_path, main="import flyte\nimport lib.inner\n", lib__inner="1 / 0\n")
+    error = load(tmp_path, ".")
+    assert isinstance(error, dict)
+    assert [line.strip() for line in error["trace"].splitlines() if "File" in line] == [
+        f'File "{tmp_path}/main.py", line 2, in <module>',
+        f'File "{tmp_path}/lib/inner.py", line 1, in <module>',
+    ]
+
+
+def test_what_modules_print_is_no_result(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        main="""
+        import os, subprocess, sys, flyte
+        print("printed")
+        sys.stdout.flush()
+        os.write(1, b"written\\n")
+        subprocess.run(["echo", "echoed"], check=True)
+        env = flyte.TaskEnvironment(name="main")
+        """,
+    )
+    command = [sys.executable, str(LOAD), "[]", "main.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == '[["main", [], []]]\n'
+    assert set(done.stderr.splitlines()) >= {"printed", "written", "echoed"}

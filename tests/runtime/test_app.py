@@ -187,6 +187,25 @@ def test_an_upload_is_found_again_by_its_digest(server: str) -> None:
     assert create(server, spec).name
 
 
+def test_files_of_a_folder_are_uploaded_below_one_name(server: str) -> None:
+    client = DataProxyServiceClientSync(server)
+    uris = []
+    for name, content in (("one, two.txt", b"1"), ("zwei ä.txt", b"2")):
+        digest = hashlib.md5(content).digest()
+        request = data_pb.CreateUploadLocationRequest(filename=name, filename_root="f00", content_md5=digest)
+        answer = client.create_upload_location(request)
+        assert httpx.put(answer.signed_url, content=b"something else").status_code == 400
+        assert httpx.put(answer.signed_url, content=content).status_code == 200
+        uris.append(answer.native_url)
+    assert [uri.partition("/f00/")[2] for uri in uris] == ["one, two.txt", "zwei ä.txt"]
+    assert len({uri.partition("/f00/")[0] for uri in uris}) == 1
+    for root in ("../f00", "/f00", "a//b"):
+        with pytest.raises(ConnectError, match="not a valid object name"):
+            client.create_upload_location(
+                data_pb.CreateUploadLocationRequest(filename="x", filename_root=root, content_md5=digest)
+            )
+
+
 def test_a_run_whose_code_is_gone_is_refused(server: str) -> None:
     spec = samples.task_spec()
     spec.task_template.container.args.extend(["--tgz", "s3://flytebuild/uploads/0/code.tgz"])

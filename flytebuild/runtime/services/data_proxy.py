@@ -18,7 +18,6 @@ from flyteidl2.task.common_pb2 import Inputs, Outputs
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import ActionKey, Attempt, now
-from flytebuild.runtime.names import check_name
 from flytebuild.runtime.services import Context
 from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.services.convert import key_of, refusals, timestamp
@@ -44,17 +43,18 @@ class DataProxy(DataProxyService):  # type: ignore[misc]
         """A link to PUT a file to.
 
         The object's name is its content's digest: the SDK remembers for a day what it has uploaded, and what it
-        remembers must stay true.
+        remembers must stay true. Files of a folder lie together instead, below a name that the SDK has made up.
         """
         if len(request.content_md5) != hashlib.md5(usedforsecurity=False).digest_size:
             raise ConnectError(Code.INVALID_ARGUMENT, "an upload must name the MD5 digest of its content")
         with refusals():
-            name = check_name((request.filename or "content").rpartition("/")[2])
-            uri = f"s3://{BUCKET}/uploads/{request.content_md5.hex()}/{name}"
+            name = (request.filename or "content").rpartition("/")[2]
+            place = f"folders/{request.filename_root}" if request.filename_root else request.content_md5.hex()
+            uri = f"s3://{BUCKET}/uploads/{place}/{name}"
             self._store.path_of(uri)
         lifetime = request.expires_in.seconds or _LINK_SECONDS
         return pb.CreateUploadLocationResponse(
-            signed_url=_origin(ctx) + self._links.make("PUT", uri, lifetime),
+            signed_url=_origin(ctx) + self._links.make("PUT", uri, lifetime, request.content_md5.hex()),
             native_url=uri,
             expires_at=timestamp(now() + timedelta(seconds=lifetime)),
         )

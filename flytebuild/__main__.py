@@ -1,0 +1,5 @@
+"""`python -m flytebuild`."""
+
+from flytebuild.cli.main import main
+
+main()
