@@ -14,7 +14,7 @@ from flytebuild.llb.file import FIXED_TIME, Copy, change, make_files
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import UV_CACHE, Step, index_arguments, with_extra
+from flytebuild.llb.step import Step, index_arguments, with_extra
 from flytebuild.spec.layers import LocalPackage, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.specify import PIXI_PROJECT
 from flytebuild.spec.tree import Tree
@@ -47,7 +47,7 @@ def uv(step: Step, layer: UvProject) -> State:
     if options.pre:
         arguments += ["--prerelease", "allow"]
     command = with_extra(arguments, options.extra_args)
-    return _active(step).run(command, binds=place.binds, caches=(UV_CACHE,), secrets=options.secrets)
+    return _active(step).run_uv(command, binds=place.binds, secrets=options.secrets)
 
 
 def poetry(step: Step, layer: PoetryProject) -> State:
@@ -57,10 +57,9 @@ def poetry(step: Step, layer: PoetryProject) -> State:
     arguments += ["install", "--no-interaction", "--directory", place.folder]
     if layer.mode == "dependencies_only" and "--no-root" not in layer.extra_args:
         arguments += ["--no-root"]
-    caches = (UV_CACHE, POETRY_CACHE)
     command = with_extra(arguments, layer.extra_args)
     quiet = _active(step).with_env(POETRY_CACHE_DIR=POETRY_CACHE.target)
-    return quiet.run(command, binds=place.binds, caches=caches, secrets=layer.secrets)
+    return quiet.run_uv(command, binds=place.binds, caches=(POETRY_CACHE,), secrets=layer.secrets)
 
 
 def pixi(step: Step, layer: PixiProject) -> State:

@@ -170,9 +170,7 @@ class Builds:
         for image in planned.images:
             base = image.spec.base if image.spec else None
             layers[image.reference] = self._layers(base.location, base.digest) if base and base.digest else 0
-        return {
-            item.name: Built(item.image, layers[item.image], self.client) for item in planned.environments
-        }
+        return {item.name: Built(item.image, layers[item.image], self.client) for item in planned.environments}
 
     def failure(self, planned: Plan) -> StepFailure:
         """The one step that fails when this is built."""

@@ -104,7 +104,7 @@ GOLDEN = {
     ),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "605956f15513105ca340d65566de5cc6498151e673c325acf3ee18588bf727e5",
+        "ddc0e1acd84a4c4320f2deae0875ba766d4b2d23d3f6c189d06a1aa058aad29d",
     ),
 }
 
