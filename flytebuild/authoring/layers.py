@@ -355,6 +355,14 @@ def _secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[
         if target and not target.startswith("/"):
             raise site.error(f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path")
         found.append(spec.Secret(secret.group or "", secret.key, env, target))
+    secrets_of_target: dict[str, spec.Secret] = {}
+    for known in found:
+        if known.target and secrets_of_target.setdefault(known.target, known) != known:
+            raise site.error(
+                f"two secrets, `{secrets_of_target[known.target].key}` and `{known.key}`, are mounted at "
+                f"`{known.target}`, which is one file",
+                hint="mount one of them there, and let the step have the others as variables",
+            )
     return tuple(sorted(set(found)))
 
 
