@@ -134,8 +134,10 @@ def _poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site
     project, locked = projects.toml(manifest, files, site), projects.toml(lock, files, site)
     projects.check_poetry_lock(project, locked, lock, manifest, site)
     packages = projects.poetry_packages(manifest, locked, files, site)
-    mode = layer.project_install_mode
+    # A project that is no package has nothing to install but its dependencies.
+    mode = layer.project_install_mode if projects.is_poetry_package(project) else "dependencies_only"
     if mode == "install_project":
+        projects.refuse_poetry_develop(locked, lock, site)
         packages = tuple(package for package in packages if package.path.startswith(".."))
     yield spec.PoetryProject(
         mode=mode,

@@ -15,7 +15,7 @@ from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_folder
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import Step, pip_arguments, shell
+from flytebuild.llb.step import Step, pip_arguments, shell, text
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import (
     AptPackages,
@@ -156,15 +156,10 @@ def _wheels(step: Step, layer: Wheels) -> State:
     first = pip_arguments(step, layer.options, *known, layer.package)
     second = pip_arguments(step, layer.options, *known, "--no-deps", "--no-index", "--reinstall", layer.package)
     return step.run_uv(
-        shell(f"{_text(first)} && {_text(second)}"),
+        shell(f"{text(first)} && {text(second)}"),
         binds=(BindMount(WHEELS, local(layer.tree.digest, name=layer.summary)),),
         secrets=layer.options.secrets,
     )
-
-
-def _text(arguments: tuple[str, ...]) -> str:
-    """The shell text of a command line, which may be one already."""
-    return arguments[2] if arguments[:2] == ("/bin/sh", "-c") else shlex.join(arguments)
 
 
 def _apt(step: Step, layer: AptPackages, distribution: str) -> State:

@@ -17,7 +17,11 @@ _UV_CACHE = CacheMount("/root/.cache/uv", "flytebuild-uv", "shared")
 """uv's cache, which is safe for several writers: steps of several images install at the same time."""
 
 _UV_STATE = TmpfsMount("/run/flytebuild-uv")
-"""Where uv may lock the file of its credentials, which it has none of: it would do so in the image."""
+"""Where uv keeps what is of no use afterwards, and would otherwise be part of the image: locks above all."""
+
+SCRATCH = CacheMount("/run/flytebuild-tmp", "flytebuild-tmp", "private")
+"""For temporary files, of which uv leaves some. On disk, since builds of packages may need much; no step sees
+what another one left there at the same time, since uv's locks are named by paths, which are the same in all steps."""
 
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _SPECIAL = re.compile(r'[\\"`]|\$(?!\{\w+\})')
@@ -74,13 +78,24 @@ class Step:
         secrets: tuple[Secret, ...] = (),
     ) -> State:
         """What a process leaves that calls uv, which keeps its own things elsewhere than in the image."""
-        places = self.with_env(UV_CACHE_DIR=_UV_CACHE.target, UV_CREDENTIALS_DIR=_UV_STATE.target)
-        return places.run(arguments, binds=binds, caches=(_UV_CACHE, *caches), tmpfs=(_UV_STATE,), secrets=secrets)
+        placed = self.with_env(
+            UV_CACHE_DIR=_UV_CACHE.target,
+            UV_CREDENTIALS_DIR=_UV_STATE.target,
+            UV_TOOL_DIR=f"{_UV_STATE.target}/tools",
+            TMPDIR=SCRATCH.target,
+        )
+        given = (_UV_CACHE, SCRATCH, *caches)
+        return placed.run(arguments, binds=binds, caches=given, tmpfs=(_UV_STATE,), secrets=secrets)
 
 
 def shell(text: str) -> tuple[str, ...]:
     """The arguments that run shell text."""
     return ("/bin/sh", "-c", text)
+
+
+def text(arguments: Sequence[str]) -> str:
+    """The shell text of a command line, which may be one already."""
+    return arguments[2] if tuple(arguments[:2]) == ("/bin/sh", "-c") else shlex.join(arguments)
 
 
 def with_extra(arguments: Sequence[str], extra: str, last: Sequence[str] = ()) -> tuple[str, ...]:

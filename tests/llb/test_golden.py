@@ -104,7 +104,7 @@ GOLDEN = {
     ),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "ddc0e1acd84a4c4320f2deae0875ba766d4b2d23d3f6c189d06a1aa058aad29d",
+        "7f2333209d2197bb2c12489754529fe1988a169ecbe2b023f99dde451749cb61",
     ),
 }
 
