@@ -149,8 +149,10 @@ def _poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site
     project, locked = projects.toml(manifest, files, site), projects.toml(lock, files, site)
     projects.check_poetry_lock(project, locked, lock, manifest, site)
     packages = projects.poetry_packages(manifest, locked, files, site)
-    mode = layer.project_install_mode
+    # A project that is no package has nothing to install but its dependencies.
+    mode = layer.project_install_mode if projects.is_poetry_package(project) else "dependencies_only"
     if mode == "install_project":
+        projects.refuse_poetry_develop(locked, lock, site)
         packages = tuple(package for package in packages if package.path.startswith(".."))
     yield spec.PoetryProject(
         mode=mode,
@@ -376,6 +378,14 @@ def _secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[
         if target and not target.startswith("/"):
             raise site.error(f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path")
         found.append(spec.Secret(secret.group or "", secret.key, env, target))
+    secrets_of_target: dict[str, spec.Secret] = {}
+    for known in found:
+        if known.target and secrets_of_target.setdefault(known.target, known) != known:
+            raise site.error(
+                f"two secrets, `{secrets_of_target[known.target].key}` and `{known.key}`, are mounted at "
+                f"`{known.target}`, which is one file",
+                hint="mount one of them there, and let the step have the others as variables",
+            )
     return tuple(sorted(set(found)))
 
 

@@ -57,8 +57,10 @@ def layer_secrets(specs: Iterable[ImageSpec], environ: Mapping[str, str], folder
 
 
 def _value(secret: Secret, environ: Mapping[str, str], folder: Path) -> bytes | None:
-    if value := environ.get(_variable(secret)):
-        return value.encode()
+    # Flyte's builder asks for the name as it is, which no shell can set where it has a hyphen.
+    for name in (_name(secret).upper(), _variable(secret)):
+        if value := environ.get(name):
+            return value.encode()
     try:
         return (folder / _name(secret)).read_bytes()
     except OSError:
@@ -66,7 +68,7 @@ def _value(secret: Secret, environ: Mapping[str, str], folder: Path) -> bytes | 
 
 
 def _variable(secret: Secret) -> str:
-    return _name(secret).upper()
+    return _name(secret).upper().replace("-", "_")
 
 
 def _name(secret: Secret) -> str:

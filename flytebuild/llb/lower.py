@@ -9,14 +9,13 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Set
-from dataclasses import replace
 
 from flytebuild.llb import projects
 from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_folder
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import UV_CACHE, Step, pip_arguments, shell
+from flytebuild.llb.step import Step, pip_arguments, shell, text
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import (
     AptPackages,
@@ -101,13 +100,13 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             binary = _source(layer.image, step.platform, layer.tool)
             return copy(step.state, binary, layer.source, layer.path, step.platform, name=step.name)
         case Venv():
-            return step.run(shell(_venv_script(layer)), caches=(UV_CACHE,))
+            return step.run_uv(shell(_venv_script(layer)))
         case PipPackages(requirements=()) if not layer.options.extra_args:
             # A list that came out empty: nothing to install, which uv would refuse.
             return step.state
         case PipPackages():
             arguments = pip_arguments(step, layer.options, *layer.requirements)
-            return step.run(arguments, caches=(UV_CACHE,), secrets=layer.options.secrets)
+            return step.run_uv(arguments, secrets=layer.options.secrets)
         case Requirements():
             return _requirements(step, layer)
         case Wheels():
@@ -142,13 +141,13 @@ def _venv_script(layer: Venv) -> str:
 
 
 def _requirements(step: Step, layer: Requirements) -> State:
-    """The step runs in the file's own folder: paths of packages in it are relative to that."""
+    """uv works in the file's own folder: paths of packages in it are relative to that."""
+    # Not as the step's working folder: that is made in the image before anything is mounted there.
     folder = posixpath.join(REQUIREMENTS, posixpath.dirname(layer.file)).rstrip("/")
-    inside = replace(step, context=replace(step.context, workdir=folder))
-    return inside.run(
-        pip_arguments(step, layer.options, "--requirement", posixpath.basename(layer.file)),
+    what = ("--directory", folder, "--requirement", posixpath.basename(layer.file))
+    return step.run_uv(
+        pip_arguments(step, layer.options, *what),
         binds=(BindMount(REQUIREMENTS, local(layer.tree.digest, name=layer.summary)),),
-        caches=(UV_CACHE,),
         secrets=layer.options.secrets,
     )
 
@@ -158,17 +157,11 @@ def _wheels(step: Step, layer: Wheels) -> State:
     known = ("--find-links", WHEELS)
     first = pip_arguments(step, layer.options, *known, layer.package)
     second = pip_arguments(step, layer.options, *known, "--no-deps", "--no-index", "--reinstall", layer.package)
-    return step.run(
-        shell(f"{_text(first)} && {_text(second)}"),
+    return step.run_uv(
+        shell(f"{text(first)} && {text(second)}"),
         binds=(BindMount(WHEELS, local(layer.tree.digest, name=layer.summary)),),
-        caches=(UV_CACHE,),
         secrets=layer.options.secrets,
     )
-
-
-def _text(arguments: tuple[str, ...]) -> str:
-    """The shell text of a command line, which may be one already."""
-    return arguments[2] if arguments[:2] == ("/bin/sh", "-c") else shlex.join(arguments)
 
 
 def _apt(step: Step, layer: AptPackages, distribution: str) -> State:

@@ -8,13 +8,14 @@ its code.
 from __future__ import annotations
 
 import posixpath
+import shlex
 from dataclasses import dataclass, replace
 
 from flytebuild.llb.file import FIXED_TIME, Copy, change, make_files
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import UV_CACHE, Step, index_arguments, with_extra
+from flytebuild.llb.step import SCRATCH, Step, index_arguments, shell, text, with_extra
 from flytebuild.spec.layers import LocalPackage, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.specify import PIXI_PROJECT
 from flytebuild.spec.tree import Tree
@@ -47,20 +48,27 @@ def uv(step: Step, layer: UvProject) -> State:
     if options.pre:
         arguments += ["--prerelease", "allow"]
     command = with_extra(arguments, options.extra_args)
-    return _active(step).run(command, binds=place.binds, caches=(UV_CACHE,), secrets=options.secrets)
+    return _active(step).run_uv(command, binds=place.binds, secrets=options.secrets)
 
 
 def poetry(step: Step, layer: PoetryProject) -> State:
-    """`poetry install` into the active environment, by a Poetry that is not installed there itself."""
+    """`poetry install` into the active environment, by a Poetry that is not installed there itself.
+
+    Poetry would install the project as editable, so that it pointed to files that are gone: uv installs that.
+    """
     place = _place(step, layer.tree, layer.packages, layer.mode == "dependencies_only")
+    active = _active(step)
     arguments = ["uv", "tool", "run", "--from", f"poetry=={layer.version}", "poetry"]
     arguments += ["install", "--no-interaction", "--directory", place.folder]
-    if layer.mode == "dependencies_only" and "--no-root" not in layer.extra_args:
+    has_root = layer.mode == "install_project" and "--no-root" not in layer.extra_args
+    if "--no-root" not in layer.extra_args:
         arguments += ["--no-root"]
-    caches = (UV_CACHE, POETRY_CACHE)
     command = with_extra(arguments, layer.extra_args)
-    quiet = _active(step).with_env(POETRY_CACHE_DIR=POETRY_CACHE.target)
-    return quiet.run(command, binds=place.binds, caches=caches, secrets=layer.secrets)
+    if has_root:
+        root = ("uv", "pip", "install", "--python", f"{active.env['VIRTUAL_ENV']}/bin/python", "--no-deps")
+        command = shell("\n".join(("set -e", text(command), shlex.join((*root, place.folder)))))
+    quiet = active.with_env(POETRY_CACHE_DIR=POETRY_CACHE.target, XDG_CACHE_HOME=SCRATCH.target)
+    return quiet.run_uv(command, binds=place.binds, caches=(POETRY_CACHE,), secrets=layer.secrets)
 
 
 def pixi(step: Step, layer: PixiProject) -> State:

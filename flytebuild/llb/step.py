@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flytebuild.llb import trust
-from flytebuild.llb.run import BindMount, CacheMount, run
+from flytebuild.llb.run import BindMount, CacheMount, TmpfsMount, run
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
 from flytebuild.spec.layers import PipOptions, Secret
 
-UV_CACHE = CacheMount("/root/.cache/uv", "flytebuild-uv", "shared")
+_UV_CACHE = CacheMount("/root/.cache/uv", "flytebuild-uv", "shared")
 """uv's cache, which is safe for several writers: steps of several images install at the same time."""
+
+_UV_STATE = TmpfsMount("/run/flytebuild-uv")
+"""Where uv keeps what is of no use afterwards, and would otherwise be part of the image: locks above all."""
+
+SCRATCH = CacheMount("/run/flytebuild-tmp", "flytebuild-tmp", "private")
+"""For temporary files, of which uv leaves some. On disk, since builds of packages may need much; no step sees
+what another one left there at the same time, since uv's locks are named by paths, which are the same in all steps."""
+
+_VARIABLE = re.compile(r"\$\{\w+\}")
+_SPECIAL = re.compile(r'[\\"`]|\$(?!\{\w+\})')
+"""What a shell does not take as it is between double quotes, but for `${NAME}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class Step:
         *,
         binds: Sequence[BindMount] = (),
         caches: Sequence[CacheMount] = (),
+        tmpfs: Sequence[TmpfsMount] = (),
         secrets: tuple[Secret, ...] = (),
     ) -> State:
         """What a process leaves; it trusts what the host trusts, and its own variables come before the host's."""
@@ -56,9 +69,28 @@ class Step:
             name=self.name,
             binds=binds,
             caches=caches,
+            tmpfs=tmpfs,
             files=(*(trust.BUNDLE_FILES if self.has_bundle else ()), *trust.files(secrets)),
             variables=(*(item for item in given if item.name not in self.env), *trust.variables(secrets)),
         )
+
+    def run_uv(
+        self,
+        arguments: Sequence[str],
+        *,
+        binds: Sequence[BindMount] = (),
+        caches: Sequence[CacheMount] = (),
+        secrets: tuple[Secret, ...] = (),
+    ) -> State:
+        """What a process leaves that calls uv, which keeps its own things elsewhere than in the image."""
+        placed = self.with_env(
+            UV_CACHE_DIR=_UV_CACHE.target,
+            UV_CREDENTIALS_DIR=_UV_STATE.target,
+            UV_TOOL_DIR=f"{_UV_STATE.target}/tools",
+            TMPDIR=SCRATCH.target,
+        )
+        given = (_UV_CACHE, SCRATCH, *caches)
+        return placed.run(arguments, binds=binds, caches=given, tmpfs=(_UV_STATE,), secrets=secrets)
 
 
 def shell(text: str) -> tuple[str, ...]:
@@ -66,12 +98,27 @@ def shell(text: str) -> tuple[str, ...]:
     return ("/bin/sh", "-c", text)
 
 
+def text(arguments: Sequence[str]) -> str:
+    """The shell text of a command line, which may be one already."""
+    return arguments[2] if tuple(arguments[:2]) == ("/bin/sh", "-c") else shlex.join(arguments)
+
+
 def with_extra(arguments: Sequence[str], extra: str, last: Sequence[str] = ()) -> tuple[str, ...]:
-    """A command line with the user's shell text in it; without such text no shell is involved."""
-    if not extra:
+    """A command line with the user's shell text in it; without such text no shell is involved.
+
+    Nor without `${NAME}` in the arguments: a shell puts values there that are secrets, and so in no operation.
+    """
+    if not extra and not any(_VARIABLE.search(argument) for argument in arguments):
         return (*arguments, *last)
-    words = (shlex.join(arguments), extra, shlex.join(last))
+    words = (" ".join(map(_quoted, arguments)), extra, shlex.join(last))
     return shell(" ".join(filter(None, words)))
+
+
+def _quoted(argument: str) -> str:
+    """A word of shell text, in which nothing but `${NAME}` means anything."""
+    if not _VARIABLE.search(argument):
+        return shlex.quote(argument)
+    return '"' + _SPECIAL.sub(r"\\\g<0>", argument) + '"'
 
 
 def index_arguments(options: PipOptions) -> tuple[str, ...]:

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.build.secrets import host_secrets
+from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.config import Config
-from flytebuild.errors import ConfigError
+from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET
+from flytebuild.spec.images import RuntimeConfig
+from flytebuild.spec.layers import Command, Secret
+from flytebuild.spec.model import ImageSpec, Step
+from tests.samples import AMD64
 
 
 def test_index_settings_and_the_bundle_where_the_host_has_them(tmp_path: Path) -> None:
@@ -21,3 +25,25 @@ def test_index_settings_and_the_bundle_where_the_host_has_them(tmp_path: Path) -
 def test_a_bundle_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.pem"):
         host_secrets(Config(ca_bundle=tmp_path / "nothing.pem"), {})
+
+
+def test_a_secret_of_the_user_s_is_a_variable_or_a_file(tmp_path: Path) -> None:
+    wanted = Secret("my-group", "key", env="X")
+    (tmp_path / "my-group_key").write_text("from a file")
+    for environ, value in (
+        ({"MY-GROUP_KEY": "as flyte has it", "MY_GROUP_KEY": "no"}, b"as flyte has it"),
+        ({"MY_GROUP_KEY": "as a shell can set it"}, b"as a shell can set it"),
+        ({}, b"from a file"),
+    ):
+        spec = ImageSpec(
+            "x", None, AMD64, None, (Step(Command("true", secrets=(wanted,)), RuntimeConfig()),), RuntimeConfig()
+        )
+        assert layer_secrets([spec], environ, tmp_path) == {"user/my-group/key": value}
+
+
+def test_a_secret_that_nobody_has_is_told_by_name_and_place(tmp_path: Path) -> None:
+    step = Step(Command("true", secrets=(Secret("my-group", "key", env="X"),)), RuntimeConfig(), "main.py:7")
+    spec = ImageSpec("x", None, AMD64, None, (step,), RuntimeConfig())
+    with pytest.raises(DefinitionError, match=r"`run: true` \(main\.py:7\) needs the secret `my-group_key`") as caught:
+        layer_secrets([spec], {}, tmp_path)
+    assert "`MY_GROUP_KEY`" in (caught.value.hint or "")

@@ -29,6 +29,7 @@ from flytebuild.authoring.site import recorded
 from flytebuild.errors import BuildError, StepFailure
 from flytebuild.events import Event
 from flytebuild.graph import EnvironmentNode
+from flytebuild.llb.lower import pinned
 from flytebuild.plan import Plan
 from tests.conftest import Machine
 
@@ -51,7 +52,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Built:
-    """An image that was built, in the engine's store."""
+    """An image that was built, in the engine's store and in the registry."""
 
     reference: str
     base_layers: int
@@ -77,29 +78,30 @@ class Built:
         return dict(item.split("=", 1) for item in self.config["Env"])
 
     @cached_property
-    def blobs(self) -> dict[str, bytes]:
-        """Everything that the image consists of but its base's layers, unpacked: manifest, config, layers by name."""
-        archive = io.BytesIO(b"".join(self.client.images.get(self.reference).save(chunk_size=1 << 20)))
-        found = {}
-        with tarfile.open(fileobj=archive) as tar:
-            file = tar.extractfile("manifest.json")
-            assert file
-            (manifest,) = json.load(file)
-            skipped = set(manifest["Layers"][: self.base_layers])
-            for member in tar:
-                if member.isfile() and member.name not in skipped:
-                    content = tar.extractfile(member)
-                    assert content
-                    found[member.name] = _unpacked(content.read())
-        self.__dict__["_layers"] = manifest["Layers"][self.base_layers :]
-        return found
+    def layers(self) -> list[bytes]:
+        """The image's own layers without its base's, unpacked."""
+        return [unpacked(self._blob(item["digest"])) for item in self._manifest["layers"][self.base_layers :]]
+
+    @property
+    def documents(self) -> list[bytes]:
+        """The manifest and the config, which has the history."""
+        return [json.dumps(self._manifest).encode(), self._blob(self._manifest["config"]["digest"])]
+
+    @cached_property
+    def _manifest(self) -> dict[str, Any]:
+        return manifest(self.reference)
+
+    def _blob(self, digest: str) -> bytes:
+        host, _, path = self.reference.partition("/")
+        answer = httpx.get(f"http://{host}/v2/{path.rpartition(':')[0]}/blobs/{digest}", timeout=60)
+        return answer.raise_for_status().content
 
     @cached_property
     def added(self) -> dict[str, Member]:
         """What the image's own layers hold, by absolute path."""
-        blobs, found = self.blobs, {}
-        for name in self.__dict__["_layers"]:
-            with tarfile.open(fileobj=io.BytesIO(blobs[name])) as tar:
+        found = {}
+        for layer in self.layers:
+            with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
                 for member in tar:
                     content = tar.extractfile(member) if member.isfile() else None
                     found["/" + member.name.rstrip("/")] = Member(
@@ -122,7 +124,18 @@ class Built:
         }
 
 
-def _unpacked(content: bytes) -> bytes:
+def manifest(reference: str) -> dict[str, Any]:
+    """A manifest of the machine's registry."""
+    host, _, path = reference.partition("/")
+    name, _, target = path.partition("@") if "@" in path else path.rpartition(":")
+    types = ("oci.image.manifest.v1", "docker.distribution.manifest.v2", "oci.image.index.v1")
+    accept = ", ".join(f"application/vnd.{item}+json" for item in types)
+    answer = httpx.get(f"http://{host}/v2/{name}/manifests/{target}", headers={"Accept": accept})
+    found: dict[str, Any] = answer.raise_for_status().json()
+    return found
+
+
+def unpacked(content: bytes) -> bytes:
     if content.startswith(b"\x1f\x8b"):
         return gzip.decompress(content)
     if content.startswith(b"\x28\xb5\x2f\xfd"):
@@ -169,7 +182,7 @@ class Builds:
         layers: dict[str, int] = {}
         for image in planned.images:
             base = image.spec.base if image.spec else None
-            layers[image.reference] = self._layers(base.location, base.digest) if base and base.digest else 0
+            layers[image.reference] = len(manifest(pinned(base))["layers"]) if base else 0
         return {item.name: Built(item.image, layers[item.image], self.client) for item in planned.environments}
 
     def failure(self, planned: Plan) -> StepFailure:
@@ -179,13 +192,6 @@ class Builds:
         (failure,) = caught.value.failures
         return failure
 
-    def _layers(self, location: str, digest: str) -> int:
-        host, _, path = location.partition("/")
-        name = path.partition("@")[0].partition(":")[0]
-        accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
-        answer = httpx.get(f"http://{host}/v2/{name}/manifests/{digest}", headers={"Accept": accept})
-        return len(answer.raise_for_status().json()["layers"])
-
     def close(self) -> None:
         for reference in dict.fromkeys(self._references):
             with contextlib.suppress(docker.errors.ImageNotFound):
@@ -193,11 +199,11 @@ class Builds:
 
 
 @contextmanager
-def in_engine(machine: Machine, **settings: Any) -> Iterator[Builds]:
-    """Builds into the engine's own store, or a `registry`; what they made is removed from the engine at the end."""
+def in_registry(machine: Machine) -> Iterator[Builds]:
+    """Builds into the machine's registry and the engine; what they made is removed from the engine at the end."""
     client = docker.from_env()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FLYTEBUILD_")}
-    given = config.load(Path("/"), environ, stat_cache=False, **settings)
+    given = config.load(Path("/"), environ, stat_cache=False, registry=machine.registry)
     made = Builds(replace(given, mirrors=machine.mirrors), client)
     try:
         with recorded():

@@ -15,7 +15,7 @@ import docker
 import pytest
 
 from tests.conftest import Machine
-from tests.engine.building import Builds, in_engine
+from tests.engine.building import Builds, in_registry
 from tests.engine.solving import Solver, connected
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
@@ -111,6 +111,6 @@ def solver(machine: Machine) -> Iterator[Solver]:
 
 @pytest.fixture(scope="module")
 def builds(machine: Machine) -> Iterator[Builds]:
-    """Images of the SDK, built into the engine's own store."""
-    with in_engine(machine) as made:
+    """Images of the SDK, many in one build."""
+    with in_registry(machine) as made:
         yield made

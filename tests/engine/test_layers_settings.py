@@ -11,7 +11,6 @@ import pytest
 
 from flytebuild.build.labels import IMAGE, LAYERS, SPEC
 from flytebuild.buildkit.solve import Export, image_config
-from flytebuild.plan import ENGINE_REGISTRY
 from flytebuild.spec.images import RuntimeConfig
 from tests.engine.building import FLYTE_BASE, Builds, Built
 from tests.engine.solving import Solver
@@ -172,7 +171,7 @@ def test_a_working_folder_that_is_there_stays_as_it_is(images: dict[str, Built])
 def test_images_say_what_they_are_made_of(builds: Builds, images: dict[str, Built]) -> None:
     labels = images["derived"].config["Labels"]
     document = json.loads(labels[SPEC])
-    assert images["derived"].reference == f"{ENGINE_REGISTRY}/{builds.token}:b3-{labels[IMAGE][:32]}"
+    assert images["derived"].reference == f"{builds.settings.registry}/{builds.token}:b3-{labels[IMAGE][:32]}"
     assert [layer["kind"] for layer in document["layers"]] == ["uv", "venv", "command"]
     assert len(labels[LAYERS].split(",")) == 3
     assert document["config"]["user"] == "app"

@@ -104,7 +104,7 @@ GOLDEN = {
     ),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "439044069557dcda1f11b83c2c80fb408eece8fff3a0e4716b7bafe880f067c9",
+        "25604490e5a35dd0bb69bc819ef800d2b10ab3e311be7600f9b871c518e0ef60",
     ),
 }
 

@@ -1,0 +1,5 @@
+"""A package of the project."""
+
+import library
+
+uses = library.__name__
