@@ -140,7 +140,7 @@ def _read(file: Path, shown: Path, files: HostFiles, site: Site, found: _Found) 
     """Collect a file and what it refers to; `shown` is what errors call it."""
     if file in found.files:
         return
-    text = files.text(file, site)
+    text = files.text(shown, site)
     found.files[file] = None
     if leak := CREDENTIALS.search(text):
         number = text.count("\n", 0, leak.start()) + 1
