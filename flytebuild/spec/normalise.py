@@ -5,17 +5,19 @@ The order of requirements is significant (the first mention decides what a resol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
+
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))(?:\[[^]]*\])?\s*(?:;|$)")
 
 
 def requirement(text: str) -> str:
     """One requirement in normal form: PEP 503 name, sorted extras and specifiers. Anything else stays as it is."""
-    try:
-        parsed = Requirement(text)
-    except InvalidRequirement:
+    parsed = _parsed(text)
+    if parsed is None:
         return text
     extras = f"[{','.join(sorted({canonicalize_name(extra) for extra in parsed.extras}))}]" if parsed.extras else ""
     target = f" @ {parsed.url}" if parsed.url else str(parsed.specifier)
@@ -24,12 +26,8 @@ def requirement(text: str) -> str:
 
 
 def is_requirement(text: str) -> bool:
-    """Whether a text is a requirement by the packaging standards (PEP 508)."""
-    try:
-        Requirement(text)
-    except InvalidRequirement:
-        return False
-    return True
+    """Whether a text is a requirement by the packaging standards (PEP 508), and not the name of an archive."""
+    return _parsed(text) is not None
 
 
 def name(text: str) -> str:
@@ -37,6 +35,21 @@ def name(text: str) -> str:
     return str(canonicalize_name(text))
 
 
-def requirements(texts: Iterable[str]) -> tuple[str, ...]:
-    """Requirements in their order, exact repeats dropped after the first."""
+def requirements(texts: Sequence[str]) -> tuple[str, ...]:
+    """Requirements in their order, exact repeats dropped after the first.
+
+    Where options are among them nothing is changed: what follows one may be its value.
+    """
+    if any(text.lstrip().startswith("-") for text in texts):
+        return tuple(texts)
     return tuple(dict.fromkeys(requirement(text) for text in texts))
+
+
+def _parsed(text: str) -> Requirement | None:
+    try:
+        parsed = Requirement(text)
+        canonicalize_name(parsed.name, validate=True)
+    except (InvalidRequirement, InvalidName):
+        return None
+    # The file name of an archive would pass for a project's name.
+    return None if parsed.url is None and _ARCHIVE.search(text) else parsed
