@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import flyte
 
+import flytebuild
 from flytebuild.errors import UnsupportedImageError
 
 _ORIGIN = "_flytebuild_origin"
-_SDK = str(Path(inspect.getfile(flyte)).parent)
-_OURS = str(Path(__file__).parent.parent)
+_MACHINERY = tuple(os.path.dirname(os.path.abspath(inspect.getfile(module))) + os.sep for module in (flyte, flytebuild))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,12 @@ def recorded() -> Iterator[None]:
 
 
 def origin_of(thing: object) -> str:
-    """`file:line` where a layer or an image was written, or nothing."""
+    """`file:line` where a layer or an image was written, or nothing; relative to the current folder if below it."""
     origin: str = getattr(thing, _ORIGIN, "")
-    return origin
+    try:
+        return origin.removeprefix(os.path.join(os.getcwd(), ""))
+    except OSError:  # The folder is gone.
+        return origin
 
 
 def _replace(name: str, what: object) -> None:
@@ -81,18 +84,15 @@ def _replace(name: str, what: object) -> None:
 
 
 def _note(thing: object) -> None:
-    frame = sys._getframe(1)
-    if not hasattr(thing, _ORIGIN) and (place := _user_frame(frame)):
+    if not hasattr(thing, _ORIGIN) and (place := _user_place(sys._getframe(1))):
         object.__setattr__(thing, _ORIGIN, place)
 
 
-def _user_frame(frame: FrameType | None) -> str:
-    """The nearest caller outside the SDK and us."""
+def _user_place(frame: FrameType | None) -> str:
+    """File and line of the nearest caller outside the SDK and us. Code without a file counts as its caller."""
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((_SDK, _OURS, "<")):
-            path = Path(file)
-            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-            return f"{shown}:{frame.f_lineno}"
+        if not file.startswith(_MACHINERY) and not file.startswith("<"):
+            return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

@@ -6,11 +6,13 @@ The order of requirements is significant (the first mention decides what a resol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
+
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))(?:\[[^]]*\])?\s*(?:;|$)")
 
 _PLAIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
@@ -25,7 +27,7 @@ def requirement(text: str) -> str:
 
 
 def is_requirement(text: str) -> bool:
-    """Whether a text is a requirement by the packaging standards (PEP 508)."""
+    """Whether a text is a requirement by the packaging standards (PEP 508), and not the name of an archive."""
     return _normal(text) is not None
 
 
@@ -33,12 +35,11 @@ def is_requirement(text: str) -> bool:
 def _normal(text: str) -> str | None:
     """A requirement's normal form; None for what is none."""
     plain = _PLAIN.fullmatch(text)
-    if plain:
+    if plain and not _ARCHIVE.search(text):
         # Most are of this form, and the full parser takes fifty times as long.
         return name(plain["name"]) + ",".join(sorted(filter(None, (plain["one"], plain["other"]))))
-    try:
-        parsed = Requirement(text)
-    except InvalidRequirement:
+    parsed = _parsed(text)
+    if parsed is None:
         return None
     extras = f"[{','.join(sorted({name(extra) for extra in parsed.extras}))}]" if parsed.extras else ""
     target = f" @ {parsed.url}" if parsed.url else str(parsed.specifier)
@@ -51,6 +52,21 @@ def name(text: str) -> str:
     return str(canonicalize_name(text))
 
 
-def requirements(texts: Iterable[str]) -> tuple[str, ...]:
-    """Requirements in their order, exact repeats dropped after the first."""
+def requirements(texts: Sequence[str]) -> tuple[str, ...]:
+    """Requirements in their order, exact repeats dropped after the first.
+
+    Where options are among them nothing is changed: what follows one may be its value.
+    """
+    if any(text.lstrip().startswith("-") for text in texts):
+        return tuple(texts)
     return tuple(dict.fromkeys(requirement(text) for text in texts))
+
+
+def _parsed(text: str) -> Requirement | None:
+    try:
+        parsed = Requirement(text)
+        canonicalize_name(parsed.name, validate=True)
+    except (InvalidRequirement, InvalidName):
+        return None
+    # The file name of an archive would pass for a project's name.
+    return None if parsed.url is None and _ARCHIVE.search(text) else parsed
