@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup check test demo clean-demo proto
+.PHONY: help setup check test bench demo clean-demo proto
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ check: setup ## lint, format, types and the layering of the packages
 
 test: setup ## the tests, those on a real engine included
 	$(BIN)/python -m pytest
+
+bench: setup ## the benchmarks, beside flyte's own code
+	$(BIN)/python -m benchmarks.trees
 
 demo: ## plan, build and run the example, on a machine that may have nothing
 	@scripts/demo.sh
