@@ -78,7 +78,7 @@ image = tools(base).with_apt_packages("git")""",
     "no included file": Wrong(
         'image = base.with_requirements("requirements.txt")  # HERE',
         "`Requirements` layer",
-        "dev.txt` does not exist",
+        "dev.txt`, which does not exist",
         "",
         {"requirements.txt": "six\n-r dev.txt\n"},
     ),
