@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,9 @@ from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.digests import digests
+
+_NOT_RUNNABLE = "exec format error"
+"""What the kernel says of a program for another architecture, where nothing is registered that emulates it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +127,27 @@ class Limited:
             return await self.builder.build(image, emit)
 
 
+def _hint(image: ImagePlan, log: Sequence[str]) -> str:
+    """What to do where a kernel refused to run a program because of what it was compiled for."""
+    if image.spec is None or not any(_NOT_RUNNABLE in line.lower() for line in log):
+        return ""
+    platform = image.spec.platform
+    return (
+        f"a program is not for the processor that runs it; where `{platform}` is not the engine's own platform, "
+        f"`docker run --privileged --rm tonistiigi/binfmt --install {platform.architecture}` lets the engine run it"
+    )
+
+
 def _failed(image: ImagePlan, reason: Failure, progress: Progress, origin: str) -> Outcome:
     step = progress.name(reason.vertex) if reason.vertex else "publishing " + image.reference
+    log = progress.tail(reason.vertex) if reason.vertex else ()
     failure = StepFailure(
         step=step,
         message=reason.message,
         exit_code=reason.exit_code,
-        log=progress.tail(reason.vertex) if reason.vertex else (),
+        log=log,
         environments=image.environments,
-        hint=reason.hint,
+        hint=reason.hint or _hint(image, log),
         origin=origin,
     )
     return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)

@@ -34,7 +34,6 @@ from flytebuild.plan import Plan
 from tests.conftest import Machine
 
 FLYTE_BASE = "ghcr.io/flyteorg/flyte:py3.11-v2.12.1"
-NATIVE = "linux/amd64"
 
 
 @dataclass(frozen=True)

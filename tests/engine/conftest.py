@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,25 +82,33 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, machine: Machine, registry_prefix: str) -> Iterator[Workspace]:
-    """The AlphaFold2 example, copied; its control plane, if a test starts one, is stopped at the end."""
-    folder = tmp_path / "alphafold2"
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", ".flyte"))
+@contextmanager
+def workspace_in(folder: Path, machine: Machine, registry: str) -> Iterator[Workspace]:
+    """A workspace in a folder of its own; its control plane, if a test starts one, is stopped at the end."""
+    home = folder.parent / "home"
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "UV_"))},
         "DOCKER_HOST": machine.docker_host,
-        "FLYTEBUILD_REGISTRY": registry_prefix,
+        "FLYTEBUILD_REGISTRY": registry,
         "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in machine.mirrors.items()),
-        "FLYTEBUILD_HOME": str(tmp_path / "home"),
+        "FLYTEBUILD_HOME": str(home),
         "FLYTEBUILD_PORT": str(free_port()),
         "FLYTE_DISABLE_TELEMETRY": "1",
-        "HOME": str(tmp_path),
+        "HOME": str(folder.parent),
     }
-    made = Workspace(folder, environ, registry_prefix)
+    made = Workspace(folder, environ, registry)
     yield made
-    if (tmp_path / "home").exists():
+    if home.exists():
         made.flytebuild("down")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, machine: Machine, registry_prefix: str) -> Iterator[Workspace]:
+    """The AlphaFold2 example, copied."""
+    folder = tmp_path / "alphafold2"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", ".flyte"))
+    with workspace_in(folder, machine, registry_prefix) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
