@@ -218,7 +218,7 @@ def test_a_dockerfile_s_step_that_fails_is_told_with_the_image_s_place(project: 
     project.write(
         {
             "wrong/main.py": "import flyte\nfrom pathlib import Path\n\n"
-            "image = flyte.Image.from_dockerfile(Path(__file__).parent / 'Dockerfile', 'r.example', 'wrong')\n"
+            f"image = flyte.Image.from_dockerfile(Path(__file__).parent / 'Dockerfile', '{project.registry}', 'wrong')\n"
             "env = flyte.TaskEnvironment('wrong', image=image)\n",
             "wrong/Dockerfile": "FROM ghcr.io/acme/service:1\nRUN echo why; exit 9\n",
         }
