@@ -85,9 +85,9 @@ class TaskInputs(RunTaskCommand):
 def _may_hide_an_upload(param: click.Parameter) -> bool:
     """Whether the type tries several conversions and keeps to itself why each of them failed."""
     kind = param.type
-    return isinstance(kind, UnionParamType) and not all(
-        type(item).__module__.startswith("click") for item in kind._types
-    )
+    if not isinstance(kind, UnionParamType):
+        return False
+    return any(item is not None and not type(item).__module__.startswith("click.") for item in kind._types)
 
 
 def _clearer(error: click.UsageError, param: click.Parameter, value: object) -> click.UsageError:

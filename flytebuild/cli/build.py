@@ -45,14 +45,17 @@ def build(
       flytebuild build --jobs 8 workflows/
     """
     from flytebuild import config, pipeline
+    from flytebuild.authoring.loader import load
     from flytebuild.cli.console import err
     from flytebuild.cli.plan_text import summary
     from flytebuild.cli.progress import follow, notice
 
     settings = config.load(Path.cwd(), jobs=jobs, platforms=platforms or None, stat_cache=stat_cache)
+    # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
+    definitions = load(options.or_here(paths))
 
     async def plan_and_build() -> tuple[Plan, Mapping[str, str | None], BuildError | None]:
-        planned = await pipeline.plan(settings, options.or_here(paths), targets, notice)
+        planned = await pipeline.plan_definitions(settings, definitions, targets, notice)
         err().print(summary(planned))
         try:
             with follow(verbose=verbose) as emit:

@@ -11,6 +11,9 @@ from rich.text import Text
 
 from flytebuild.errors import BuildError, FlytebuildError, LoadError, RunError, StepFailure
 
+is_flytebuild = False
+"""Whether this process is `flytebuild` itself, and not one of Flyte's tools or a script that it is a plug-in of."""
+
 
 def out() -> Console:
     """The console for data."""

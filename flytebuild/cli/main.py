@@ -14,7 +14,7 @@ from typing import TextIO, cast
 
 import click
 
-from flytebuild.cli import signals
+from flytebuild.cli import console, signals
 from flytebuild.cli.console import err, print_error
 from flytebuild.cli.output import Output
 from flytebuild.errors import DefectError, FlytebuildError, OutputError, UsageError
@@ -69,6 +69,7 @@ def cli(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `flytebuild` command. Exit codes: see the README."""
     signals.end_as_on_interruption()
+    console.is_flytebuild = True
     # Python has no stream where the caller has closed it (`>&-`).
     output = Output(sys.stdout or io.StringIO())
     with contextlib.redirect_stdout(cast(TextIO, output)):

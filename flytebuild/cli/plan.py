@@ -40,13 +40,16 @@ def plan(
       flytebuild plan --json main.py
     """
     from flytebuild import config, pipeline
+    from flytebuild.authoring.loader import load
     from flytebuild.cli.console import out
     from flytebuild.cli.plan_text import render
     from flytebuild.cli.progress import notice
     from flytebuild.plan import to_document
 
     settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache)
-    planned = asyncio.run(pipeline.plan(settings, options.or_here(paths), targets, notice))
+    # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
+    definitions = load(options.or_here(paths))
+    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice))
     if as_json:
         click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
     else:

@@ -19,6 +19,7 @@ from flytebuild.authoring import sdk
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.hooks import before_leaves
 from flytebuild.authoring.images import Reader
+from flytebuild.cli import console
 from flytebuild.cli.console import err, print_error
 from flytebuild.errors import FlytebuildError
 from flytebuild.graph import EnvironmentNode
@@ -88,7 +89,7 @@ class _Batch:
             await asyncio.to_thread(_ensure_control_plane)
             planned = await prepare_nodes(_settings(), self._nodes)
         except FlytebuildError as error:
-            print_error(error)
+            _tell(error)
             raise
         return {item.name: item.image for item in planned.environments}
 
@@ -121,19 +122,32 @@ def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
         definitions = Definitions.collect(roots)
         asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
     except FlytebuildError as error:
-        print_error(error)
+        _tell(error)
         raise SystemExit(error.exit_code) from error
 
 
 def on_flyte_init() -> None:
-    """Start our control plane when Flyte's configuration points to it and it does not run."""
+    """Start our control plane when Flyte's configuration points to it and it does not run.
+
+    `flytebuild` itself starts it when it needs it: the SDK also calls this when it is only asked about types.
+    """
     sdk.remember_bundles_only_where(_is_uploaded)
-    if not sdk.uses_our_builder():
+    if console.is_flytebuild or not sdk.uses_our_builder():
         return
     try:
         _ensure_control_plane()
     except FlytebuildError as error:
+        _tell(error)
+
+
+def _tell(error: FlytebuildError) -> None:
+    """Print an error, once: what fails when the SDK is initialised fails again when a run is to start."""
+    if error.message not in _told:
+        _told.add(error.message)
         print_error(error)
+
+
+_told: set[str] = set()
 
 
 def _ensure_control_plane() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tests.engine.solving import Solver, connected
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
 BIN = Path(sys.executable).parent
+SIGNALS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+"""What ends a command, and the exit code that it then has."""
 
 
 @dataclass

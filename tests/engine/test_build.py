@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import signal
 import subprocess
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import docker
 import httpx
 import pytest
 
-from tests.engine.conftest import BIN, Workspace, in_image
+from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image
 
 pytestmark = pytest.mark.engine
 
@@ -185,7 +184,10 @@ def test_no_engine(workspace: Workspace, tmp_path: Path) -> None:
     assert workspace.statuses("--for", "run_msa") == {"msa_env": "missing"}
 
 
-def test_ctrl_c_stops_the_steps_of_all_images_and_publishes_nothing(workspace: Workspace) -> None:
+@SIGNALS
+def test_a_signal_stops_the_steps_of_all_images_and_publishes_nothing(
+    workspace: Workspace, number: int, code: int
+) -> None:
     marker = secrets.token_hex(8)
     environments = "".join(
         f"\n{name} = flyte.TaskEnvironment('{name}', image=flyte.Image.from_debian_base().with_pip_packages("
@@ -209,9 +211,9 @@ def test_ctrl_c_stops_the_steps_of_all_images_and_publishes_nothing(workspace: W
                 running.add(line.split()[1])
             if len(running) == 2:
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read()
-        assert process.wait(20) == 130
+        assert process.wait(20) == code
     lines = [line.strip() for line in rest.splitlines() if line.strip()]
     assert lines.count("pip: six: cancelled") == 2
     assert {line.partition(":")[0] for line in lines if ": cancelled after " in line} == running

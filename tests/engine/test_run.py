@@ -3,7 +3,6 @@
 import json
 import re
 import secrets
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import docker
 import httpx
 import pytest
 
-from tests.engine.conftest import BIN, Workspace, in_image
+from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image
 
 pytestmark = pytest.mark.engine
 
@@ -123,9 +122,11 @@ def test_without_an_engine_every_way_to_start_ends_and_says_why(
     assert done.returncode != 0
     assert f"No Docker Engine answers at `{missing}` (from `DOCKER_HOST`)" in done.stderr
     assert "hint: start Docker" in done.stderr
+    assert [line.startswith("error: ") for line in done.stderr.splitlines()].count(True) == 1
 
 
-def test_ctrl_c_aborts_the_run_and_leaves_no_container(workspace: Workspace) -> None:
+@SIGNALS
+def test_a_signal_aborts_the_run_and_leaves_no_container(workspace: Workspace, number: int, code: int) -> None:
     marker = secrets.token_hex(8)
     text = (
         f"import time\n\nfrom fold.run import fold_env\n\n\n@fold_env.task\ndef wait() -> int:\n    print('{marker}')\n"
@@ -142,9 +143,9 @@ def test_ctrl_c_aborts_the_run_and_leaves_no_container(workspace: Workspace) -> 
         for line in process.stderr:
             if line.strip().startswith("running"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read()
-        assert process.wait(60) == 130
+        assert process.wait(60) == code
     assert "aborted" in rest
     assert "Traceback" not in rest
     client = docker.from_env()
