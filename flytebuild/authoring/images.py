@@ -128,13 +128,15 @@ class Reader:
         return self._filtered[name]
 
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
-        dockerfile, images = dockerfiles.read(file, self._files, site.at("Dockerfile", site.origin))
+        platforms = _platforms(image, site)
+        where = site.at("Dockerfile", site.origin)
+        dockerfile, images = dockerfiles.read(file, self._files, where, [str(platform) for platform in platforms])
         if image._layers:
             raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
         return DockerfileDefinition(
             name=image.name or environment,
             registry=image.registry,
-            platforms=_platforms(image, site),
+            platforms=platforms,
             dockerfile=dockerfile,
             images=images,
             roots=self._files.roots,

@@ -218,14 +218,15 @@ def test_a_dockerfile_s_step_that_fails_is_told_with_the_image_s_place(project: 
     project.write(
         {
             "wrong/main.py": "import flyte\nfrom pathlib import Path\n\n"
-            f"image = flyte.Image.from_dockerfile(Path(__file__).parent / 'Dockerfile', '{project.registry}', 'wrong')\n"
+            "dockerfile = Path(__file__).parent / 'Dockerfile'\n"
+            f"image = flyte.Image.from_dockerfile(dockerfile, '{project.registry}', 'wrong')\n"
             "env = flyte.TaskEnvironment('wrong', image=image)\n",
             "wrong/Dockerfile": "FROM ghcr.io/acme/service:1\nRUN echo why; exit 9\n",
         }
     )
     failed = project.flytebuild("build", "wrong", code=1)
     assert "exit code: 9" in failed.stderr
-    assert "  written at wrong/main.py:4\n  why\n" in failed.stderr
+    assert "  written at wrong/main.py:5\n  why\n" in failed.stderr
 
 
 def test_the_mirror_is_asked_and_named_nowhere(machine: Machine, images: dict[str, Built]) -> None:
