@@ -15,7 +15,7 @@ from connectrpc.errors import ConnectError
 from flyte.cli._params import UnionParamType
 from flyte.cli._run import RunArguments, RunTaskCommand
 
-from flytebuild.errors import FlytebuildError, RunError
+from flytebuild.errors import DefinitionError, FlytebuildError, RunError
 
 _LONGEST = 300
 """Of a converter's explanation, in characters."""
@@ -40,8 +40,17 @@ class TaskInputs(RunTaskCommand):
         self._act = act
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The options of the inputs, each with a conversion that fails in our words, and `--help`."""
-        params: list[click.Parameter] = super().get_params(ctx)
+        """The options of the inputs, each with a conversion that fails in our words, and `--help`.
+
+        Raises DefinitionError for an input that can be no option, such as one with a capital in its name.
+        """
+        try:
+            params: list[click.Parameter] = super().get_params(ctx)
+        except Exception as error:
+            # By its type or its default, which the SDK converts here: they are the user's.
+            raise DefinitionError(
+                f"The inputs of `{self.obj.name}` cannot be given on a command line: {_line(error)}"
+            ) from error
         for param in self.params:
             self._watch(param)
         return params

@@ -105,7 +105,7 @@ def start(program: Program, inputs: Mapping[str, Any], name: str | None = None) 
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def describe(values: tuple[Any, ...]) -> str:

@@ -117,6 +117,13 @@ def test_inputs_that_do_not_fit(desk: Desk, inputs: tuple[str, ...], message: st
     assert done.stdout == ""
 
 
+def test_an_input_that_can_be_no_option(desk: Desk) -> None:
+    (desk.folder / "main.py").write_text(TASKS + "\n\n@env.task\ndef loud(Name: int) -> None: ...\n")
+    error = desk.call("run", "main.py", "loud", "--Name", "1", code=65).stderr
+    assert "error: The inputs of `env.loud` cannot be given on a command line: " in error
+    assert "must be lowercase: 'Name'" in error
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_is_everywhere(desk: Desk, flag: str) -> None:
     for command in ((), ("plan",), ("build",), ("run",), ("up",), ("down",), ("status",), ("run", "main.py", "train")):
