@@ -14,9 +14,7 @@ PLACE = Path("/etc/flyte/secrets")
 
 def test_two_secrets_at_one_place_are_refused() -> None:
     two = [flyte.Secret(key="one", mount=PLACE), flyte.Secret(key="two", mount=PLACE)]
-    with pytest.raises(
-        UnsupportedImageError, match="`one` and `two`, are mounted at `/etc/flyte/secrets`"
-    ):
+    with pytest.raises(UnsupportedImageError, match="`one` and `two`, are mounted at `/etc/flyte/secrets`"):
         define(BASE.with_commands(["true"], secret_mounts=two), "env")
 
 
