@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidName, canonicalize_name
 
-_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))(?:\[[^]]*\])?\s*(?:;|$)")
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))$")
+_AFTER_PATH = re.compile(r"(?:\[[^]]*\])?\s*(?:;.*)?$")
 
 
 def requirement(text: str) -> str:
@@ -28,6 +29,11 @@ def requirement(text: str) -> str:
 def is_requirement(text: str) -> bool:
     """Whether a text is a requirement by the packaging standards (PEP 508), and not the name of an archive."""
     return _parsed(text) is not None
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path is that of a wheel or a source archive, by its name."""
+    return _ARCHIVE.search(path) is not None
 
 
 def name(text: str) -> str:
@@ -52,4 +58,4 @@ def _parsed(text: str) -> Requirement | None:
     except (InvalidRequirement, InvalidName):
         return None
     # The file name of an archive would pass for a project's name.
-    return None if parsed.url is None and _ARCHIVE.search(text) else parsed
+    return None if parsed.url is None and is_archive(_AFTER_PATH.sub("", text)) else parsed
