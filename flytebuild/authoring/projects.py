@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,26 @@ from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import LocalPackage, Mode
+from flytebuild.spec.normalise import is_archive
 from flytebuild.spec.tree import Tree
 
 Table = Mapping[str, Any]
+
+_PIXI_DEPENDENCIES = (
+    "pypi-dependencies",
+    "dependencies",
+    "host-dependencies",
+    "build-dependencies",
+    "run-dependencies",
+)
 
 
 def toml(path: Path, files: HostFiles, site: Site) -> Table:
     """A TOML file. Raises UnsupportedImageError where it is missing or malformed, or a URL holds credentials."""
     text = files.text(path, site)
-    if CREDENTIALS.search(text):
-        raise site.error(f"`{path}` has a URL with credentials", hint=CREDENTIALS_HINT)
+    if leak := CREDENTIALS.search(text):
+        number = text.count("\n", 0, leak.start()) + 1
+        raise site.error(f"line {number} of `{path}` has a URL with credentials", hint=CREDENTIALS_HINT)
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
@@ -42,22 +51,34 @@ def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files
 
 def check_uv_lock(project: Table, lock: Table, lock_path: Path, manifest: Path, site: Site) -> None:
     """A lock that was made for another project would install something else than the project asks for."""
-    known = {canonicalize_name(package.get("name", "")) for package in lock.get("package", ())}
-    name = project.get("project", {}).get("name", "")
-    if name and canonicalize_name(name) not in known:
+    locked = {_name(package): package for package in _tables(lock.get("package"))}
+    name = _name(_table(project, "project"))
+    if name and name not in locked:
         raise _foreign(lock_path, manifest, f"it has no package `{name}`", "uv lock", site)
-    _check_dependencies(project.get("project", {}).get("dependencies", ()), known, lock_path, manifest, "uv lock", site)
+    _check_dependencies(_list(project, "project", "dependencies"), locked, lock_path, manifest, "uv lock", site)
+    place = next(_places_of(locked.get(name, {})), ".")
+    if os.path.normpath(place) != ".":
+        raise site.error(
+            f"`{manifest}` is a member of the workspace that `{lock_path}` belongs to, as `{place}`",
+            hint=f'name the workspace\'s own `pyproject.toml`, with `extra_args="--package {name}"`',
+        )
 
 
 def check_poetry_lock(project: Table, lock: Table, lock_path: Path, manifest: Path, site: Site) -> None:
     """The same for Poetry, whose tables name the dependencies."""
-    known = {canonicalize_name(package.get("name", "")) for package in lock.get("package", ())}
-    table = project.get("tool", {}).get("poetry", {}).get("dependencies", {})
+    locked = {_name(package): package for package in _tables(lock.get("package"))}
+    poetry = _table(project, "tool", "poetry")
+    groups = [poetry, *(group for group in _tables(_table(poetry, "group").values()) if not _is_optional(group))]
     wanted = [
-        *project.get("project", {}).get("dependencies", ()),
-        *(name for name, value in table.items() if name != "python" and not _is_optional(value)),
+        *_list(project, "project", "dependencies"),
+        *(
+            name
+            for group in groups
+            for name, value in _table(group, "dependencies").items()
+            if name.lower() != "python" and not _is_optional(value)
+        ),
     ]
-    _check_dependencies(wanted, known, lock_path, manifest, "poetry lock", site)
+    _check_dependencies(wanted, locked, lock_path, manifest, "poetry lock", site)
 
 
 def uv_packages(
@@ -65,15 +86,23 @@ def uv_packages(
 ) -> tuple[LocalPackage, ...]:
     """The packages that a uv project takes from folders of this machine, workspace members among them."""
     root = manifest.parent
-    paths = _locked_paths(lock) if lock is not None else chain(_source_paths(project), _members(project, root))
-    return _local_packages(root, set(paths), files, site)
+    if lock is not None:
+        paths = {path for package in _tables(lock.get("package")) for path in _places_of(package)}
+        indexes = {path for package in _tables(lock.get("package")) for path in _folder_indexes(package)}
+    else:
+        paths = set(_source_paths(root, "", project, files, site)) | set(_members(project, manifest, site))
+        indexes = set()
+    indexes |= {path for path in _index_paths(_table(project, "tool", "uv")) if not _is_remote(path)}
+    return _local_packages(root, paths, indexes, files, site)
 
 
 def poetry_packages(manifest: Path, lock: Table, files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:
     """The packages that a Poetry project takes from folders, by its lock."""
-    sources = (package.get("source", {}) for package in lock.get("package", ()))
-    paths = {source["url"] for source in sources if source.get("type") in ("directory", "file") and "url" in source}
-    return _local_packages(manifest.parent, paths, files, site)
+    sources = (_table(package, "source") for package in _tables(lock.get("package")))
+    paths = {
+        str(source["url"]) for source in sources if source.get("type") in ("directory", "file") and "url" in source
+    }
+    return _local_packages(manifest.parent, paths, (), files, site)
 
 
 def is_poetry_package(project: Table) -> bool:
@@ -94,76 +123,137 @@ def refuse_poetry_develop(lock: Table, lock_path: Path, site: Site) -> None:
 
 def pixi_packages(manifest: Path, project: Table, files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:
     """The packages that a pixi manifest takes from folders."""
-    table = project.get("tool", {}).get("pixi", {}) if manifest.name == "pyproject.toml" else project
-    features = [table, *table.get("feature", {}).values()]
-    targets = [target for feature in features for target in feature.get("target", {}).values()]
+    table = _table(project, "tool", "pixi") if manifest.name == "pyproject.toml" else project
+    features = [table, _table(table, "package"), *_tables(_table(table, "feature").values())]
+    owners = [*features, *(target for feature in features for target in _tables(_table(feature, "target").values()))]
     paths = {
         str(value["path"])
-        for owner in (*features, *targets)
-        for kind in ("pypi-dependencies", "dependencies", "host-dependencies", "build-dependencies")
-        for value in owner.get(kind, {}).values()
-        if isinstance(value, Mapping) and "path" in value
+        for owner in owners
+        for kind in _PIXI_DEPENDENCIES
+        for value in _tables(_table(owner, kind).values())
+        if "path" in value
     }
-    return _local_packages(manifest.parent, paths, files, site)
+    options = (_table(owner, "pypi-options") for owner in (table, _table(table, "workspace"), *features))
+    links = {str(link["path"]) for option in options for link in _tables(option.get("find-links")) if "path" in link}
+    return _local_packages(manifest.parent, paths, links, files, site)
 
 
-def _local_packages(root: Path, paths: Iterable[str], files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:
-    """Trees of folders (or single archives) by their path relative to the project; the project itself is left out."""
-    found = []
+def _local_packages(
+    root: Path, paths: Iterable[str], indexes: Iterable[str], files: HostFiles, site: Site
+) -> tuple[LocalPackage, ...]:
+    """Trees of what lies on this machine, by folders relative to the project; the project itself is left out.
+
+    `paths` are packages, folders or archives; `indexes` are folders of archives.
+    """
+    found: dict[str, LocalPackage] = {}
+    archives: dict[str, dict[str, Path]] = {}
     for text in sorted(paths):
-        path = os.path.normpath(text)
-        if path == ".":
-            continue
-        if os.path.isabs(path):
-            raise site.error(
-                f"the project depends on `{path}`, an absolute path that is another one on every machine",
-                hint="write it relative to the project",
-            )
-        place = root / path
-        if not place.exists():
-            raise site.error(f"the project depends on `{path}`, and `{place}` does not exist")
-        if place.is_dir():
-            found.append(LocalPackage(path, files.folder(place, site)))
-        else:
-            folder = os.path.dirname(path) or "."
-            found.append(LocalPackage(folder, files.file(place, site)))
-    return tuple(found)
+        path, place = _place(root, text, site)
+        if place.is_file():
+            archives.setdefault(os.path.dirname(path) or ".", {})[place.name] = place
+        elif path != ".":
+            if set(path.split("/")) == {".."}:
+                raise site.error(
+                    f"the project depends on `{path}`, a folder that it lies in itself",
+                    hint="make the outer project's `pyproject.toml` the one that is installed",
+                )
+            found[path] = LocalPackage(path, files.folder(place, site))
+    for text in sorted(indexes):
+        path, place = _place(root, text, site)
+        if not place.is_dir():
+            raise site.error(f"`{place}` is not a folder of packages")
+        inside = {item.name: item for item in sorted(place.iterdir()) if item.is_file() and is_archive(item.name)}
+        archives.setdefault(path, {}).update(inside)
+    for path, single in archives.items():
+        # One folder is mounted once; what else is in it is not asked for, unless it is a package itself.
+        if path not in found:
+            found[path] = LocalPackage(path, files.files(single, site))
+    return tuple(found[path] for path in sorted(found))
 
 
-def _locked_paths(lock: Table) -> Iterator[str]:
-    for package in lock.get("package", ()):
-        source = package.get("source", {})
-        for kind in ("editable", "directory", "virtual", "path"):
-            if kind in source:
-                yield source[kind]
+def _place(root: Path, text: str, site: Site) -> tuple[str, Path]:
+    """A path in its normal form, and where that is."""
+    path = os.path.normpath(text)
+    if os.path.isabs(path) or text.startswith("~"):
+        raise site.error(
+            f"the project depends on `{text}`, an absolute path that is another one on every machine",
+            hint="write it relative to the project",
+        )
+    place = root / path
+    if not place.exists():
+        raise site.error(f"the project depends on `{path}`, and `{place}` does not exist")
+    return path, place
 
 
-def _source_paths(project: Table) -> Iterator[str]:
-    for value in project.get("tool", {}).get("uv", {}).get("sources", {}).values():
-        for source in value if isinstance(value, list) else [value]:
-            if "path" in source:
-                yield source["path"]
+def _places_of(package: Table) -> Iterator[str]:
+    """Where a package of a uv lock lies on this machine."""
+    for kind in ("editable", "directory", "virtual", "path"):
+        if isinstance(path := _table(package, "source").get(kind), str):
+            yield path
 
 
-def _members(project: Table, root: Path) -> Iterator[str]:
-    workspace = project.get("tool", {}).get("uv", {}).get("workspace", {})
-    excluded = {path for pattern in workspace.get("exclude", ()) for path in root.glob(pattern)}
-    for pattern in workspace.get("members", ()):
-        for path in root.glob(pattern):
+def _folder_indexes(package: Table) -> Iterator[str]:
+    registry = _table(package, "source").get("registry")
+    if isinstance(registry, str) and not _is_remote(registry):
+        yield registry
+
+
+def _index_paths(settings: Table) -> Iterator[str]:
+    """Everything that `[tool.uv]` names as a place to find packages in."""
+    for link in _list(settings, "find-links"):
+        yield str(link)
+    for index in _tables(settings.get("index")):
+        yield str(index.get("url", ""))
+
+
+def _is_remote(url: str) -> bool:
+    return not url or "://" in url
+
+
+def _source_paths(root: Path, folder: str, project: Table, files: HostFiles, site: Site) -> Iterator[str]:
+    """The paths that a project names as sources, and those that the projects there name, relative to the first."""
+    pending, seen = [(folder, project)], set[str]()
+    while pending:
+        folder, project = pending.pop()
+        for value in _table(project, "tool", "uv", "sources").values():
+            for source in _tables(value if isinstance(value, list) else [value]):
+                if "path" not in source:
+                    continue
+                path = os.path.join(folder, str(source["path"]))
+                yield path
+                manifest = root / path / "pyproject.toml"
+                if os.path.normpath(path) not in seen and manifest.is_file():
+                    seen.add(os.path.normpath(path))
+                    pending.append((path, toml(manifest, files, site)))
+
+
+def _members(project: Table, manifest: Path, site: Site) -> Iterator[str]:
+    workspace = _table(project, "tool", "uv", "workspace")
+    excluded = {path for pattern in _list(workspace, "exclude") for path in _matches(manifest, pattern, site)}
+    for pattern in _list(workspace, "members"):
+        for path in _matches(manifest, pattern, site):
             if path not in excluded and (path / "pyproject.toml").is_file():
-                yield str(path.relative_to(root))
+                yield path.relative_to(manifest.parent).as_posix()
+
+
+def _matches(manifest: Path, pattern: object, site: Site) -> list[Path]:
+    try:
+        return sorted(manifest.parent.glob(str(pattern)))
+    except (ValueError, NotImplementedError) as error:
+        raise site.error(f"`{pattern}` in the workspace of `{manifest}` is not a pattern of relative paths") from error
 
 
 def _check_dependencies(
-    texts: Iterable[str], known: set[Any], lock_path: Path, manifest: Path, command: str, site: Site
+    texts: Iterable[object], locked: Container[str], lock_path: Path, manifest: Path, command: str, site: Site
 ) -> None:
     for text in texts:
         try:
-            name = Requirement(text).name
+            wanted = Requirement(str(text))
         except InvalidRequirement:
             continue
-        if canonicalize_name(name) not in known:
-            raise _foreign(lock_path, manifest, f"it has no package `{name}`", command, site)
+        # What a marker leaves out everywhere need not be in the lock.
+        if wanted.marker is None and canonicalize_name(wanted.name) not in locked:
+            raise _foreign(lock_path, manifest, f"it has no package `{wanted.name}`", command, site)
 
 
 def _foreign(lock: Path, manifest: Path, why: str, command: str, site: Site) -> Exception:
@@ -175,3 +265,27 @@ def _foreign(lock: Path, manifest: Path, why: str, command: str, site: Site) -> 
 
 def _is_optional(value: object) -> bool:
     return isinstance(value, Mapping) and bool(value.get("optional"))
+
+
+def _name(package: Table) -> str:
+    name = package.get("name")
+    return canonicalize_name(name) if isinstance(name, str) else ""
+
+
+def _table(owner: Table, *keys: str) -> Table:
+    """A table within tables; an empty one where it is missing, or something else."""
+    for key in keys:
+        inner = owner.get(key)
+        owner = inner if isinstance(inner, Mapping) else {}
+    return owner
+
+
+def _tables(values: object) -> list[Table]:
+    """The tables among some values."""
+    return [item for item in values if isinstance(item, Mapping)] if isinstance(values, Iterable) else []
+
+
+def _list(owner: Table, *keys: str) -> list[Any]:
+    """A list within tables; an empty one where it is missing, or something else."""
+    found = _table(owner, *keys[:-1]).get(keys[-1])
+    return found if isinstance(found, list) else []

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.site import Site
-from flytebuild.spec.normalise import is_requirement
+from flytebuild.spec.normalise import is_archive, is_requirement
 from flytebuild.spec.tree import Entry, Tree
 
 _VARIABLE = r"\$\{\w+\}"
@@ -44,7 +44,6 @@ _OPTION = re.compile(
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(?:\[[^]]*\])?\s*@\s*(.*)")
-_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))$")
 _ROOT = "${PROJECT_ROOT}"
 """What uv replaces by the folder that it runs in."""
 
@@ -174,7 +173,7 @@ def _take(path: Path, option: str, line: _Line, files: HostFiles, site: Site, fo
     elif not path.is_dir():
         raise site.error(f"{line} refers to `{path}`, which does not exist")
     elif option == "--find-links":
-        archives = sorted(item for item in path.iterdir() if _ARCHIVE.search(item.name) and item.is_file())
+        archives = sorted(item for item in path.iterdir() if is_archive(item.name) and item.is_file())
         if not archives:
             raise site.error(f"{line} refers to `{path}`, which has no packages", hint="build the wheels first")
         found.files.update(dict.fromkeys(archives))
@@ -220,7 +219,7 @@ def _package(line: _Line, site: Site) -> str:
     bare = re.split(r"\s+[;#]|[;#](?=\s)", named[1] if named else text, maxsplit=1)[0].strip()
     if not named:
         bare = re.sub(r"\s*\[[^][]*\]$", "", bare)
-    if named or "/" in bare.partition(";")[0] or _SCHEME.match(bare) or bare.startswith(".") or _ARCHIVE.search(bare):
+    if named or "/" in bare.partition(";")[0] or _SCHEME.match(bare) or bare.startswith(".") or is_archive(bare):
         return _target(bare)
     if not is_requirement(text):
         raise site.error(

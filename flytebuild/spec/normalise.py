@@ -12,7 +12,8 @@ from functools import lru_cache
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidName, canonicalize_name
 
-_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))(?:\[[^]]*\])?\s*(?:;|$)")
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))$")
+_AFTER_PATH = re.compile(r"(?:\[[^]]*\])?\s*(?:;.*)?$")
 
 _PLAIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
@@ -47,6 +48,11 @@ def _normal(text: str) -> str | None:
     return f"{name(parsed.name)}{extras}{target}{marker}"
 
 
+def is_archive(path: str) -> bool:
+    """Whether a path is that of a wheel or a source archive, by its name."""
+    return _ARCHIVE.search(path) is not None
+
+
 def name(text: str) -> str:
     """A project's name in normal form (PEP 503)."""
     return str(canonicalize_name(text))
@@ -69,4 +75,4 @@ def _parsed(text: str) -> Requirement | None:
     except (InvalidRequirement, InvalidName):
         return None
     # The file name of an archive would pass for a project's name.
-    return None if parsed.url is None and _ARCHIVE.search(text) else parsed
+    return None if parsed.url is None and is_archive(_AFTER_PATH.sub("", text)) else parsed
