@@ -46,8 +46,8 @@ def test_what_is_written_to_a_bind_mount_is_thrown_away(solver: Solver) -> None:
     binds = (BindMount("/rw/here", state, writable=True), BindMount("/ro", state))
     step = solver.shell("echo changed >/rw/here/b; touch /rw/here/new; cat /rw/here/b /ro/b; touch /kept", binds=binds)
     assert solver.solve(step).log == "changed\nother"
-    # The folder above the mount is made in the image, the mount's own is taken away again.
-    assert solver.printed("ls /rw; ls /kept", state=step) == "/kept"
+    # The folders that the mount was put into are taken away again.
+    assert solver.printed("test ! -e /rw; ls /kept", state=step) == "/kept"
     again = solver.printed("ls /rw/here /ro; cat /ro/b", binds=binds)
     assert again.split() == ["/ro:", "a", "b", "/rw/here:", "a", "b", "other"]
 
