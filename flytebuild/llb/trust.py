@@ -14,7 +14,7 @@ CA_BUNDLE = "flytebuild.ca-bundle"
 """The session's secret with the PEM bundle that steps trust."""
 
 CA_PATH = "/run/flytebuild-ca.crt"
-"""Right below a folder that images have: BuildKit removes a mount's own stub after the step, not folders above it."""
+"""Right below a folder that images have, so that nothing has to be made for it."""
 
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 CA_PATH_SECRET = "flytebuild.ca-path"  # noqa: S105 - the name of a secret
