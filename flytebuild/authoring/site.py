@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -30,7 +30,7 @@ class Site:
 
     def at(self, layer: str, origin: str) -> Site:
         """The place of one layer of this image."""
-        return replace(self, layer=layer, origin=origin)
+        return Site(self.environment, layer, origin)
 
     def error(self, problem: str, *, hint: str | None = None) -> UnsupportedImageError:
         """The error that says `problem` about this place."""
