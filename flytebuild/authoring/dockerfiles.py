@@ -49,7 +49,7 @@ class _Instruction:
             if not word.startswith("--"):
                 break
             flag, _, value = word[2:].partition("=")
-            found.append((flag.lower(), _QUOTED.sub(lambda match: "".join(match.groups("")), value)))
+            found.append((flag, _QUOTED.sub(lambda match: "".join(match.groups("")), value)))
         return found
 
     def error(self, problem: str, site: Site, hint: str | None = None) -> Exception:

@@ -18,7 +18,7 @@ def settings(line: str, site: Site) -> Iterator[Setting]:
         return
     match = _INSTRUCTION.match(line)
     name = match["name"].upper() if match else ""
-    if match is None or name not in ("LABEL", "ENV"):
+    if match is None or name not in ("LABEL", "ENV") or not _is_plain(name, match["rest"]):
         raise site.error(
             f"`{line.strip()}` is a line of a Dockerfile that has no equivalent here",
             hint="use the image's `with_` methods",
@@ -27,7 +27,13 @@ def settings(line: str, site: Site) -> Iterator[Setting]:
         words = shlex.split(match["rest"])
     except ValueError as error:
         raise site.error(f"`{line.strip()}` cannot be read ({error})") from error
-    pairs = tuple((key, value) for key, equals, value in (word.partition("=") for word in words) if equals)
+    pairs = tuple((key, value) for key, equals, value in (word.partition("=") for word in words) if key and equals)
     if len(pairs) != len(words):
         raise site.error(f"`{line.strip()}` is not of the form `{name} NAME=VALUE`")
     yield SetLabels(pairs) if name == "LABEL" else SetEnv(pairs)
+
+
+def _is_plain(name: str, rest: str) -> bool:
+    """Whether removing quotes is all there is to do: not where references or escapes come together with quotes."""
+    has_reference = "$" in rest and (name == "LABEL" or "'" in rest)
+    return "\\" not in rest and not has_reference

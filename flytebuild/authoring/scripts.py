@@ -5,9 +5,10 @@ https://packaging.python.org/en/latest/specifications/inline-script-metadata/
 
 from __future__ import annotations
 
+import datetime
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import PipOptions
 
-_BLOCK = re.compile(r"(?m)^# /// script\s*$\n(?P<content>(?:^#(?:| .*)$\n)+)^# ///\s*$")
+_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(?:^#(?:| .*)$\s)+)^# ///$")
+"""The expression of the standard, but for names; it allows no blanks at the ends of the lines that are the marks."""
+
+_INDEX_KEYS = {"name", "url", "default"}
 
 
 def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
@@ -28,8 +32,8 @@ def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
 
     Raises UnsupportedImageError where the script is missing, or has no such block, two of them, or a malformed one.
     """
-    text = files.text(script, site)
-    blocks = _BLOCK.findall(text if text.endswith("\n") else text + "\n")
+    text = files.text(script, site).removeprefix("\ufeff")
+    blocks = [match["content"] for match in _BLOCK.finditer(text) if match["type"] == "script"]
     if len(blocks) != 1:
         count = "no" if not blocks else "more than one"
         raise site.error(
@@ -41,9 +45,23 @@ def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
     if CREDENTIALS.search(source):
         raise site.error(f"`{script}` has a URL with credentials", hint=CREDENTIALS_HINT)
     try:
-        return tomli.loads(source)
+        header = tomli.loads(source)
     except tomli.TOMLDecodeError as error:
         raise site.error(f"the `# /// script` block of `{script}` is not TOML ({error})") from error
+    _check_types(header, script, site)
+    return header
+
+
+def _check_types(header: Mapping[str, Any], script: Path, site: Site) -> None:
+    dependencies, wanted = header.get("dependencies", []), header.get("requires-python", "")
+    if not isinstance(dependencies, list) or not all(isinstance(item, str) for item in dependencies):
+        raise site.error(f"`dependencies` of `{script}` is not a list of strings")
+    if not isinstance(wanted, str):
+        raise site.error(f"`requires-python` of `{script}` is not a string")
+    tool = header.get("tool", {})
+    uv = tool.get("uv", {}) if isinstance(tool, dict) else None
+    if not isinstance(uv, dict):
+        raise site.error(f"`[tool.uv]` of `{script}` is not a table")
 
 
 def check_python(header: Mapping[str, Any], version: tuple[int, int] | None, script: Path, site: Site) -> None:
@@ -52,11 +70,12 @@ def check_python(header: Mapping[str, Any], version: tuple[int, int] | None, scr
     if not wanted or not version:
         return
     try:
-        accepted = SpecifierSet(wanted).contains(f"{version[0]}.{version[1]}.99", prereleases=True) or SpecifierSet(
-            wanted
-        ).contains(f"{version[0]}.{version[1]}.0", prereleases=True)
+        specifier = SpecifierSet(wanted)
     except InvalidSpecifier as error:
         raise site.error(f"`requires-python` of `{script}` is `{wanted}`, which is not a version specifier") from error
+    # Which patch release the image has is not known; any will do.
+    releases = (f"{version[0]}.{version[1]}.{patch}" for patch in range(100))
+    accepted = any(specifier.contains(release, prereleases=True) for release in releases)
     if not accepted:
         raise site.error(
             f"`{script}` requires Python `{wanted}`, and the image has {version[0]}.{version[1]}",
@@ -76,14 +95,36 @@ def uv_options(header: Mapping[str, Any], options: PipOptions, script: Path, sit
             f"`{unknown[0]}` in `[tool.uv]` of `{script}` cannot be honoured in an image",
             hint="use `with_uv_project` with a project that has it, or leave it out",
         )
-    for index in table.get("index", ()):
+    default = ""
+    for index in _indexes(table, script, site):
+        if not index.get("default"):
+            options = replace(options, extra_index_urls=(*options.extra_index_urls, index["url"]))
+        elif not default:
+            default = index["url"]
+    # As with uv, what is asked for outside of the script counts more.
+    options = replace(options, index_url=options.index_url or default)
+    if newest := table.get("exclude-newer"):
+        date = newest.isoformat() if isinstance(newest, datetime.date | datetime.datetime) else str(newest)
+        options = replace(options, extra_args=f"{options.extra_args} --exclude-newer {shlex.quote(date)}".strip())
+    return options
+
+
+def _indexes(table: Mapping[str, Any], script: Path, site: Site) -> Sequence[Mapping[str, Any]]:
+    """The indexes of `[tool.uv]`, each of which has a URL."""
+    indexes = table.get("index", [])
+    if not isinstance(indexes, list) or not all(isinstance(index, dict) for index in indexes):
+        raise site.error(
+            f"`index` in `[tool.uv]` of `{script}` is not a list of tables", hint="write `[[tool.uv.index]]`"
+        )
+    for index in indexes:
+        url = index.get("url")
+        if not isinstance(url, str) or "://" not in url:
+            raise site.error(f"`{script}` has an index without a URL", hint="folders cannot be indexes of a script")
         if index.get("explicit"):
             raise site.error(f"`{script}` has an index that is `explicit`, which needs `[tool.uv.sources]`")
-        if index.get("default") and not options.index_url:
-            options = replace(options, index_url=index["url"])
-        else:
-            options = replace(options, extra_index_urls=(*options.extra_index_urls, index["url"]))
-    if newest := table.get("exclude-newer"):
-        date = f"--exclude-newer {shlex.quote(str(newest))}"
-        options = replace(options, extra_args=f"{options.extra_args} {date}".strip())
-    return options
+        if unknown := sorted(key for key in index.keys() - _INDEX_KEYS - {"explicit"} if index[key] != "simple"):
+            raise site.error(
+                f"`{unknown[0]}` of an index of `{script}` cannot be honoured in an image",
+                hint="use `with_uv_project` with a project that has it, or leave it out",
+            )
+    return indexes

@@ -32,22 +32,6 @@ def is_requirement(text: str) -> bool:
     return _normal(text) is not None
 
 
-@lru_cache(maxsize=4096)
-def _normal(text: str) -> str | None:
-    """A requirement's normal form; None for what is none."""
-    plain = _PLAIN.fullmatch(text)
-    if plain and not _ARCHIVE.search(text):
-        # Most are of this form, and the full parser takes fifty times as long.
-        return name(plain["name"]) + ",".join(sorted(filter(None, (plain["one"], plain["other"]))))
-    parsed = _parsed(text)
-    if parsed is None:
-        return None
-    extras = f"[{','.join(sorted({name(extra) for extra in parsed.extras}))}]" if parsed.extras else ""
-    target = f" @ {parsed.url}" if parsed.url else str(parsed.specifier)
-    marker = f" ; {parsed.marker}" if parsed.marker else ""
-    return f"{name(parsed.name)}{extras}{target}{marker}"
-
-
 def is_archive(path: str) -> bool:
     """Whether a path is that of a wheel or a source archive, by its name."""
     return _ARCHIVE.search(path) is not None
@@ -68,11 +52,23 @@ def requirements(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(requirement(text) for text in texts))
 
 
-def _parsed(text: str) -> Requirement | None:
+@lru_cache(maxsize=4096)
+def _normal(text: str) -> str | None:
+    """A requirement's normal form; None for what is none."""
+    # The file name of an archive would pass for a project's name.
+    is_file = "@" not in text and is_archive(_AFTER_PATH.sub("", text))
+    plain = _PLAIN.fullmatch(text)
+    if plain and not is_file:
+        # Most are of this form, and the full parser takes fifty times as long.
+        return name(plain["name"]) + ",".join(sorted(filter(None, (plain["one"], plain["other"]))))
     try:
         parsed = Requirement(text)
         canonicalize_name(parsed.name, validate=True)
     except (InvalidRequirement, InvalidName):
         return None
-    # The file name of an archive would pass for a project's name.
-    return None if parsed.url is None and is_archive(_AFTER_PATH.sub("", text)) else parsed
+    if is_file and parsed.url is None:
+        return None
+    extras = f"[{','.join(sorted({name(extra) for extra in parsed.extras}))}]" if parsed.extras else ""
+    target = f" @ {parsed.url}" if parsed.url else str(parsed.specifier)
+    marker = f" ; {parsed.marker}" if parsed.marker else ""
+    return f"{name(parsed.name)}{extras}{target}{marker}"

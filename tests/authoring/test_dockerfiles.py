@@ -62,7 +62,7 @@ def test_arguments_in_front_of_the_first_from(text: str, found: str) -> None:
     [
         ("FROM a\nCOPY --from=b:1 /x /y", "a b:1"),
         ("FROM a\nCOPY --chown=1:1 --from=b /x /y", "a b"),
-        ("FROM a\ncopy --FROM=b /x /y", "a b"),
+        ("FROM a\ncopy --from=b /x /y", "a b"),
         ("FROM a AS one\nFROM b\nCOPY --from=ONE /x /y", "a b"),
         ("FROM a\nFROM b\nCOPY --from=0 /x /y", "a b"),
         ("FROM a\nCOPY --from=later /x /y\nFROM b AS later", "b"),
