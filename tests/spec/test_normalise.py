@@ -43,17 +43,6 @@ def test_normal_form(written: str, normal: str) -> None:
     assert requirement(normal) == normal
 
 
-@given(
-    st.from_regex(r"[a-zA-Z0-9._-]{1,6}", fullmatch=True),
-    st.lists(st.from_regex(r"(==|!=|<=|>=|<|>|~=|=== ?|) ?[0-9.]{1,3}[*a]?", fullmatch=True), max_size=3),
-)
-def test_plain_requirements_come_to_what_the_full_parser_makes_of_them(name: str, specifiers: list[str]) -> None:
-    """The space makes the same requirement one that is not plain."""
-    text = name + ",".join(specifiers)
-    assert requirement(text).strip() == requirement(f" {text} ").strip()
-    assert is_requirement(text) == is_requirement(f" {text} ")
-
-
 @pytest.mark.parametrize(
     "text",
     [
