@@ -150,12 +150,12 @@ def test_a_signal_aborts_the_run_and_leaves_no_container(workspace: Workspace, n
     assert "Traceback" not in rest
     client = docker.from_env()
     try:
-        label = f"dev.flytebuild.run={rest.split('Run ')[1].split()[0]}"
+        mine = {"label": f"dev.flytebuild.run={rest.split('Run ')[1].split()[0]}"}
         # The run is aborted at once; its container goes as soon as the engine has removed it.
         deadline = time.monotonic() + 60
-        while client.containers.list(all=True, filters={"label": label}) and time.monotonic() < deadline:
+        while client.containers.list(all=True, filters=mine, ignore_removed=True) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert client.containers.list(all=True, filters={"label": label}) == []
+        assert client.containers.list(all=True, filters=mine, ignore_removed=True) == []
     finally:
         client.close()
 
