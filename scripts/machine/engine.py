@@ -106,7 +106,7 @@ def _configure(state: State, record: Record) -> None:
         state.short_link.unlink(missing_ok=True)
         state.short_link.symlink_to(state.root / "run")
     # By default a question that gets lost on its way to a name server holds a build step up for five seconds.
-    resolving = name_servers().read_text().rstrip("\n") + "\noptions timeout:1 attempts:5\n"
+    resolving = name_servers().read_text().rstrip("\n") + "\noptions timeout:2 attempts:4\n"
     (state.root / "etc/resolv.conf").write_text(resolving)
     if bundle := ca_bundle():
         shutil.copyfile(bundle, state.root / "etc/ssl/certs/ca-certificates.crt")

@@ -1,6 +1,7 @@
 """Run one task with the SDK as a user would and print how it went as JSON: `drive.py TASK [INPUTS [ENVIRONMENT]]`."""
 
 import json
+import os
 import pathlib
 import sys
 
@@ -20,3 +21,5 @@ if __name__ == "__main__":
     if document["phase"] == "succeeded":
         document["outputs"] = list(run.outputs())
     print(json.dumps(document), flush=True)
+    # The SDK's native threads may still be at work while the interpreter goes down, and then abort the process.
+    os._exit(0)
