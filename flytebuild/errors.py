@@ -10,6 +10,7 @@
     │   ├── DependencyCycleError     `depends_on` leads back to where it started
     │   ├── UnsupportedImageError    an image, or a layer of it, that we cannot build
     │   ├── IgnoreFileError          a pattern in an ignore file that means nothing
+    │   ├── DriftError               what a saved plan says does not hold any more
     │   └── SourceError              a file or folder that an image needs cannot be taken as it is
     │       └── SourceChangedError       it changed while it was read
     ├── UnavailableError         69  something outside did not answer
@@ -102,6 +103,18 @@ class IgnoreFileError(DefinitionError):
     """Raised for a malformed pattern; the message starts with its file and line."""
 
 
+class DriftError(DefinitionError):
+    """Raised when a saved plan is to be built and a new one differs; `differences` has a line for each way in which."""
+
+    def __init__(self, source: str, differences: Sequence[str]) -> None:
+        count = "one thing has" if len(differences) == 1 else f"{len(differences)} things have"
+        super().__init__(
+            f"The plan in `{source}` does not hold any more: {count} changed since it was made",
+            hint="look at what changed, and plan again",
+        )
+        self.differences = tuple(differences)
+
+
 class SourceError(DefinitionError):
     """Raised when a file or folder on this machine is missing, unreadable, or of a kind that no image can hold."""
 
@@ -164,15 +177,30 @@ class StepFailure:
 class BuildError(FlytebuildError):
     """Raised when at least one image failed; the other images were still built."""
 
-    def __init__(self, failures: Sequence[StepFailure], *, manifests: Mapping[str, str | None], failed: int) -> None:
-        """`manifests` has what was published, a digest by reference; `failed` counts the images that were not."""
-        total = failed + len(manifests)
+    def __init__(
+        self,
+        failures: Sequence[StepFailure],
+        *,
+        manifests: Mapping[str, str | None],
+        failed: int,
+        cancelled: Sequence[str] = (),
+    ) -> None:
+        """`manifests` has what was published, a digest by reference; `failed` counts the images that were not.
+
+        `cancelled` are the references of those that were not even tried to the end.
+        """
+        total = failed + len(manifests) + len(cancelled)
         count = f"{failed} of {total} images" if total > 1 else "the image"
+        stopped = f", and {len(cancelled)} more were cancelled" if len(cancelled) > 1 else ", and another was cancelled"
         kept = "the images that succeeded are kept; " if manifests else ""
-        super().__init__(f"Building {count} failed", hint=f"{kept}mend the step and run the same command again")
+        super().__init__(
+            f"Building {count} failed" + (stopped if cancelled else ""),
+            hint=f"{kept}mend the step and run the same command again",
+        )
         self.failures = tuple(failures)
         self.manifests = dict(manifests)
         self.failed = failed
+        self.cancelled = tuple(cancelled)
 
 
 class RunError(FlytebuildError):

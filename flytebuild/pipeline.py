@@ -54,10 +54,10 @@ async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
         return make_plan(nodes, specs, config.registry, await stores.observe_all(dict.fromkeys(asked)))
 
 
-async def build(config: Config, planned: Plan, emit: Emit = ignore) -> tuple[Outcome, ...]:
-    """Build exactly what the plan says is missing."""
+async def build(config: Config, planned: Plan, emit: Emit = ignore, *, fail_fast: bool = False) -> tuple[Outcome, ...]:
+    """Build exactly what the plan says is missing; with `fail_fast` nothing more once an image has failed."""
     async with _outside() as (_, stores):
-        return await build_images(planned, config, stores, emit)
+        return await build_images(planned, config, stores, emit, fail_fast=fail_fast)
 
 
 async def _specify(

@@ -29,7 +29,7 @@ _NOT_RUNNABLE = "exec format error"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one image: its manifest's digest, or the step that failed.
+    """What became of one image: its manifest's digest, or the step that failed, or another image's end was its own.
 
     `vertex` tells failures of one shared step apart from failures of different steps.
     """
@@ -39,6 +39,7 @@ class Outcome:
     failure: StepFailure | None = None
     vertex: str | None = None
     is_unavailable: bool = False
+    is_cancelled: bool = False
 
 
 class Builder(Protocol):

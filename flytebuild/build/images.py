@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome
+from flytebuild.build.fail_fast import FailFast
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
 from flytebuild.build.secrets import host_secrets, layer_secrets
@@ -33,7 +34,9 @@ from flytebuild.registry.credentials import find
 from flytebuild.registry.reference import parse
 
 
-async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -> tuple[Outcome, ...]:
+async def build_images(
+    plan: Plan, config: Config, stores: Stores, emit: Emit, *, fail_fast: bool = False
+) -> tuple[Outcome, ...]:
     """Build what the plan says is missing; images that are there are left alone.
 
     An image whose base could not be looked at, or that could not be pushed, fails before it starts. Raises BuildError
@@ -64,10 +67,13 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
         session = Session(address, providers)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
-        builder = Limited(
+        builder: Builder = Limited(
             BuildKitBuilder(connection, session.id, stores, config.ca_bundle is not None),
             asyncio.Semaphore(config.jobs),
         )
+        if fail_fast:
+            # Outermost, so that images that wait for their turn are cancelled as well.
+            builder = FailFast(builder)
         built = await _build_all(images, builder, emit)
     outcomes = (*built, *unresolved, *await publish(indexes, [*built, *unresolved], stores.registry.client, emit))
     failed = [item for item in outcomes if item.failure]
@@ -77,8 +83,10 @@ async def build_images(plan: Plan, config: Config, stores: Stores, emit: Emit) -
             hint="look at the engine's log; the same command goes on from what was built",
         )
     if failed:
-        manifests = {item.image.reference: item.manifest for item in outcomes if not item.failure}
-        raise BuildError(_failures(outcomes), manifests=manifests, failed=len(failed))
+        cancelled = [item.image.reference for item in outcomes if item.is_cancelled]
+        ended = [item for item in outcomes if not item.failure and not item.is_cancelled]
+        manifests = {item.image.reference: item.manifest for item in ended}
+        raise BuildError(_failures(outcomes), manifests=manifests, failed=len(failed), cancelled=cancelled)
     return outcomes
 
 

@@ -19,7 +19,15 @@ async def publish(
 ) -> tuple[Outcome, ...]:
     """Publish each index whose images are all there now; one that lacks an image is not touched, and says which."""
     failed = {outcome.image.reference: outcome for outcome in built if outcome.failure}
-    return tuple([await _publish(index, failed, client, emit) for index in indexes])
+    cancelled = {outcome.image.reference for outcome in built if outcome.is_cancelled}
+    return tuple(
+        [
+            Outcome(index, is_cancelled=True)
+            if cancelled.intersection(member for _, member in index.members)
+            else await _publish(index, failed, client, emit)
+            for index in indexes
+        ]
+    )
 
 
 async def _publish(index: ImagePlan, failed: dict[str, Outcome], client: RegistryClient, emit: Emit) -> Outcome:

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import click
 
 from flytebuild.cli import options
-from flytebuild.errors import BuildError
+from flytebuild.errors import BuildError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
+    from flytebuild.build.builder import Outcome
     from flytebuild.plan import ImagePlan, Plan
 
 
 @click.command(short_help="Build the images that are missing.")
 @options.targets
 @click.option("--jobs", type=int, help="Images to build at the same time, 1 to 64.")
+@click.option("--fail-fast", is_flag=True, help="Cancel the other images when one has failed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be asked of BuildKit, and build nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
 @options.platforms
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 def build(
     targets: tuple[str, ...],
     jobs: int | None,
+    fail_fast: bool,
+    dry_run: bool,
     verbose: bool,
     as_json: bool,
     platforms: tuple[str, ...],
@@ -38,44 +43,68 @@ def build(
     """Build the images that are missing, and only those.
 
     Plans first, as `flytebuild plan` does, then builds in parallel. An image that fails does not stop the others.
+    PATH may be a plan that `flytebuild plan -o FILE` has kept: exactly that is built, or nothing, and what changed
+    since is said.
 
     \b
     Examples:
       flytebuild build --for main
       flytebuild build --jobs 8 workflows/
+      flytebuild build plan.json
     """
     from flytebuild import config, pipeline
     from flytebuild.authoring.loader import load
-    from flytebuild.cli.console import err
-    from flytebuild.cli.plan_text import summary
+    from flytebuild.build.preview import preview
+    from flytebuild.cli import saved
+    from flytebuild.cli.console import err, out
+    from flytebuild.cli.plan_text import render_solves, summary
     from flytebuild.cli.progress import follow, notice
+    from flytebuild.saved_plan import refuse_drift
 
-    settings = config.load(Path.cwd(), jobs=jobs, platforms=platforms or None, stat_cache=stat_cache)
+    kept = saved.find(paths)
+    if kept and (targets or platforms):
+        raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
+    flags = kept.flags if kept else {"platforms": platforms or None}
+    settings = config.load(Path.cwd(), jobs=jobs, stat_cache=stat_cache, **flags)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
-    definitions = load(options.or_here(paths))
+    definitions = load(kept.paths if kept else options.or_here(paths))
 
-    async def plan_and_build() -> tuple[Plan, Mapping[str, str | None], BuildError | None]:
-        planned = await pipeline.plan_definitions(settings, definitions, targets, notice)
+    async def plan_and_build() -> tuple[Plan, BuildError | Sequence[Outcome]]:
+        planned = await pipeline.plan_definitions(settings, definitions, kept.plan.targets if kept else targets, notice)
+        if kept:
+            refuse_drift(kept.plan, planned, str(kept.file))
         err().print(summary(planned))
+        if dry_run:
+            return planned, ()
         try:
             with follow(verbose=verbose) as emit:
-                outcomes = await pipeline.build(settings, planned, emit)
+                return planned, await pipeline.build(settings, planned, emit, fail_fast=fail_fast)
         except BuildError as error:
-            return planned, error.manifests, error
-        return planned, {outcome.image.reference: outcome.manifest for outcome in outcomes}, None
+            return planned, error
 
-    planned, manifests, error = asyncio.run(plan_and_build())
+    planned, ended = asyncio.run(plan_and_build())
     if as_json:
-        click.echo(json.dumps(_document(planned, manifests), indent=2))
-    if error:
-        raise error
+        click.echo(json.dumps(_document(planned, ended, dry_run=dry_run), indent=2))
+    elif dry_run and planned.to_build:
+        out().print(render_solves(preview(planned, has_bundle=settings.ca_bundle is not None)))
+    if isinstance(ended, BuildError):
+        raise ended
 
 
-def _document(planned: Plan, manifests: Mapping[str, str | None]) -> dict[str, object]:
+def _document(planned: Plan, ended: BuildError | Sequence[Outcome], *, dry_run: bool) -> dict[str, object]:
+    if isinstance(ended, BuildError):
+        manifests, cancelled = ended.manifests, ended.cancelled
+    else:
+        manifests, cancelled = {outcome.image.reference: outcome.manifest for outcome in ended}, ()
+
     def result(image: ImagePlan) -> str:
         if image.reference in manifests:
             return "built"
-        return "failed" if image.must_be_built else image.status
+        if image.reference in cancelled:
+            return "cancelled"
+        if image.must_be_built:
+            return "to build" if dry_run else "failed"
+        return image.status
 
     return {
         "schema": "flytebuild.build/1",

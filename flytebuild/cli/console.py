@@ -9,7 +9,7 @@ from typing import Literal, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from flytebuild.errors import BuildError, FlytebuildError, LoadError, RunError, StepFailure
+from flytebuild.errors import BuildError, DriftError, FlytebuildError, LoadError, RunError, StepFailure
 
 is_flytebuild = False
 """Whether this process is `flytebuild` itself, and not one of Flyte's tools or a script that it is a plug-in of."""
@@ -39,6 +39,9 @@ def print_error(error: FlytebuildError) -> None:
         console.print(Text(error.traceback))
     if isinstance(error, RunError) and error.details:
         console.print(Text(error.details))
+    if isinstance(error, DriftError):
+        for difference in error.differences:
+            console.print(Text(f"  {difference}"))
     if isinstance(error, BuildError):
         for failure in error.failures:
             _print_failure(console, failure)

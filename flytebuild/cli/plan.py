@@ -16,6 +16,13 @@ CHANGES = 2
 @click.command(short_help="Show what is needed, what is there, what is missing.")
 @options.targets
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.plan/1`).")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the plan in FILE as well; `flytebuild build FILE` builds exactly that, or says what changed.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
 @options.platforms
 @options.stat_cache
@@ -23,6 +30,7 @@ CHANGES = 2
 def plan(
     targets: tuple[str, ...],
     as_json: bool,
+    output: Path | None,
     exit_code: bool,
     platforms: tuple[str, ...],
     stat_cache: bool | None,
@@ -38,9 +46,11 @@ def plan(
       flytebuild plan
       flytebuild plan --for main
       flytebuild plan --json main.py
+      flytebuild plan --for main -o plan.json && flytebuild build plan.json
     """
     from flytebuild import config, pipeline
     from flytebuild.authoring.loader import load
+    from flytebuild.cli import saved
     from flytebuild.cli.console import out
     from flytebuild.cli.plan_text import render
     from flytebuild.cli.progress import notice
@@ -50,6 +60,8 @@ def plan(
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
     definitions = load(options.or_here(paths))
     planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice))
+    if output:
+        saved.write(output, planned, settings, options.or_here(paths), targets)
     if as_json:
         click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
     else:

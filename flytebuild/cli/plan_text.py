@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.text import Text
 
+from flytebuild.build.preview import Preview
 from flytebuild.plan import ImagePlan, LayerPlan, Plan
 
 _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
@@ -25,6 +27,25 @@ def summary(plan: Plan) -> str:
     images = "1 image" if count == 1 else f"{count} images"
     todo = len(plan.to_build)
     return f"{images}, {todo} to build" if todo else f"{images}, nothing to build"
+
+
+def render_solves(solves: Sequence[Preview]) -> Text:
+    """What a build would ask of BuildKit: a solve per image, and the operations of each."""
+    users = Counter(operation.digest for solve in solves for operation in solve.operations)
+    lines = [Text("Solves", "bold")]
+    for solve in solves:
+        names = ", ".join(solve.image.environments)
+        lines.append(Text.assemble("  ", (solve.image.short, "bold"), f"  {names}"))
+        lines.append(Text(f"      {solve.image.reference}", "dim"))
+        for operation in solve.operations:
+            line = Text(f"      {operation.digest.removeprefix('sha256:')[:8]}  {operation.name}")
+            if users[operation.digest] > 1:
+                line.append("  (shared)", "dim")
+            lines.append(line)
+        if not solve.operations:
+            why = solve.image.reason if solve.image.status == "unknown" else "by the Dockerfile's own frontend"
+            lines.append(Text(f"      {why}"))
+    return Text("\n").join(lines)
 
 
 def _environments(plan: Plan) -> Iterable[Text]:

@@ -8,6 +8,7 @@ its errors would not be ours (solver/llbsolver/vertex.go).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flytebuild.buildkit._pb import ops_pb2
@@ -27,9 +28,8 @@ def encode(vertex: Vertex) -> tuple[bytes, str]:
     return encoded, "sha256:" + hashlib.sha256(encoded).hexdigest()
 
 
-def marshal(state: State) -> ops_pb2.Definition:
-    """The graph that ends in `state`: every vertex once, inputs first, then the marker of the result."""
-    definition = ops_pb2.Definition()
+def in_order(state: State) -> Iterator[Vertex]:
+    """Every vertex that `state` is made of once, inputs first."""
     done: set[str] = set()
     pending: list[tuple[Vertex, bool]] = [(state.vertex, False)]
     while pending:
@@ -41,6 +41,13 @@ def marshal(state: State) -> ops_pb2.Definition:
             pending.extend((item.vertex, False) for item in reversed(vertex.inputs))
             continue
         done.add(vertex.digest)
+        yield vertex
+
+
+def marshal(state: State) -> ops_pb2.Definition:
+    """The graph that ends in `state`: every vertex, then the marker of the result."""
+    definition = ops_pb2.Definition()
+    for vertex in in_order(state):
         definition.ops.append(vertex.encoded)
         definition.metadata[vertex.digest].description["llb.customname"] = vertex.name
     result = ops_pb2.Op(inputs=[ops_pb2.Input(digest=state.vertex.digest, index=state.index)])

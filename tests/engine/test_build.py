@@ -221,3 +221,41 @@ def test_a_signal_stops_the_steps_of_all_images_and_publishes_nothing(
     assert "failed" not in rest
     assert "Traceback" not in rest
     assert repository_tags(workspace.registry) == set()
+
+
+def test_a_saved_plan_is_built_exactly_or_refused(workspace: Workspace, tmp_path: Path) -> None:
+    kept = tmp_path / "plan.json"
+    workspace.flytebuild("plan", "--for", "run_msa", "-o", str(kept))
+    shown = workspace.flytebuild("build", "--dry-run", str(kept))
+    assert "pip: pytest" in shown.stdout
+    assert repository_tags(workspace.registry) == set()
+
+    source = (workspace.folder / "msa" / "run.py").read_text()
+    workspace.write({"msa/run.py": source.replace('["pytest"]', '["pytest", "six"]')})
+    refused = workspace.flytebuild("build", str(kept), code=65)
+    assert "the image of `msa_env` is another one: `pip: pytest` became `pip: pytest, six`" in refused.stderr
+    assert repository_tags(workspace.registry) == set()
+
+    workspace.write({"msa/run.py": source})
+    built = json.loads(workspace.flytebuild("build", "--json", str(kept)).stdout)
+    assert [image["result"] for image in built["images"]] == ["built"]
+    assert NOTHING in workspace.flytebuild("build", str(kept)).stderr
+
+
+def test_the_first_failure_ends_the_others_if_that_is_wanted(workspace: Workspace) -> None:
+    """`slow` cannot have ended: it waits for what only its cancellation brings."""
+    workspace.write(
+        {
+            "failing.py": """
+import flyte
+
+base = flyte.Image.from_debian_base()
+bad = flyte.TaskEnvironment(name="bad", image=base.clone(name="bad").with_commands(["false"]))
+slow = flyte.TaskEnvironment(name="slow", image=base.clone(name="slow").with_commands(["sleep 600"]))
+"""
+        }
+    )
+    failed = workspace.flytebuild("build", "--fail-fast", "--json", "failing.py", code=1)
+    results = {image["environments"][0]: image["result"] for image in json.loads(failed.stdout)["images"]}
+    assert results == {"bad": "failed", "slow": "cancelled"}
+    assert "Building 1 of 2 images failed, and another was cancelled" in failed.stderr

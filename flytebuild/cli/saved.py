@@ -1,0 +1,82 @@
+"""Files of saved plans."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flytebuild.config import Config
+from flytebuild.errors import OutputError, UsageError
+from flytebuild.plan import Plan
+from flytebuild.saved_plan import SavedPlan, restore, save
+
+
+def write(file: Path, plan: Plan, config: Config, paths: Sequence[Path], targets: Sequence[str]) -> None:
+    """Keep a plan, whole or not at all. Raises OutputError where it cannot be written."""
+    folder = file.absolute().parent
+    asked = [_from(folder, path) for path in paths]
+    text = json.dumps(save(plan, asked, targets, config.registry, config.platforms), indent=2, ensure_ascii=False)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=folder)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+            # As a file that is opened for writing would have it, which a temporary one has not.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, file)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise OutputError(f"The plan cannot be written to `{file}`: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A saved plan and the file that it was read from."""
+
+    file: Path
+    plan: SavedPlan
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where its code is."""
+        return tuple(self.file.absolute().parent / path for path in self.plan.paths)
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The settings that it was made with, and that decide what images are called."""
+        return {"registry": self.plan.registry or "", "platforms": self.plan.platforms}
+
+
+def find(paths: Sequence[Path]) -> Kept | None:
+    """The saved plan that is given in the place of code, if it is one: a single file that is no Python.
+
+    Raises UsageError for a file that cannot be read or holds no saved plan.
+    """
+    file = next((path for path in paths if path.is_file() and path.suffix != ".py"), None)
+    if file is None:
+        return None
+    if len(paths) > 1:
+        raise UsageError(f"`{file}` is not Python, and a saved plan is given alone")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"`{file}` cannot be read: {error.strerror}") from error
+    except ValueError:
+        document = None
+    return Kept(file, restore(document, str(file)))
+
+
+def _from(folder: Path, path: Path) -> str:
+    """A path as it is seen from the plan's folder: the two may move together."""
+    return Path(os.path.relpath(path.absolute(), folder)).as_posix()

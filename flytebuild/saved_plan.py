@@ -1,0 +1,108 @@
+"""A plan kept in a file: the questions it was the answer to, and what has drifted since. Pure.
+
+Who builds it asks the same questions again. The answers must be the ones that were kept: a saved plan is a promise
+about what a build does, and not a way around looking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from flytebuild.errors import DriftError, UsageError
+from flytebuild.plan import Plan, to_document
+
+SCHEMA = "flytebuild.saved-plan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """What was asked, and what the answer was.
+
+    `paths` are relative to the file's folder, in posix form; `registry` and `platforms` are the settings that decide
+    what the plan names. `environments` has each one's image, `images` their parts of the plan's document
+    (`flytebuild.plan/1`), both by name.
+    """
+
+    paths: tuple[str, ...]
+    targets: tuple[str, ...]
+    registry: str | None
+    platforms: tuple[str, ...]
+    environments: Mapping[str, str]
+    images: Mapping[str, Mapping[str, Any]]
+
+
+def save(
+    plan: Plan, paths: Sequence[str], targets: Sequence[str], registry: str | None, platforms: Sequence[str]
+) -> dict[str, Any]:
+    """The document that is kept."""
+    asked = {"paths": list(paths), "targets": list(targets), "registry": registry, "platforms": list(platforms)}
+    return {"schema": SCHEMA, **asked, "plan": to_document(plan)}
+
+
+def restore(document: object, source: str) -> SavedPlan:
+    """The inverse of `save`. Raises UsageError for a document that is no saved plan; `source` names it."""
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise UsageError(
+            f"`{source}` is not a saved plan of this version",
+            hint="`flytebuild plan -o FILE` writes one; code is given as a `.py` file or a folder",
+        )
+    try:
+        return SavedPlan(
+            paths=tuple(document["paths"]),
+            targets=tuple(document["targets"]),
+            registry=document["registry"],
+            platforms=tuple(document["platforms"]),
+            environments={item["name"]: item["image"] for item in document["plan"]["environments"]},
+            images={image["reference"]: image for image in document["plan"]["images"]},
+        )
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"`{source}` is damaged", hint="write it again with `flytebuild plan -o FILE`") from error
+
+
+def refuse_drift(saved: SavedPlan, planned: Plan, source: str) -> None:
+    """Raise DriftError, with a line for everything that is not as it was planned.
+
+    An image that was to be built and is there by now is no drift: its digest says that it is the one.
+    """
+    found = tuple(drift(saved, planned))
+    if found:
+        raise DriftError(source, found)
+
+
+def drift(saved: SavedPlan, planned: Plan) -> Iterator[str]:
+    """One line per difference, in the plan's order."""
+    before, now = saved.environments, {item.name: item.image for item in planned.environments}
+    images = {image["reference"]: image for image in to_document(planned)["images"]}
+    for name in before:
+        if name not in now:
+            yield f"environment `{name}` is not needed any more"
+    for name, reference in now.items():
+        if name not in before:
+            yield f"environment `{name}` is needed now"
+        elif before[name] != reference:
+            change = _difference(saved.images[before[name]], images[reference])
+            yield f"the image of `{name}` is another one: {change}"
+    for reference, image in images.items():
+        known = saved.images.get(reference)
+        if known and known["status"] == "present" and image["status"] != "present":
+            names = ", ".join(f"`{name}`" for name in image["environments"])
+            yield f"the image of {names} was there: {image['reason']}"
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first thing in which two images' documents differ, from the base up."""
+    if before["digest"] == now["digest"]:
+        return f"published as {now['reference']}, planned as {before['reference']}"
+    for old, new in zip_longest(before["layers"], now["layers"]):
+        if old is None:
+            return f"`{new['summary']}` was added"
+        if new is None:
+            return f"`{old['summary']}` is not in it any more"
+        if old["digest"] != new["digest"]:
+            if old["summary"] == new["summary"]:
+                return f"`{new['summary']}` is not the same any more"
+            return f"`{old['summary']}` became `{new['summary']}`"
+    return "it has other settings"
