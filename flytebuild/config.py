@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import platformdirs
 import tomli
@@ -29,6 +29,8 @@ _BOUNDS = {"jobs": 64, "port": 65535}
 """The largest value of the keys that are whole numbers; the smallest is 1."""
 
 
+ProgressMode: TypeAlias = Literal["auto", "tty", "plain", "json"]
+
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
 
 
@@ -41,6 +43,7 @@ class Config:
     `ca_bundle` is a PEM file that build steps and tasks trust; it enters no layer and no digest.
     `jobs` bounds the images that are solved at the same time.
     `platforms` are those that images are built for, `linux/amd64`; none means the engine's own.
+    `progress` is how a build is followed: `auto` decides by where standard error goes.
     `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
     `home` is the folder of the control plane: its log, its runs and its objects.
     """
@@ -50,6 +53,7 @@ class Config:
     ca_bundle: Path | None = None
     jobs: int = 4
     platforms: tuple[str, ...] = ()
+    progress: ProgressMode = "auto"
     stat_cache: bool = True
     port: int = DEFAULT_PORT
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
@@ -164,6 +168,11 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
                 f"`{key}` in `{source}` must be a list of platforms", hint='for example: platforms = ["linux/amd64"]'
             )
         return tuple(dict.fromkeys(value))
+    if key == "progress":
+        if value not in get_args(ProgressMode):
+            modes = ", ".join(f"`{mode}`" for mode in get_args(ProgressMode))
+            raise ConfigError(f"`{key}` in `{source}` must be one of {modes}, not `{value}`")
+        return value
     if key == "stat_cache":
         if not isinstance(value, bool):
             raise ConfigError(f"`{key}` in `{source}` must be true or false")

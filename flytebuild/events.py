@@ -13,12 +13,12 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class ImageStarted:
-    """The solve of one image has been sent; `steps` counts the layers that the plan expects to make."""
+    """The solve of one image has been sent; `steps` are the layers that the plan expects to make, by their names."""
 
     image: str
     environments: tuple[str, ...]
     reference: str
-    steps: int
+    steps: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

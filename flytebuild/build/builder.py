@@ -68,7 +68,7 @@ class BuildKitBuilder:
         def emit_from_thread(event: Event) -> None:
             loop.call_soon_threadsafe(emit, event)
 
-        steps = sum(layer.status != "present" for layer in image.layers)
+        steps = tuple(layer.summary for layer in image.layers if layer.status != "present")
         emit(ImageStarted(image.reference, image.environments, image.reference, steps))
         progress = Progress(image.reference, emit_from_thread)
 

@@ -32,7 +32,7 @@ async def publish(
 
 async def _publish(index: ImagePlan, failed: dict[str, Outcome], client: RegistryClient, emit: Emit) -> Outcome:
     started = time.monotonic()
-    emit(ImageStarted(index.reference, index.environments, index.reference, 0))
+    emit(ImageStarted(index.reference, index.environments, index.reference, ()))
     outcome = await _outcome(index, failed, client)
     problem = outcome.failure.message if outcome.failure else None
     seconds = time.monotonic() - started

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would be asked of BuildKit, and build nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
+@options.progress
 @options.platforms
 @options.stat_cache
 @options.paths
@@ -36,6 +37,7 @@ def build(
     dry_run: bool,
     verbose: bool,
     as_json: bool,
+    progress: str | None,
     platforms: tuple[str, ...],
     stat_cache: bool | None,
     paths: tuple[Path, ...],
@@ -65,7 +67,7 @@ def build(
     if kept and (targets or platforms):
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
     flags = kept.flags if kept else {"platforms": platforms or None}
-    settings = config.load(Path.cwd(), jobs=jobs, stat_cache=stat_cache, **flags)
+    settings = config.load(Path.cwd(), jobs=jobs, progress=progress, stat_cache=stat_cache, **flags)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
     definitions = load(kept.paths if kept else options.or_here(paths))
 
@@ -77,7 +79,7 @@ def build(
         if dry_run:
             return planned, ()
         try:
-            with follow(verbose=verbose) as emit:
+            with follow(settings.progress, verbose=verbose) as emit:
                 return planned, await pipeline.build(settings, planned, emit, fail_fast=fail_fast)
         except BuildError as error:
             return planned, error

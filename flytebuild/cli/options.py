@@ -22,6 +22,12 @@ platforms = click.option(
     help="What to build for, instead of the engine's own platform. May be given several times; needs a registry then.",
 )
 
+progress = click.option(
+    "--progress",
+    type=click.Choice(("auto", "tty", "plain", "json")),
+    help="How the build is shown: a line per image on a terminal (tty), plain lines, or JSON lines on stderr.",
+)
+
 stat_cache = click.option(
     "--no-stat-cache",
     "stat_cache",

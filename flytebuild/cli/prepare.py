@@ -30,7 +30,7 @@ async def prepare_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Pla
     planned = await pipeline.plan_nodes(config, nodes)
     err().print(summary(planned))
     if planned.to_build:
-        with follow() as emit:
+        with follow(config.progress) as emit:
             await pipeline.build(config, planned, emit)
     ready.update(
         {node.image: planned.reference_of(node.name) for node in nodes if not isinstance(node.image, ExternalImage)}

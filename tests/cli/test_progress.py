@@ -2,13 +2,27 @@
 
 import asyncio
 import io
+import json
 import time
+from datetime import datetime, timezone
 
 import pytest
 from rich.console import Console
 
-from flytebuild.cli.progress import LiveView, PlainLines, follow
-from flytebuild.events import Event, ImageFinished, ImageStarted, StepFinished, StepLog, StepStarted
+from flytebuild.cli.progress.follow import follow
+from flytebuild.cli.progress.json_lines import JsonLines
+from flytebuild.cli.progress.plain import PlainLines
+from flytebuild.cli.progress.terminal import LiveView
+from flytebuild.config import ProgressMode
+from flytebuild.events import (
+    Event,
+    ImageFinished,
+    ImageStarted,
+    StepFinished,
+    StepLog,
+    StepProgress,
+    StepStarted,
+)
 
 A, B = ("a_env",), ("b_env", "c_env")
 
@@ -23,8 +37,8 @@ class Clock:
         return self.now
 
 
-def started(image: str, environments: tuple[str, ...]) -> ImageStarted:
-    return ImageStarted(image, environments, f"r.example/{image}", 1)
+def started(image: str, environments: tuple[str, ...], *steps: str) -> ImageStarted:
+    return ImageStarted(image, environments, f"r.example/{image}", steps)
 
 
 def ended(image: str, environments: tuple[str, ...], **fields: object) -> ImageFinished:
@@ -111,23 +125,100 @@ def test_a_silent_build_is_reminded_of(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[-1] == "a_env: built r.example/a in 2.0 s"
 
 
+def shown(view: LiveView) -> list[str]:
+    text = io.StringIO()
+    Console(file=text, width=120).print(view)
+    return [" ".join(line.split()) for line in text.getvalue().splitlines()]
+
+
 def test_a_terminal_shows_the_step_that_runs_and_for_how_long() -> None:
     clock = Clock()
     view = LiveView(clock)
     for event in (started("a", A), started("b", B), StepStarted("a", "s1", "pip: torch"), ended("b", B)):
         view.take(event)
-
-    def shown() -> list[str]:
-        text = io.StringIO()
-        Console(file=text, width=100).print(view)
-        return [" ".join(line.split()[-8:]) for line in text.getvalue().splitlines()]
-
     clock.now += 2
-    assert shown()[0] == "b_env, c_env: built r.example/b in 2.0 s"
-    assert shown()[1].endswith("a_env pip: torch 2 s")
+    assert shown(view)[0] == "b_env, c_env: built r.example/b in 2.0 s"
+    assert shown(view)[1].endswith("a_env pip: torch 2 s")
     clock.now += 60
-    assert shown()[1].endswith("a_env pip: torch (for 62 s) 62 s")
+    assert shown(view)[1].endswith("a_env pip: torch (for 62 s) 62 s")
     assert len(view.results) == 1
+
+
+def test_a_terminal_counts_layers_and_bytes_and_tells_what_is_left() -> None:
+    clock = Clock()
+    view = LiveView(clock, expected={"base": 1.0, "pip: torch": 60.0, "pip: six": 20.0}.get)
+    for event in (
+        started("a", A, "base", "pip: torch", "pip: six"),
+        started("b", B, "base"),
+        StepStarted("a", "s0", "base"),
+        StepFinished("a", "s0", "base", cached=True, seconds=0.1),
+        StepFinished("b", "s0", "base", cached=True, seconds=0.1),
+        StepStarted("a", "s1", "pip: torch"),
+        StepProgress("a", "s1", "sha256:1", 20_000_000, 50_000_000),
+        StepProgress("a", "s1", "sha256:2", 5_000_000, 10_000_000),
+        ended("b", B),
+    ):
+        view.take(event)
+    clock.now += 10
+    _, image, total = shown(view)
+    assert image.endswith("a_env pip: torch (for 10 s) 1/3 layers 25.0 MB/60.0 MB 10 s")
+    # 50 s of torch are left, and six after it.
+    assert total == "1 of 2 images done · 0 steps executed, 1 cached · about 1 min 10 s left"
+
+
+def test_nothing_is_said_of_what_is_left_where_a_layer_was_never_seen() -> None:
+    view = LiveView(Clock(), expected={"base": 1.0}.get)
+    view.take(started("a", A, "base", "pip: new"))
+    assert shown(view)[-1] == "0 of 1 images done · 0 steps executed, 0 cached"
+
+
+def test_every_event_is_a_line_of_json() -> None:
+    text = io.StringIO()
+    lines = JsonLines(text, now=lambda: datetime(2026, 1, 2, 3, 4, 5, 678900, timezone.utc))
+    lines.take(started("a", A, "base"))
+    lines.take(StepFinished("a", "s1", "pip: six", cached=False, seconds=1.5))
+    assert [json.loads(line) for line in text.getvalue().splitlines()] == [
+        {
+            "event": "image_started",
+            "time": "2026-01-02T03:04:05.678Z",
+            "image": "a",
+            "environments": ["a_env"],
+            "reference": "r.example/a",
+            "steps": ["base"],
+        },
+        {
+            "event": "step_finished",
+            "time": "2026-01-02T03:04:05.678Z",
+            "image": "a",
+            "step": "s1",
+            "name": "pip: six",
+            "cached": False,
+            "seconds": 1.5,
+            "error": None,
+            "cancelled": False,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "mode", "is_live"),
+    [("", "auto", True), ("CI", "auto", False), ("NO_COLOR", "auto", False), ("CI", "tty", True), ("", "plain", False)],
+)
+def test_the_view_is_what_is_asked_for_or_fits_the_terminal(
+    variable: str, mode: ProgressMode, is_live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(Console, "is_terminal", True)
+    if variable:
+        monkeypatch.setenv(variable, "1")
+
+    async def view() -> object:
+        with follow(mode) as emit:
+            return getattr(emit, "__self__", None)
+
+    assert isinstance(asyncio.run(view()), LiveView) is is_live
 
 
 def test_what_became_of_images_is_told_on_a_terminal_when_the_build_ends_early(

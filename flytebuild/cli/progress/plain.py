@@ -1,0 +1,68 @@
+"""Progress as lines, for logs and pipes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.text import Text
+
+from flytebuild.cli.progress import words
+from flytebuild.cli.progress.tally import Clock, Tally
+from flytebuild.events import Event, ImageFinished, ImageStarted, Notice, StepFinished, StepLog
+
+
+@dataclass
+class PlainLines:
+    """One line per step that ran and per image; a step that several images share is told once."""
+
+    console: Console
+    verbose: bool = False
+    clock: Clock = time.monotonic
+    _told: set[str] = field(default_factory=set)
+    _tally: Tally = field(init=False)
+    _last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tally = Tally(self.clock)
+        self._last = self.clock()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last line."""
+        return self.clock() - self._last
+
+    def take(self, event: Event) -> None:
+        """Print what an event says, if it says anything new."""
+        self._tally.take(event)
+        match event:
+            case ImageStarted():
+                self._say(Text(f"{words.names(event.environments)}: building {event.reference}"))
+            case StepFinished() if self._is_new(event.step + "done"):
+                self._say(Text("  ").append(words.step(event)))
+            case StepLog() if self.verbose:
+                for line in event.lines:
+                    if self._is_new(f"{event.step} {line}"):
+                        self._say(Text(f"    {line}"))
+            case ImageFinished():
+                self._say(words.result(event))
+            case Notice() if self._is_new(event.message):
+                self._say(words.notice(event))
+
+    def remind(self) -> None:
+        """Say what still runs: each step once, with all whose image waits for it."""
+        for running, names in self._tally.running():
+            seconds = self.clock() - running.since
+            self._say(Text(f"  {running.name}: running for {seconds:.0f} s ({words.names(names)})", "dim"))
+        self._last = self.clock()
+
+    def _say(self, line: Text) -> None:
+        self.console.print(line)
+        self._last = self.clock()
+
+    def _is_new(self, key: str) -> bool:
+        if key in self._told:
+            return False
+        self._told.add(key)
+        return True

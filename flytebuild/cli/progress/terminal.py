@@ -1,0 +1,81 @@
+"""Progress on a terminal: a line per image that stays where it is, and one for the whole."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from rich.console import RenderableType
+from rich.filesize import decimal
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from flytebuild.cli.progress import words
+from flytebuild.cli.progress.tally import Clock, Expected, Image, Tally, nothing_known
+from flytebuild.events import Event, ImageFinished, Notice
+
+_SLOW_SECONDS = 5.0
+"""From when on it is shown how long a step has been running."""
+
+
+@dataclass
+class LiveView:
+    """What a terminal shows while images are built; rendered anew several times a second."""
+
+    clock: Clock = time.monotonic
+    expected: Expected = nothing_known
+    results: list[Text] = field(default_factory=list)
+    _tally: Tally = field(init=False)
+    _spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
+
+    def __post_init__(self) -> None:
+        self._tally = Tally(self.clock, self.expected)
+
+    def take(self, event: Event) -> None:
+        """Note what an event changes."""
+        self._tally.take(event)
+        if isinstance(event, ImageFinished):
+            self.results.append(words.result(event))
+        elif isinstance(event, Notice):
+            self.results.append(words.notice(event))
+
+    def __rich__(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        for line in self.results:
+            table.add_row("", line)
+        # A copy: events come while a thread of the terminal's renders.
+        images = list(self._tally.images.values())
+        for image in images:
+            line = Text.assemble((words.names(image.environments), "bold"), "  ", self._step(image))
+            line.append(_counts(image), "dim")
+            table.add_row(self._spinner, line, f"{self.clock() - image.since:.0f} s")
+        if images:
+            table.add_row("", Text(self._total(len(images)), "dim"))
+        return table
+
+    def _step(self, image: Image) -> str:
+        """The step that began last, and how long it has been running when that is long."""
+        steps = list(image.running.values())
+        if not steps:
+            return "waiting"
+        seconds = self.clock() - steps[-1].since
+        return f"{steps[-1].name}  (for {seconds:.0f} s)" if seconds >= _SLOW_SECONDS else steps[-1].name
+
+    def _total(self, under_way: int) -> str:
+        tally = self._tally
+        parts = [f"{tally.ended} of {tally.ended + under_way} images done"]
+        parts.append(f"{len(tally.executed)} steps executed, {len(tally.cached)} cached")
+        left = tally.seconds_left()
+        if left is not None:
+            parts.append(f"about {words.duration(left)} left")
+        return "  ·  ".join(parts)
+
+
+def _counts(image: Image) -> str:
+    """How many of its layers are there, and what is being moved."""
+    parts = [f"{image.total - len(image.pending)}/{image.total} layers"] if image.total else []
+    current, total = image.bytes
+    if current:
+        parts.append(f"{decimal(current)}/{decimal(total)}" if total >= current else decimal(current))
+    return "".join(f"  {part}" for part in parts)

@@ -1,0 +1,42 @@
+"""What events are called where people read them."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from flytebuild.events import ImageFinished, Notice, StepFinished
+
+
+def step(event: StepFinished) -> Text:
+    """A step that ended."""
+    if event.cancelled:
+        return Text(f"{event.name}: cancelled")
+    if event.error:
+        return Text(f"{event.name}: failed", "red")
+    return Text(f"{event.name}: " + ("cached" if event.cached else f"{event.seconds:.1f} s"))
+
+
+def result(event: ImageFinished) -> Text:
+    """What became of an image."""
+    whose = names(event.environments)
+    if event.cancelled:
+        return Text(f"{whose}: cancelled after {event.seconds:.1f} s")
+    if event.error:
+        return Text.assemble((f"{whose}: failed", "red"), f" after {event.seconds:.1f} s")
+    return Text.assemble((f"{whose}: built", "green"), f" {event.reference} in {event.seconds:.1f} s")
+
+
+def notice(event: Notice) -> Text:
+    """What the user should know."""
+    return Text.assemble(("note", "bold yellow"), ": ", event.message)
+
+
+def names(environments: tuple[str, ...]) -> str:
+    """The environments that an image is for."""
+    return ", ".join(environments)
+
+
+def duration(seconds: float) -> str:
+    """A time that is only about right, in the units that people would say it in."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
