@@ -6,14 +6,17 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flyte
-from flyte.extend import TaskTemplate
 
 from flytebuild.authoring.images import Reader
 from flytebuild.errors import DefinitionError, DuplicateEnvironmentError, UnknownTargetError, UsageError
 from flytebuild.graph import EnvironmentNode, closure
+
+if TYPE_CHECKING:
+    # Not when it runs: importing it takes longer than a whole plan.
+    from flyte.extend import TaskTemplate
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Builds of whole workflows, beside flyte's own local builder on the same engine and registry."""
