@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from flytebuild.build.dockerfile import lower_dockerfile
+from flytebuild.build.hints import hint
 from flytebuild.build.labels import labels
 from flytebuild.build.stores import Stores
 from flytebuild.build.threads import in_thread
@@ -22,9 +22,6 @@ from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.digests import digests
-
-_NOT_RUNNABLE = "exec format error"
-"""What the kernel says of a program for another architecture, where nothing is registered that emulates it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,27 +125,17 @@ class Limited:
             return await self.builder.build(image, emit)
 
 
-def _hint(image: ImagePlan, log: Sequence[str]) -> str:
-    """What to do where a kernel refused to run a program because of what it was compiled for."""
-    if image.spec is None or not any(_NOT_RUNNABLE in line.lower() for line in log):
-        return ""
-    platform = image.spec.platform
-    return (
-        f"a program is not for the processor that runs it; where `{platform}` is not the engine's own platform, "
-        f"`docker run --privileged --rm tonistiigi/binfmt --install {platform.architecture}` lets the engine run it"
-    )
-
-
 def _failed(image: ImagePlan, reason: Failure, progress: Progress, origin: str) -> Outcome:
     step = progress.name(reason.vertex) if reason.vertex else "publishing " + image.reference
     log = progress.tail(reason.vertex) if reason.vertex else ()
+    known = hint(reason.message, log, reason.exit_code, image.spec.platform) if image.spec else ""
     failure = StepFailure(
         step=step,
         message=reason.message,
         exit_code=reason.exit_code,
         log=log,
         environments=image.environments,
-        hint=reason.hint or _hint(image, log),
+        hint=reason.hint or known,
         origin=origin,
     )
     return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)
