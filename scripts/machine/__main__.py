@@ -24,7 +24,11 @@ def main() -> int:
     try:
         if arguments.verb == "up":
             machine = up(
-                state, reuse=not arguments.no_reuse, wanted=arguments.bases, flyte_version=arguments.flyte_version
+                state,
+                reuse=not (arguments.no_reuse or arguments.beside),
+                wanted=arguments.bases,
+                flyte_version=arguments.flyte_version,
+                beside=State(arguments.beside.resolve()) if arguments.beside else None,
             )
             print(_as_shell(machine) if arguments.env else _as_json(machine))
         elif arguments.verb == "down":
@@ -56,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--state", type=Path, required=True, metavar="DIR", help="the folder that holds everything")
         if name == "up":
             verb.add_argument("--no-reuse", action="store_true", help="an engine of its own, even if another answers")
+            verb.add_argument(
+                "--beside",
+                type=Path,
+                metavar="DIR",
+                help="a second engine for the registry of the machine in DIR, made like the engine there",
+            )
             verb.add_argument(
                 "--bases",
                 default=catalogue.NEEDED,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -57,6 +58,18 @@ def make_root(state: State, children: Children) -> None:
     children.run(command, log=state.logs / "engine-root.log", environment=mmdebstrap_environment(scratch))
     (scratch / "root").rename(state.root)
     say("engine", f"unpacked in {time.monotonic() - began:.0f} s")
+
+
+def copy_root(source: State, state: State, children: Children) -> None:
+    """Make the engine's root like another's, without what that engine keeps; where there is none yet."""
+    if state.root.is_dir():
+        return
+    scratch = new_folder(state.scratch / "engine")
+    own = [f"--exclude=./{name}" for name in ("run/*", "tmp/*", "var/lib/containerd", "var/lib/docker")]
+    pack = shlex.join(["tar", "-C", str(source.root), "--one-file-system", *own, "-cf", "-", "."])
+    unpack = shlex.join(["tar", "-C", str(scratch), "-xf", "-"])
+    children.run(["sh", "-c", f"{pack} | {unpack}"], log=state.logs / "engine-root.log")
+    scratch.rename(state.root)
 
 
 def start(state: State, record: Record, children: Children) -> None:

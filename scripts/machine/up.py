@@ -35,21 +35,27 @@ class Machine:
 
 
 def up(
-    state: State, *, reuse: bool = True, wanted: str = catalogue.NEEDED, flyte_version: str | None = None
+    state: State,
+    *,
+    reuse: bool = True,
+    wanted: str = catalogue.NEEDED,
+    flyte_version: str | None = None,
+    beside: State | None = None,
 ) -> Machine:
     """Bring up an engine, a registry and the bases that are wanted, each only where it is missing.
 
-    With `all` bases, which are of two architectures, our engine comes to run both.
+    With `all` bases, which are of two architectures, our engine comes to run both. `beside` another machine there is
+    an engine alone, which has that machine's registry.
     """
     theirs = find_engine(os.environ, Path.home(), own_host=state.engine_host) if reuse else None
     with locked(state):
-        job = _Up(state, wanted, flyte_version)
+        job = _Up(state, wanted, flyte_version, beside)
         if engine.is_running(state, job.record) and not os.environ.get("DOCKER_HOST"):
             theirs = None
         steps: list[Callable[[], None]] = []
         if theirs is None:
             steps.append(job.bring_engine)
-        if debian.has_archive() and (theirs is None or theirs.is_local()):
+        if beside is None and debian.has_archive() and (theirs is None or theirs.is_local()):
             steps.append(job.bring_registry_and_bases)
         job.run_together(steps)
         return job.describe(theirs or Address(state.engine_host))
@@ -58,11 +64,12 @@ def up(
 class _Up:
     """One `up`: its steps run side by side, and a failure or an interrupt of one ends all."""
 
-    def __init__(self, state: State, wanted: str, flyte_version: str | None) -> None:
+    def __init__(self, state: State, wanted: str, flyte_version: str | None, beside: State | None) -> None:
         self.state = state
         self.record = Record.load(state)
         self.wanted = wanted
         self.flyte_version = flyte_version
+        self.beside = beside
         self.children = Children()
         self.started: list[str] = []
         self.mirrors: dict[str, str] = {}
@@ -86,15 +93,18 @@ class _Up:
     def bring_engine(self) -> None:
         if not engine.is_running(self.state, self.record):
             self._start_engine()
-        is_wanted = self.wanted == catalogue.ALL and not emulation.is_there(self.state, self.record)
+        is_wanted = self.beside is None and self.wanted == catalogue.ALL and not emulation.is_there(self.state, self.record)
         if is_wanted and emulation.bring(self.state, self.record, self.children):
             self.started.append("emulation")
 
     def _start_engine(self) -> None:
         if reason := debian.why_no_roots():
             raise MachineError(f"No Docker Engine answers, and none can be set up here: {reason}", hint=INSTALL_DOCKER)
-        debian.fetch_tools(self.state, self.children)
-        engine.make_root(self.state, self.children)
+        if self.beside and self.beside.root.is_dir():
+            engine.copy_root(self.beside, self.state, self.children)
+        else:
+            debian.fetch_tools(self.state, self.children)
+            engine.make_root(self.state, self.children)
         engine.start(self.state, self.record, self.children)
         self.started.append("engine")
 
@@ -123,7 +133,8 @@ class _Up:
         self.mirrors = bases.mirrors(port, wanted)
 
     def describe(self, address: Address) -> Machine:
-        port = self.record.registry_port if registry.is_running(self.record) else None
+        record = Record.load(self.beside) if self.beside else self.record
+        port = record.registry_port if registry.is_running(record) else None
         host = f"127.0.0.1:{port}"
         return Machine(
             engine=address,
