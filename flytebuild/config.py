@@ -30,6 +30,12 @@ _BOUNDS = {"jobs": 64, "port": 65535}
 
 
 ProgressMode: TypeAlias = Literal["auto", "tty", "plain", "json"]
+Compression: TypeAlias = Literal["zstd", "gzip"]
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "compression": get_args(Compression),
+    "progress": get_args(ProgressMode),
+}
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
 
@@ -41,6 +47,9 @@ class Config:
     `registry` is `host[:port][/path]`, where images are pushed to; without it they land in the engine's own store.
     `mirrors` maps a registry or a path in one to what stands in for it: `{"ghcr.io": "127.0.0.1:5000/ghcr.io"}`.
     `ca_bundle` is a PEM file that build steps and tasks trust; it enters no layer and no digest.
+    `cache` is the repository of the remote cache, `inline` (in the images themselves) or `off`; without it
+    `flytebuild-cache` in `registry`.
+    `compression` is that of the layers that are pushed.
     `jobs` bounds the images that are solved at the same time.
     `platforms` are those that images are built for, `linux/amd64`; none means the engine's own.
     `progress` is how a build is followed: `auto` decides by where standard error goes.
@@ -51,6 +60,8 @@ class Config:
     registry: str | None = None
     mirrors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ca_bundle: Path | None = None
+    cache: str | None = None
+    compression: Compression = "zstd"
     jobs: int = 4
     platforms: tuple[str, ...] = ()
     progress: ProgressMode = "auto"
@@ -168,10 +179,10 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
                 f"`{key}` in `{source}` must be a list of platforms", hint='for example: platforms = ["linux/amd64"]'
             )
         return tuple(dict.fromkeys(value))
-    if key == "progress":
-        if value not in get_args(ProgressMode):
-            modes = ", ".join(f"`{mode}`" for mode in get_args(ProgressMode))
-            raise ConfigError(f"`{key}` in `{source}` must be one of {modes}, not `{value}`")
+    if key in _CHOICES:
+        if value not in _CHOICES[key]:
+            choices = ", ".join(f"`{choice}`" for choice in _CHOICES[key])
+            raise ConfigError(f"`{key}` in `{source}` must be one of {choices}, not `{value}`")
         return value
     if key == "stat_cache":
         if not isinstance(value, bool):

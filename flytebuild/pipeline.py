@@ -46,7 +46,7 @@ async def plan_definitions(
 
 async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
     """The same for environments whose closure is known."""
-    async with _outside() as (registry, stores):
+    async with _outside(config) as (registry, stores):
         native = await stores.engine.platform() or _host_platform()
         wanted = tuple(Platform.parse(text) for text in config.platforms) or (native,)
         specs = await _specify(nodes, config, registry, wanted)
@@ -56,7 +56,7 @@ async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
 
 async def build(config: Config, planned: Plan, emit: Emit = ignore, *, fail_fast: bool = False) -> tuple[Outcome, ...]:
     """Build exactly what the plan says is missing; with `fail_fast` nothing more once an image has failed."""
-    async with _outside() as (_, stores):
+    async with _outside(config) as (_, stores):
         return await build_images(planned, config, stores, emit, fail_fast=fail_fast)
 
 
@@ -98,10 +98,10 @@ def reader(config: Config, emit: Emit = ignore) -> Iterator[Reader]:
 
 
 @asynccontextmanager
-async def _outside() -> AsyncIterator[tuple[RegistryClient, Stores]]:
+async def _outside(config: Config) -> AsyncIterator[tuple[RegistryClient, Stores]]:
     engine = EngineStore()
     try:
         async with RegistryClient() as registry:
-            yield registry, Stores(RegistryStore(registry), engine)
+            yield registry, Stores(RegistryStore(registry, config.compression), engine)
     finally:
         engine.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -102,14 +103,16 @@ class RegistryProxy:
 def proxied(upstream: str, answer: Answer | None = None) -> Iterator[RegistryProxy]:
     """A proxy on the loopback in front of `upstream` (`host:port`), for as long as it is entered."""
     proxy = RegistryProxy(upstream, answer)
-    config = uvicorn.Config(proxy, host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    # BuildKit tries TLS first, which is worth a warning to uvicorn each time.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_config": None, "lifespan": "off", "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(proxy, host="127.0.0.1", port=0, **options))
     started = threading.Event()
     startup = server.startup
 
     async def tell(*args: Any, **options: Any) -> None:
         await startup(*args, **options)
-        proxy.host = "127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1]
+        proxy.host = f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         started.set()
 
     server.startup = tell  # type: ignore[method-assign]

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from flytebuild.build.cache import BuildCache, BuiltImage
 from flytebuild.build.dockerfile import lower_dockerfile
 from flytebuild.build.hints import hint
 from flytebuild.build.labels import labels
+from flytebuild.build.solves import Solver
 from flytebuild.build.stores import Stores
-from flytebuild.build.threads import in_thread
-from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.progress import Progress
-from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError, image_config
-from flytebuild.errors import StepFailure
-from flytebuild.events import Emit, Event, ImageFinished, ImageStarted
+from flytebuild.buildkit.solve import MANIFEST_DIGEST, Cache, SolveError, image_config
+from flytebuild.errors import RegistryUnavailableError, StepFailure
+from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, Notice
 from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
 from flytebuild.plan import ImagePlan
+from flytebuild.registry.publish import IncompleteError
 from flytebuild.spec.digests import digests
 
 
@@ -53,10 +55,12 @@ class BuildKitBuilder:
     `has_bundle` says whether the session has a CA bundle for steps to trust.
     """
 
-    connection: Connection
-    session: str
+    solver: Solver
     stores: Stores
+    cache: BuildCache
     has_bundle: bool
+    _built: list[BuiltImage] = field(default_factory=list)
+    _lost: list[str] = field(default_factory=list)
 
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
         started = time.monotonic()
@@ -75,16 +79,36 @@ class BuildKitBuilder:
             emit(ImageFinished(image.reference, names, image.reference, manifest, seconds, problem, cancelled))
 
         try:
-            outcome = Outcome(image, manifest=await self._solve(image, progress))
+            outcome = Outcome(image, manifest=await self._publish(image, progress, emit))
         except SolveError as error:
             outcome = _failed(image, error.reason, progress, self._origin(image, error.reason.vertex))
+        except (IncompleteError, RegistryUnavailableError) as error:
+            outcome = _failed(image, Failure(str(error)), progress, "")
         except asyncio.CancelledError:
             emit_end(cancelled=True)
             raise
         emit_end(outcome.manifest, outcome.failure.message if outcome.failure else None)
         return outcome
 
-    async def _solve(self, image: ImagePlan, progress: Progress) -> str | None:
+    async def keep_cache(self, emit: Emit) -> None:
+        """Write to the cache what the images have that were built here; to be called when all of them have ended."""
+        await self.cache.keep(self._built, self.solver, emit, all_of_it=bool(self._lost))
+
+    async def _publish(self, image: ImagePlan, progress: Progress, emit: Emit) -> str | None:
+        """Build it, once more without the cache when a registry has lost a part of it meanwhile, and put its tag."""
+        try:
+            return await self._solve(image, progress, self.cache.imports)
+        except SolveError as error:
+            if not error.reason.is_lost_content:
+                raise
+            lost = error.reason.message
+        except IncompleteError as error:
+            lost = str(error)
+        self._lost.append(lost)
+        emit(Notice(f"the image of {', '.join(image.environments)} is built once more, without the cache: {lost}"))
+        return await self._solve(image, progress, ())
+
+    async def _solve(self, image: ImagePlan, progress: Progress, imports: Sequence[Cache]) -> str | None:
         spec = image.spec
         if spec is None:
             raise ValueError(f"{image.reference} has no spec")
@@ -92,16 +116,21 @@ class BuildKitBuilder:
         # A Dockerfile's frontend makes the config itself, and is told the labels.
         config = image_config(spec.config, spec.platform, said) if spec.base else None
         work = marshal(lower(spec, has_bundle=self.has_bundle)) if spec.base else lower_dockerfile(spec, said)
-        export = self.stores.of(image.reference).export(image.reference, config)
-        solve = Solve(self.connection, self.session)
-        running = in_thread(lambda: solve.run(work, export, progress), f"flytebuild-solve {image.short}")
-        try:
-            answer = await asyncio.shield(running)
-        except asyncio.CancelledError:
-            solve.cancel()
-            await asyncio.wait([running])
-            raise
-        return answer.get(MANIFEST_DIGEST)
+        store = self.stores.of(image.reference)
+        answer = await self.solver.solve(
+            work,
+            store.export(image.reference, config),
+            progress,
+            image.short,
+            imports=imports,
+            exports=self.cache.exports,
+        )
+        manifest = answer.get(MANIFEST_DIGEST)
+        if manifest is None:
+            return None
+        published = await store.publish(image, manifest)
+        self._built.append(BuiltImage(spec, image.reference, manifest))
+        return published
 
     def _origin(self, image: ImagePlan, vertex: str | None) -> str:
         """The place in the user's code that a failed vertex goes back to; a Dockerfile's image has one for all."""

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from flytebuild.build.bases import BasesMounted
 from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome
+from flytebuild.build.cache import open_cache
 from flytebuild.build.fail_fast import FailFast
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
 from flytebuild.build.secrets import host_secrets, layer_secrets
+from flytebuild.build.solves import Solver
 from flytebuild.build.stores import Stores
 from flytebuild.build.threads import in_thread
 from flytebuild.buildkit.connection import Connection
@@ -67,14 +70,16 @@ async def build_images(
         session = Session(address, providers)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
-        builder: Builder = Limited(
-            BuildKitBuilder(connection, session.id, stores, config.ca_bundle is not None),
-            asyncio.Semaphore(config.jobs),
-        )
+        has_bundle = config.ca_bundle is not None
+        cache = await open_cache(config, stores.registry.client, images, emit, has_bundle=has_bundle)
+        solving = BuildKitBuilder(Solver(connection, session.id), stores, cache, has_bundle)
+        # Inside the limit: what is mounted is for the push that follows.
+        builder: Builder = Limited(BasesMounted(solving, stores.registry.client), asyncio.Semaphore(config.jobs))
         if fail_fast:
             # Outermost, so that images that wait for their turn are cancelled as well.
             builder = FailFast(builder)
         built = await _build_all(images, builder, emit)
+        await solving.keep_cache(emit)
     outcomes = (*built, *unresolved, *await publish(indexes, [*built, *unresolved], stores.registry.client, emit))
     failed = [item for item in outcomes if item.failure]
     if failed and all(item.is_unavailable for item in failed):

@@ -11,6 +11,7 @@ from flytebuild.errors import RegistryUnavailableError, StepFailure
 from flytebuild.events import Emit, ImageFinished, ImageStarted
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.publish import publish_index
 from flytebuild.registry.reference import parse
 
 
@@ -50,7 +51,7 @@ async def _outcome(index: ImagePlan, failed: dict[str, Outcome], client: Registr
             )
     try:
         members = {platform: parse(member) for platform, member in index.members}
-        manifest = await client.publish_index(parse(index.reference), members, {IMAGE: index.digest or ""})
+        manifest = await publish_index(client, parse(index.reference), members, {IMAGE: index.digest or ""})
     except RegistryUnavailableError as error:
         failure = StepFailure("publishing " + index.reference, error.message, None, (), index.environments)
         return Outcome(index, failure=failure)

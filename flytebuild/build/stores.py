@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from flytebuild.build.labels import observation
+from flytebuild.build.labels import IMAGE, observation
 from flytebuild.buildkit.solve import Export
+from flytebuild.config import Compression
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.facts import Absent, Present, Unknown
-from flytebuild.plan import ENGINE_REGISTRY, Observation
+from flytebuild.plan import ENGINE_REGISTRY, ImagePlan, Observation
 from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.publish import publish_image
 from flytebuild.registry.reference import parse
 from flytebuild.spec.images import Platform
 
@@ -29,14 +31,21 @@ class Store(Protocol):
         """Whether an image is there, and which layers it has."""
 
     def export(self, reference: str, image_config: str | None) -> Export:
-        """How BuildKit publishes an image there; without a config it is the one that a frontend makes."""
+        """How BuildKit brings an image there; without a config it is the one that a frontend makes."""
+
+    async def publish(self, image: ImagePlan, manifest: str) -> str:
+        """Put the reference to what was exported, the last thing of all; returns the digest that it leads to.
+
+        Raises IncompleteError when what was exported is not whole, RegistryUnavailableError.
+        """
 
 
 @dataclass(frozen=True)
 class RegistryStore:
-    """Images in a registry. They are kept in the engine as well, which saves the first run a pull."""
+    """Images in a registry, and nowhere else: what is not unpacked here need not be fetched either."""
 
     client: RegistryClient
+    compression: Compression = "zstd"
 
     async def observe(self, reference: str) -> Observation:
         location = parse(reference)
@@ -48,13 +57,21 @@ class RegistryStore:
 
     def export(self, reference: str, image_config: str | None) -> Export:
         attrs = {
-            "name": reference,
+            # Without a tag: that is for `publish` to put, once all is there.
+            "name": parse(reference).name,
             "push": "true",
-            "unpack": "true",
+            "push-by-digest": "true",
+            "store": "false",
             "oci-mediatypes": "true",
-            "compression": "zstd",
+            "compression": self.compression,
         }
+        if self.compression == "gzip":
+            # Who asks for it has something that cannot read the other, wherever a layer comes from.
+            attrs["force-compression"] = "true"
         return Export("image", attrs | _config(image_config))
+
+    async def publish(self, image: ImagePlan, manifest: str) -> str:
+        return await publish_image(self.client, parse(image.reference), manifest, {IMAGE: image.digest or ""})
 
 
 @dataclass
@@ -69,6 +86,10 @@ class EngineStore:
 
     def export(self, reference: str, image_config: str | None) -> Export:
         return Export("moby", {"name": reference} | _config(image_config))
+
+    async def publish(self, image: ImagePlan, manifest: str) -> str:
+        # The engine has named it already.
+        return manifest
 
     async def platform(self) -> Platform | None:
         """The platform that the engine runs, or None when it does not answer."""

@@ -21,6 +21,9 @@ _SECRET = re.compile(r"secret (.+): not found$", re.DOTALL)
 _SENDER = "error from sender: "
 """What BuildKit puts before the sentence with which `session/files.py` ends a transfer (fsutil `receive.go`)."""
 
+_LOST = re.compile(r"could not fetch content descriptor|/manifests/.* 400 Bad Request")
+"""A blob that is not where it should be (containerd `remotes/docker/fetcher.go`), or that a manifest names in vain."""
+
 _SECRET_HINT = "give it a value where this build finds its secrets, and run the same command again"  # noqa: S105
 _FILES_HINT = "run the same command again once the file is as it should be"
 
@@ -30,7 +33,7 @@ class Failure:
     """One failed solve: which vertex, the process's exit code where one ran, and BuildKit's own sentence.
 
     Where the fault is in what the session offers, the sentence is ours, with a `hint`; `secret` is the id of a
-    required secret that it does not have.
+    required secret that it does not have. `is_lost_content` says that a registry lacks what a manifest names.
     """
 
     message: str
@@ -39,6 +42,7 @@ class Failure:
     is_unavailable: bool = False
     hint: str = ""
     secret: str | None = None
+    is_lost_content: bool = False
 
 
 def read(error: grpc.RpcError) -> Failure:
@@ -64,6 +68,7 @@ def read(error: grpc.RpcError) -> Failure:
         is_unavailable=error.code() is grpc.StatusCode.UNAVAILABLE,
         hint=hint,
         secret=secret,
+        is_lost_content=_LOST.search(message) is not None,
     )
 
 

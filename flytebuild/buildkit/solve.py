@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -20,6 +20,7 @@ from flytebuild.buildkit.progress import Progress
 from flytebuild.spec.images import Platform, RuntimeConfig
 
 MANIFEST_DIGEST = "containerimage.digest"
+CACHE_MANIFEST = "cache.manifest"
 _STATUS_DEADLINE = 5.0
 """Seconds that the status stream may need after the solve has ended, to deliver the last logs."""
 
@@ -27,6 +28,14 @@ _STATUS_DEADLINE = 5.0
 @dataclass(frozen=True, slots=True)
 class Export:
     """Where the result goes: a kind of exporter and its attributes (buildkit `exporter/containerimage/exptypes`)."""
+
+    type: str
+    attrs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A cache that results are looked up in or written to: a kind (`registry`, `inline`) and its attributes."""
 
     type: str
     attrs: Mapping[str, str]
@@ -50,11 +59,20 @@ class Solve:
         self._call: grpc.Future | None = None
         self._cancelled = False
 
-    def run(self, work: ops_pb2.Definition | Frontend, export: Export | None, progress: Progress) -> Mapping[str, str]:
-        """Block until the result is published; returns the exporter's answer. Raises SolveError.
+    def run(
+        self,
+        work: ops_pb2.Definition | Frontend,
+        export: Export | None,
+        progress: Progress,
+        *,
+        imports: Sequence[Cache] = (),
+        exports: Sequence[Cache] = (),
+    ) -> Mapping[str, str]:
+        """Block until the result is published; returns the exporters' answers. Raises SolveError.
 
         Without an export the result is only kept in the daemon's cache. A frontend makes the image's config itself,
-        unless the export brings one.
+        unless the export brings one. All solves that run at the same time should import the same caches in the same
+        order: where two share a vertex, BuildKit may look only where the first one asked it to (moby/buildkit#4674).
         """
         ref = uuid.uuid4().hex
         request = control_pb2.SolveRequest(ref=ref, session=self._session, internal=True)
@@ -63,8 +81,16 @@ class Solve:
             request.frontend_attrs.update(work.attrs)
             for name, definition in work.inputs.items():
                 request.frontend_inputs[name].CopyFrom(definition)
+            # A frontend's own solves have other imports than its request, which no frontend reads.
+            if imports:
+                request.frontend_attrs["cache-imports"] = json.dumps(
+                    [{"Type": cache.type, "Attrs": dict(cache.attrs)} for cache in imports]
+                )
         else:
             request.definition.CopyFrom(work)
+        for caches, given in ((request.cache.imports, imports), (request.cache.exports, exports)):
+            for cache in given:
+                caches.add(type=cache.type, attrs=cache.attrs)
         if export is not None:
             request.exporters.add(type=export.type, attrs=export.attrs)
             request.exporter_deprecated = export.type

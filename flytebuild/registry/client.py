@@ -12,14 +12,13 @@ import hashlib
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, TypeAlias
 
 import httpx
 
-from flytebuild.errors import RegistryUnavailableError
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.registry.credentials import api_host, find
 from flytebuild.registry.reference import Reference
@@ -34,7 +33,12 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-_ACCEPT = ", ".join(INDEX_TYPES + MANIFEST_TYPES)
+ACCEPT = ", ".join(INDEX_TYPES + MANIFEST_TYPES)
+"""What is asked for where a manifest is: without it registries deny that they have one."""
+
+Action: TypeAlias = Literal["pull", "push"]
+"""What a request is for; registries that give out tokens give one for each."""
+
 _TIMEOUT = httpx.Timeout(20, connect=5)
 _CONNECTIONS = 32
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -45,15 +49,16 @@ _MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 """What reading a document of an unexpected form ends in."""
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The registry's answer cannot be used, or there is none; the text says why."""
 
-    def __init__(self, message: str, *, is_unreachable: bool = False) -> None:
+    def __init__(self, message: str, *, is_unreachable: bool = False, status: int | None = None) -> None:
         super().__init__(message)
         self.is_unreachable = is_unreachable
+        self.status = status
 
 
-class _OtherPlatforms(_Refused):
+class _OtherPlatforms(Refused):
     """The image is there, and for certain not for the platform that was asked for."""
 
 
@@ -81,8 +86,8 @@ class RegistryClient:
     async def presence(self, reference: Reference) -> Fact:
         """Whether a manifest is there; Unknown when the registry does not say."""
         try:
-            response = await self._request("HEAD", reference, f"manifests/{reference.target}", accept=_ACCEPT)
-        except _Refused as refusal:
+            response = await self.request("HEAD", reference, f"manifests/{reference.target}", accept=ACCEPT)
+        except Refused as refusal:
             return Unknown(str(refusal), refusal.is_unreachable)
         if response.status_code == httpx.codes.NOT_FOUND:
             return Absent()
@@ -101,7 +106,7 @@ class RegistryClient:
             found = _runtime_config(config.get("config") or {})
             # What has no canonical form can be part of no image.
             encode(found.document())
-        except _Refused as refusal:
+        except Refused as refusal:
             is_for_others = isinstance(refusal, _OtherPlatforms)
             return ResolvedImage(asked, str(location), problem=str(refusal), is_for_others=is_for_others)
         except _MALFORMED as error:
@@ -117,93 +122,87 @@ class RegistryClient:
             config_digest = manifest["config"]["digest"]
             config = await self._json(reference, f"blobs/{config_digest}", config_digest)
             return dict((config.get("config") or {}).get("Labels") or {})
-        except _Refused as refusal:
+        except Refused as refusal:
             return Unknown(str(refusal))
         except _MALFORMED as error:
             return Unknown(_malformed(reference, error))
 
-    async def publish_index(
-        self, target: Reference, members: Mapping[Platform, Reference], annotations: Mapping[str, str]
-    ) -> str:
-        """Publish an index of images that are there, one for each platform; returns its digest.
-
-        Raises RegistryUnavailableError when an image cannot be found, or the registry does not take the index.
-        """
-        try:
-            manifests = [await self._descriptor(target, member, platform) for platform, member in members.items()]
-            index = {
-                "schemaVersion": 2,
-                "mediaType": INDEX_TYPES[0],
-                "manifests": manifests,
-                "annotations": dict(annotations),
-            }
-            content = json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
-            await self._request("PUT", target, f"manifests/{target.target}", content=content, media_type=INDEX_TYPES[0])
-        except _Refused as refusal:
-            raise RegistryUnavailableError(f"`{target}` cannot be published: {refusal}") from refusal
-        return "sha256:" + hashlib.sha256(content).hexdigest()
-
-    async def _descriptor(self, target: Reference, member: Reference, platform: Platform) -> dict[str, Any]:
-        if (member.registry, member.repository) != (target.registry, target.repository):
-            raise _Refused(f"`{member}` is in another repository")
-        response = await self._request("GET", member, f"manifests/{member.target}", accept=_ACCEPT)
-        if response.status_code == httpx.codes.NOT_FOUND:
-            raise _Refused(f"`{member}` does not exist")
-        found = {"os": platform.os, "architecture": platform.architecture}
-        return {
-            "mediaType": response.headers.get("content-type", MANIFEST_TYPES[0]).partition(";")[0],
-            "digest": "sha256:" + hashlib.sha256(response.content).hexdigest(),
-            "size": len(response.content),
-            "platform": found | ({"variant": platform.variant} if platform.variant else {}),
-        }
-
     async def _manifest(self, reference: Reference, target: str) -> tuple[str, dict[str, Any]]:
-        response = await self._request("GET", reference, f"manifests/{target}", accept=_ACCEPT)
+        response = await self.request("GET", reference, f"manifests/{target}", accept=ACCEPT)
         if response.status_code == httpx.codes.NOT_FOUND:
-            raise _Refused(f"`{reference}` does not exist")
+            raise Refused(f"`{reference}` does not exist")
         digest = "sha256:" + hashlib.sha256(response.content).hexdigest()
         if target.startswith("sha256:") and digest != target:
-            raise _Refused(f"`{reference.registry}` answered with another manifest than `{target}`")
+            raise Refused(f"`{reference.registry}` answered with another manifest than `{target}`")
         return digest, _parse(response, reference)
 
     async def _json(self, reference: Reference, path: str, digest: str) -> dict[str, Any]:
-        response = await self._request("GET", reference, path)
+        response = await self.request("GET", reference, path)
         if response.status_code == httpx.codes.NOT_FOUND:
-            raise _Refused(f"`{reference}` is incomplete: its registry lacks `{digest}`")
+            raise Refused(f"`{reference}` is incomplete: its registry lacks `{digest}`")
         if "sha256:" + hashlib.sha256(response.content).hexdigest() != digest:
-            raise _Refused(f"`{reference.registry}` answered with other content than `{digest}`")
+            raise Refused(f"`{reference.registry}` answered with other content than `{digest}`")
         return _parse(response, reference)
 
-    async def _request(
+    async def request(
         self,
         method: str,
         reference: Reference,
         path: str,
         accept: str = "*/*",
-        content: bytes | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
         media_type: str = "",
+        *,
+        action: Action = "pull",
+        source: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        stream: bool = False,
     ) -> httpx.Response:
-        """One answer of success or 404, after authentication where it is asked for; anything else is _Refused."""
+        """One answer of success or 404, after authentication where it is asked for; anything else is Refused.
+
+        `path` is below the repository, or an address that the registry gave; `source` is another repository that is
+        read from. With `stream` the body is still to be read, and the response to be closed.
+        """
         host = api_host(reference.registry)
         scheme = "http" if reference.is_loopback else "https"
-        url = f"{scheme}://{host}/v2/{reference.repository}/{path}"
-        headers = {"Accept": accept} | ({"Content-Type": media_type} if media_type else {})
+        root = httpx.URL(f"{scheme}://{host}/")
+        url = root.join(path if path.startswith(("/", "http")) else f"/v2/{reference.repository}/{path}")
+        headers = {"Accept": accept, **headers} | ({"Content-Type": media_type} if media_type else {})
         # A token is for what the registry was asked then: one to read with does not publish.
-        key = (host, reference.repository, "push" if content else "pull")
-        if token := self._tokens.get(key):
+        key = (host, reference.repository, f"{action} {source}")
+        is_ours = url.host == root.host
+        if is_ours and (token := self._tokens.get(key)):
             headers["Authorization"] = token
         try:
-            response = await self._http.request(method, url, headers=headers, content=content)
-            if response.status_code == httpx.codes.UNAUTHORIZED and "Authorization" not in headers:
+            response = await self._send(method, url, headers, content, stream=stream)
+            if response.status_code == httpx.codes.UNAUTHORIZED and is_ours and "Authorization" not in headers:
                 self._tokens[key] = await self._authenticate(host, reference.repository, response)
                 headers["Authorization"] = self._tokens[key]
-                response = await self._http.request(method, url, headers=headers, content=content)
+                response = await self._send(method, url, headers, content, stream=stream)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unanswered(reference.registry, error) from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise _Refused(f"`{reference.registry}` refuses access to `{reference.repository}`")
+            message = f"`{reference.registry}` refuses access to `{reference.repository}`"
+            raise Refused(message, status=response.status_code)
         if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
-            raise _Refused(f"`{reference.registry}` answers with status {response.status_code}")
+            message = f"`{reference.registry}` answers with status {response.status_code}"
+            raise Refused(message, status=response.status_code)
+        return response
+
+    async def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        content: bytes | AsyncIterator[bytes] | None,
+        *,
+        stream: bool,
+    ) -> httpx.Response:
+        """One answer; its body is left unread only where it is what was asked for."""
+        request = self._http.build_request(method, url, headers=headers, content=content)
+        response = await self._http.send(request, stream=stream)
+        if stream and not response.is_success:
+            await response.aclose()
         return response
 
     async def _authenticate(self, host: str, repository: str, refusal: httpx.Response) -> str:
@@ -216,7 +215,7 @@ class RegistryClient:
         elif challenge.lower().startswith("bearer"):
             fields = dict(_CHALLENGE.findall(challenge))
             if "realm" not in fields:
-                raise _Refused(f"`{host}` asks for a token without saying where to get one")
+                raise Refused(f"`{host}` asks for a token without saying where to get one")
             query = {"scope": fields.get("scope") or f"repository:{repository}:pull"}
             if "service" in fields:
                 query["service"] = fields["service"]
@@ -227,16 +226,16 @@ class RegistryClient:
                 auth = httpx.BasicAuth(credentials.username, credentials.secret) if credentials else None
                 answer = await self._http.get(fields["realm"], params=query, auth=auth)
             if answer.status_code != httpx.codes.OK:
-                raise _Refused(f"`{host}` refuses a token for `{repository}`")
+                raise Refused(f"`{host}` refuses a token for `{repository}`")
             try:
                 token = answer.json().get("token") or answer.json().get("access_token")
             except (ValueError, AttributeError):
                 token = None
             if not token:
-                raise _Refused(f"`{host}` answers the request for a token without one")
+                raise Refused(f"`{host}` answers the request for a token without one")
             header = f"Bearer {token}"
         else:
-            raise _Refused(f"`{host}` asks for credentials, and Docker's configuration has none for it")
+            raise Refused(f"`{host}` asks for credentials, and Docker's configuration has none for it")
         return header
 
 
@@ -248,15 +247,15 @@ def _malformed(reference: Reference, error: Exception) -> str:
     return f"`{reference}` has a manifest or config of a form that is not an image's ({type(error).__name__})"
 
 
-def _unanswered(registry: str, error: Exception) -> _Refused:
+def _unanswered(registry: str, error: Exception) -> Refused:
     """What it means that a request failed. A registry that we do not trust is there: the engine may well trust it."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            return _Refused(f"`{registry}` cannot be reached by TLS ({_reason(error)})")
+            return Refused(f"`{registry}` cannot be reached by TLS ({_reason(error)})")
         cause = cause.__cause__ or cause.__context__
     is_unreachable = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
-    return _Refused(f"`{registry}` does not answer ({_reason(error)})", is_unreachable=is_unreachable)
+    return Refused(f"`{registry}` does not answer ({_reason(error)})", is_unreachable=is_unreachable)
 
 
 def _reason(error: Exception) -> str:
@@ -267,9 +266,9 @@ def _parse(response: httpx.Response, reference: Reference) -> dict[str, Any]:
     try:
         document = json.loads(response.content)
     except ValueError as error:
-        raise _Refused(f"`{reference.registry}` answers with something that is not JSON") from error
+        raise Refused(f"`{reference.registry}` answers with something that is not JSON") from error
     if not isinstance(document, dict):
-        raise _Refused(f"`{reference.registry}` answers with something that is not a manifest")
+        raise Refused(f"`{reference.registry}` answers with something that is not a manifest")
     return document
 
 

@@ -46,6 +46,15 @@ class Reference:
         """What the registry's API asks for: the digest when there is one, else the tag."""
         return self.digest or self.tag or "latest"
 
+    @property
+    def name(self) -> str:
+        """The repository with its registry."""
+        return f"{self.registry}/{self.repository}"
+
+    def tagged(self, tag: str) -> Reference:
+        """Another tag of the same repository."""
+        return replace(self, tag=tag, digest=None)
+
     def pinned(self, digest: str) -> Reference:
         """The same image by its digest alone."""
         return replace(self, tag=None, digest=digest)

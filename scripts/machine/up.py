@@ -93,7 +93,9 @@ class _Up:
     def bring_engine(self) -> None:
         if not engine.is_running(self.state, self.record):
             self._start_engine()
-        is_wanted = self.beside is None and self.wanted == catalogue.ALL and not emulation.is_there(self.state, self.record)
+        is_wanted = (
+            self.beside is None and self.wanted == catalogue.ALL and not emulation.is_there(self.state, self.record)
+        )
         if is_wanted and emulation.bring(self.state, self.record, self.children):
             self.started.append("emulation")
 

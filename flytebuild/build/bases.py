@@ -1,0 +1,43 @@
+"""Bases that are in the registry that is pushed to already: mounted there instead of pushed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flytebuild.build.builder import Builder, Outcome
+from flytebuild.events import Emit
+from flytebuild.llb.lower import pinned
+from flytebuild.plan import ImagePlan
+from flytebuild.registry.client import Refused, RegistryClient
+from flytebuild.registry.content import fetch_manifest
+from flytebuild.registry.copy import mount
+from flytebuild.registry.reference import Reference, parse
+
+
+@dataclass(frozen=True)
+class BasesMounted:
+    """Mounts a base's layers where the image will be, each once.
+
+    BuildKit does so only with layers that it has not unpacked, and pushes the others, which are most of an image.
+    """
+
+    builder: Builder
+    client: RegistryClient
+    _done: set[tuple[Reference, str]] = field(default_factory=set)
+
+    async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
+        target = parse(image.reference)
+        if image.spec and image.spec.base:
+            base = parse(pinned(image.spec.base))
+            if base.registry == target.registry and (base, target.repository) not in self._done:
+                self._done.add((base, target.repository))
+                await self._mount(base, target)
+        return await self.builder.build(image, emit)
+
+    async def _mount(self, base: Reference, target: Reference) -> None:
+        try:
+            manifest = await fetch_manifest(self.client, base)
+            await mount(self.client, base, target, manifest.layers)
+        except Refused:
+            # Only a saving is lost. Where the base cannot be had at all, the solve says so.
+            return

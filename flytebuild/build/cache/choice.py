@@ -1,0 +1,93 @@
+"""Which cache a build has: by the configuration, and by what the registry takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flytebuild.build.cache.inline import InlineCache
+from flytebuild.build.cache.keys import BuiltImage, key_of
+from flytebuild.build.cache.lookup import look_up
+from flytebuild.build.cache.probe import why_no_cache
+from flytebuild.build.cache.remote import RemoteCache
+from flytebuild.build.solves import Solver
+from flytebuild.buildkit.solve import Cache
+from flytebuild.config import Config
+from flytebuild.events import Emit, Notice
+from flytebuild.plan import ENGINE_REGISTRY, ImagePlan
+from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.reference import Reference, parse
+
+REPOSITORY = "flytebuild-cache"
+"""Where the cache is in a registry, unless the configuration says otherwise."""
+
+
+class BuildCache(Protocol):
+    """The cache of one build."""
+
+    @property
+    def imports(self) -> tuple[Cache, ...]:
+        """What every solve of the build looks its results up in."""
+
+    @property
+    def exports(self) -> tuple[Cache, ...]:
+        """What every image's solve writes along with the image."""
+
+    async def keep(self, built: Sequence[BuiltImage], solver: Solver, emit: Emit, *, all_of_it: bool) -> None:
+        """Write what the images have that was not there before, when all of them have ended. Trouble is a notice.
+
+        `all_of_it` doubts what was there before.
+        """
+
+
+@dataclass(frozen=True)
+class NoCache:
+    """Where there is none."""
+
+    @property
+    def imports(self) -> tuple[Cache, ...]:
+        return ()
+
+    @property
+    def exports(self) -> tuple[Cache, ...]:
+        return ()
+
+    async def keep(self, built: Sequence[BuiltImage], solver: Solver, emit: Emit, *, all_of_it: bool) -> None:
+        pass
+
+
+async def open_cache(
+    config: Config, client: RegistryClient, images: Sequence[ImagePlan], emit: Emit, *, has_bundle: bool
+) -> BuildCache:
+    """The cache for building these images. A registry that keeps none is told in a notice, and builds go on."""
+    repository = _repository(config)
+    if config.cache == "inline":
+        return await _inline(client, images, has_bundle)
+    if repository is None:
+        return NoCache()
+    keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
+    found = await look_up(client, dict.fromkeys(keys, repository))
+    if found.problem:
+        emit(Notice(f"there is no cache in this build: {found.problem}"))
+        return NoCache()
+    if keys and not found.manifests and (refusal := await why_no_cache(client, repository)):
+        if refusal.status is None or refusal.status >= 500:
+            emit(Notice(f"there is no cache in this build: {refusal}"))
+            return NoCache()
+        emit(Notice(f"`{repository.name}` takes no cache, so images keep what they can of it: {refusal}"))
+        return await _inline(client, images, has_bundle)
+    return RemoteCache(client, repository, config.compression, has_bundle, found)
+
+
+async def _inline(client: RegistryClient, images: Sequence[ImagePlan], has_bundle: bool) -> BuildCache:
+    pushed = [image for image in images if image.spec and not image.reference.startswith(f"{ENGINE_REGISTRY}/")]
+    keys = {image.reference: key_of(image.spec, has_bundle=has_bundle) for image in pushed if image.spec}
+    places = {key.alone: parse(reference) for reference, key in keys.items() if key}
+    return InlineCache(client, has_bundle, await look_up(client, places))
+
+
+def _repository(config: Config) -> Reference | None:
+    if config.cache == "off" or not (config.cache or config.registry):
+        return None
+    return parse(config.cache or f"{config.registry}/{REPOSITORY}")

@@ -1,0 +1,47 @@
+"""Solves in the event loop: awaited without blocking it, and stopped on the daemon when they are cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flytebuild.build.threads import in_thread
+from flytebuild.buildkit._pb import ops_pb2
+from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.frontend import Frontend
+from flytebuild.buildkit.progress import Progress
+from flytebuild.buildkit.solve import Cache, Export, Solve
+
+
+@dataclass(frozen=True)
+class Solver:
+    """One BuildKit and the session that it asks for files, secrets and credentials."""
+
+    connection: Connection
+    session: str
+
+    async def solve(
+        self,
+        work: ops_pb2.Definition | Frontend,
+        export: Export | None,
+        progress: Progress,
+        name: str,
+        *,
+        imports: Sequence[Cache] = (),
+        exports: Sequence[Cache] = (),
+    ) -> Mapping[str, str]:
+        """The exporters' answers; `name` is its thread's. Raises SolveError.
+
+        When it is cancelled, it ends once its steps have ended.
+        """
+        solve = Solve(self.connection, self.session)
+        running = in_thread(
+            lambda: solve.run(work, export, progress, imports=imports, exports=exports), f"flytebuild-solve {name}"
+        )
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            solve.cancel()
+            await asyncio.wait([running])
+            raise
