@@ -55,7 +55,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Built:
-    """An image that was built, in the engine's store and in the registry."""
+    """An image that was built, in the registry; the engine pulls it when it runs."""
 
     reference: str
     base_layers: int
@@ -72,8 +72,8 @@ class Built:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The image's config as the engine shows it."""
-        found: dict[str, Any] = self.client.images.get(self.reference).attrs["Config"]
+        """What the image says of its containers."""
+        found: dict[str, Any] = json.loads(self._blob(self._manifest["config"]["digest"]))["config"]
         return found
 
     @property

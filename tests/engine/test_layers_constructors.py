@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import docker
@@ -111,7 +112,9 @@ def images(built: dict[str, dict[str, Any]]) -> Iterator[dict[str, Built]]:
     client = docker.from_env()
     yield {name: Built(image["reference"], 0, client) for name, image in built.items()}
     for reference in {image["reference"] for image in built.values() if image["result"] == "built"}:
-        client.images.remove(reference, force=True)
+        # What no test has run was not pulled.
+        with suppress(docker.errors.ImageNotFound):
+            client.images.remove(reference, force=True)
     client.close()
 
 
