@@ -69,7 +69,10 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class ImageFinished:
-    """The image is published under `reference`, or `error` says in one sentence why not, or it was `cancelled`."""
+    """The image is published under `reference`, or `error` says in one sentence why not, or it was `cancelled`.
+
+    One that was not built is the one that was there as `copied_from`.
+    """
 
     image: str
     environments: tuple[str, ...]
@@ -78,6 +81,7 @@ class ImageFinished:
     seconds: float
     error: str | None = None
     cancelled: bool = False
+    copied_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform as host
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -19,13 +19,18 @@ from flytebuild.build.stores import EngineStore, RegistryStore, Stores
 from flytebuild.config import Config
 from flytebuild.events import Emit, ignore
 from flytebuild.graph import EnvironmentNode
-from flytebuild.plan import Plan, make_plan, references
+from flytebuild.plan import Observation, Plan, make_plan, references
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.specify import images_needed, specify
+from flytebuild.state import State
 from flytebuild.trees.statcache import StatCache
+
+_STATE = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
+_ELSEWHERE = 4
+"""Places that are looked at for one image that is missing where it should be."""
 
 _STAT_CACHE = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "files.sqlite"
 
@@ -41,23 +46,37 @@ async def plan_definitions(
     """The same for code that is loaded already."""
     with reader(config, emit) as read:
         nodes = definitions.needed(targets, read)
-    return await plan_nodes(config, nodes)
+    return await plan_nodes(config, nodes, emit)
 
 
-async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
+async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> Plan:
     """The same for environments whose closure is known."""
-    async with _outside(config) as (registry, stores):
+    async with _outside(config, emit) as (stores, state):
         native = await stores.engine.platform() or _host_platform()
         wanted = tuple(Platform.parse(text) for text in config.platforms) or (native,)
-        specs = await _specify(nodes, config, registry, wanted)
+        specs = await _specify(nodes, config, stores.registry.client, wanted)
         asked = [item for variants in specs.values() for item in references(variants, config.registry)]
-        return make_plan(nodes, specs, config.registry, await stores.observe_all(dict.fromkeys(asked)))
+        observed = await stores.observe_all(dict.fromkeys(asked))
+        planned = make_plan(nodes, specs, config.registry, observed)
+        elsewhere = await _elsewhere(planned, observed, stores, state)
+        return make_plan(nodes, specs, config.registry, observed, elsewhere) if elsewhere else planned
+
+
+async def _elsewhere(
+    planned: Plan, observed: Mapping[str, Observation], stores: Stores, state: State
+) -> dict[str, Observation]:
+    """What there is now of missing images where they were seen before, under other names."""
+    digests = [(image.status, image.digest, image.reference) for image in planned.images if image.digest]
+    state.record_published((digest, reference) for status, digest, reference in digests if status == "present")
+    missing = [digest for status, digest, _ in digests if status == "missing"]
+    known = [reference for digest in missing for reference in state.references(digest, _ELSEWHERE)]
+    return await stores.observe_all({reference: None for reference in known if reference not in observed})
 
 
 async def build(config: Config, planned: Plan, emit: Emit = ignore, *, fail_fast: bool = False) -> tuple[Outcome, ...]:
     """Build exactly what the plan says is missing; with `fail_fast` nothing more once an image has failed."""
-    async with _outside(config) as (_, stores):
-        return await build_images(planned, config, stores, emit, fail_fast=fail_fast)
+    async with _outside(config, emit) as (stores, state):
+        return await build_images(planned, config, stores, state, emit, fail_fast=fail_fast)
 
 
 async def _specify(
@@ -98,10 +117,11 @@ def reader(config: Config, emit: Emit = ignore) -> Iterator[Reader]:
 
 
 @asynccontextmanager
-async def _outside(config: Config) -> AsyncIterator[tuple[RegistryClient, Stores]]:
+async def _outside(config: Config, emit: Emit) -> AsyncIterator[tuple[Stores, State]]:
     engine = EngineStore()
     try:
         async with RegistryClient() as registry:
-            yield registry, Stores(RegistryStore(registry, config.compression), engine)
+            with State.open(_STATE, emit=emit) as state:
+                yield Stores(RegistryStore(registry, config.compression), engine), state
     finally:
         engine.close()

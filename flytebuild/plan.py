@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
@@ -41,7 +42,8 @@ class ImagePlan:
     """One image that environments need. External images have neither digest, layers nor spec.
 
     An image for several platforms has no layers of its own: `members` are the references of the images that it is an
-    index of, by platform.
+    index of, by platform. One that is missing here and is, or will be, somewhere else is not built: `copied_from` is
+    that other reference.
     """
 
     reference: str
@@ -52,11 +54,12 @@ class ImagePlan:
     layers: tuple[LayerPlan, ...] = ()
     spec: ImageSpec | None = None
     members: tuple[tuple[Platform, str], ...] = ()
+    copied_from: str | None = None
 
     @property
     def must_be_built(self) -> bool:
         """Missing, or not known to be present: what could not be found out is never taken for granted."""
-        return self.status in ("missing", "unknown")
+        return self.status in ("missing", "unknown") and not self.copied_from
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
@@ -96,6 +99,16 @@ class Plan:
         """The images that a build makes."""
         return tuple(image for image in self.images if image.must_be_built)
 
+    @property
+    def to_copy(self) -> tuple[ImagePlan, ...]:
+        """The images that a build only gives another name to."""
+        return tuple(image for image in self.images if image.copied_from)
+
+    @property
+    def is_fulfilled(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.to_build and not self.to_copy
+
     def reference_of(self, environment: str) -> str:
         """The image reference of one environment."""
         return next(item.image for item in self.environments if item.name == environment)
@@ -120,11 +133,12 @@ def make_plan(
     specs: Mapping[str, Variants],
     registry: str | None,
     observations: Mapping[str, Observation],
+    elsewhere: Mapping[str, Observation] = MappingProxyType({}),
 ) -> Plan:
     """Compare what is needed with what was observed.
 
     `specs` holds the specs of every environment whose image is not external, `observations` one entry for each of
-    their `references`.
+    their `references`, `elsewhere` what was observed of references that nothing needs.
     """
     environments, users = list[EnvironmentPlan](), dict[str, list[str]]()
     wanted: dict[str, ExternalImage | ImageSpec | Variants] = {}
@@ -134,7 +148,8 @@ def make_plan(
         for target in needed:
             users.setdefault(target, []).append(node.name)
         environments.append(EnvironmentPlan(node.name, node.file, list(needed)[-1], node.depends_on, node.tasks))
-    seen = {layer for item in observations.values() if isinstance(item.fact, Present) for layer in item.layers}
+    everything = [*observations.values(), *elsewhere.values()]
+    seen = {layer for item in everything if isinstance(item.fact, Present) for layer in item.layers}
     images = []
     for target, names in users.items():
         match wanted[target]:
@@ -144,7 +159,43 @@ def make_plan(
                 images.append(_image(target, spec, tuple(names), observations[target], seen))
             case variants:
                 images.append(_index(target, variants, tuple(names), observations[target], registry))
-    return Plan(tuple(environments), tuple(images), _unreachable(observations))
+    there = {target: item.image for target, item in elsewhere.items() if isinstance(item.fact, Present)}
+    return Plan(tuple(environments), tuple(_with_copies(images, there)), _unreachable(observations))
+
+
+def _with_copies(images: Sequence[ImagePlan], elsewhere: Mapping[str, str]) -> Iterator[ImagePlan]:
+    """The images, those as copies that are missing here and there under another name, or built under one."""
+    there: dict[str, list[str]] = {}
+    for target, digest in elsewhere.items():
+        there.setdefault(digest, []).append(target)
+    built: dict[tuple[str | None, bool], str] = {}
+    for image in images:
+        if image.status == "present" and image.digest:
+            there.setdefault(image.digest, []).insert(0, image.reference)
+        elif image.status == "missing" and image.spec:
+            built.setdefault((image.digest, is_in_engine(image.reference)), image.reference)
+    for image in images:
+        yield (
+            image
+            if image.status != "missing" or not image.spec
+            else replace(image, copied_from=_source(image, there.get(image.digest or "", ()), built))
+        )
+
+
+def _source(image: ImagePlan, there: Sequence[str], built: Mapping[tuple[str | None, bool], str]) -> str | None:
+    """Where an image is copied from, best within its registry; None when it is the one to build."""
+    kind = is_in_engine(image.reference)
+    registry = image.reference.partition("/")[0]
+    candidates = [target for target in there if is_in_engine(target) == kind]
+    if candidates:
+        return min(candidates, key=lambda target: target.partition("/")[0] != registry)
+    first = built[image.digest, kind]
+    return first if first != image.reference else None
+
+
+def is_in_engine(reference: str) -> bool:
+    """Whether a reference is one of the engine's own store, and not of a registry."""
+    return reference.startswith(f"{ENGINE_REGISTRY}/")
 
 
 def _unreachable(observations: Mapping[str, Observation]) -> frozenset[str]:
@@ -242,7 +293,7 @@ def _base(base: ResolvedImage, digest: str) -> LayerPlan:
 
 def _place(target: str) -> str:
     host = target.rpartition(":")[0]
-    return "the engine's store" if host.startswith(f"{ENGINE_REGISTRY}/") else f"`{host}`"
+    return "the engine's store" if is_in_engine(target) else f"`{host}`"
 
 
 def to_document(plan: Plan) -> dict[str, Any]:
@@ -265,6 +316,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
                 "reference": image.reference,
                 "status": image.status,
                 "reason": image.reason,
+                "copied_from": image.copied_from,
                 "platforms": [str(item) for item in image.platforms],
                 "environments": list(image.environments),
                 "layers": [
@@ -281,4 +333,5 @@ def to_document(plan: Plan) -> dict[str, Any]:
             for image in plan.images
         ],
         "to_build": [image.reference for image in plan.to_build],
+        "to_copy": [image.reference for image in plan.to_copy],
     }

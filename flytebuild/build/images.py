@@ -14,6 +14,8 @@ from flytebuild.build.cache import open_cache
 from flytebuild.build.fail_fast import FailFast
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
+from flytebuild.build.recorded import Recorded
+from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.solves import Solver
 from flytebuild.build.stores import Stores
@@ -32,15 +34,16 @@ from flytebuild.errors import (
     UsageError,
 )
 from flytebuild.events import Emit
-from flytebuild.plan import ENGINE_REGISTRY, ImagePlan, Plan
+from flytebuild.plan import ImagePlan, Plan, is_in_engine
 from flytebuild.registry.credentials import find
 from flytebuild.registry.reference import parse
+from flytebuild.state import State
 
 
 async def build_images(
-    plan: Plan, config: Config, stores: Stores, emit: Emit, *, fail_fast: bool = False
+    plan: Plan, config: Config, stores: Stores, state: State, emit: Emit, *, fail_fast: bool = False
 ) -> tuple[Outcome, ...]:
-    """Build what the plan says is missing; images that are there are left alone.
+    """Build what the plan says is missing; images that are there are left alone, or only named once more.
 
     An image whose base could not be looked at, or that could not be pushed, fails before it starts. Raises BuildError
     after all images have ended when at least one failed, UnavailableError when there is none that could be started,
@@ -51,10 +54,14 @@ async def build_images(
     unresolved = [_unresolved(image) for image in plan.to_build if image.spec and image.reference in hopeless]
     images = [image for image in plan.to_build if image.spec and image.reference not in hopeless]
     indexes = [image for image in plan.to_build if image.members]
-    if unresolved and not images:
+    if unresolved and not images and not plan.to_copy:
         raise _all_unresolved([image for image in plan.to_build if image.spec])
-    if not images and not indexes:
-        return ()
+    waiting = [image for image in plan.to_copy if image.copied_from in {item.reference for item in images}]
+    named, refused = await retag([image for image in plan.to_copy if image not in waiting], stores, emit)
+    images += refused
+    if not images and not indexes and not unresolved:
+        state.record_published((item.image.digest or "", item.image.reference) for item in named)
+        return tuple(named)
     _refuse_indexes_without_registry(indexes)
     address = locate()
     version = await asyncio.to_thread(_api_version)
@@ -74,13 +81,17 @@ async def build_images(
         cache = await open_cache(config, stores.registry.client, images, emit, has_bundle=has_bundle)
         solving = BuildKitBuilder(Solver(connection, session.id), stores, cache, has_bundle)
         # Inside the limit: what is mounted is for the push that follows.
-        builder: Builder = Limited(BasesMounted(solving, stores.registry.client), asyncio.Semaphore(config.jobs))
+        mounted = BasesMounted(solving, stores.registry.client)
+        builder: Builder = Limited(Recorded(mounted, state, address.url), asyncio.Semaphore(config.jobs))
         if fail_fast:
             # Outermost, so that images that wait for their turn are cancelled as well.
             builder = FailFast(builder)
         built = await _build_all(images, builder, emit)
+        named += await retag_built(waiting, {item.image.reference: item for item in built}, stores, emit)
         await solving.keep_cache(emit)
-    outcomes = (*built, *unresolved, *await publish(indexes, [*built, *unresolved], stores.registry.client, emit))
+    ended = [*built, *named, *unresolved]
+    state.record_published((item.image.digest or "", item.image.reference) for item in ended if item.manifest)
+    outcomes = (*ended, *await publish(indexes, ended, stores.registry.client, emit))
     failed = [item for item in outcomes if item.failure]
     if failed and all(item.is_unavailable for item in failed):
         raise EngineUnavailableError(
@@ -89,8 +100,8 @@ async def build_images(
         )
     if failed:
         cancelled = [item.image.reference for item in outcomes if item.is_cancelled]
-        ended = [item for item in outcomes if not item.failure and not item.is_cancelled]
-        manifests = {item.image.reference: item.manifest for item in ended}
+        done = [item for item in outcomes if not item.failure and not item.is_cancelled]
+        manifests = {item.image.reference: item.manifest for item in done}
         raise BuildError(_failures(outcomes), manifests=manifests, failed=len(failed), cancelled=cancelled)
     return outcomes
 
@@ -165,7 +176,7 @@ def _refuse_unreachable(plan: Plan) -> None:
 
 def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> None:
     worker = connection.worker()
-    pushed = [image for image in images if not image.reference.startswith(f"{ENGINE_REGISTRY}/")]
+    pushed = [image for image in images if not is_in_engine(image.reference)]
     if pushed and not worker.has_containerd_store:
         raise EngineUnavailableError(
             "This Docker Engine cannot push what its BuildKit builds: it does not use the containerd image store",
@@ -175,7 +186,7 @@ def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> N
 
 
 def _refuse_indexes_without_registry(indexes: Sequence[ImagePlan]) -> None:
-    if any(image.reference.startswith(f"{ENGINE_REGISTRY}/") for image in indexes):
+    if any(is_in_engine(image.reference) for image in indexes):
         raise UsageError(
             "An image for several platforms needs a registry: an engine's store holds what the engine can run",
             hint="set `registry`, or build for one platform",

@@ -14,8 +14,9 @@ from flytebuild.config import Compression
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.facts import Absent, Present, Unknown
-from flytebuild.plan import ENGINE_REGISTRY, ImagePlan, Observation
+from flytebuild.plan import ImagePlan, Observation, is_in_engine
 from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.copy import copy_image
 from flytebuild.registry.publish import publish_image
 from flytebuild.registry.reference import parse
 from flytebuild.spec.images import Platform
@@ -91,6 +92,10 @@ class EngineStore:
         # The engine has named it already.
         return manifest
 
+    async def name(self, source: str, target: str) -> str:
+        """Give an image one more name; returns its digest. Raises EngineUnavailableError."""
+        return await asyncio.to_thread(self._name, source, target)
+
     async def platform(self) -> Platform | None:
         """The platform that the engine runs, or None when it does not answer."""
         return await asyncio.to_thread(self._platform)
@@ -117,6 +122,16 @@ class EngineStore:
             return Observation(Unknown(f"the engine does not answer ({type(error).__name__})"))
         return observation(Present(image.id), image.labels)
 
+    def _name(self, source: str, target: str) -> str:
+        from docker.errors import DockerException
+
+        try:
+            image = self._engine().images.get(source)
+            image.tag(target)
+        except (DockerException, OSError) as error:
+            raise EngineUnavailableError(f"`{source}` cannot be named `{target}`: {error}") from error
+        return str(image.id)
+
     def _engine(self) -> docker.DockerClient:
         with self._lock:
             if self._client is None:
@@ -138,7 +153,16 @@ class Stores:
 
     def of(self, reference: str) -> Store:
         """The store that a reference belongs to."""
-        return self.engine if reference.startswith(f"{ENGINE_REGISTRY}/") else self.registry
+        return self.engine if is_in_engine(reference) else self.registry
+
+    async def copy(self, image: ImagePlan, source: str) -> str:
+        """Have the image that `source` leads to under the image's own reference too; returns its digest.
+
+        Raises RegistryUnavailableError, or EngineUnavailableError, when that cannot be.
+        """
+        if is_in_engine(source):
+            return await self.engine.name(source, image.reference)
+        return await copy_image(self.registry.client, parse(source), parse(image.reference))
 
     async def observe_all(self, references: Mapping[str, object]) -> dict[str, Observation]:
         """Look at all references at the same time."""

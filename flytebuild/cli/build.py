@@ -96,14 +96,19 @@ def build(
 def _document(planned: Plan, ended: BuildError | Sequence[Outcome], *, dry_run: bool) -> dict[str, object]:
     if isinstance(ended, BuildError):
         manifests, cancelled = ended.manifests, ended.cancelled
+        copied = {image.reference for image in planned.to_copy}
     else:
         manifests, cancelled = {outcome.image.reference: outcome.manifest for outcome in ended}, ()
+        # One that could not be re-tagged was built after all.
+        copied = {outcome.image.reference for outcome in ended if outcome.image.copied_from}
 
     def result(image: ImagePlan) -> str:
         if image.reference in manifests:
-            return "built"
+            return "re-tagged" if image.reference in copied else "built"
         if image.reference in cancelled:
             return "cancelled"
+        if image.copied_from:
+            return "to re-tag" if dry_run else "failed"
         if image.must_be_built:
             return "to build" if dry_run else "failed"
         return image.status

@@ -66,4 +66,4 @@ def plan(
         click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
     else:
         out().print(render(planned))
-    return CHANGES if exit_code and planned.to_build else 0
+    return CHANGES if exit_code and not planned.is_fulfilled else 0

@@ -1,4 +1,7 @@
-"""A plan as text: environments, images, layers, and why. `+` is to be built, `?` unknown, `=` there, `~` external."""
+"""A plan as text: environments, images, layers, and why.
+
+`+` is to be built, `?` unknown, `>` to be named from another image, `=` there, `~` external.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,9 @@ def summary(plan: Plan) -> str:
     if not count:
         return "No environments, nothing to build"
     images = "1 image" if count == 1 else f"{count} images"
-    todo = len(plan.to_build)
-    return f"{images}, {todo} to build" if todo else f"{images}, nothing to build"
+    counts = ((len(plan.to_build), "build"), (len(plan.to_copy), "re-tag"))
+    todo = [f"{number} to {what}" for number, what in counts if number]
+    return ", ".join((images, *(todo or ["nothing to build"])))
 
 
 def render_solves(solves: Sequence[Preview]) -> Text:
@@ -72,9 +76,11 @@ def _images(plan: Plan) -> Iterable[Text]:
 
 
 def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
-    sign, style = _SIGNS[image.status]
+    sign, style = (">", "cyan") if image.copied_from else _SIGNS[image.status]
     names = ", ".join(image.environments)
     verdict = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}[image.status]
+    if image.copied_from:
+        verdict = f"to re-tag from {image.copied_from}"
     reason = f": {image.reason}" if image.reason else ""
     yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{verdict}{reason}", style))
     if image.digest:

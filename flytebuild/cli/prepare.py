@@ -27,9 +27,9 @@ async def prepare(config: Config, definitions: Definitions, targets: Sequence[st
 
 async def prepare_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Plan:
     """The same for environments whose closure is known."""
-    planned = await pipeline.plan_nodes(config, nodes)
+    planned = await pipeline.plan_nodes(config, nodes, notice)
     err().print(summary(planned))
-    if planned.to_build:
+    if not planned.is_fulfilled:
         with follow(config.progress) as emit:
             await pipeline.build(config, planned, emit)
     ready.update(

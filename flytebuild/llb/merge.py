@@ -1,4 +1,7 @@
-"""Laying file systems over each other, without unpacking any of them."""
+"""Layers as values: states on top of each other.
+
+Nothing is unpacked: BuildKit puts the layers that it has, or only knows of, into another order.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,6 @@ from flytebuild.llb.state import State, Vertex
 
 
 def merge(states: Sequence[State], *, name: str) -> State:
-    """The layers of all states, one state's after the other's; where two have a file, it is the later one's."""
-    distinct = tuple(dict.fromkeys(states))
-    if not distinct:
-        raise ValueError("there is nothing to merge")
-    if len(distinct) == 1:
-        return distinct[0]
-    inputs = [ops_pb2.MergeInput(input=number) for number in range(len(distinct))]
-    return State(Vertex(ops_pb2.Op(merge=ops_pb2.MergeOp(inputs=inputs)), distinct, None, name))
+    """All states on top of each other, the last one uppermost."""
+    inputs = [ops_pb2.MergeInput(input=number) for number in range(len(states))]
+    return State(Vertex(ops_pb2.Op(merge=ops_pb2.MergeOp(inputs=inputs)), tuple(states), None, name))

@@ -15,7 +15,7 @@ from flytebuild.build.solves import Solver
 from flytebuild.buildkit.solve import Cache
 from flytebuild.config import Config
 from flytebuild.events import Emit, Notice
-from flytebuild.plan import ENGINE_REGISTRY, ImagePlan
+from flytebuild.plan import ImagePlan, is_in_engine
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import Reference, parse
 
@@ -81,7 +81,7 @@ async def open_cache(
 
 
 async def _inline(client: RegistryClient, images: Sequence[ImagePlan], has_bundle: bool) -> BuildCache:
-    pushed = [image for image in images if image.spec and not image.reference.startswith(f"{ENGINE_REGISTRY}/")]
+    pushed = [image for image in images if image.spec and not is_in_engine(image.reference)]
     keys = {image.reference: key_of(image.spec, has_bundle=has_bundle) for image in pushed if image.spec}
     places = {key.alone: parse(reference) for reference, key in keys.items() if key}
     return InlineCache(client, has_bundle, await look_up(client, places))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import in_order
-from flytebuild.plan import ENGINE_REGISTRY
+from flytebuild.plan import is_in_engine
 from flytebuild.registry.reference import Reference, parse
 from flytebuild.spec.canonical import Value, digest
 from flytebuild.spec.digests import digests
@@ -56,7 +56,7 @@ class BuiltImage:
     @property
     def place(self) -> Reference | None:
         """The manifest in its registry; None for an image in the engine's store."""
-        return None if self.reference.startswith(f"{ENGINE_REGISTRY}/") else parse(self.reference).pinned(self.manifest)
+        return None if is_in_engine(self.reference) else parse(self.reference).pinned(self.manifest)
 
 
 def key_of(spec: ImageSpec, *, has_bundle: bool) -> CacheKey | None:

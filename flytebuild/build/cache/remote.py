@@ -106,6 +106,7 @@ def _works(
     graphs = [image for image in new if image.spec.base]
     works: list[tuple[ops_pb2.Definition | Frontend, list[CacheKey]]] = []
     if graphs:
-        together = merge([lower(image.spec, has_bundle=has_bundle) for image in graphs], name="all images")
+        states = list(dict.fromkeys(lower(image.spec, has_bundle=has_bundle) for image in graphs))
+        together = merge(states, name="all images") if len(states) > 1 else states[0]
         works.append((marshal(together), [new[image] for image in graphs]))
     return works + [(lower_dockerfile(image.spec, {}), [key]) for image, key in new.items() if not image.spec.base]

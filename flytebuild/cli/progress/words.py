@@ -23,6 +23,8 @@ def result(event: ImageFinished) -> Text:
         return Text(f"{whose}: cancelled after {event.seconds:.1f} s")
     if event.error:
         return Text.assemble((f"{whose}: failed", "red"), f" after {event.seconds:.1f} s")
+    if event.copied_from:
+        return Text.assemble((f"{whose}: re-tagged", "green"), f" {event.reference} from {event.copied_from}")
     return Text.assemble((f"{whose}: built", "green"), f" {event.reference} in {event.seconds:.1f} s")
 
 

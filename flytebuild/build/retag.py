@@ -1,0 +1,63 @@
+"""Images that are there under another name already: named, not built."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from flytebuild.build.builder import Outcome
+from flytebuild.build.stores import Stores
+from flytebuild.errors import StepFailure, UnavailableError
+from flytebuild.events import Emit, ImageFinished, Notice
+from flytebuild.plan import ImagePlan
+
+
+async def retag(images: Sequence[ImagePlan], stores: Stores, emit: Emit) -> tuple[list[Outcome], list[ImagePlan]]:
+    """Name images from others that are there; those that could not be named have to be built instead."""
+    ended = await asyncio.gather(*(_retag(image, stores, emit) for image in images))
+    return [item for item in ended if isinstance(item, Outcome)], [
+        item for item in ended if isinstance(item, ImagePlan)
+    ]
+
+
+async def retag_built(
+    images: Sequence[ImagePlan], built: Mapping[str, Outcome], stores: Stores, emit: Emit
+) -> list[Outcome]:
+    """Name images from others that this build has made, or not."""
+    ready = [image for image in images if not _is_lost(built[image.copied_from or ""])]
+    outcomes, refused = await retag(ready, stores, emit)
+    outcomes += [_failed(image, "the registry did not take its other name", None) for image in refused]
+    for image in images:
+        source = built[image.copied_from or ""]
+        if source.is_cancelled:
+            outcomes.append(Outcome(image, is_cancelled=True))
+        elif source.failure:
+            outcomes.append(_failed(image, "the same image was not built under its other name", source))
+    return outcomes
+
+
+async def _retag(image: ImagePlan, stores: Stores, emit: Emit) -> Outcome | ImagePlan:
+    source, started = image.copied_from or "", time.monotonic()
+    try:
+        manifest = await stores.copy(image, source)
+    except UnavailableError as error:
+        emit(Notice(error.message))
+        return replace(image, copied_from=None)
+    seconds = time.monotonic() - started
+    names = image.environments
+    emit(ImageFinished(image.reference, names, image.reference, manifest, seconds, copied_from=source))
+    return Outcome(image, manifest=manifest)
+
+
+def _is_lost(outcome: Outcome) -> bool:
+    return outcome.is_cancelled or outcome.failure is not None
+
+
+def _failed(image: ImagePlan, message: str, source: Outcome | None) -> Outcome:
+    """A failure that is told together with the one that it comes from."""
+    failure = StepFailure("publishing " + image.reference, message, None, (), image.environments)
+    if source and source.failure:
+        failure = replace(source.failure, environments=image.environments)
+    return Outcome(image, failure=failure, vertex=source.vertex if source else None)

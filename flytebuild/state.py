@@ -1,0 +1,210 @@
+"""What was seen before, in one SQLite file of the user's: where images were published, and how long steps took.
+
+Nothing depends on it: what it says of a registry is looked at again before it is used, and without it builds are only
+told with less foresight. Any number of processes may use it at once. A file that is broken is moved aside, and a
+`Notice` says so; one that cannot be used is done without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from flytebuild.events import Emit, Notice, ignore
+
+SCHEMA = 1
+"""Raised with the meaning of a row; what another version has written is dropped."""
+
+KEPT_DAYS = 180
+"""Rows that were not written again for this long are dropped."""
+
+_BUSY_SECONDS = 5.0
+_DAY = 86_400
+_TABLES = (
+    "DROP TABLE IF EXISTS published",
+    "DROP TABLE IF EXISTS steps",
+    "CREATE TABLE published (image TEXT, reference TEXT, seen INTEGER NOT NULL, PRIMARY KEY (image, reference))"
+    " WITHOUT ROWID",
+    "CREATE TABLE steps (builder TEXT, digest TEXT, name TEXT NOT NULL, seconds REAL NOT NULL, size INTEGER NOT NULL,"
+    " ended INTEGER NOT NULL, PRIMARY KEY (builder, digest)) WITHOUT ROWID",
+    "CREATE INDEX steps_by_name ON steps (builder, name, ended)",
+    f"PRAGMA user_version = {SCHEMA}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step that was executed: its vertex's digest and name, its seconds, and the bytes that it moved (0: none)."""
+
+    digest: str
+    name: str
+    seconds: float
+    size: int = 0
+
+
+class State:
+    """The state in one file. `State.open` never fails, and no method does."""
+
+    def __init__(self, path: Path, emit: Emit, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._emit = emit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, emit: Emit = ignore, clock: Callable[[], float] = time.time) -> State:
+        """The state at `path`, made where there is none. `clock` gives seconds since the epoch."""
+        state = cls(path, emit, clock)
+        for is_last in (False, True):
+            try:
+                state._database = _connect(path)
+                break
+            except (sqlite3.Error, OSError) as error:
+                if not is_last and _is_broken(error) and state._move_aside():
+                    continue
+                emit(Notice(f"the state in `{path}` cannot be used: {error}"))
+                break
+        return state
+
+    # Where images are
+
+    def record_published(self, references: Iterable[tuple[str, str]]) -> None:
+        """Note images, each by its digest (64 hex digits) and a reference that it was seen under."""
+        now = int(self._clock())
+        self._write(
+            "INSERT INTO published VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seen = excluded.seen",
+            [(image, reference, now) for image, reference in references],
+        )
+
+    def references(self, image: str, limit: int) -> tuple[str, ...]:
+        """Where an image was seen, the latest first."""
+        query = "SELECT reference FROM published WHERE image = ? ORDER BY seen DESC, reference LIMIT ?"
+        return tuple(str(row[0]) for row in self._read(query, (image, limit)))
+
+    # How long steps take
+
+    def record_steps(self, builder: str, steps: Iterable[StepRecord]) -> None:
+        """Note steps that a builder has executed to their good end; `builder` is its address."""
+        now = int(self._clock())
+        self._write(
+            "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)",
+            [(builder, step.digest, step.name, step.seconds, step.size, now) for step in steps],
+        )
+
+    def expected(self, builder: str, name: str, digest: str = "") -> StepRecord | None:
+        """What a step took there the last time: that very step, else the latest that had its name."""
+        query = (
+            "SELECT digest, name, seconds, size FROM steps WHERE builder = ? AND (name = ? OR digest = ?)"
+            " ORDER BY digest = ? DESC, ended DESC LIMIT 1"
+        )
+        rows = self._read(query, (builder, name, digest, digest))
+        return StepRecord(*rows[0]) if rows else None
+
+    def close(self) -> None:
+        """Let go of the file; the state knows nothing from then on."""
+        with self._lock:
+            self._let_go()
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with self._guarded() as database:
+            return database.execute(query, values).fetchall() if database else []
+        return []
+
+    def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        if not rows:
+            return
+        with self._guarded() as database:
+            if database:
+                oldest = int(self._clock()) - KEPT_DAYS * _DAY
+                with _transaction(database):
+                    database.executemany(statement, rows)
+                    database.execute("DELETE FROM published WHERE seen < ?", (oldest,))
+                    database.execute("DELETE FROM steps WHERE ended < ?", (oldest,))
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection | None]:
+        """The database for one use by one thread; trouble with it is told, and ends its use."""
+        with self._lock:
+            try:
+                yield self._database
+            except sqlite3.Error as error:
+                self._let_go()
+                if not (_is_broken(error) and self._move_aside()):
+                    self._emit(Notice(f"the state in `{self._path}` cannot be used any more: {error}"))
+
+    def _move_aside(self) -> bool:
+        aside = self._path.with_name(f"{self._path.name}.broken-{int(self._clock())}")
+        try:
+            self._path.replace(aside)
+            for suffix in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        except OSError:
+            return False
+        self._emit(Notice(f"the state in `{self._path}` was broken and starts anew; the old file is `{aside.name}`"))
+        return True
+
+    def _let_go(self) -> None:
+        if self._database:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Transactions are ours; the lock of State keeps threads apart.
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        if not _is_current(database):
+            with _transaction(database):
+                # Somebody else may have made the tables meanwhile.
+                if not _is_current(database):
+                    for statement in _TABLES:
+                        database.execute(statement)
+        database.execute("SELECT count(*) FROM published").fetchone()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _is_current(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("PRAGMA user_version").fetchone() == (SCHEMA,))
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        # A full disk has rolled back already.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def _is_broken(error: Exception) -> bool:
+    """Whether the file's content is at fault, and not its place, its permissions or another process."""
+    if isinstance(error, sqlite3.OperationalError):
+        return "no such" in str(error)
+    return isinstance(error, sqlite3.DatabaseError)
