@@ -12,6 +12,7 @@ from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.content import fetch_manifest
 from flytebuild.registry.copy import mount
 from flytebuild.registry.reference import Reference, parse
+from flytebuild.spec.layers import Dockerfile
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ class BasesMounted:
 
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
         target = parse(image.reference)
-        if image.spec and image.spec.base:
-            base = parse(pinned(image.spec.base))
+        for base in map(parse, _bases(image)):
             if base.registry == target.registry and (base, target.repository) not in self._done:
                 self._done.add((base, target.repository))
                 await self._mount(base, target)
@@ -41,3 +41,12 @@ class BasesMounted:
         except Refused:
             # Only a saving is lost. Where the base cannot be had at all, the solve says so.
             return
+
+
+def _bases(image: ImagePlan) -> list[str]:
+    """Where an image's lowest layers come from; of a Dockerfile's images it is not known which one that is."""
+    if image.spec is None:
+        return []
+    layers = [step.layer for step in image.spec.steps]
+    named = [item for layer in layers if isinstance(layer, Dockerfile) for item in layer.images]
+    return [pinned(item) for item in (*filter(None, [image.spec.base]), *named)]

@@ -12,6 +12,7 @@ from flytebuild.build.stores import Stores
 from flytebuild.errors import StepFailure, UnavailableError
 from flytebuild.events import Emit, ImageFinished, Notice
 from flytebuild.plan import ImagePlan
+from flytebuild.registry.publish import IncompleteError
 
 
 async def retag(images: Sequence[ImagePlan], stores: Stores, emit: Emit) -> tuple[list[Outcome], list[ImagePlan]]:
@@ -42,8 +43,8 @@ async def _retag(image: ImagePlan, stores: Stores, emit: Emit) -> Outcome | Imag
     source, started = image.copied_from or "", time.monotonic()
     try:
         manifest = await stores.copy(image, source)
-    except UnavailableError as error:
-        emit(Notice(error.message))
+    except (UnavailableError, IncompleteError) as error:
+        emit(Notice(f"`{image.reference}` is built, since it cannot be re-tagged: {error}"))
         return replace(image, copied_from=None)
     seconds = time.monotonic() - started
     names = image.environments

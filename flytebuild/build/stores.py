@@ -158,11 +158,12 @@ class Stores:
     async def copy(self, image: ImagePlan, source: str) -> str:
         """Have the image that `source` leads to under the image's own reference too; returns its digest.
 
-        Raises RegistryUnavailableError, or EngineUnavailableError, when that cannot be.
+        Raises UnavailableError, of a kind that tells who refuses it, or IncompleteError.
         """
         if is_in_engine(source):
             return await self.engine.name(source, image.reference)
-        return await copy_image(self.registry.client, parse(source), parse(image.reference))
+        copied = await copy_image(self.registry.client, parse(source), parse(image.reference))
+        return await self.registry.publish(image, copied)
 
     async def observe_all(self, references: Mapping[str, object]) -> dict[str, Observation]:
         """Look at all references at the same time."""

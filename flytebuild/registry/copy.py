@@ -26,14 +26,15 @@ _STREAMS = 4
 
 
 async def copy_image(client: RegistryClient, source: Reference, target: Reference) -> str:
-    """Have what `source` leads to under `target` too, byte for byte; returns its digest.
+    """Have what `source` leads to in the repository of `target` too, byte for byte; returns its digest.
 
-    Within a registry nothing is moved, unless it refuses to mount. The tag comes last. Raises RegistryUnavailableError.
+    Within a registry nothing is moved, unless it refuses to mount. A tag is for `publish_image` to put. Raises
+    RegistryUnavailableError.
     """
     try:
         manifest = await fetch_manifest(client, source)
         await _copy_content(client, source, target, manifest)
-        await put_manifest(client, target, manifest)
+        await put_manifest(client, target.pinned(manifest.digest), manifest)
     except Refused as refusal:
         raise RegistryUnavailableError(f"`{source}` cannot be copied to `{target}`: {refusal}") from refusal
     return manifest.digest
