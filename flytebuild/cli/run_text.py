@@ -36,6 +36,7 @@ class RunLines:
     _phases: dict[str, str] = field(default_factory=dict)
     _failed_attempts: dict[str, int] = field(default_factory=dict)
     _environments: set[str] = field(default_factory=set)
+    _pulling: set[str] = field(default_factory=set)
 
     def take(self, actions: Sequence[Action]) -> Iterator[Text]:
         """A line for every action whose phase is news, and for every attempt of it that failed.
@@ -45,6 +46,7 @@ class RunLines:
         names = labels(actions)
         for action in actions:
             yield from self._attempts(action, names[action["name"]])
+            yield from self._pull(action)
             phase = action["phase"]
             if phase == self._phases.get(action["name"]) or phase not in ENDED | {"RUNNING"}:
                 continue
@@ -68,6 +70,13 @@ class RunLines:
             error = _attempt_error(action, number) or (action["error"] if is_between and number == newest else None)
             why = f" ({summary(error)})" if error else ""
             yield _line("retrying", name, "yellow").append(f"  attempt {number} failed{why}, trying again")
+
+    def _pull(self, action: Action) -> Iterator[Text]:
+        """A line for the image that an environment's first task waits for; an engine has it afterwards."""
+        environment = action.get("environment")
+        if action.get("waiting_for") and environment and environment not in self._pulling:
+            self._pulling.add(environment)
+            yield Text(f"  {environment} waits for image {short_image(action['image'])}, which is pulled", "dim")
 
     def _image(self, action: Action) -> Iterator[Text]:
         environment, image = action.get("environment"), action.get("image")

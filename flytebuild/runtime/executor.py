@@ -17,13 +17,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from flytebuild.errors import UsageError
-from flytebuild.registry.reference import mirrored
+from flytebuild.registry.credentials import Credentials, api_host, find
+from flytebuild.registry.reference import mirrored, parse
 from flytebuild.runtime.container import CA_PATH, LABEL, Order
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.watcher import Patience, Watcher
@@ -36,6 +38,9 @@ T = TypeVar("T")
 
 _REQUESTS = 16
 """Engine requests at the same time; each is short, except for pulls."""
+
+_TELL_SECONDS = 1.0
+"""How often it is told how far a pull is."""
 
 _REMOVAL_TRIES = 3
 _REMOVAL_SECONDS = 15.0
@@ -60,11 +65,21 @@ class Started:
     image_id: str
 
 
+Tell: TypeAlias = Callable[[str], None]
+"""Told what a container waits for, in a few words, again and again."""
+
+
+def _nobody(_words: str) -> None:
+    """Whom to tell where nobody asks."""
+
+
 class Executor(Protocol):
     """What runs containers."""
 
-    async def start(self, order: Order, log_file: Path) -> Started:
-        """Create and start one; raises StartError.
+    async def start(
+        self, order: Order, log_file: Path, turn: AbstractAsyncContextManager[object], tell: Tell
+    ) -> Started:
+        """Create and start one; raises StartError. The image is there before it takes its `turn`.
 
         When it is cancelled, it ends when nothing is left of the container.
         """
@@ -97,17 +112,24 @@ class DockerExecutor:
 
     # Executor
 
-    async def start(self, order: Order, log_file: Path) -> Started:
+    async def start(
+        self,
+        order: Order,
+        log_file: Path,
+        turn: AbstractAsyncContextManager[object] = contextlib.nullcontext(),  # noqa: B008 - without a state
+        tell: Tell = _nobody,
+    ) -> Started:
         """Pull the image when the engine lacks it, then create and start the container."""
-        image = await self._present(order.image)
-        # What the engine was asked for comes, also when nobody wants it any more; it can be removed only then.
-        launching = asyncio.ensure_future(self._launch(order, image, log_file))
-        try:
-            return await asyncio.shield(launching)
-        except asyncio.CancelledError:
-            with contextlib.suppress(StartError):
-                await self.remove(await launching)
-            raise
+        image = await self._present(order.image, tell)
+        async with turn:
+            # What the engine was asked for comes, also when nobody wants it any more; it can be removed only then.
+            launching = asyncio.ensure_future(self._launch(order, image, log_file))
+            try:
+                return await asyncio.shield(launching)
+            except asyncio.CancelledError:
+                with contextlib.suppress(StartError):
+                    await self.remove(await launching)
+                raise
 
     async def wait(self, started: Started) -> Exit:
         """Wait for the end of a container that this executor started."""
@@ -162,7 +184,7 @@ class DockerExecutor:
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    async def _present(self, image: str) -> str:
+    async def _present(self, image: str, tell: Tell = _nobody) -> str:
         """The name under which the engine has an image, pulled from a mirror if there is one for it."""
         from docker.errors import APIError
 
@@ -172,7 +194,7 @@ class DockerExecutor:
             source = mirrored(image, self._mirrors)
             async with self._pulls.setdefault(source, asyncio.Lock()):
                 if not await self._call(partial(self._has_image, source)):
-                    await self._pull(source)
+                    await self._pull(source, tell)
             return source
         except UsageError as error:
             raise StartError("InvalidImageName", error.message, is_system=False) from error
@@ -192,18 +214,23 @@ class DockerExecutor:
             return False
         return True
 
-    async def _pull(self, image: str) -> None:
-        """Pull an image for as long as it makes progress."""
+    async def _pull(self, image: str, tell: Tell) -> None:
+        """Pull an image for as long as it makes progress, with the credentials that there are by now."""
         from docker.errors import APIError
 
         heard = time.monotonic()
+        moved: dict[str, tuple[int, int]] = {}
 
         def pull() -> None:
             nonlocal heard
-            for message in self._api.pull(image, stream=True, decode=True):
+            found = find(api_host(parse(image).registry))
+            for message in self._api.pull(image, stream=True, decode=True, auth_config=_auth_config(found)):
                 heard = time.monotonic()
                 if "error" in message:
                     raise APIError(message["error"])
+                detail = message.get("progressDetail") or {}
+                if message.get("status") == "Downloading" and detail.get("total"):
+                    moved[message["id"]] = (detail["current"], detail["total"])
 
         pulling = _in_thread(pull, f"pull-{image}")
         while not pulling.done():
@@ -211,7 +238,10 @@ class DockerExecutor:
             if left <= 0:
                 message = f"Image `{image}` cannot be pulled: no progress for {self._patience.pull:g} s"
                 raise StartError("ImagePullBackOff", message)
-            await asyncio.wait([pulling], timeout=left)
+            current, total = (sum(column) // 1_000_000 for column in zip((0, 0), *list(moved.values()), strict=True))
+            tell(f"pulling its image, {current} of {total} MB" if total else "pulling its image")
+            await asyncio.wait([pulling], timeout=min(left, _TELL_SECONDS))
+        tell("")
         await pulling
 
     async def _launch(self, order: Order, image: str, log_file: Path) -> Started:
@@ -335,6 +365,15 @@ def _archive(path: str, content: bytes) -> bytes:
         file.mode = 0o644
         archive.addfile(file, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def _auth_config(credentials: Credentials | None) -> dict[str, str] | None:
+    """Credentials as the engine's API takes them; None leaves them to Docker's SDK."""
+    if credentials is None:
+        return None
+    if not credentials.username:
+        return {"identitytoken": credentials.secret}
+    return {"username": credentials.username, "password": credentials.secret}
 
 
 def _reason(error: Exception) -> str:

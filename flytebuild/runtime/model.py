@@ -76,7 +76,7 @@ class Attempt:
     """One try at an action; `number` counts from 1.
 
     `outputs` is the prefix below which the task writes. `image` is the reference that the task names, `image_id`
-    the digest that the engine really ran.
+    the digest that the engine really ran. `waiting_for` says what keeps its container from starting.
     """
 
     number: int
@@ -85,6 +85,7 @@ class Attempt:
     image: str = ""
     image_id: str | None = None
     container: str | None = None
+    waiting_for: str = ""
     exit_code: int | None = None
     failure: Failure | None = None
 

@@ -7,6 +7,7 @@ one never is, since a parent runs while it waits for its children.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -116,9 +117,8 @@ class Supervisor:
         key = action.key
         try:
             wanted = order(self._ledger.run(key.run), action, attempt, self._site)
-            async with self._starts:
-                self._ledger.advance(key, Phase.INITIALIZING)
-                started = await self._start(wanted, key, attempt)
+            self._ledger.advance(key, Phase.INITIALIZING)
+            started = await self._start(wanted, key, attempt)
         except OrderError as error:
             return Phase.FAILED, Failure("Unsupported", str(error))
         except StartError as error:
@@ -161,7 +161,13 @@ class Supervisor:
 
     async def _start(self, wanted: Order, key: ActionKey, attempt: Attempt) -> Started:
         """Start a container; when the action is aborted meanwhile, nothing is left of it, without a wait for that."""
-        starting = asyncio.ensure_future(self._executor.start(wanted, self._logs.path(key, attempt.number)))
+
+        def tell(words: str) -> None:
+            with contextlib.suppress(FinishedError):
+                self._ledger.advance(key, Phase.INITIALIZING, waiting_for=words)
+
+        path = self._logs.path(key, attempt.number)
+        starting = asyncio.ensure_future(self._executor.start(wanted, path, self._starts, tell))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import Order, Site
 from flytebuild.runtime.credentials import Credentials
-from flytebuild.runtime.executor import Started, StartError
+from flytebuild.runtime.executor import Started, StartError, Tell
 from flytebuild.runtime.server import listen, serving
 from flytebuild.runtime.verdict import Exit
 
@@ -34,7 +35,13 @@ class ScriptedExecutor:
     removed: list[str] = field(default_factory=list)
     running: dict[str, asyncio.Future[Exit]] = field(default_factory=dict)
 
-    async def start(self, order: Order, log_file: Path) -> Started:
+    async def start(
+        self, order: Order, log_file: Path, turn: AbstractAsyncContextManager[object], tell: Tell
+    ) -> Started:
+        async with turn:
+            return await self._start(order)
+
+    async def _start(self, order: Order) -> Started:
         self.orders.append(order)
         started = Started(f"container-{len(self.orders)}", "sha256:abc")
         self.running[started.container] = asyncio.get_running_loop().create_future()

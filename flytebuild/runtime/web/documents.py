@@ -73,6 +73,7 @@ def action_document(action: Action) -> dict[str, object]:
         "image": last.image if last else None,
         "image_id": last.image_id if last else None,
         "container": last.container if last else None,
+        "waiting_for": last.waiting_for if last else "",
         "started": _instant(last.started if last else action.created),
         "ended": _instant(action.ended),
         "attempt": len(action.attempts),
