@@ -15,6 +15,7 @@ from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
 from flytebuild.build.builder import Outcome
 from flytebuild.build.images import build_images
+from flytebuild.build.output import Output, write_images
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
 from flytebuild.config import Config
 from flytebuild.events import Emit, ignore
@@ -73,9 +74,16 @@ async def _elsewhere(
     return await stores.observe_all({reference: None for reference in known if reference not in observed})
 
 
-async def build(config: Config, planned: Plan, emit: Emit = ignore, *, fail_fast: bool = False) -> tuple[Outcome, ...]:
-    """Build exactly what the plan says is missing; with `fail_fast` nothing more once an image has failed."""
+async def build(
+    config: Config, planned: Plan, emit: Emit = ignore, *, fail_fast: bool = False, output: Output | None = None
+) -> tuple[Outcome, ...]:
+    """Build exactly what the plan says is missing; with `fail_fast` nothing more once an image has failed.
+
+    With an `output` all images of the plan are written as files instead, and nothing is published.
+    """
     async with _outside(config, emit) as (stores, state):
+        if output:
+            return await write_images(planned, config, stores, state, output, emit, fail_fast=fail_fast)
         return await build_images(planned, config, stores, state, emit, fail_fast=fail_fast)
 
 

@@ -13,7 +13,7 @@ from flytebuild.build.dockerfile import lower_dockerfile
 from flytebuild.build.hints import hint
 from flytebuild.build.labels import labels
 from flytebuild.build.solves import Solver
-from flytebuild.build.stores import Stores
+from flytebuild.build.stores import Destination
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import MANIFEST_DIGEST, Cache, SolveError, image_config
@@ -56,7 +56,7 @@ class BuildKitBuilder:
     """
 
     solver: Solver
-    stores: Stores
+    stores: Destination
     cache: BuildCache
     has_bundle: bool
     _built: list[BuiltImage] = field(default_factory=list)
@@ -129,7 +129,8 @@ class BuildKitBuilder:
         if manifest is None:
             return None
         published = await store.publish(image, manifest)
-        self._built.append(BuiltImage(spec, image.reference, manifest))
+        if self.stores.is_public:
+            self._built.append(BuiltImage(spec, image.reference, manifest))
         return published
 
     def _origin(self, image: ImagePlan, vertex: str | None) -> str:

@@ -18,10 +18,10 @@ from flytebuild.build.recorded import Recorded
 from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.solves import Solver
-from flytebuild.build.stores import Stores
+from flytebuild.build.stores import Destination
 from flytebuild.build.threads import in_thread
 from flytebuild.buildkit.connection import Connection
-from flytebuild.buildkit.session.providers import RegistryCredentials, Secrets
+from flytebuild.buildkit.session.providers import Provider, RegistryCredentials, Secrets, StreamProvider
 from flytebuild.buildkit.session.session import Session
 from flytebuild.config import Config
 from flytebuild.engine import connect, locate
@@ -41,7 +41,7 @@ from flytebuild.state import State
 
 
 async def build_images(
-    plan: Plan, config: Config, stores: Stores, state: State, emit: Emit, *, fail_fast: bool = False
+    plan: Plan, config: Config, stores: Destination, state: State, emit: Emit, *, fail_fast: bool = False
 ) -> tuple[Outcome, ...]:
     """Build what the plan says is missing; images that are there are left alone, or only named once more.
 
@@ -62,26 +62,28 @@ async def build_images(
     if not images and not indexes and not unresolved:
         state.record_published((item.image.digest or "", item.image.reference) for item in named)
         return tuple(named)
-    _refuse_indexes_without_registry(indexes)
+    if stores.is_public:
+        _refuse_indexes_without_registry(indexes)
     address = locate()
     version = await asyncio.to_thread(_api_version)
     specs = [image.spec for image in images if image.spec]
-    providers = (
+    providers: tuple[Provider | StreamProvider, ...] = (
         Secrets(host_secrets(config, os.environ) | layer_secrets(specs, os.environ)),
         RegistryCredentials(_pair),
         await asyncio.to_thread(served, specs),
+        *stores.providers,
     )
     with ExitStack() as stack:
         connection = stack.enter_context(Connection.open(address, version))
-        await in_thread(lambda: _refuse_unsuitable(connection, images), "flytebuild-worker")
+        await in_thread(lambda: _refuse_unsuitable(connection, images, stores), "flytebuild-worker")
         session = Session(address, providers)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
         has_bundle = config.ca_bundle is not None
-        cache = await open_cache(config, stores.registry.client, images, emit, has_bundle=has_bundle)
+        cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
         solving = BuildKitBuilder(Solver(connection, session.id), stores, cache, has_bundle)
         # Inside the limit: what is mounted is for the push that follows.
-        mounted = BasesMounted(solving, stores.registry.client)
+        mounted = BasesMounted(solving, stores.client) if stores.is_public else solving
         builder: Builder = Limited(Recorded(mounted, state, address.url), asyncio.Semaphore(config.jobs))
         if fail_fast:
             # Outermost, so that images that wait for their turn are cancelled as well.
@@ -90,8 +92,9 @@ async def build_images(
         named += await retag_built(waiting, {item.image.reference: item for item in built}, stores, emit)
         await solving.keep_cache(emit)
     ended = [*built, *named, *unresolved]
-    state.record_published((item.image.digest or "", item.image.reference) for item in ended if item.manifest)
-    outcomes = (*ended, *await publish(indexes, ended, stores.registry.client, emit))
+    if stores.is_public:
+        state.record_published((item.image.digest or "", item.image.reference) for item in ended if item.manifest)
+    outcomes = (*ended, *await publish(indexes, ended, stores, emit))
     failed = [item for item in outcomes if item.failure]
     if failed and all(item.is_unavailable for item in failed):
         raise EngineUnavailableError(
@@ -174,10 +177,10 @@ def _refuse_unreachable(plan: Plan) -> None:
         )
 
 
-def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan]) -> None:
+def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan], stores: Destination) -> None:
     worker = connection.worker()
     pushed = [image for image in images if not is_in_engine(image.reference)]
-    if pushed and not worker.has_containerd_store:
+    if (pushed or not stores.is_public) and not worker.has_containerd_store:
         raise EngineUnavailableError(
             "This Docker Engine cannot push what its BuildKit builds: it does not use the containerd image store",
             hint='set `{"features": {"containerd-snapshotter": true}}` in its daemon.json and restart it, '

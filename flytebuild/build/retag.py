@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flytebuild.build.builder import Outcome
-from flytebuild.build.stores import Stores
+from flytebuild.build.stores import Destination
 from flytebuild.errors import StepFailure, UnavailableError
 from flytebuild.events import Emit, ImageFinished, Notice
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.publish import IncompleteError
 
 
-async def retag(images: Sequence[ImagePlan], stores: Stores, emit: Emit) -> tuple[list[Outcome], list[ImagePlan]]:
+async def retag(images: Sequence[ImagePlan], stores: Destination, emit: Emit) -> tuple[list[Outcome], list[ImagePlan]]:
     """Name images from others that are there; those that could not be named have to be built instead."""
     ended = await asyncio.gather(*(_retag(image, stores, emit) for image in images))
     return [item for item in ended if isinstance(item, Outcome)], [
@@ -24,7 +24,7 @@ async def retag(images: Sequence[ImagePlan], stores: Stores, emit: Emit) -> tupl
 
 
 async def retag_built(
-    images: Sequence[ImagePlan], built: Mapping[str, Outcome], stores: Stores, emit: Emit
+    images: Sequence[ImagePlan], built: Mapping[str, Outcome], stores: Destination, emit: Emit
 ) -> list[Outcome]:
     """Name images from others that this build has made, or not."""
     ready = [image for image in images if not _is_lost(built[image.copied_from or ""])]
@@ -39,7 +39,7 @@ async def retag_built(
     return outcomes
 
 
-async def _retag(image: ImagePlan, stores: Stores, emit: Emit) -> Outcome | ImagePlan:
+async def _retag(image: ImagePlan, stores: Destination, emit: Emit) -> Outcome | ImagePlan:
     source, started = image.copied_from or "", time.monotonic()
     try:
         manifest = await stores.copy(image, source)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from flytebuild.build.labels import IMAGE, observation
+from flytebuild.buildkit.session.providers import StreamProvider
 from flytebuild.buildkit.solve import Export
 from flytebuild.config import Compression
 from flytebuild.engine import connect
@@ -17,7 +18,7 @@ from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.copy import copy_image
-from flytebuild.registry.publish import publish_image
+from flytebuild.registry.publish import publish_image, publish_index
 from flytebuild.registry.reference import parse
 from flytebuild.spec.images import Platform
 
@@ -144,26 +145,60 @@ class EngineStore:
             self._client.close()
 
 
-@dataclass(frozen=True)
-class Stores:
-    """The store of each reference, told by its registry."""
+class Destination(Protocol):
+    """Where all images of a build go, each to its store.
 
-    registry: RegistryStore
-    engine: EngineStore
+    `client` talks to the registries. What `is_public` others can have as well: then it is worth a cache, and is
+    remembered. BuildKit calls `providers` where it cannot bring an image there by itself.
+    """
+
+    @property
+    def client(self) -> RegistryClient: ...
+
+    @property
+    def is_public(self) -> bool: ...
+
+    @property
+    def providers(self) -> Sequence[StreamProvider]: ...
 
     def of(self, reference: str) -> Store:
         """The store that a reference belongs to."""
-        return self.engine if is_in_engine(reference) else self.registry
 
     async def copy(self, image: ImagePlan, source: str) -> str:
         """Have the image that `source` leads to under the image's own reference too; returns its digest.
 
         Raises UnavailableError, of a kind that tells who refuses it, or IncompleteError.
         """
+
+    async def publish_index(self, index: ImagePlan) -> str:
+        """Publish an index of images that are there; returns its digest. Raises RegistryUnavailableError."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The store of each reference, told by its registry."""
+
+    registry: RegistryStore
+    engine: EngineStore
+    is_public: bool = True
+    providers: Sequence[StreamProvider] = ()
+
+    @property
+    def client(self) -> RegistryClient:
+        return self.registry.client
+
+    def of(self, reference: str) -> Store:
+        return self.engine if is_in_engine(reference) else self.registry
+
+    async def copy(self, image: ImagePlan, source: str) -> str:
         if is_in_engine(source):
             return await self.engine.name(source, image.reference)
         copied = await copy_image(self.registry.client, parse(source), parse(image.reference))
         return await self.registry.publish(image, copied)
+
+    async def publish_index(self, index: ImagePlan) -> str:
+        members = {platform: parse(member) for platform, member in index.members}
+        return await publish_index(self.client, parse(index.reference), members, {IMAGE: index.digest or ""})
 
     async def observe_all(self, references: Mapping[str, object]) -> dict[str, Observation]:
         """Look at all references at the same time."""

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flytebuild.build.builder import Outcome
+    from flytebuild.build.output import Output
     from flytebuild.plan import ImagePlan, Plan
 
 
 @click.command(short_help="Build the images that are missing.")
 @options.targets
 @click.option("--jobs", type=int, help="Images to build at the same time, 1 to 64.")
+@click.option(
+    "--output",
+    metavar="KIND:DIR",
+    help="Write every image to DIR instead of publishing any: `oci-archive:DIR` as archives, `oci:DIR` as OCI layouts.",
+)
 @click.option("--fail-fast", is_flag=True, help="Cancel the other images when one has failed.")
 @click.option("--dry-run", is_flag=True, help="Show what would be asked of BuildKit, and build nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 def build(
     targets: tuple[str, ...],
     jobs: int | None,
+    output: str | None,
     fail_fast: bool,
     dry_run: bool,
     verbose: bool,
@@ -52,10 +59,12 @@ def build(
     Examples:
       flytebuild build --for main
       flytebuild build --jobs 8 workflows/
+      flytebuild build --output oci-archive:images/
       flytebuild build plan.json
     """
     from flytebuild import config, pipeline
     from flytebuild.authoring.loader import load
+    from flytebuild.build.output import Output
     from flytebuild.build.preview import preview
     from flytebuild.cli import saved
     from flytebuild.cli.console import err, out
@@ -63,6 +72,7 @@ def build(
     from flytebuild.cli.progress import follow, notice
     from flytebuild.saved_plan import refuse_drift
 
+    written = Output.parse(output) if output else None
     kept = saved.find(paths)
     if kept and (targets or platforms):
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
@@ -80,20 +90,22 @@ def build(
             return planned, ()
         try:
             with follow(settings.progress, verbose=verbose) as emit:
-                return planned, await pipeline.build(settings, planned, emit, fail_fast=fail_fast)
+                return planned, await pipeline.build(settings, planned, emit, fail_fast=fail_fast, output=written)
         except BuildError as error:
             return planned, error
 
     planned, ended = asyncio.run(plan_and_build())
     if as_json:
-        click.echo(json.dumps(_document(planned, ended, dry_run=dry_run), indent=2))
+        click.echo(json.dumps(_document(planned, ended, written, dry_run=dry_run), indent=2))
     elif dry_run and planned.to_build:
         out().print(render_solves(preview(planned, has_bundle=settings.ca_bundle is not None)))
     if isinstance(ended, BuildError):
         raise ended
 
 
-def _document(planned: Plan, ended: BuildError | Sequence[Outcome], *, dry_run: bool) -> dict[str, object]:
+def _document(
+    planned: Plan, ended: BuildError | Sequence[Outcome], written: Output | None, *, dry_run: bool
+) -> dict[str, object]:
     if isinstance(ended, BuildError):
         manifests, cancelled = ended.manifests, ended.cancelled
         copied = {image.reference for image in planned.to_copy}
@@ -102,7 +114,11 @@ def _document(planned: Plan, ended: BuildError | Sequence[Outcome], *, dry_run: 
         # One that could not be re-tagged was built after all.
         copied = {outcome.image.reference for outcome in ended if outcome.image.copied_from}
 
+    whole = {item.image for item in planned.environments if item.image in manifests}
+
     def result(image: ImagePlan) -> str:
+        if image.reference in manifests and written:
+            return "written"
         if image.reference in manifests:
             return "re-tagged" if image.reference in copied else "built"
         if image.reference in cancelled:
@@ -122,6 +138,7 @@ def _document(planned: Plan, ended: BuildError | Sequence[Outcome], *, dry_run: 
                 "environments": list(image.environments),
                 "result": result(image),
                 "manifest": manifests.get(image.reference),
+                "file": str(written.place(image)) if written and image.reference in whole else None,
             }
             for image in planned.images
         ],
