@@ -258,7 +258,7 @@ class AptPackages:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of the user's: `shell` text for `/bin/sh -c`, or `args` without a shell."""
+    """One command of the user's: `shell` text for `/bin/sh -c`, or `args` without that shell."""
 
     shell: str = ""
     args: tuple[str, ...] = ()
@@ -267,7 +267,8 @@ class Command:
 
     @property
     def summary(self) -> str:
-        text = " ".join(self.args) if self.args else self.shell
+        is_script = len(self.args) == 3 and self.args[1] == "-c"
+        text = self.args[2] if is_script else " ".join(self.args) or self.shell
         line = text.strip().splitlines()[0] if text.strip() else ""
         return "run: " + (line if len(line) <= 60 else line[:59] + "…")
 
