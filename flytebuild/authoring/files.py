@@ -21,6 +21,9 @@ BYTECODE = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild")
 """Left out wherever the user's own patterns do not ask for it: importing a module must not change an image."""
 
 
+MISSING_HINT = "a relative path starts at the current folder; `Path(__file__).parent / …` starts beside your file"
+
+
 @dataclass
 class Seen:
     """What was read already: one plan looks at each folder and each file once, whichever images want it."""
@@ -51,7 +54,8 @@ class HostFiles:
     def folder(self, path: Path, site: Site, *, filtered: bool = True, keep: Iterable[str] = ()) -> Tree:
         """A folder without what is ignored; files named in `keep` are in it all the same."""
         if not path.is_dir():
-            raise site.error(f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist")
+            problem = f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist"
+            raise site.error(problem, hint=MISSING_HINT)
         found = self._scan(path, self.ignore if filtered else Ignore.none(), site)
         root = found.root
         known = {entry.path for entry in found.tree.entries}
@@ -137,7 +141,8 @@ class HostFiles:
 
 def _check_file(path: Path, site: Site) -> None:
     if not path.is_file():
-        raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
+        problem = f"`{path}` is not a file" if path.exists() else f"file `{path}` does not exist"
+        raise site.error(problem, hint=MISSING_HINT)
 
 
 @contextmanager

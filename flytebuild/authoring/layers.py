@@ -77,7 +77,8 @@ _RAW = re.compile(
 _HEREDOC = re.compile(
     r"^<<(?P<dash>-?)(?P<quote>[\"']?)(?P<word>[A-Za-z_]\w*)(?P=quote)[ \t]*\n(?P<body>.*)\Z", re.DOTALL
 )
-_NAME = re.compile(r"^[^=\0\s]+$")
+_OTHER_HEREDOC = re.compile(r"""<<-?[ \t]*(?:"[^"\n]*"|'[^'\n]*'|\S+)[ \t]*(?:\n|\Z)""")
+_NAME = re.compile(r"[^=\0\s]+")
 
 
 def parts(layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
@@ -231,6 +232,7 @@ def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site
 
 def _apt(layer: AptPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     for package in layer.packages:
+        _text(package, site)
         if not package or package.startswith("-") or re.search(r"\s", package):
             raise site.error(f"`{package}` is not the name of a Debian package", hint="give each package for itself")
     yield spec.AptPackages(tuple(layer.packages), _secrets(layer.secret_mounts, site))
@@ -239,6 +241,7 @@ def _apt(layer: AptPackages, _: flyte.Image, __: HostFiles, site: Site) -> Itera
 def _commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     secrets = _secrets(layer.secret_mounts, site)
     for text in layer.commands:
+        _refuse_null(text, site)
         if CREDENTIALS.search(text):
             raise site.error("a command has a URL with credentials", hint="pass them with `secret_mounts`")
         yield _command(text, secrets, site)
@@ -266,13 +269,19 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
     heredoc = _HEREDOC.match(text.lstrip())
     if heredoc:
         return spec.Command(_heredoc(heredoc, site), secrets=secrets)
+    if _OTHER_HEREDOC.match(stripped):
+        # A shell would read the lines, and do nothing with them.
+        raise site.error(
+            f"`{stripped.splitlines()[0]}` does not start a script that can be read",
+            hint="write `<<EOF`, the lines of the script, and `EOF`",
+        )
     return spec.Command(text, secrets=secrets)
 
 
 def _heredoc(match: re.Match[str], site: Site) -> str:
     """The script of `<<WORD … WORD`, which a Dockerfile runs instead of feeding it to a command."""
     lines = []
-    remaining = iter(match["body"].splitlines())
+    remaining = iter(match["body"].split("\n"))
     for line in remaining:
         line = line.lstrip("\t") if match["dash"] else line
         if line == match["word"]:
@@ -295,14 +304,13 @@ def _heredoc(match: re.Match[str], site: Site) -> str:
 
 def _env(layer: Env, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     for name, value in layer.env_vars:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise site.error(
                 f"`{name}` is not the name of an environment variable", hint="it must not hold `=` or blanks"
             )
         if not isinstance(value, str):
             raise site.error(f"the value of `{name}` is a `{type(value).__name__}`", hint="write it as a string")
-        if "\0" in value:
-            raise site.error(f"the value of `{name}` has a null character")
+        _refuse_null(value, site)
         if CREDENTIALS.search(value):
             raise site.error(
                 f"the value of `{name}` is a URL with credentials", hint="use a `flyte.Secret` of the task"
@@ -311,13 +319,15 @@ def _env(layer: Env, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part
 
 
 def _workdir(layer: WorkDir, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
+    _refuse_null(layer.workdir, site)
     if not layer.workdir.strip():
-        raise site.error("the working directory is empty")
+        raise site.error("the working directory is empty", hint="write `/` for the root folder")
     yield SetWorkDir(layer.workdir)
 
 
 def _copy(layer: CopyConfig, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     source, destination = Path(layer.src), layer.dst or "."
+    _refuse_null(destination, site)
     if layer.path_type == 0:
         into = destination.endswith(("/", "/.", "/..")) or destination in (".", "..")
         yield spec.Copy(files.file(source, site), destination, into, OWNER, shown(source.name))
@@ -345,7 +355,7 @@ def _docker_lines(layer: _DockerLines, _: flyte.Image, __: HostFiles, site: Site
 
 
 def _options(layer: PipOption, site: Site) -> spec.PipOptions:
-    urls = tuple(layer.extra_index_urls or ())
+    urls = (given,) if isinstance(given := layer.extra_index_urls, str) else tuple(given or ())
     for url in (layer.index_url or "", *urls):
         _text(url, site)
     return spec.PipOptions(
@@ -396,9 +406,15 @@ def _environment(name: str, site: Site) -> str:
 
 
 def _text(text: str | None, site: Site) -> str:
+    _refuse_null(text or "", site)
     if text and CREDENTIALS.search(text):
         raise site.error("a URL holds credentials, which would end up in the image's history", hint=CREDENTIALS_HINT)
     return text or ""
+
+
+def _refuse_null(text: str, site: Site) -> None:
+    if "\0" in text:
+        raise site.error("a text has a null character, which no process can be given", hint="leave it out")
 
 
 _KINDS: dict[type[Layer], Any] = {

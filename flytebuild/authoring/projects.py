@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli
 from packaging.requirements import InvalidRequirement, Requirement
@@ -43,6 +43,9 @@ def toml(path: Path, files: HostFiles, site: Site) -> Table:
 
 def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files: HostFiles, site: Site) -> Tree:
     """A project's tree: its manifest and its lock, or its whole folder in mode `install_project`."""
+    if mode not in get_args(Mode):
+        known = " or ".join(f"`{item}`" for item in get_args(Mode))
+        raise site.error(f"`{mode}` is no `project_install_mode`", hint=f"use {known}")
     single = {manifest.name: manifest} | ({lock_name: lock} if lock else {})
     if mode == "dependencies_only":
         return files.files(single, site)
