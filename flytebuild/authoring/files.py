@@ -37,7 +37,7 @@ class Seen:
 class HostFiles:
     """The files of images. `ignore` filters folders; `roots` collects where each tree was read.
 
-    `outputs` are the folders that flytebuild itself writes to, which no image may take in.
+    `outputs` are the files and folders that flytebuild itself writes, which no image may take in.
     """
 
     ignore: Ignore = BYTECODE
@@ -122,7 +122,7 @@ class HostFiles:
             inside = os.path.relpath(os.path.realpath(output), root)
             if inside == "." or (inside.partition("/")[0] != ".." and not ignore.excludes(inside)):
                 raise site.error(
-                    f"folder `{path}` holds `{output}`, where flytebuild itself keeps its files",
+                    f"folder `{path}` holds `{output}`, which flytebuild itself writes",
                     hint="leave that out with a line in `.dockerignore`, or take in a smaller folder",
                 )
 

@@ -40,7 +40,7 @@ class Reader:
     """Reads the images of one plan: each file and each folder once, however many images want it.
 
     Digests of files are remembered in `cache`. `emit` is told, once each, what may surprise in them. `outputs` are
-    folders that flytebuild writes to.
+    the files and folders that flytebuild writes.
     """
 
     cache: StatCache | None = None

@@ -35,10 +35,10 @@ from flyte._image import (
     _DockerLines,
 )
 
-from flytebuild.authoring import projects, requirements, scripts, sdk
+from flytebuild.authoring import credentials, projects, requirements, scripts, sdk
+from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.dockerlines import settings
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
@@ -169,12 +169,14 @@ def _pixi_project(layer: PixiProject, _: flyte.Image, files: HostFiles, site: Si
     manifest = Path(layer.manifest)
     if manifest.name not in ("pixi.toml", "pyproject.toml"):
         raise site.error(
-            f"`{manifest}` is not called `pixi.toml` or `pyproject.toml`, and pixi reads no other manifest"
+            f"`{manifest}` is not called `pixi.toml` or `pyproject.toml`, and pixi reads no other manifest",
+            hint="rename it, or name the project's folder",
         )
+    credentials.refuse_conda(files.text(manifest, site), manifest, site)
     project = projects.toml(manifest, files, site)
     lock = Path(layer.pixi_lock) if layer.pixi_lock else None
     if lock:
-        files.text(lock, site)
+        credentials.refuse_conda(files.text(lock, site), lock, site)
     mode = layer.project_install_mode
     packages = projects.pixi_packages(manifest, project, files, site)
     if mode == "install_project":
@@ -217,9 +219,12 @@ def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site
         manifest = sdk.pixi_manifest(layer)
     except ValueError as error:
         raise site.error(str(error)) from error
+    if credentials.CONDA_TOKEN.search(manifest):
+        raise site.error(f"`{layer.script}` has a URL with credentials", hint=credentials.CONDA_HINT)
     texts = {"pixi.toml": manifest}
     if layer.pixi_lock:
         texts["pixi.lock"] = files.text(layer.pixi_lock, site)
+        credentials.refuse_conda(texts["pixi.lock"], layer.pixi_lock, site)
     yield spec.PixiProject(
         manifest="pixi.toml",
         environment=_environment(layer.environment, site),
@@ -288,7 +293,10 @@ def _heredoc(match: re.Match[str], site: Site) -> str:
             break
         lines.append(line)
     else:
-        raise site.error(f"the script that starts with `<<{match['word']}` does not end with `{match['word']}`")
+        raise site.error(
+            f"the script that starts with `<<{match['word']}` does not end with `{match['word']}`",
+            hint="the last line is that word, and nothing else",
+        )
     if after := next(filter(str.strip, remaining), ""):
         raise site.error(
             f"`{after.strip()}` comes after the end of the script that starts with `<<{match['word']}`",
@@ -383,25 +391,36 @@ def _secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[
     found = []
     for item in secrets or ():
         secret = flyte.Secret(key=item) if isinstance(item, str) else item
-        target = str(secret.mount) if secret.mount else ""
-        env = "" if target else (secret.as_env_var or "_".join(filter(None, (secret.group, secret.key))))
+        group, target = secret.group or "", str(secret.mount) if secret.mount else ""
         if target and not target.startswith("/"):
             raise site.error(f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path")
-        found.append(spec.Secret(secret.group or "", secret.key, env, target))
-    secrets_of_target: dict[str, spec.Secret] = {}
-    for known in found:
-        if known.target and secrets_of_target.setdefault(known.target, known) != known:
-            raise site.error(
-                f"two secrets, `{secrets_of_target[known.target].key}` and `{known.key}`, are mounted at "
-                f"`{known.target}`, which is one file",
-                hint="mount one of them there, and let the step have the others as variables",
-            )
+        if target:
+            found.append(spec.Secret(group, secret.key, target=target))
+        if secret.as_env_var or not target:
+            name = secret.as_env_var or "_".join(filter(None, (group, secret.key)))
+            found.append(spec.Secret(group, secret.key, env=name))
+    _refuse_shared(found, site)
     return tuple(sorted(set(found)))
+
+
+def _refuse_shared(secrets: Sequence[spec.Secret], site: Site) -> None:
+    """Refuse two secrets in one place, of which the step would see one."""
+    known: dict[str, spec.Secret] = {}
+    for secret in secrets:
+        first = known.setdefault(secret.target or secret.env, secret)
+        if first != secret:
+            where = f"mounted at `{secret.target}`" if secret.target else f"given as `{secret.env}`"
+            raise site.error(
+                f"two secrets, `{first.key}` and `{secret.key}`, are {where}, where only one can be",
+                hint="give each a place of its own: a `mount`, or an `as_env_var`",
+            )
 
 
 def _environment(name: str, site: Site) -> str:
     if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise site.error(f"`{name}` is not the name of a pixi environment")
+        raise site.error(
+            f"`{name}` is not the name of a pixi environment", hint="it has small letters, digits and hyphens"
+        )
     return name
 
 

@@ -11,8 +11,8 @@ import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import LocalPackage, Mode
 from flytebuild.spec.normalise import is_archive
@@ -32,13 +32,11 @@ _PIXI_DEPENDENCIES = (
 def toml(path: Path, files: HostFiles, site: Site) -> Table:
     """A TOML file. Raises UnsupportedImageError where it is missing or malformed, or a URL holds credentials."""
     text = files.text(path, site)
-    if leak := CREDENTIALS.search(text):
-        number = text.count("\n", 0, leak.start()) + 1
-        raise site.error(f"line {number} of `{path}` has a URL with credentials", hint=CREDENTIALS_HINT)
+    credentials.refuse(text, path, site)
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        raise site.error(f"`{path}` is not TOML ({error})") from error
+        raise site.error(f"`{path}` is not TOML ({error})", hint="mend it at that place") from error
 
 
 def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files: HostFiles, site: Site) -> Tree:
@@ -164,7 +162,7 @@ def _local_packages(
     for text in sorted(indexes):
         path, place = _place(root, text, site)
         if not place.is_dir():
-            raise site.error(f"`{place}` is not a folder of packages")
+            raise site.error(f"`{place}` is not a folder of packages", hint="a path here is relative to the project")
         inside = {item.name: item for item in sorted(place.iterdir()) if item.is_file() and is_archive(item.name)}
         archives.setdefault(path, {}).update(inside)
     for path, single in archives.items():
@@ -184,7 +182,10 @@ def _place(root: Path, text: str, site: Site) -> tuple[str, Path]:
         )
     place = root / path
     if not place.exists():
-        raise site.error(f"the project depends on `{path}`, and `{place}` does not exist")
+        raise site.error(
+            f"the project depends on `{path}`, and `{place}` does not exist",
+            hint="a path here is relative to the project",
+        )
     return path, place
 
 

@@ -124,3 +124,26 @@ def test_heredocs_that_feed_a_command_are_the_shell_s(text: str) -> None:
     found = define(BASE.with_commands([text]), "env")
     assert isinstance(found, ImageDefinition)
     assert found.parts[0].part == Command(text)
+
+
+@pytest.mark.parametrize("leak", ["https://u:pw@c.example/x", "https://c.example/t/pw-12345/x"])
+def test_credentials_in_files_of_pixi_s_are_refused(tmp_path: Path, leak: str) -> None:
+    """They would be copied into the image."""
+    header = '# /// script\n# dependencies = ["six"]\n# [tool.pixi.workspace]\n# channels = ["{}"]\n# ///\n'
+    manifest = '[workspace]\nname = "p"\nchannels = ["{}"]\nplatforms = ["linux-64"]\n'
+    (tmp_path / "pixi.toml").write_text(manifest.format("x"))
+    (tmp_path / "pixi.lock").write_text(f"version: 6\npackages:\n- conda: {leak}/a.conda\n")
+    (tmp_path / "script.py").write_text(header.format("x"))
+    (tmp_path / "script.py.pixi.lock").write_text((tmp_path / "pixi.lock").read_text())
+    (tmp_path / "other.py").write_text(header.format(leak))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/pixi.toml").write_text(manifest.format(leak))
+    for image, where in (
+        (BASE.with_pixi_project(tmp_path / "pixi.toml"), "line 3 of `.*pixi.lock`"),
+        (BASE.with_pixi_project(tmp_path / "other/pixi.toml"), "line 3 of `.*pixi.toml`"),
+        (flyte.Image.from_pixi_script(tmp_path / "script.py", name="x"), "line 3 of `.*script.py.pixi.lock`"),
+        (flyte.Image.from_pixi_script(tmp_path / "other.py", name="x"), "`.*other.py`"),
+    ):
+        with pytest.raises(UnsupportedImageError, match=f"{where} has a URL with credentials") as caught:
+            define(image, "env")
+        assert "pw" not in str(caught.value)

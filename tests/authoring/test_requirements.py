@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
+from flytebuild.authoring.credentials import CREDENTIALS
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import CREDENTIALS, read
+from flytebuild.authoring.requirements import read
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.tree import Tree
@@ -250,8 +251,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("line", "problem", "hint"),
         [
-            ("-r none.txt", "`-r none.txt` in `{0}`, line 2, refers to `{1}/none.txt`, which does not exist", None),
-            ("./none", "`./none` in `{0}`, line 2, refers to `{1}/none`, which does not exist", None),
+            (
+                "-r none.txt",
+                "`-r none.txt` in `{0}`, line 2, refers to `{1}/none.txt`, which does not exist",
+                "relative",
+            ),
+            ("./none", "`./none` in `{0}`, line 2, refers to `{1}/none`, which does not exist", "relative"),
             ("-f empty", "refers to `{1}/empty`, which has no packages", "build the wheels first"),
             ("-e ./empty", "`-e ./empty` in `{0}`, line 2, is an editable install", "leave out `-e`"),
             ("--editable=git+https://a/b", "is an editable install", "leave out `-e`"),
@@ -312,7 +317,13 @@ class TestRefusals:
         ("https://u:$ecret@h/x", True),
         ("https://$ecret@h/x", True),
         ("https://u:${A}b@h/x", True),
+        ("https://u:p/q@h/x", True),
         ("https://h/x", False),
+        ("https://h:8080/x@y", False),
+        ("https://h:$PORT/x@y", False),
+        ("https://${H}:${PORT}/x@y", False),
+        ("https://[::1]:80/x@y", False),
+        ("https://forum.example/t/a-topic/7", False),
         ("https://h/x@y", False),
         ("https://h?x=a@b", False),
         ("https://h#a@b", False),
