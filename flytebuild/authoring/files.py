@@ -21,6 +21,9 @@ BYTECODE = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild")
 """Left out wherever the user's own patterns do not ask for it: importing a module must not change an image."""
 
 
+ENVIRONMENTS = Ignore.parse("**/.venv\n**/.pixi\n", "flytebuild")
+"""Left out of projects in the same way: what uv and pixi install on the host, for the host."""
+
 MISSING_HINT = "a relative path starts at the current folder; `Path(__file__).parent / …` starts beside your file"
 
 
@@ -64,6 +67,10 @@ class HostFiles:
             return self._remember(found.tree, root)
         kept = [self._entry(root / name, name, site) for name in missing]
         return self._remember(assemble([*found.tree.entries, *kept]), root)
+
+    def project(self, path: Path, site: Site) -> Tree:
+        """The folder of a project that is installed, without the environments in it that are the host's."""
+        return self.filtered(ENVIRONMENTS.joined(self.ignore)).folder(path, site)
 
     def file(self, path: Path, site: Site, name: str | None = None) -> Tree:
         """One file, as a folder with that file in it, under its own name or another."""

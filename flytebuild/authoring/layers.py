@@ -113,7 +113,7 @@ def _pip(layer: PipPackages, _: flyte.Image, __: HostFiles, site: Site) -> Itera
 
 def _requirements_file(layer: Requirements, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     tree, name = requirements.read(Path(layer.file), files, site)
-    yield spec.Requirements(tree, name, _options(layer, site))
+    yield spec.Requirements(tree, name, _options(layer, site), shown(Path(layer.file).name))
 
 
 def _wheels(layer: PythonWheels, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:

@@ -47,7 +47,7 @@ def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files
     single = {manifest.name: manifest} | ({lock_name: lock} if lock else {})
     if mode == "dependencies_only":
         return files.files(single, site)
-    return files.overlaid(files.folder(manifest.parent, site), single, site)
+    return files.overlaid(files.project(manifest.parent, site), single, site)
 
 
 def check_uv_lock(project: Table, lock: Table, lock_path: Path, manifest: Path, site: Site) -> None:
@@ -158,7 +158,7 @@ def _local_packages(
                     f"the project depends on `{path}`, a folder that it lies in itself",
                     hint="make the outer project's `pyproject.toml` the one that is installed",
                 )
-            found[path] = LocalPackage(path, files.folder(place, site))
+            found[path] = LocalPackage(path, files.project(place, site))
     for text in sorted(indexes):
         path, place = _place(root, text, site)
         if not place.is_dir():

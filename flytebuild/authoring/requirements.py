@@ -36,6 +36,9 @@ _EXPANDED = re.compile(r"\$\{[A-Z0-9_]+\}")
 _FOLDER = "_"
 """What a folder is called whose name nothing refers to, since the host's name for it must not matter."""
 
+_FILE = "requirements.txt"
+"""What the first file is called, unless something refers to it by its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Line:
@@ -86,7 +89,7 @@ class _Layout:
     """Where things of the host lie in the tree: relative to each other as they do on the host, below `root`.
 
     A folder above the first file that no reference enters by its name gets a name of ours, in `names`: what a checkout
-    is called, or a folder in it, decides nothing of what is installed.
+    is called, or a folder in it, decides nothing of what is installed; nor does what the first file is called.
     """
 
     root: Path
@@ -105,6 +108,10 @@ class _Layout:
                 while folder.parent / name in found.named:
                     name += _FOLDER
                 names[folder] = name
+        first = next(iter(found.files))
+        is_free = found.named.isdisjoint({first, found.start / _FILE})
+        if is_free and found.folders.keys().isdisjoint(first.parents):
+            names[first] = _FILE
         return cls(root, names)
 
     def path(self, place: Path) -> str:
@@ -163,7 +170,7 @@ def _take(path: Path, option: str, line: _Line, files: HostFiles, site: Site, fo
             raise site.error(f"{line} refers to `{path}`, which has no packages", hint="build the wheels first")
         found.files.update(dict.fromkeys(archives))
     elif path not in found.folders:
-        found.folders[path] = files.folder(path, site, filtered=not option)
+        found.folders[path] = files.folder(path, site, filtered=False) if option else files.project(path, site)
 
 
 def _resolve(target: str, folder: Path, line: _Line, site: Site, found: _Found) -> Path:

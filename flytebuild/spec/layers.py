@@ -127,16 +127,20 @@ class PipPackages:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """A requirements file and every file that it refers to: `tree` holds them all, `file` names the first one."""
+    """A requirements file and every file that it refers to: `tree` holds them all, `file` names the first one there.
+
+    `origin` is what the user calls it, for messages.
+    """
 
     tree: Tree
     file: str
     options: PipOptions = PipOptions()
+    origin: str = ""
     kind: ClassVar[str] = "requirements"
 
     @property
     def summary(self) -> str:
-        return f"requirements: {self.file}"
+        return f"requirements: {self.origin or self.file}"
 
     def fields(self) -> Document:
         return {"file": self.file, "tree": self.tree.digest, **self.options.fields()}
