@@ -42,10 +42,15 @@ async def plan(config: Config, paths: Sequence[Path], targets: Sequence[str] = (
 
 
 async def plan_definitions(
-    config: Config, definitions: Definitions, targets: Sequence[str] = (), emit: Emit = ignore
+    config: Config,
+    definitions: Definitions,
+    targets: Sequence[str] = (),
+    emit: Emit = ignore,
+    *,
+    outputs: Sequence[Path] = (),
 ) -> Plan:
-    """The same for code that is loaded already."""
-    with reader(config, emit) as read:
+    """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in."""
+    with reader(config, emit, outputs) as read:
         nodes = definitions.needed(targets, read)
     return await plan_nodes(config, nodes, emit)
 
@@ -114,11 +119,11 @@ def _host_platform() -> Platform:
 
 
 @contextmanager
-def reader(config: Config, emit: Emit = ignore) -> Iterator[Reader]:
+def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) -> Iterator[Reader]:
     """What reads images, remembering the digests of files that did not change since the last time."""
     cache = StatCache.open(_STAT_CACHE, emit=emit) if config.stat_cache else None
     try:
-        yield Reader(cache, emit, outputs=(config.home, _STAT_CACHE))
+        yield Reader(cache, emit, outputs=(config.home, _STAT_CACHE, *outputs))
     finally:
         if cache:
             cache.close()

@@ -21,6 +21,12 @@ BYTECODE = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild")
 """Left out wherever the user's own patterns do not ask for it: importing a module must not change an image."""
 
 
+ENVIRONMENTS = Ignore.parse("**/.venv\n**/.pixi\n", "flytebuild")
+"""Left out of projects in the same way: what uv and pixi install on the host, for the host."""
+
+MISSING_HINT = "a relative path starts at the current folder; `Path(__file__).parent / …` starts beside your file"
+
+
 @dataclass
 class Seen:
     """What was read already: one plan looks at each folder and each file once, whichever images want it."""
@@ -34,7 +40,7 @@ class Seen:
 class HostFiles:
     """The files of images. `ignore` filters folders; `roots` collects where each tree was read.
 
-    `outputs` are the folders that flytebuild itself writes to, which no image may take in.
+    `outputs` are the files and folders that flytebuild itself writes, which no image may take in.
     """
 
     ignore: Ignore = BYTECODE
@@ -51,7 +57,8 @@ class HostFiles:
     def folder(self, path: Path, site: Site, *, filtered: bool = True, keep: Iterable[str] = ()) -> Tree:
         """A folder without what is ignored; files named in `keep` are in it all the same."""
         if not path.is_dir():
-            raise site.error(f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist")
+            problem = f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist"
+            raise site.error(problem, hint=MISSING_HINT)
         found = self._scan(path, self.ignore if filtered else Ignore.none(), site)
         root = found.root
         known = {entry.path for entry in found.tree.entries}
@@ -60,6 +67,10 @@ class HostFiles:
             return self._remember(found.tree, root)
         kept = [self._entry(root / name, name, site) for name in missing]
         return self._remember(assemble([*found.tree.entries, *kept]), root)
+
+    def project(self, path: Path, site: Site) -> Tree:
+        """The folder of a project that is installed, without the environments in it that are the host's."""
+        return self.filtered(ENVIRONMENTS.joined(self.ignore)).folder(path, site)
 
     def file(self, path: Path, site: Site, name: str | None = None) -> Tree:
         """One file, as a folder with that file in it, under its own name or another."""
@@ -118,7 +129,7 @@ class HostFiles:
             inside = os.path.relpath(os.path.realpath(output), root)
             if inside == "." or (inside.partition("/")[0] != ".." and not ignore.excludes(inside)):
                 raise site.error(
-                    f"folder `{path}` holds `{output}`, where flytebuild itself keeps its files",
+                    f"folder `{path}` holds `{output}`, which flytebuild itself writes",
                     hint="leave that out with a line in `.dockerignore`, or take in a smaller folder",
                 )
 
@@ -137,7 +148,8 @@ class HostFiles:
 
 def _check_file(path: Path, site: Site) -> None:
     if not path.is_file():
-        raise site.error(f"file `{path}` does not exist" if not path.exists() else f"`{path}` is not a file")
+        problem = f"`{path}` is not a file" if path.exists() else f"file `{path}` does not exist"
+        raise site.error(problem, hint=MISSING_HINT)
 
 
 @contextmanager

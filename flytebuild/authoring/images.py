@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import flyte
 from flyte._image import DockerIgnore, Layer
 
 from flytebuild.authoring import dockerfiles, sdk
-from flytebuild.authoring.files import BYTECODE, HostFiles
+from flytebuild.authoring.annotations import misfit
+from flytebuild.authoring.files import BYTECODE, MISSING_HINT, HostFiles
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
+from flytebuild.errors import UsageError
 from flytebuild.events import Emit, Notice, ignore
+from flytebuild.registry.reference import parse
 from flytebuild.spec.images import Platform
 from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Part, Placed
 from flytebuild.trees.ignore import Ignore
@@ -36,7 +40,7 @@ class Reader:
     """Reads the images of one plan: each file and each folder once, however many images want it.
 
     Digests of files are remembered in `cache`. `emit` is told, once each, what may surprise in them. `outputs` are
-    folders that flytebuild writes to.
+    the files and folders that flytebuild writes.
     """
 
     cache: StatCache | None = None
@@ -54,20 +58,23 @@ class Reader:
 
         Raises UnsupportedImageError for what cannot be honoured; nothing is dropped silently.
         """
+        site = Site(environment, origin=origin_of(image))
         try:
-            return self._define(image, environment)
+            return self._define(image, environment, site)
+        except (AttributeError, TypeError, ValueError) as error:
+            _blame(image, site, error)
+            raise
         finally:
             for message in self._files.warnings:
                 self.emit(Notice(message))
             self._files.warnings.clear()
 
-    def _define(self, image: object, environment: str) -> Definition:
-        site = Site(environment, origin=origin_of(image))
+    def _define(self, image: object, environment: str, site: Site) -> Definition:
         if image is None or image == "auto":
             configured = sdk.image_references().get("default")
             image = flyte.Image.from_base(configured) if configured else flyte.Image.from_debian_base()
         if isinstance(image, str):
-            return ExternalImage(image)
+            return _external(image, site)
         if not isinstance(image, flyte.Image):
             raise site.error(f"it is a `{type(image).__name__}`", hint="use a `flyte.Image`, or the reference of one")
         if image.dockerfile:
@@ -84,7 +91,9 @@ class Reader:
             raise site.error("it has no base image", hint="was `flyte.Image.from_base` given an empty string?")
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
-            return ExternalImage(base)
+            return _external(base, site)
+        _check_reference(base, f"its base `{base}`", site)
+        _check_names(image, site)
         last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
         files = self._files_without(last, site)
         placed = [
@@ -122,7 +131,7 @@ class Reader:
             if not layer:
                 path = sdk.root_folder() / ".dockerignore"
             elif not path.is_file():
-                raise where.error(f"file `{path}` does not exist")
+                raise where.error(f"file `{path}` does not exist", hint=MISSING_HINT)
             text = self._files.text(path, where) if path.is_file() else ""
             self._filtered[name] = self._files.filtered(BYTECODE.joined(Ignore.parse(text, str(path))))
         return self._filtered[name]
@@ -133,6 +142,7 @@ class Reader:
         dockerfile, images = dockerfiles.read(file, self._files, where, [str(platform) for platform in platforms])
         if image._layers:
             raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
+        _check_names(image, site)
         return DockerfileDefinition(
             name=image.name or environment,
             registry=image.registry,
@@ -150,6 +160,45 @@ def define(image: object, environment: str, cache: StatCache | None = None) -> D
     return Reader(cache).define(image, environment)
 
 
+def _external(reference: str, site: Site) -> ExternalImage:
+    _check_reference(reference, f"`{reference}`", site)
+    return ExternalImage(reference)
+
+
+def _check_names(image: flyte.Image, site: Site) -> None:
+    """Refuse names that no registry takes, before anything is asked of one."""
+    if image.registry:
+        _check_reference(f"{image.registry}/x", f"`{image.registry}`, the registry that it is for,", site)
+    if image.name:
+        _check_reference(f"r.example/{image.name}:t", f"its name, `{image.name}`,", site)
+
+
+def _check_reference(text: str, what: str, site: Site) -> None:
+    if not _is_reference(text):
+        raise site.error(
+            f"{what} cannot be part of an image reference",
+            hint="an example of one: `registry.example.com/team/image:tag`; letters are small, and there is no `https://`",
+        )
+
+
+@lru_cache(maxsize=1024)
+def _is_reference(text: str) -> bool:
+    try:
+        parse(text)
+    except UsageError:
+        return False
+    return True
+
+
+def _blame(image: object, site: Site, error: Exception) -> None:
+    """Raise UnsupportedImageError where an error comes from values of types that no image can have."""
+    things: tuple[flyte.Image | Layer, ...] = (image, *image._layers) if isinstance(image, flyte.Image) else ()
+    for thing in things:
+        if problem := misfit(thing):
+            where = _site_of(thing, site) if isinstance(thing, Layer) else site
+            raise where.error(problem, hint="give it a value of the type that Flyte's method asks for") from error
+
+
 def _site_of(layer: Layer, site: Site) -> Site:
     name = type(layer).__name__.lstrip("_")
     return site.at(f"`{name}` layer", origin_of(layer) or site.origin)
@@ -160,6 +209,8 @@ def _is_ignore(layer: Layer) -> bool:
 
 
 def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:
+    if not image.platform:
+        raise site.error("it is for no platform", hint="leave `platform` out, or name one")
     for text in image.platform:
         if text not in _PLATFORMS:
             known = ", ".join(f"`{item}`" for item in _PLATFORMS)

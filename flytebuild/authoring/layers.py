@@ -35,10 +35,10 @@ from flyte._image import (
     _DockerLines,
 )
 
-from flytebuild.authoring import projects, requirements, scripts, sdk
+from flytebuild.authoring import credentials, projects, requirements, scripts, sdk
+from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.dockerlines import settings
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
@@ -77,7 +77,8 @@ _RAW = re.compile(
 _HEREDOC = re.compile(
     r"^<<(?P<dash>-?)(?P<quote>[\"']?)(?P<word>[A-Za-z_]\w*)(?P=quote)[ \t]*\n(?P<body>.*)\Z", re.DOTALL
 )
-_NAME = re.compile(r"^[^=\0\s]+$")
+_OTHER_HEREDOC = re.compile(r"""<<-?[ \t]*(?:"[^"\n]*"|'[^'\n]*'|\S+)[ \t]*(?:\n|\Z)""")
+_NAME = re.compile(r"[^=\0\s]+")
 
 
 def parts(layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
@@ -112,7 +113,7 @@ def _pip(layer: PipPackages, _: flyte.Image, __: HostFiles, site: Site) -> Itera
 
 def _requirements_file(layer: Requirements, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     tree, name = requirements.read(Path(layer.file), files, site)
-    yield spec.Requirements(tree, name, _options(layer, site))
+    yield spec.Requirements(tree, name, _options(layer, site), shown(Path(layer.file).name))
 
 
 def _wheels(layer: PythonWheels, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
@@ -168,12 +169,14 @@ def _pixi_project(layer: PixiProject, _: flyte.Image, files: HostFiles, site: Si
     manifest = Path(layer.manifest)
     if manifest.name not in ("pixi.toml", "pyproject.toml"):
         raise site.error(
-            f"`{manifest}` is not called `pixi.toml` or `pyproject.toml`, and pixi reads no other manifest"
+            f"`{manifest}` is not called `pixi.toml` or `pyproject.toml`, and pixi reads no other manifest",
+            hint="rename it, or name the project's folder",
         )
+    credentials.refuse_conda(files.text(manifest, site), manifest, site)
     project = projects.toml(manifest, files, site)
     lock = Path(layer.pixi_lock) if layer.pixi_lock else None
     if lock:
-        files.text(lock, site)
+        credentials.refuse_conda(files.text(lock, site), lock, site)
     mode = layer.project_install_mode
     packages = projects.pixi_packages(manifest, project, files, site)
     if mode == "install_project":
@@ -216,9 +219,12 @@ def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site
         manifest = sdk.pixi_manifest(layer)
     except ValueError as error:
         raise site.error(str(error)) from error
+    if credentials.CONDA_TOKEN.search(manifest):
+        raise site.error(f"`{layer.script}` has a URL with credentials", hint=credentials.CONDA_HINT)
     texts = {"pixi.toml": manifest}
     if layer.pixi_lock:
         texts["pixi.lock"] = files.text(layer.pixi_lock, site)
+        credentials.refuse_conda(texts["pixi.lock"], layer.pixi_lock, site)
     yield spec.PixiProject(
         manifest="pixi.toml",
         environment=_environment(layer.environment, site),
@@ -231,6 +237,7 @@ def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site
 
 def _apt(layer: AptPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     for package in layer.packages:
+        _text(package, site)
         if not package or package.startswith("-") or re.search(r"\s", package):
             raise site.error(f"`{package}` is not the name of a Debian package", hint="give each package for itself")
     yield spec.AptPackages(tuple(layer.packages), _secrets(layer.secret_mounts, site))
@@ -239,6 +246,7 @@ def _apt(layer: AptPackages, _: flyte.Image, __: HostFiles, site: Site) -> Itera
 def _commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     secrets = _secrets(layer.secret_mounts, site)
     for text in layer.commands:
+        _refuse_null(text, site)
         if CREDENTIALS.search(text):
             raise site.error("a command has a URL with credentials", hint="pass them with `secret_mounts`")
         yield _command(text, secrets, site)
@@ -266,20 +274,29 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
     heredoc = _HEREDOC.match(text.lstrip())
     if heredoc:
         return spec.Command(_heredoc(heredoc, site), secrets=secrets)
+    if _OTHER_HEREDOC.match(stripped):
+        # A shell would read the lines, and do nothing with them.
+        raise site.error(
+            f"`{stripped.splitlines()[0]}` does not start a script that can be read",
+            hint="write `<<EOF`, the lines of the script, and `EOF`",
+        )
     return spec.Command(text, secrets=secrets)
 
 
 def _heredoc(match: re.Match[str], site: Site) -> str:
     """The script of `<<WORD … WORD`, which a Dockerfile runs instead of feeding it to a command."""
     lines = []
-    remaining = iter(match["body"].splitlines())
+    remaining = iter(match["body"].split("\n"))
     for line in remaining:
         line = line.lstrip("\t") if match["dash"] else line
         if line == match["word"]:
             break
         lines.append(line)
     else:
-        raise site.error(f"the script that starts with `<<{match['word']}` does not end with `{match['word']}`")
+        raise site.error(
+            f"the script that starts with `<<{match['word']}` does not end with `{match['word']}`",
+            hint="the last line is that word, and nothing else",
+        )
     if after := next(filter(str.strip, remaining), ""):
         raise site.error(
             f"`{after.strip()}` comes after the end of the script that starts with `<<{match['word']}`",
@@ -295,14 +312,13 @@ def _heredoc(match: re.Match[str], site: Site) -> str:
 
 def _env(layer: Env, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     for name, value in layer.env_vars:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise site.error(
                 f"`{name}` is not the name of an environment variable", hint="it must not hold `=` or blanks"
             )
         if not isinstance(value, str):
             raise site.error(f"the value of `{name}` is a `{type(value).__name__}`", hint="write it as a string")
-        if "\0" in value:
-            raise site.error(f"the value of `{name}` has a null character")
+        _refuse_null(value, site)
         if CREDENTIALS.search(value):
             raise site.error(
                 f"the value of `{name}` is a URL with credentials", hint="use a `flyte.Secret` of the task"
@@ -311,13 +327,15 @@ def _env(layer: Env, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part
 
 
 def _workdir(layer: WorkDir, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
+    _refuse_null(layer.workdir, site)
     if not layer.workdir.strip():
-        raise site.error("the working directory is empty")
+        raise site.error("the working directory is empty", hint="write `/` for the root folder")
     yield SetWorkDir(layer.workdir)
 
 
 def _copy(layer: CopyConfig, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     source, destination = Path(layer.src), layer.dst or "."
+    _refuse_null(destination, site)
     if layer.path_type == 0:
         into = destination.endswith(("/", "/.", "/..")) or destination in (".", "..")
         yield spec.Copy(files.file(source, site), destination, into, OWNER, shown(source.name))
@@ -345,7 +363,7 @@ def _docker_lines(layer: _DockerLines, _: flyte.Image, __: HostFiles, site: Site
 
 
 def _options(layer: PipOption, site: Site) -> spec.PipOptions:
-    urls = tuple(layer.extra_index_urls or ())
+    urls = (given,) if isinstance(given := layer.extra_index_urls, str) else tuple(given or ())
     for url in (layer.index_url or "", *urls):
         _text(url, site)
     return spec.PipOptions(
@@ -373,32 +391,49 @@ def _secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[
     found = []
     for item in secrets or ():
         secret = flyte.Secret(key=item) if isinstance(item, str) else item
-        target = str(secret.mount) if secret.mount else ""
-        env = "" if target else (secret.as_env_var or "_".join(filter(None, (secret.group, secret.key))))
+        group, target = secret.group or "", str(secret.mount) if secret.mount else ""
         if target and not target.startswith("/"):
             raise site.error(f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path")
-        found.append(spec.Secret(secret.group or "", secret.key, env, target))
-    secrets_of_target: dict[str, spec.Secret] = {}
-    for known in found:
-        if known.target and secrets_of_target.setdefault(known.target, known) != known:
-            raise site.error(
-                f"two secrets, `{secrets_of_target[known.target].key}` and `{known.key}`, are mounted at "
-                f"`{known.target}`, which is one file",
-                hint="mount one of them there, and let the step have the others as variables",
-            )
+        if target:
+            found.append(spec.Secret(group, secret.key, target=target))
+        if secret.as_env_var or not target:
+            name = secret.as_env_var or "_".join(filter(None, (group, secret.key)))
+            found.append(spec.Secret(group, secret.key, env=name))
+    _refuse_shared(found, site)
     return tuple(sorted(set(found)))
+
+
+def _refuse_shared(secrets: Sequence[spec.Secret], site: Site) -> None:
+    """Refuse two secrets in one place, of which the step would see one."""
+    known: dict[str, spec.Secret] = {}
+    for secret in secrets:
+        first = known.setdefault(secret.target or secret.env, secret)
+        if first != secret:
+            where = f"mounted at `{secret.target}`" if secret.target else f"given as `{secret.env}`"
+            raise site.error(
+                f"two secrets, `{first.key}` and `{secret.key}`, are {where}, where only one can be",
+                hint="give each a place of its own: a `mount`, or an `as_env_var`",
+            )
 
 
 def _environment(name: str, site: Site) -> str:
     if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise site.error(f"`{name}` is not the name of a pixi environment")
+        raise site.error(
+            f"`{name}` is not the name of a pixi environment", hint="it has small letters, digits and hyphens"
+        )
     return name
 
 
 def _text(text: str | None, site: Site) -> str:
+    _refuse_null(text or "", site)
     if text and CREDENTIALS.search(text):
         raise site.error("a URL holds credentials, which would end up in the image's history", hint=CREDENTIALS_HINT)
     return text or ""
+
+
+def _refuse_null(text: str, site: Site) -> None:
+    if "\0" in text:
+        raise site.error("a text has a null character, which no process can be given", hint="leave it out")
 
 
 _KINDS: dict[type[Layer], Any] = {

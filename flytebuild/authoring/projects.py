@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import LocalPackage, Mode
 from flytebuild.spec.normalise import is_archive
@@ -32,21 +32,22 @@ _PIXI_DEPENDENCIES = (
 def toml(path: Path, files: HostFiles, site: Site) -> Table:
     """A TOML file. Raises UnsupportedImageError where it is missing or malformed, or a URL holds credentials."""
     text = files.text(path, site)
-    if leak := CREDENTIALS.search(text):
-        number = text.count("\n", 0, leak.start()) + 1
-        raise site.error(f"line {number} of `{path}` has a URL with credentials", hint=CREDENTIALS_HINT)
+    credentials.refuse(text, path, site)
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        raise site.error(f"`{path}` is not TOML ({error})") from error
+        raise site.error(f"`{path}` is not TOML ({error})", hint="mend it at that place") from error
 
 
 def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files: HostFiles, site: Site) -> Tree:
     """A project's tree: its manifest and its lock, or its whole folder in mode `install_project`."""
+    if mode not in get_args(Mode):
+        known = " or ".join(f"`{item}`" for item in get_args(Mode))
+        raise site.error(f"`{mode}` is no `project_install_mode`", hint=f"use {known}")
     single = {manifest.name: manifest} | ({lock_name: lock} if lock else {})
     if mode == "dependencies_only":
         return files.files(single, site)
-    return files.overlaid(files.folder(manifest.parent, site), single, site)
+    return files.overlaid(files.project(manifest.parent, site), single, site)
 
 
 def check_uv_lock(project: Table, lock: Table, lock_path: Path, manifest: Path, site: Site) -> None:
@@ -157,11 +158,11 @@ def _local_packages(
                     f"the project depends on `{path}`, a folder that it lies in itself",
                     hint="make the outer project's `pyproject.toml` the one that is installed",
                 )
-            found[path] = LocalPackage(path, files.folder(place, site))
+            found[path] = LocalPackage(path, files.project(place, site))
     for text in sorted(indexes):
         path, place = _place(root, text, site)
         if not place.is_dir():
-            raise site.error(f"`{place}` is not a folder of packages")
+            raise site.error(f"`{place}` is not a folder of packages", hint="a path here is relative to the project")
         inside = {item.name: item for item in sorted(place.iterdir()) if item.is_file() and is_archive(item.name)}
         archives.setdefault(path, {}).update(inside)
     for path, single in archives.items():
@@ -181,7 +182,10 @@ def _place(root: Path, text: str, site: Site) -> tuple[str, Path]:
         )
     place = root / path
     if not place.exists():
-        raise site.error(f"the project depends on `{path}`, and `{place}` does not exist")
+        raise site.error(
+            f"the project depends on `{path}`, and `{place}` does not exist",
+            hint="a path here is relative to the project",
+        )
     return path, place
 
 

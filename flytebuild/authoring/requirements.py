@@ -15,28 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
+from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.site import Site
 from flytebuild.spec.normalise import is_archive, is_requirement
 from flytebuild.spec.tree import Entry, Tree
-
-_VARIABLE = r"\$\{\w+\}"
-_KNOWN_USER = "(?:git|aws|oauth2|oauth2accesstoken|x-access-token|VssSessionToken|__token__)"
-CREDENTIALS = re.compile(
-    rf"(?<!ssh)://(?!(?:{_VARIABLE}(?::(?:x-oauth-basic|{_VARIABLE})?)?|[\w.~%+-]*:{_VARIABLE}|{_KNOWN_USER})@)"
-    r"[^/\s@?#\"'<>]+@"
-    rf"|ssh://[^/\s@:]*:(?!{_VARIABLE}@)[^/\s@]+@"
-)
-"""A URL with a password in it, or a user that may be a token.
-
-`${NAME}` is none, nor is a user whose password is one, nor the names that package indexes give to users with a token;
-the user of an ssh URL is no secret.
-"""
-
-CREDENTIALS_HINT = (
-    "set `UV_INDEX_URL` with the credentials in the environment that builds, or write `${NAME}` in the URL and pass "
-    "the secret with `secret_mounts`; neither enters a layer"
-)
 
 _LONG = {"-r": "--requirement", "-c": "--constraint", "-e": "--editable", "-f": "--find-links", "-i": "--index-url"}
 _OPTION = re.compile(
@@ -52,6 +35,9 @@ _EXPANDED = re.compile(r"\$\{[A-Z0-9_]+\}")
 
 _FOLDER = "_"
 """What a folder is called whose name nothing refers to, since the host's name for it must not matter."""
+
+_FILE = "requirements.txt"
+"""What the first file is called, unless something refers to it by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +89,7 @@ class _Layout:
     """Where things of the host lie in the tree: relative to each other as they do on the host, below `root`.
 
     A folder above the first file that no reference enters by its name gets a name of ours, in `names`: what a checkout
-    is called, or a folder in it, decides nothing of what is installed.
+    is called, or a folder in it, decides nothing of what is installed; nor does what the first file is called.
     """
 
     root: Path
@@ -122,6 +108,10 @@ class _Layout:
                 while folder.parent / name in found.named:
                     name += _FOLDER
                 names[folder] = name
+        first = next(iter(found.files))
+        is_free = found.named.isdisjoint({first, found.start / _FILE})
+        if is_free and found.folders.keys().isdisjoint(first.parents):
+            names[first] = _FILE
         return cls(root, names)
 
     def path(self, place: Path) -> str:
@@ -141,9 +131,7 @@ def _read(file: Path, shown: Path, files: HostFiles, site: Site, found: _Found) 
         return
     text = files.text(shown, site)
     found.files[file] = None
-    if leak := CREDENTIALS.search(text):
-        number = text.count("\n", 0, leak.start()) + 1
-        raise site.error(f"line {number} of `{shown}` has a URL with credentials", hint=CREDENTIALS_HINT)
+    credentials.refuse(text, shown, site)
     for number, logical in _lines(text):
         line = _Line(shown, number, logical)
         option, value = _option(line, site)
@@ -160,7 +148,10 @@ def _read(file: Path, shown: Path, files: HostFiles, site: Site, found: _Found) 
         path = _resolve(target, file.parent if is_beside else found.start, line, site, found)
         if option in ("--requirement", "--constraint"):
             if not path.exists():
-                raise site.error(f"{line} refers to `{path}`, which does not exist")
+                raise site.error(
+                    f"{line} refers to `{path}`, which does not exist",
+                    hint="a path here is relative to the file it is in",
+                )
             _read(path, shown.parent / os.path.relpath(path, file.parent), files, site, found)
         else:
             _take(path, option, line, files, site, found)
@@ -171,14 +162,15 @@ def _take(path: Path, option: str, line: _Line, files: HostFiles, site: Site, fo
     if path.is_file():
         found.files[path] = None
     elif not path.is_dir():
-        raise site.error(f"{line} refers to `{path}`, which does not exist")
+        hint = "a path here is relative to the file it is in, one of a package to the first file"
+        raise site.error(f"{line} refers to `{path}`, which does not exist", hint=hint)
     elif option == "--find-links":
         archives = sorted(item for item in path.iterdir() if is_archive(item.name) and item.is_file())
         if not archives:
             raise site.error(f"{line} refers to `{path}`, which has no packages", hint="build the wheels first")
         found.files.update(dict.fromkeys(archives))
     elif path not in found.folders:
-        found.folders[path] = files.folder(path, site, filtered=not option)
+        found.folders[path] = files.folder(path, site, filtered=False) if option else files.project(path, site)
 
 
 def _resolve(target: str, folder: Path, line: _Line, site: Site, found: _Found) -> Path:

@@ -16,14 +16,15 @@ from typing import Any
 import tomli
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import PipOptions
 
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(?:^#(?:| .*)$\s)+)^# ///$")
 """The expression of the standard, but for names; it allows no blanks at the ends of the lines that are the marks."""
 
+_HINT = "declare the script's dependencies as PEP 723 describes"
 _INDEX_KEYS = {"name", "url", "default"}
 
 
@@ -38,7 +39,7 @@ def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
         count = "no" if not blocks else "more than one"
         raise site.error(
             f"`{script}` has {count} `# /// script` block",
-            hint="declare the script's dependencies as PEP 723 describes",
+            hint=_HINT,
         )
     lines = (line[2:] if line.startswith("# ") else line[1:] for line in blocks[0].splitlines())
     source = "\n".join(lines)
@@ -47,7 +48,7 @@ def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
     try:
         header = tomli.loads(source)
     except tomli.TOMLDecodeError as error:
-        raise site.error(f"the `# /// script` block of `{script}` is not TOML ({error})") from error
+        raise site.error(f"the `# /// script` block of `{script}` is not TOML ({error})", hint=_HINT) from error
     _check_types(header, script, site)
     return header
 
@@ -55,13 +56,13 @@ def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
 def _check_types(header: Mapping[str, Any], script: Path, site: Site) -> None:
     dependencies, wanted = header.get("dependencies", []), header.get("requires-python", "")
     if not isinstance(dependencies, list) or not all(isinstance(item, str) for item in dependencies):
-        raise site.error(f"`dependencies` of `{script}` is not a list of strings")
+        raise site.error(f"`dependencies` of `{script}` is not a list of strings", hint=_HINT)
     if not isinstance(wanted, str):
-        raise site.error(f"`requires-python` of `{script}` is not a string")
+        raise site.error(f"`requires-python` of `{script}` is not a string", hint=_HINT)
     tool = header.get("tool", {})
     uv = tool.get("uv", {}) if isinstance(tool, dict) else None
     if not isinstance(uv, dict):
-        raise site.error(f"`[tool.uv]` of `{script}` is not a table")
+        raise site.error(f"`[tool.uv]` of `{script}` is not a table", hint=_HINT)
 
 
 def check_python(header: Mapping[str, Any], version: tuple[int, int] | None, script: Path, site: Site) -> None:

@@ -8,11 +8,12 @@ from flytebuild.facts import Present
 from flytebuild.plan import Observation
 from flytebuild.spec.canonical import Value, encode
 from flytebuild.spec.digests import ImageDigests, base_document, layer_document
+from flytebuild.spec.images import OUR_LABELS
 from flytebuild.spec.model import ImageSpec
 
-IMAGE = "dev.flytebuild.image"
-LAYERS = "dev.flytebuild.layers"
-SPEC = "dev.flytebuild.spec"
+IMAGE = f"{OUR_LABELS}image"
+LAYERS = f"{OUR_LABELS}layers"
+SPEC = f"{OUR_LABELS}spec"
 
 
 def labels(spec: ImageSpec, spec_digests: ImageDigests) -> dict[str, str]:

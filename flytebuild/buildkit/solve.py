@@ -133,6 +133,8 @@ def image_config(config: RuntimeConfig, platform: Platform, labels: Mapping[str,
         container["Entrypoint"] = list(config.entrypoint)
     if config.cmd:
         container["Cmd"] = list(config.cmd)
+    if config.shell:
+        container["Shell"] = list(config.shell)
     container["Labels"] = {**dict(config.labels), **labels}
     container.update(json.loads(config.other) if config.other else {})
     document = {

@@ -59,7 +59,8 @@ def plan(
     settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
     definitions = load(options.or_here(paths))
-    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice))
+    outputs = (output,) if output else ()
+    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
     if output:
         saved.write(output, planned, settings, options.or_here(paths), targets)
     if as_json:

@@ -18,12 +18,13 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, TypeAlias
 
 import httpx
+import rfc8785
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.registry.credentials import api_host, find
 from flytebuild.registry.reference import Reference
 from flytebuild.spec.canonical import encode
-from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.images import OUR_LABELS, Platform, ResolvedImage, RuntimeConfig
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -42,8 +43,11 @@ Action: TypeAlias = Literal["pull", "push"]
 _TIMEOUT = httpx.Timeout(20, connect=5)
 _CONNECTIONS = 32
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
-_PASSED_THROUGH = ("ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopSignal", "Volumes")
+_PASSED_THROUGH = ("ExposedPorts", "Healthcheck", "StopSignal", "Volumes")
 
+
+_USUAL_VARIANTS = {"amd64": "v1", "arm64": "v8"}
+"""What an architecture without a variant means."""
 
 _MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 """What reading a document of an unexpected form ends in."""
@@ -103,15 +107,17 @@ class RegistryClient:
                 digest, manifest = await self._manifest(location, digest)
             config = await self._json(location, f"blobs/{manifest['config']['digest']}", manifest["config"]["digest"])
             _check_platform(config, platform, location)
-            found = _runtime_config(config.get("config") or {})
+            said = config.get("config") or {}
+            found = _runtime_config(said)
             # What has no canonical form can be part of no image.
             encode(found.document())
+            on_build = tuple(map(str, said.get("OnBuild") or ()))
         except Refused as refusal:
             is_for_others = isinstance(refusal, _OtherPlatforms)
             return ResolvedImage(asked, str(location), problem=str(refusal), is_for_others=is_for_others)
         except _MALFORMED as error:
             return ResolvedImage(asked, str(location), problem=_malformed(location, error))
-        return ResolvedImage(asked, str(location), digest, found)
+        return ResolvedImage(asked, str(location), digest, found, on_build=on_build)
 
     async def labels(self, reference: Reference, digest: str) -> dict[str, str] | Unknown:
         """The labels of an image that is known to be there, or the annotations of an index."""
@@ -273,12 +279,18 @@ def _parse(response: httpx.Response, reference: Reference) -> dict[str, Any]:
 
 
 def _entry_for(index: dict[str, Any], platform: Platform, reference: Reference) -> str:
-    offered = []
+    """The digest of the platform's manifest; of several variants that one which every such processor runs."""
+    usual = platform.variant or _USUAL_VARIANTS.get(platform.architecture, "")
+    offered, others = [], []
     for entry in index.get("manifests", ()):
         found = entry.get("platform") or {}
         if (found.get("os"), found.get("architecture")) == (platform.os, platform.architecture):
-            return str(entry["digest"])
+            if found.get("variant") in (None, "", usual):
+                return str(entry["digest"])
+            others.append(str(entry["digest"]))
         offered.append(f"{found.get('os')}/{found.get('architecture')}")
+    if others:
+        return others[0]
     raise _OtherPlatforms(f"`{reference}` is not there for `{platform}`, only for {', '.join(sorted(set(offered)))}")
 
 
@@ -297,6 +309,8 @@ def _runtime_config(config: dict[str, Any]) -> RuntimeConfig:
         workdir=config.get("WorkingDir") or "/",
         entrypoint=tuple(config.get("Entrypoint") or ()),
         cmd=tuple(config.get("Cmd") or ()),
-        labels=tuple(sorted((config.get("Labels") or {}).items())),
-        other=json.dumps(other, sort_keys=True) if other else "",
+        # What flytebuild says of an image is said anew of every other one that is made of it.
+        labels=tuple(item for item in (config.get("Labels") or {}).items() if not item[0].startswith(OUR_LABELS)),
+        shell=tuple(config.get("Shell") or ()),
+        other=rfc8785.dumps(other).decode() if other else "",
     )

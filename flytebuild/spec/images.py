@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from flytebuild.spec.canonical import Document, Value
 
+OUR_LABELS = "dev.flytebuild."
+"""How the labels begin in which an image says what it is; none of them is part of what it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -31,8 +34,8 @@ class RuntimeConfig:
     """The part of an OCI image config that reaches a container.
 
     `env` and `labels` are kept sorted by name, whatever order they are given in: no process sees their order, so none
-    may reach a digest. `other` is the JSON text of the config's remaining keys (`StopSignal`, `Volumes` …), which we
-    pass through.
+    may reach a digest. `shell` is what runs the text of a command, `/bin/sh -c` where it is empty. `other` is the JSON
+    text of the config's remaining keys (`StopSignal`, `Volumes` …), which we pass through.
     """
 
     env: tuple[tuple[str, str], ...] = ()
@@ -41,6 +44,7 @@ class RuntimeConfig:
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    shell: tuple[str, ...] = ()
     other: str = ""
 
     def __post_init__(self) -> None:
@@ -58,6 +62,8 @@ class RuntimeConfig:
             document["cmd"] = list(self.cmd)
         if self.labels:
             document["labels"] = dict(self.labels)
+        if self.shell:
+            document["shell"] = list(self.shell)
         if self.other:
             document["other"] = self.other
         return document
@@ -69,7 +75,8 @@ class ResolvedImage:
 
     `reference` is what the user wrote, `location` where it is fetched from (a mirror, perhaps), `digest` the
     manifest's. Without a digest the image could not be looked at, and `problem` says why; `is_for_others` where that
-    is certain, and no failure of the moment: the image is there, but for other platforms.
+    is certain, and no failure of the moment: the image is there, but for other platforms. `on_build` are instructions
+    of a Dockerfile that images made from this one are to begin with.
     """
 
     reference: str
@@ -78,6 +85,7 @@ class ResolvedImage:
     config: RuntimeConfig = RuntimeConfig()
     problem: str = ""
     is_for_others: bool = False
+    on_build: tuple[str, ...] = ()
 
     @property
     def is_resolved(self) -> bool:

@@ -127,16 +127,20 @@ class PipPackages:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """A requirements file and every file that it refers to: `tree` holds them all, `file` names the first one."""
+    """A requirements file and every file that it refers to: `tree` holds them all, `file` names the first one there.
+
+    `origin` is what the user calls it, for messages.
+    """
 
     tree: Tree
     file: str
     options: PipOptions = PipOptions()
+    origin: str = ""
     kind: ClassVar[str] = "requirements"
 
     @property
     def summary(self) -> str:
-        return f"requirements: {self.file}"
+        return f"requirements: {self.origin or self.file}"
 
     def fields(self) -> Document:
         return {"file": self.file, "tree": self.tree.digest, **self.options.fields()}
@@ -258,7 +262,7 @@ class AptPackages:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of the user's: `shell` text for `/bin/sh -c`, or `args` without a shell."""
+    """One command of the user's: `shell` text for `/bin/sh -c`, or `args` without that shell."""
 
     shell: str = ""
     args: tuple[str, ...] = ()
@@ -267,7 +271,8 @@ class Command:
 
     @property
     def summary(self) -> str:
-        text = " ".join(self.args) if self.args else self.shell
+        is_script = len(self.args) == 3 and self.args[1] == "-c"
+        text = self.args[2] if is_script else " ".join(self.args) or self.shell
         line = text.strip().splitlines()[0] if text.strip() else ""
         return "run: " + (line if len(line) <= 60 else line[:59] + "…")
 

@@ -16,7 +16,7 @@ from typing import Any
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.expand import ExpansionError, expand
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
-from flytebuild.spec.layers import Binary, Copy, Folder, LayerSpec, PixiProject, Venv
+from flytebuild.spec.layers import Binary, Command, Copy, Folder, LayerSpec, PixiProject, Venv
 from flytebuild.spec.model import (
     DockerfileDefinition,
     ImageDefinition,
@@ -82,6 +82,12 @@ def specify(
             roots=definition.roots,
         )
     base = images[definition.base]
+    if base.on_build:
+        raise UnsupportedImageError(
+            f"The {_place(definition)} starts from `{base.reference}`, which has `ONBUILD` instructions for it "
+            f"(`{base.on_build[0]}`), and only a Dockerfile can run them",
+            hint="start from an image without them, or use `flyte.Image.from_dockerfile`",
+        )
     steps = _prologue(base.config, images[UV_IMAGE], definition.python)
     fold = _Fold(images, definition.environment, base.config.user, steps[-1].context, list(steps))
     for placed in definition.parts:
@@ -154,6 +160,8 @@ class _Fold:
                 expanded = self._expand(layer.destination, f"the path `{layer.destination}`", placed.origin)
                 into = layer.into or expanded.endswith("/")
                 self._step(replace(layer, destination=self._absolute(expanded), into=into), placed.origin)
+            case Command(shell=text) as layer if text and self.context.shell:
+                self._step(replace(layer, shell="", args=(*self.context.shell, text)), placed.origin)
             case PixiProject() as layer:
                 self._pixi(layer, placed.origin)
             case layer:

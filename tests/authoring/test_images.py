@@ -9,7 +9,7 @@ import pytest
 from flytebuild.authoring.images import define
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.images import Platform
-from flytebuild.spec.layers import PipOptions, PipPackages
+from flytebuild.spec.layers import Command, PipOptions, PipPackages
 from flytebuild.spec.model import ExternalImage, ImageDefinition
 
 BASE = flyte.Image.from_debian_base(python_version=(3, 11))
@@ -65,8 +65,29 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.with_requirements("nothing.txt"), "file `nothing.txt` does not exist"),
         (BASE.with_env_vars({"A=B": "c"}), "`A=B` is not the name of an environment variable"),
         (BASE.with_commands(["--mount=type=cache,target=/x true"]), "`--mount=type=cache,target=/x` is an option"),
+        (BASE.with_env_vars({"A\n": "c"}), "`A\n` is not the name of an environment variable"),
+        (BASE.with_env_vars({"A": ["c"]}), "`Env` layer of environment `env`: `env_vars` is or holds a `list`"),  # type: ignore[dict-item]
+        (BASE.with_pip_packages(None), "`packages` is or holds `None`, where a `str` is needed"),  # type: ignore[arg-type]
+        (BASE.with_apt_packages(3), "`packages` is or holds a `int`, where a `str` is needed"),  # type: ignore[arg-type]
+        (BASE.with_workdir(Path("/srv")), "`workdir` is or holds a `PosixPath`"),  # type: ignore[arg-type]
+        (BASE.with_source_file(Path(__file__), Path("/srv")), "`dst` is or holds a `PosixPath`"),  # type: ignore[arg-type]
+        (BASE.with_pip_packages("a", secret_mounts=[3]), "`secret_mounts` is or holds a `int`"),  # type: ignore[list-item]
+        (BASE.clone(python_version=(3,)), "`python_version` is or holds 1 values, where 2 are needed"),  # type: ignore[arg-type]
+        (BASE.clone(python_version="3.11"), "`python_version` is or holds a `str`, where a `tuple`"),  # type: ignore[arg-type]
+        (BASE.with_commands(["echo \0"]), "a text has a null character"),
+        (BASE.with_pip_packages("a", extra_args="\0"), "a text has a null character"),
+        (BASE.with_workdir("/a\0"), "a text has a null character"),
+        (BASE.with_source_file(Path(__file__), "/a\0"), "a text has a null character"),
+        (BASE.with_apt_packages("a\0"), "a text has a null character"),
+        (BASE.clone(name="My Image"), "its name, `My Image`, cannot be part of an image reference"),
+        (BASE.clone(registry="https://r.example/x"), "`https://r.example/x`, the registry that it is for, cannot be"),
+        (BASE.clone(base_image="R.example/Base:1"), "its base `R.example/Base:1` cannot be part of an image reference"),
+        (flyte.Image.from_base("https://r.example/x"), "`https://r.example/x` cannot be part of an image reference"),
+        (flyte.Image.from_debian_base(platform=()).with_env_vars({}), "it is for no platform"),  # type: ignore[arg-type]
         (BASE.with_commands([" "]), "a command is empty"),
         (BASE.with_commands(["<<EOF\necho\n"]), "the script that starts with `<<EOF` does not end with `EOF`"),
+        (BASE.with_commands(["<<END-OF\necho\nEND-OF"]), "`<<END-OF` does not start a script that can be read"),
+        (BASE.with_commands(["<<'A B'\necho\nA B"]), "`<<'A B'` does not start a script that can be read"),
         (BASE.with_commands(["<<EOF\necho\nEOF\nUSER x"]), "`USER x` comes after the end of the script"),
         (BASE.with_source_folder(Path("nowhere")), "folder `nowhere` does not exist"),
         (BASE.with_source_file(Path("nowhere.txt")), "file `nowhere.txt` does not exist"),
@@ -84,3 +105,45 @@ def test_what_cannot_be_honoured_is_refused(image: object, message: str) -> None
     assert caught.value.exit_code == 65
     assert "pw" not in str(caught.value)
     assert "`env`" in str(caught.value)
+
+
+def test_a_defect_of_ours_is_not_blamed_on_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flytebuild.authoring.images.parts", lambda *_: len(3))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        define(BASE.with_pip_packages("a"), "env")
+
+
+def test_a_script_keeps_what_is_in_its_lines() -> None:
+    found = define(BASE.with_commands(["<<EOF\necho '\x0b\u2028'\r\nEOF"]), "env")
+    assert isinstance(found, ImageDefinition)
+    assert found.parts[0].part == Command("echo '\x0b\u2028'\r")
+
+
+@pytest.mark.parametrize("text", ["<<EOF cat\na\nEOF", "<<A <<B\na\nA\nb\nB", "cat <<EOF > /x\na\nEOF"])
+def test_heredocs_that_feed_a_command_are_the_shell_s(text: str) -> None:
+    found = define(BASE.with_commands([text]), "env")
+    assert isinstance(found, ImageDefinition)
+    assert found.parts[0].part == Command(text)
+
+
+@pytest.mark.parametrize("leak", ["https://u:pw@c.example/x", "https://c.example/t/pw-12345/x"])
+def test_credentials_in_files_of_pixi_s_are_refused(tmp_path: Path, leak: str) -> None:
+    """They would be copied into the image."""
+    header = '# /// script\n# dependencies = ["six"]\n# [tool.pixi.workspace]\n# channels = ["{}"]\n# ///\n'
+    manifest = '[workspace]\nname = "p"\nchannels = ["{}"]\nplatforms = ["linux-64"]\n'
+    (tmp_path / "pixi.toml").write_text(manifest.format("x"))
+    (tmp_path / "pixi.lock").write_text(f"version: 6\npackages:\n- conda: {leak}/a.conda\n")
+    (tmp_path / "script.py").write_text(header.format("x"))
+    (tmp_path / "script.py.pixi.lock").write_text((tmp_path / "pixi.lock").read_text())
+    (tmp_path / "other.py").write_text(header.format(leak))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/pixi.toml").write_text(manifest.format(leak))
+    for image, where in (
+        (BASE.with_pixi_project(tmp_path / "pixi.toml"), "line 3 of `.*pixi.lock`"),
+        (BASE.with_pixi_project(tmp_path / "other/pixi.toml"), "line 3 of `.*pixi.toml`"),
+        (flyte.Image.from_pixi_script(tmp_path / "script.py", name="x"), "line 3 of `.*script.py.pixi.lock`"),
+        (flyte.Image.from_pixi_script(tmp_path / "other.py", name="x"), "`.*other.py`"),
+    ):
+        with pytest.raises(UnsupportedImageError, match=f"{where} has a URL with credentials") as caught:
+            define(image, "env")
+        assert "pw" not in str(caught.value)

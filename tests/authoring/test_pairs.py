@@ -394,6 +394,51 @@ class TestSame:
         folder(one, {"__pycache__/a.pyc": "z"})
         same(*(I().with_source_folder(path, "/d") for path in (one, other)))
 
+    def test_the_name_of_a_requirements_file(self, tmp_path: Path) -> None:
+        """No step writes down what it is called; unless it is referred to, it has a name of ours."""
+        files = folder(
+            tmp_path, {"requirements.txt": "a\n-r more.txt\n", "gpu.txt": "a\n-r more.txt\n", "more.txt": "b\n"}
+        )
+        same(*(I().with_requirements(files / name) for name in ("requirements.txt", "gpu.txt")))
+        folder(files, {"1/x.txt": "-r x.txt\n", "2/y.txt": "-r y.txt\n", "3/z.txt": "-r requirements.txt\n"})
+        folder(files, {"3/requirements.txt": "a\n", "4/requirements.txt": "a\n"})
+        names = ("1/x.txt", "2/y.txt", "3/z.txt", "4/requirements.txt")
+        differ(*(I().with_requirements(files / name) for name in names))
+        (files / "5").mkdir()
+        folder(
+            files / "5", {"pyproject.toml": '[project]\nname = "p"\nversion = "0"\n', "r.txt": ".\n", "s.txt": ".\n"}
+        )
+        differ(*(I().with_requirements(files / "5" / name) for name in ("r.txt", "s.txt")))
+
+    def test_the_host_s_environments_in_a_project(self, tmp_path: Path) -> None:
+        """What uv and pixi keep beside a project changes with every run of theirs, and is of no use in an image."""
+        project = uv_project(tmp_path, editable="lib")
+        folder(
+            project,
+            {
+                "poetry.lock": "package = []\n",
+                "pixi.toml": '[workspace]\nname = "p"\nchannels = []\nplatforms = []\n'
+                '[pypi-dependencies]\nlib = { path = "lib" }\n',
+                "r.txt": "./lib\n",
+            },
+        )
+        mode: Any = {"project_install_mode": "install_project"}
+        images = [
+            I().with_uv_project(project / "pyproject.toml"),
+            I().with_uv_project(project / "pyproject.toml", **mode),
+            I().with_poetry_project(project / "poetry/pyproject.toml", **mode),
+            I().with_pixi_project(project / "pixi.toml", **mode),
+            I().with_requirements(project / "r.txt"),
+        ]
+        folder(project / "poetry", {"pyproject.toml": '[project]\nname = "p"\n', "poetry.lock": "package = []\n"})
+        before = [meaning(image) for image in images]
+        for place in ("", "lib/", "poetry/"):
+            folder(project, {f"{place}.venv/bin/x": "1", f"{place}.pixi/envs/default/x": "1"})
+        for image, expected in zip(images, before, strict=True):
+            same(image, expected)
+        wanted = folder(tmp_path / "patterns", {"ignore": "!**/.venv\n"}) / "ignore"
+        differ(*(image.with_dockerignore(wanted) for image in images[:2]), *before[:2])
+
     def test_the_rest_of_a_script(self, tmp_path: Path) -> None:
         header = '# /// script\n# dependencies = ["A>=1,<2"]\n{}# ///\n'
         plain = folder(tmp_path / "1", {"s.py": header.format("") + "print(1)\n"}) / "s.py"

@@ -60,7 +60,7 @@ def test_a_layer_of_each_image_is_read_by_that_image_s_patterns_and_python(tmp_p
 def test_folders_that_flytebuild_writes_to_may_be_left_out(tmp_path: Path, source: Path, patterns: str) -> None:
     reader = Reader(outputs=(source / "home", tmp_path / "elsewhere"))
     image = extendable().with_source_folder(source)
-    with pytest.raises(UnsupportedImageError, match=r"holds `.*home`, where flytebuild itself keeps its files"):
+    with pytest.raises(UnsupportedImageError, match=r"holds `.*home`, which flytebuild itself writes"):
         reader.define(image, "env")
     (tmp_path / "ignore").write_text(patterns)
     reader.define(image.with_dockerignore(tmp_path / "ignore"), "env")
@@ -68,14 +68,14 @@ def test_folders_that_flytebuild_writes_to_may_be_left_out(tmp_path: Path, sourc
 
 @pytest.mark.parametrize("output", [".", "not-there-yet", "home/runs"])
 def test_they_need_not_be_there_yet(source: Path, output: str) -> None:
-    with pytest.raises(UnsupportedImageError, match="keeps its files"):
+    with pytest.raises(UnsupportedImageError, match="flytebuild itself writes"):
         Reader(outputs=(source / output,)).define(extendable().with_source_folder(source), "env")
     Reader(outputs=(source.with_name("src2"), source.parent)).define(extendable().with_source_folder(source), "env")
 
 
 def test_a_link_to_them_is_seen_through(tmp_path: Path, source: Path) -> None:
     (tmp_path / "link").symlink_to(source)
-    with pytest.raises(UnsupportedImageError, match="keeps its files"):
+    with pytest.raises(UnsupportedImageError, match="flytebuild itself writes"):
         Reader(outputs=(source / "home",)).define(extendable().with_source_folder(tmp_path / "link"), "env")
 
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
+from flytebuild.authoring.credentials import CREDENTIALS
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import CREDENTIALS, read
+from flytebuild.authoring.requirements import read
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.tree import Tree
@@ -33,10 +34,10 @@ def written(folder: Path, files: dict[str, str]) -> Path:
 
 
 def read_text(folder: Path, text: str, **more: str) -> tuple[Tree, str]:
-    """`main.txt` of that text, beside files whose names have `__` for a slash and no suffix."""
+    """`requirements.txt` of that text, beside files whose names have `__` for a slash and no suffix."""
     files = {f"{name.replace('__', '/')}.txt": content for name, content in more.items()}
-    written(folder, {"main.txt": text, **files})
-    return read(folder / "main.txt", HostFiles(), SITE)
+    written(folder, {"requirements.txt": text, **files})
+    return read(folder / "requirements.txt", HostFiles(), SITE)
 
 
 def refusal(folder: Path, text: str, **more: str) -> UnsupportedImageError:
@@ -82,19 +83,21 @@ class TestIncludes:
     )
     def test_a_file_that_is_included(self, tmp_path: Path, line: str) -> None:
         tree, name = read_text(tmp_path, line, sub__a="numpy<3")
-        assert (paths(tree), name) == (["main.txt", "sub/a.txt"], "main.txt")
+        assert (paths(tree), name) == (["requirements.txt", "sub/a.txt"], "requirements.txt")
 
     def test_paths_of_included_files_are_relative_to_the_file_that_includes_them(self, tmp_path: Path) -> None:
         tree, _ = read_text(tmp_path, "-r sub/a.txt", sub__a="-r deep/b.txt", sub__deep__b="-c ../../c.txt", c="numpy")
-        assert paths(tree) == ["c.txt", "main.txt", "sub/a.txt", "sub/deep/b.txt"]
+        assert paths(tree) == ["c.txt", "requirements.txt", "sub/a.txt", "sub/deep/b.txt"]
 
     def test_a_cycle_and_a_file_that_is_included_twice(self, tmp_path: Path) -> None:
-        tree, _ = read_text(tmp_path, "-r a.txt\n-r ./a.txt\n-c a.txt\n-r main.txt", a="-r main.txt\n-r a.txt")
-        assert paths(tree) == ["a.txt", "main.txt"]
+        tree, _ = read_text(
+            tmp_path, "-r a.txt\n-r ./a.txt\n-c a.txt\n-r requirements.txt", a="-r requirements.txt\n-r a.txt"
+        )
+        assert paths(tree) == ["a.txt", "requirements.txt"]
 
     def test_a_file_with_a_blank_in_its_name(self, tmp_path: Path) -> None:
         tree, _ = read_text(tmp_path, "-r a b.txt", **{"a b": "numpy"})
-        assert paths(tree) == ["a b.txt", "main.txt"]
+        assert paths(tree) == ["a b.txt", "requirements.txt"]
 
     def test_what_is_elsewhere_is_left_to_uv(self, tmp_path: Path) -> None:
         text = (
@@ -105,14 +108,14 @@ class TestIncludes:
             "numpy ; platform_machine != 'a/b'\nnumpy;platform_machine!='a/b'\n"
         )
         tree, _ = read_text(tmp_path, text)
-        assert paths(tree) == ["main.txt"]
+        assert paths(tree) == ["requirements.txt"]
 
     def test_the_file_may_be_a_link(self, tmp_path: Path) -> None:
         written(tmp_path, {"real/r.txt": "numpy"})
-        (tmp_path / "main.txt").symlink_to("real/r.txt")
-        tree, name = read(tmp_path / "main.txt", HostFiles(), SITE)
-        assert [(entry.path, entry.kind) for entry in tree.entries] == [("main.txt", "file")]
-        assert name == "main.txt"
+        (tmp_path / "requirements.txt").symlink_to("real/r.txt")
+        tree, name = read(tmp_path / "requirements.txt", HostFiles(), SITE)
+        assert [(entry.path, entry.kind) for entry in tree.entries] == [("requirements.txt", "file")]
+        assert name == "requirements.txt"
 
 
 class TestPackages:
@@ -142,7 +145,7 @@ class TestPackages:
     def test_a_folder(self, tmp_path: Path, line: str) -> None:
         make_project(tmp_path / "lib", "a")
         tree, _ = read_text(tmp_path, line)
-        assert paths(tree) == ["lib/a.py", "lib/pyproject.toml", "main.txt"]
+        assert paths(tree) == ["lib/a.py", "lib/pyproject.toml", "requirements.txt"]
 
     @pytest.mark.parametrize(
         "line",
@@ -158,18 +161,18 @@ class TestPackages:
         make_wheel(tmp_path / "wheels", "a")
         make_wheel(tmp_path / "wheels", "other")
         tree, _ = read_text(tmp_path, line)
-        assert paths(tree) == ["main.txt", "wheels/a-1.0-py3-none-any.whl"]
+        assert paths(tree) == ["requirements.txt", "wheels/a-1.0-py3-none-any.whl"]
 
     def test_a_wheel_beside_the_file(self, tmp_path: Path) -> None:
         make_wheel(tmp_path, "a")
         tree, _ = read_text(tmp_path, "a-1.0-py3-none-any.whl\nlib")
-        assert paths(tree) == ["a-1.0-py3-none-any.whl", "main.txt"]
+        assert paths(tree) == ["a-1.0-py3-none-any.whl", "requirements.txt"]
 
     def test_packages_are_relative_to_the_first_file_s_folder(self, tmp_path: Path) -> None:
         make_wheel(tmp_path / "wheels", "a")
         make_wheel(tmp_path / "sub" / "wheels", "b")
         tree, _ = read_text(tmp_path, "-r sub/a.txt", sub__a="wheels/a-1.0-py3-none-any.whl")
-        assert paths(tree) == ["main.txt", "sub/a.txt", "wheels/a-1.0-py3-none-any.whl"]
+        assert paths(tree) == ["requirements.txt", "sub/a.txt", "wheels/a-1.0-py3-none-any.whl"]
 
     @pytest.mark.parametrize("line", ["-f wheels", "--find-links=./wheels/", "--find-links  'wheels'  # ours"])
     def test_find_links_is_relative_to_its_file_and_means_the_packages_in_it(self, tmp_path: Path, line: str) -> None:
@@ -177,26 +180,42 @@ class TestPackages:
         make_wheel(tmp_path / "sub" / "wheels", "b")
         written(tmp_path, {"sub/wheels/notes.md": "", "sub/wheels/more/c.whl": "", "sub/wheels/d.tar.gz": ""})
         tree, _ = read_text(tmp_path, "-r sub/a.txt", sub__a=line)
-        assert paths(tree) == ["main.txt", "sub/a.txt", "sub/wheels/b-1.0-py3-none-any.whl", "sub/wheels/d.tar.gz"]
+        assert paths(tree) == [
+            "requirements.txt",
+            "sub/a.txt",
+            "sub/wheels/b-1.0-py3-none-any.whl",
+            "sub/wheels/d.tar.gz",
+        ]
 
     def test_an_index_may_be_a_folder(self, tmp_path: Path) -> None:
         written(tmp_path, {"index/a/index.html": "", ".dockerignore": ""})
         tree, _ = read_text(tmp_path, "-i index")
-        assert paths(tree) == ["index/a/index.html", "main.txt"]
+        assert paths(tree) == ["index/a/index.html", "requirements.txt"]
 
     def test_the_folder_that_the_file_is_in(self, tmp_path: Path) -> None:
         make_project(tmp_path, "a")
         tree, name = read_text(tmp_path, ".")
-        assert (paths(tree), name) == (["a.py", "main.txt", "pyproject.toml"], "main.txt")
+        assert (paths(tree), name) == (["a.py", "pyproject.toml", "requirements.txt"], "requirements.txt")
 
 
 class TestLayout:
     """Where files are in the tree."""
 
+    def test_the_name_of_the_first_file_is_ours(self, tmp_path: Path) -> None:
+        written(tmp_path, {"a.txt": "-r b.txt", "b.txt": "numpy"})
+        tree, name = read(tmp_path / "a.txt", HostFiles(), SITE)
+        assert (paths(tree), name) == (["b.txt", "requirements.txt"], "requirements.txt")
+
+    @pytest.mark.parametrize("text", ["-r a.txt", "-r sub/../a.txt", "-c requirements.txt", "-r b.txt"])
+    def test_unless_it_is_named_or_taken(self, tmp_path: Path, text: str) -> None:
+        written(tmp_path, {"a.txt": text, "b.txt": "-r ./a.txt", "requirements.txt": "numpy"})
+        _, name = read(tmp_path / "a.txt", HostFiles(), SITE)
+        assert name == "a.txt"
+
     def test_what_lies_above_the_file(self, tmp_path: Path) -> None:
         written(tmp_path, {"common.txt": "numpy", "a/b/r.txt": "-r ../../common.txt"})
         tree, name = read(tmp_path / "a" / "b" / "r.txt", HostFiles(), SITE)
-        assert (paths(tree), name) == (["_/_/r.txt", "common.txt"], "_/_/r.txt")
+        assert (paths(tree), name) == (["_/_/requirements.txt", "common.txt"], "_/_/requirements.txt")
 
     def test_the_names_of_folders_above_do_not_count(self, tmp_path: Path) -> None:
         digests = set()
@@ -210,12 +229,12 @@ class TestLayout:
     def test_a_name_that_is_entered_counts(self, tmp_path: Path) -> None:
         written(tmp_path, {"common.txt": "-r proj/x.txt", "proj/x.txt": "numpy", "proj/r.txt": "-r ../common.txt"})
         tree, name = read(tmp_path / "proj" / "r.txt", HostFiles(), SITE)
-        assert (paths(tree), name) == (["common.txt", "proj/r.txt", "proj/x.txt"], "proj/r.txt")
+        assert (paths(tree), name) == (["common.txt", "proj/requirements.txt", "proj/x.txt"], "proj/requirements.txt")
 
     def test_our_name_is_nobody_else_s(self, tmp_path: Path) -> None:
         written(tmp_path, {"_/x.txt": "numpy", "proj/r.txt": "-r ../_/x.txt"})
         tree, name = read(tmp_path / "proj" / "r.txt", HostFiles(), SITE)
-        assert (paths(tree), name) == (["_/x.txt", "__/r.txt"], "__/r.txt")
+        assert (paths(tree), name) == (["_/x.txt", "__/requirements.txt"], "__/requirements.txt")
 
     def test_a_package_above_keeps_its_folders(self, tmp_path: Path) -> None:
         make_project(tmp_path, "a")
@@ -230,7 +249,7 @@ class TestLayout:
         tree, _ = read(tmp_path / "a" / "r.txt", files, SITE)
         moved = files.roots[tree.digest].moved
         assert {name: Path(moved[name]).relative_to(tmp_path) for name in paths(tree)} == {
-            "_/r.txt": Path("a/r.txt"),
+            "_/requirements.txt": Path("a/r.txt"),
             "common.txt": Path("common.txt"),
             "lib/a.py": Path("lib/a.py"),
             "lib/pyproject.toml": Path("lib/pyproject.toml"),
@@ -250,8 +269,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("line", "problem", "hint"),
         [
-            ("-r none.txt", "`-r none.txt` in `{0}`, line 2, refers to `{1}/none.txt`, which does not exist", None),
-            ("./none", "`./none` in `{0}`, line 2, refers to `{1}/none`, which does not exist", None),
+            (
+                "-r none.txt",
+                "`-r none.txt` in `{0}`, line 2, refers to `{1}/none.txt`, which does not exist",
+                "relative",
+            ),
+            ("./none", "`./none` in `{0}`, line 2, refers to `{1}/none`, which does not exist", "relative"),
             ("-f empty", "refers to `{1}/empty`, which has no packages", "build the wheels first"),
             ("-e ./empty", "`-e ./empty` in `{0}`, line 2, is an editable install", "leave out `-e`"),
             ("--editable=git+https://a/b", "is an editable install", "leave out `-e`"),
@@ -269,14 +292,14 @@ class TestRefusals:
     def test_a_line(self, tmp_path: Path, line: str, problem: str, hint: str | None) -> None:
         (tmp_path / "empty").mkdir()
         error = refusal(tmp_path, f"numpy\n{line}\n")
-        assert problem.format(tmp_path / "main.txt", tmp_path) in error.message
+        assert problem.format(tmp_path / "requirements.txt", tmp_path) in error.message
         assert (hint in (error.hint or "")) if hint else error.hint is None
 
     def test_a_line_of_an_included_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        written(tmp_path, {"main.txt": "-r sub/a.txt", "sub/a.txt": "\n# why\npandas \\\n  =2"})
+        written(tmp_path, {"requirements.txt": "-r sub/a.txt", "sub/a.txt": "\n# why\npandas \\\n  =2"})
         monkeypatch.chdir(tmp_path)
         with pytest.raises(UnsupportedImageError, match=re.escape("`pandas   =2` in `sub/a.txt`, line 3, is not")):
-            read(Path("main.txt"), HostFiles(), SITE)
+            read(Path("requirements.txt"), HostFiles(), SITE)
 
     @pytest.mark.parametrize(
         "line",
@@ -291,7 +314,7 @@ class TestRefusals:
     def test_credentials_are_not_repeated(self, tmp_path: Path, line: str) -> None:
         error = refusal(tmp_path, f"numpy\n{line}\n")
         number = 3 if "\n" in line else 2
-        assert f"line {number} of `{tmp_path / 'main.txt'}` has a URL with credentials" in error.message
+        assert f"line {number} of `{tmp_path / 'requirements.txt'}` has a URL with credentials" in error.message
         assert "s3cret" not in f"{error.message}{error.hint}"
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
@@ -312,7 +335,13 @@ class TestRefusals:
         ("https://u:$ecret@h/x", True),
         ("https://$ecret@h/x", True),
         ("https://u:${A}b@h/x", True),
+        ("https://u:p/q@h/x", True),
         ("https://h/x", False),
+        ("https://h:8080/x@y", False),
+        ("https://h:$PORT/x@y", False),
+        ("https://${H}:${PORT}/x@y", False),
+        ("https://[::1]:80/x@y", False),
+        ("https://forum.example/t/a-topic/7", False),
         ("https://h/x@y", False),
         ("https://h?x=a@b", False),
         ("https://h#a@b", False),
@@ -384,7 +413,7 @@ LINES = [
     "-c ../shared/c.txt",
     "--constraint ../shared/c.txt",
     "-r ../shared/c.txt",
-    "-r main.txt",
+    "-r requirements.txt",
     "a ; python_version < '3' # never, \\",
 ]
 NESTED = [
@@ -427,13 +456,13 @@ def test_uv_takes_the_same_from_the_tree_as_from_the_host(
     start: str,
 ) -> None:
     texts = {
-        "proj/main.txt": start + "\n".join(lines),
+        "proj/requirements.txt": start + "\n".join(lines),
         "proj/sub/n.txt": "\n".join(nested),
         "proj/sub/deep/d.txt": "-f ../wheels\nb\n",
         "shared/c.txt": "liba @ ./lib\n",
     }
     written(project, {name: text.replace("\n", newline) for name, text in texts.items()})
-    main = project / "proj" / "main.txt"
+    main = project / "proj" / "requirements.txt"
     files = HostFiles()
     tree, name = read(main, files, SITE)
     copy = laid_out(tree, files, tmp_path_factory.mktemp("image"))

@@ -73,29 +73,38 @@ image = tools(base).with_apt_packages("git")""",
         'image = base.with_requirements(here / "requirements.txt")  # HERE',
         "`Requirements` layer",
         "requirements.txt` does not exist",
-        "",
+        "a relative path starts at the current folder",
     ),
     "no included file": Wrong(
         'image = base.with_requirements("requirements.txt")  # HERE',
         "`Requirements` layer",
         "dev.txt`, which does not exist",
-        "",
+        "a path here is relative to the file it is in",
         {"requirements.txt": "six\n-r dev.txt\n"},
     ),
     "no source file": Wrong(
-        'image = base.with_source_file(here / "data.csv")  # HERE', "`CopyConfig` layer", "data.csv` does not exist", ""
+        'image = base.with_source_file(here / "data.csv")  # HERE',
+        "`CopyConfig` layer",
+        "data.csv` does not exist",
+        "a relative path starts at the current folder",
     ),
     "no source folder": Wrong(
-        'image = base.with_source_folder(here / "data")  # HERE', "`CopyConfig` layer", "data` does not exist", ""
+        'image = base.with_source_folder(here / "data")  # HERE',
+        "`CopyConfig` layer",
+        "data` does not exist",
+        "a relative path starts at the current folder",
     ),
     "a file that is none": Wrong(
-        "image = base.with_source_file(here)  # HERE", "`CopyConfig` layer", "is not a file", ""
+        "image = base.with_source_file(here)  # HERE",
+        "`CopyConfig` layer",
+        "is not a file",
+        "a relative path starts at the current folder",
     ),
     "no ignore file": Wrong(
         'image = base.with_dockerignore(Path("my.dockerignore")).with_pip_packages("a")  # HERE',
         "`DockerIgnore` layer",
         "file `my.dockerignore` does not exist",
-        "",
+        "a relative path starts at the current folder",
     ),
     "a lock of another project": Wrong(
         'image = base.with_uv_project("pyproject.toml")  # HERE',
@@ -115,13 +124,13 @@ image = tools(base).with_apt_packages("git")""",
         'image = base.with_uv_project("pyproject.toml")  # HERE',
         "`UVProject` layer",
         "file `pyproject.toml` does not exist",
-        "",
+        "a relative path starts at the current folder",
     ),
     "a broken manifest": Wrong(
         'image = base.with_uv_project("sub/pyproject.toml")  # HERE',
         "`UVProject` layer",
         "`sub/pyproject.toml` is not TOML",
-        "",
+        "mend it at that place",
         {"sub/pyproject.toml": "[project\n"},
     ),
     "a variable's name": Wrong(
@@ -140,19 +149,19 @@ image = tools(base).with_apt_packages("git")""",
         'image = base.with_env_vars({"A": "\\ud800"})  # HERE',
         "`Env` layer",
         "holds text that is not Unicode",
-        "",
+        "give the file or folder a name in UTF-8, or decode the text",
     ),
     "a command that no file can hold": Wrong(
         'image = base.with_commands(["echo \\udce9"])  # HERE',
         "`Commands` layer",
         "holds text that is not Unicode",
-        "",
+        "give the file or folder a name in UTF-8, or decode the text",
     ),
     "a folder's name that is no text": Wrong(
         'image = base.with_source_folder(Path("odd\\udce9"))  # HERE',
         "`CopyConfig` layer",
         "holds text that is not Unicode",
-        "",
+        "give the file or folder a name in UTF-8, or decode the text",
         {"odd\udce9/f": ""},
     ),
     "an option of RUN": Wrong(
@@ -164,14 +173,14 @@ image = tools(base).with_apt_packages("git")""",
     "the control plane's folder": Wrong(
         "image = base.with_source_folder(here)  # HERE",
         "`CopyConfig` layer",
-        "where flytebuild itself keeps its files",
+        "which flytebuild itself writes",
         "leave that out with a line in `.dockerignore`, or take in a smaller folder",
         {"flytebuild.toml": 'home = "var/plane"\n'},
     ),
     "the control plane's folder in the context of a Dockerfile": Wrong(
         'image = flyte.Image.from_dockerfile(here / "Dockerfile", "r.example", "x")  # HERE',
         "Dockerfile",
-        "where flytebuild itself keeps its files",
+        "which flytebuild itself writes",
         "leave that out",
         {"flytebuild.toml": 'home = "var/plane"\n', "Dockerfile": "FROM scratch\n"},
     ),
@@ -179,7 +188,7 @@ image = tools(base).with_apt_packages("git")""",
         'image = flyte.Image.from_uv_script("s.py", name="x")  # HERE',
         "`UVScript` layer",
         "file `s.py` does not exist",
-        "",
+        "a relative path starts at the current folder",
     ),
     "a script for another Python": Wrong(
         'image = flyte.Image.from_uv_script("s.py", name="x", python_version=(3, 11))  # HERE',
@@ -247,7 +256,7 @@ def test_a_definition_that_cannot_be_honoured(name: str, outcomes: dict[str, tup
     assert case.message in error
     assert not error.endswith(".")
     assert case.hint in hint
-    assert ("hint: " in hint) == bool(hint.strip())
+    assert hint.startswith("\nhint: ")
     assert "Traceback" not in told
     assert "me:pw" not in told
 
@@ -262,6 +271,15 @@ def test_a_layer_after_a_dockerfile_is_the_sdk_s_own_error(tmp_path: Path) -> No
     assert 'main.py", line 6' in told
     assert "Please amend the dockerfile directly" in told
     assert "flytebuild/" not in told
+
+
+def test_a_plan_that_is_kept_in_a_folder_of_the_image(tmp_path: Path) -> None:
+    """It would make another image of the one that it plans."""
+    write(tmp_path, {"main.py": START + 'image = base.with_source_folder(here / "src")' + END, "src/f": ""})
+    ((exit_code, out, told),) = plan(tmp_path, TEST_PLAN_OPTIONS="-o src/plan.json")
+    assert (exit_code, out) == (65, "")
+    assert "holds `src/plan.json`, which flytebuild itself writes" in told
+    assert not (tmp_path / "src/plan.json").exists()
 
 
 @pytest.mark.parametrize("is_index", [True, False])

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 
 VALUE = secrets.token_hex(16)
 PROVE = 'test "$(printf %s "{}" | wc -c)" = 32'
-AS_FILE = flyte.Secret(key="file", group="mine", mount=Path("/etc/flyte/secrets"))
+AS_FILE = flyte.Secret(key="file", group="mine", mount=Path("/etc/flyte/secrets"), as_env_var="AS_WELL")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def images(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                         PROVE.format("$RENAMED") + " && echo ok >/renamed",
                         PROVE.format("$MINE_KEY") + " && echo ok >/grouped",
                         PROVE.format("$(cat /etc/flyte/secrets)") + " && stat -c %a /etc/flyte/secrets >/file",
+                        PROVE.format("$AS_WELL") + " && echo ok >/as-well",
                     ],
                     secret_mounts=[
                         "KEY",
@@ -63,7 +64,7 @@ def images(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_a_step_is_given_its_secrets_as_variables_and_files(images: dict[str, Built]) -> None:
     image = images["commands"]
-    assert image.sh("cat /variable /renamed /grouped /file") == ["ok", "ok", "ok", "400"]
+    assert image.sh("cat /variable /renamed /grouped /file /as-well") == ["ok", "ok", "ok", "400", "ok"]
 
 
 def test_later_steps_and_containers_do_not_get_them(images: dict[str, Built]) -> None:

@@ -41,12 +41,12 @@ def service(solver: Solver) -> str:
         workdir="/srv/app",
         entrypoint=("/usr/bin/env", "ENTERED=yes"),
         cmd=("sh", "-c", "echo by default; env"),
-        labels=(("com.example.team", "imaging"),),
+        labels=(("com.example.team", "imaging"), (IMAGE, "0" * 64)),
+        shell=("/bin/bash", "-o", "pipefail", "-c"),
         other=json.dumps(
             {
                 "ExposedPorts": {"8080/tcp": {}},
                 "Healthcheck": {"Test": ["CMD", "true"], "Interval": 30_000_000_000},
-                "Shell": ["/bin/bash", "-c"],
                 "StopSignal": "SIGINT",
                 "Volumes": {"/srv/data": {}},
             }
@@ -62,10 +62,11 @@ def service(solver: Solver) -> str:
 @pytest.fixture(scope="module")
 def images(builds: Builds, service: str) -> dict[str, Built]:
     derived = builds.named(flyte.Image.from_base(service))
+    look = "id -un > /built-by; pwd > /built-in; [[ a == a ]] && set -o | grep pipefail > /shell"
     before, after = {"SEEN": "before"}, {"SEEN": "after"}
     return builds.build(
         {
-            "derived": derived.with_commands(["id -un > /built-by; pwd > /built-in"]),
+            "derived": derived.with_commands([look]),
             "values": derived.with_env_vars(VALUES).with_env_vars({"NAME": "late", "SPACED": "$SPACED again"}),
             "order": derived.with_env_vars(before).with_commands(['echo "$SEEN" >/seen']).with_env_vars(after),
             "folders": derived.with_workdir("data//raw/").with_env_vars({"PART": "x y"}).with_workdir("../$PART/z"),
@@ -100,7 +101,7 @@ def test_a_derived_image_says_what_its_base_says(images: dict[str, Built]) -> No
     assert config["ExposedPorts"] == {"8080/tcp": {}}
     assert config["Volumes"] == {"/srv/data": {}}
     assert config["Healthcheck"] == {"Test": ["CMD", "true"], "Interval": 30_000_000_000}
-    assert config["Shell"] == ["/bin/bash", "-c"]
+    assert config["Shell"] == ["/bin/bash", "-o", "pipefail", "-c"]
     assert {name: value for name, value in config["Labels"].items() if name not in OURS} == {
         "com.example.team": "imaging"
     }
@@ -122,6 +123,7 @@ def test_the_environment_is_the_base_s_and_what_flyte_sets_and_nothing_else(imag
 def test_steps_run_as_root_and_containers_as_the_base_s_user(images: dict[str, Built]) -> None:
     image = images["derived"]
     assert image.sh("cat /built-by /built-in; id -un; pwd") == ["root", "/srv/app", "app", "/srv/app"]
+    assert image.sh("tr -s '\\t ' ' ' </shell") == ["pipefail on"]
     lines = image.run().splitlines()
     assert lines[0] == "by default"
     assert "ENTERED=yes" in lines

@@ -125,6 +125,37 @@ def test_an_index_is_resolved_to_the_platform_s_manifest() -> None:
     assert json.loads(found.config.other) == {"StopSignal": "SIGINT"}
 
 
+def test_of_several_variants_the_plain_one_is_taken() -> None:
+    """What is compiled for newer processors would not run on every one of the platform."""
+    entries = [
+        {"digest": "sha256:" + "0" * 64, "platform": {"os": "linux", "architecture": "amd64", "variant": "v3"}},
+        {"digest": digest_of(MANIFEST), "platform": {"os": "linux", "architecture": "amd64"}},
+    ]
+    assert resolve(serving(MANIFEST, CONFIG, tag=json.dumps({"manifests": entries}).encode())).is_resolved
+    entries[0]["digest"] = digest_of(MANIFEST)
+    assert resolve(serving(MANIFEST, CONFIG, tag=json.dumps({"manifests": entries[:1]}).encode())).is_resolved
+
+
+def test_what_a_base_s_configuration_says() -> None:
+    said = {
+        "Shell": ["/bin/bash", "-c"],
+        "OnBuild": ["RUN true"],
+        "Volumes": {"/b": {}, "/a": {}},
+        "Healthcheck": {"Test": ["NONE"], "Interval": 1.5, "Retries": None},
+        "Labels": {"b": "1", "a": "2", "dev.flytebuild.image": "0" * 64, "dev.flytebuild.spec": "{}"},
+    }
+    config = json.dumps({"os": "linux", "architecture": "amd64", "config": said}).encode()
+    manifest = json.dumps({"config": {"digest": digest_of(config)}}).encode()
+    found = resolve(serving(manifest, config, tag=index("amd64", digest=digest_of(manifest))))
+    assert found.problem == ""
+    assert found.on_build == ("RUN true",)
+    assert found.config.shell == ("/bin/bash", "-c")
+    # What an image made by flytebuild says of itself is not true of what is made of it.
+    assert found.config.labels == (("a", "2"), ("b", "1"))
+    health, volumes = '{"Interval":1.5,"Retries":null,"Test":["NONE"]}', '{"/a":{},"/b":{}}'
+    assert found.config.other == f'{{"Healthcheck":{health},"Volumes":{volumes}}}'
+
+
 def test_a_platform_that_is_not_there_is_named_with_those_that_are() -> None:
     found = resolve(serving(MANIFEST, CONFIG, tag=index("arm64", "s390x")))
     assert found.digest is None

@@ -104,6 +104,7 @@ def test_every_config_field_is_in_the_config_digest() -> None:
         "entrypoint": ("/e",),
         "cmd": ("c",),
         "labels": (("l", "1"),),
+        "shell": ("/bin/bash", "-c"),
         "other": "{}",
     }
     assert set(changed) == set(RuntimeConfig.__dataclass_fields__)

@@ -119,9 +119,14 @@ IMAGES = {
                 ("/e", "-x"),
                 ("c",),
                 (("l", "1"),),
-                '{"StopSignal": "SIGINT"}',
+                other='{"StopSignal": "SIGINT"}',
             ),
         )
+    ),
+    "a base with a shell": made_of(
+        layers.Command(shell="[[ a == a ]]"),
+        layers.Command(args=("true",)),
+        base=replace(BASE, config=RuntimeConfig(shell=("/bin/bash", "-o", "pipefail", "-c"))),
     ),
     "an unresolved base": made_of(pip("a"), base=replace(BASE, digest=None, problem="no answer")),
     "a Dockerfile": dockerfile(),

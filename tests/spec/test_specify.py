@@ -6,7 +6,7 @@ import pytest
 
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.images import Platform, ResolvedImage
-from flytebuild.spec.layers import Copy, Folder, PixiProject
+from flytebuild.spec.layers import Command, Copy, Folder, PixiProject
 from flytebuild.spec.model import RunAs, SetEnv, SetLabels, SetWorkDir
 from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, images_needed, specify
 from flytebuild.spec.tree import file_tree
@@ -30,6 +30,27 @@ def test_the_virtual_environment_is_first_on_the_path_and_the_base_s_path_is_kep
 def test_the_library_path_of_the_base_is_appended_to() -> None:
     base = replace(BASE, config=replace(BASE.config, env=(("LD_LIBRARY_PATH", "/opt/lib"),)))
     assert dict(spec("ruff", base=base).config.env)["LD_LIBRARY_PATH"] == "/opt/lib:/usr/local/nvidia/lib64"
+
+
+def test_the_base_s_shell_runs_what_is_shell_text() -> None:
+    """As Docker does it: Flyte's own images name bash."""
+    base = replace(BASE, config=replace(BASE.config, shell=("/bin/bash", "-c")))
+    made = made_of(Command(shell="[[ a ]]"), Command(args=("true",)), pip("a"), base=base)
+    assert [step.layer for step in made.steps[2:]] == [
+        Command(args=("/bin/bash", "-c", "[[ a ]]")),
+        Command(args=("true",)),
+        pip("a"),
+    ]
+    assert made.steps[2].layer.summary == "run: [[ a ]]"
+    assert made.config.shell == ("/bin/bash", "-c")
+    assert made_of(Command(shell="a")).steps[2].layer == Command(shell="a")
+
+
+def test_a_base_with_instructions_for_dockerfiles_is_refused() -> None:
+    base = replace(BASE, on_build=("COPY . /app", "RUN make"))
+    with pytest.raises(UnsupportedImageError, match=r"ONBUILD.*`COPY \. /app`.*only a Dockerfile") as caught:
+        spec("ruff", base=base)
+    assert "from_dockerfile" in (caught.value.hint or "")
 
 
 def test_another_platform_is_refused_with_both_names() -> None:
