@@ -188,7 +188,7 @@ def test_what_modules_print_is_no_result(desk: Desk) -> None:
 DEFECT = """
 import flytebuild.pipeline
 
-def fail(*arguments):
+def fail(*arguments, **options):
     raise KeyError("a thing")
 
 flytebuild.pipeline.plan_definitions = fail
