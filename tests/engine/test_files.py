@@ -211,7 +211,7 @@ def test_a_large_file_is_a_stream(solver: Solver, folder: Path) -> None:
 
 
 def transfers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "flytebuild-files"}
+    return {thread for thread in threading.enumerate() if thread.name.endswith("/DiffCopy")}
 
 
 def test_cancelling_a_solve_ends_its_transfer(solver: Solver, folder: Path) -> None:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import errno
 import os
-import queue
 import stat
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import unquote_plus
 
-import grpc
 from blake3 import blake3
 
 from flytebuild.buildkit._pb import filesync_pb2 as pb
 from flytebuild.buildkit.session.patterns import Patterns
+from flytebuild.buildkit.session.providers import NOT_FOUND, RefusedCallError
 from flytebuild.errors import DefinitionError
 
 _CHUNK = 1024 * 1024
@@ -82,14 +80,13 @@ class Files:
         for tree in self.trees.values():
             refuse_unsendable(tree)
 
-    def exchange(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def exchange(self, requests: Iterator[bytes], metadata: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
         """Serve one transfer."""
-        asked = _metadata(context)
+        asked = _decoded(metadata)
         name = next(iter(asked.get("dir-name", ())), "")
         tree = self.trees.get(name)
         if tree is None:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"this build has no files called `{name}`")
-            return
+            raise RefusedCallError(NOT_FOUND, f"this build has no files called `{name}`")
         # `followpaths` says what will be looked at, as far as known. To send more than that is no mistake.
         patterns = Patterns(asked.get("include-patterns", ()), asked.get("exclude-patterns", ()))
         for packet in _transfer(tree, patterns, requests):
@@ -116,12 +113,12 @@ class _UnsendableError(Exception):
 
 def _transfer(tree: Tree, patterns: Patterns, requests: Iterator[bytes]) -> Iterator[pb.Packet]:
     entries = _in_order(tree.entries, patterns)
-    asked: queue.SimpleQueue[pb.Packet | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests, asked), daemon=True, name="flytebuild-files").start()
     for path, entry in entries:
         yield pb.Packet(type=pb.STAT, stat=_stat(path, entry))
     yield pb.Packet(type=pb.STAT)
-    while (request := asked.get()) is not None:
+    # BuildKit asks for files while entries are still being sent; the requests wait until then.
+    for raw in requests:
+        request = pb.Packet.FromString(raw)
         if request.type == pb.FIN:
             yield pb.Packet(type=pb.FIN)
             return
@@ -137,18 +134,6 @@ def _transfer(tree: Tree, patterns: Patterns, requests: Iterator[bytes]) -> Iter
         except _UnsendableError as error:
             yield pb.Packet(type=pb.ERR, data=str(error).encode())
             return
-
-
-def _read(requests: Iterator[bytes], asked: queue.SimpleQueue[pb.Packet | None]) -> None:
-    """Take what BuildKit asks for while entries are still being sent; None is the end."""
-    try:
-        for raw in requests:
-            asked.put(pb.Packet.FromString(raw))
-    except grpc.RpcError:
-        # The solve was cancelled or has failed elsewhere, which it tells itself.
-        pass
-    finally:
-        asked.put(None)
 
 
 def _in_order(entries: Iterable[Entry], patterns: Patterns) -> list[tuple[str, Entry | None]]:
@@ -219,12 +204,9 @@ def _changed(entry: Entry) -> str:
     return f"`{entry.path}` changed while the image was built"
 
 
-def _metadata(context: grpc.ServicerContext) -> dict[str, list[str]]:
+def _decoded(metadata: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """What came with the call, by key; values that are not ASCII come encoded as in a URL's query."""
-    found: dict[str, list[str]] = {}
-    for key, value in context.invocation_metadata():
-        found.setdefault(key, []).append(value)
     return {
-        key: [unquote_plus(value) for value in values] if f"{key}-encoded" in found else values
-        for key, values in found.items()
+        key: [unquote_plus(value) if f"{key}-encoded" in metadata else value for value in values]
+        for key, values in metadata.items()
     }

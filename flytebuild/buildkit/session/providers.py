@@ -6,15 +6,22 @@ of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import grpc
-
 from flytebuild.buildkit._pb import session_pb2
 
+NOT_FOUND = 5
 _SERVING = 1
+
+
+class RefusedCallError(Exception):
+    """Raised by a provider that cannot serve a call: one of gRPC's codes, and a sentence that the solve fails with."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class Provider(Protocol):
@@ -24,8 +31,8 @@ class Provider(Protocol):
     def method(self) -> str:
         """The method's path, `/service/method`."""
 
-    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        """Serve one call."""
+    def answer(self, request: bytes) -> bytes:
+        """Serve one call. May raise RefusedCallError."""
 
 
 @runtime_checkable
@@ -36,8 +43,11 @@ class StreamProvider(Protocol):
     def method(self) -> str:
         """The method's path, `/service/method`."""
 
-    def exchange(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Serve one call; what is yielded is sent at the speed at which the daemon takes it."""
+    def exchange(self, requests: Iterator[bytes], metadata: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
+        """Serve one call; what is yielded is sent at the speed at which the daemon takes it.
+
+        To ask for the next of `requests` sends what was yielded. May raise RefusedCallError.
+        """
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Health:
 
     method: str = "/grpc.health.v1.Health/Check"
 
-    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def answer(self, request: bytes) -> bytes:
         return bytes(session_pb2.HealthCheckResponse(status=_SERVING).SerializeToString())
 
 
@@ -60,10 +70,10 @@ class Secrets:
     def __repr__(self) -> str:
         return f"Secrets({', '.join(sorted(self.values))})"
 
-    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def answer(self, request: bytes) -> bytes:
         identifier = session_pb2.GetSecretRequest.FromString(request).id
         if identifier not in self.values:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"secret {identifier} not found")
+            raise RefusedCallError(NOT_FOUND, f"secret {identifier} not found")
         return bytes(session_pb2.GetSecretResponse(data=self.values[identifier]).SerializeToString())
 
 
@@ -74,6 +84,6 @@ class RegistryCredentials:
     find: Callable[[str], tuple[str, str] | None]
     method: str = "/moby.filesync.v1.Auth/Credentials"
 
-    def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def answer(self, request: bytes) -> bytes:
         username, secret = self.find(session_pb2.CredentialsRequest.FromString(request).host) or ("", "")
         return bytes(session_pb2.CredentialsResponse(username=username, secret=secret).SerializeToString())

@@ -4,9 +4,8 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import grpc
 import pytest
 from blake3 import blake3
 from hypothesis import given
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from flytebuild.buildkit._pb import filesync_pb2 as pb
 from flytebuild.buildkit.session.files import Files, refuse_unsendable
+from flytebuild.buildkit.session.providers import NOT_FOUND, RefusedCallError
 from flytebuild.errors import DefinitionError
 
 GO_FOLDER, GO_LINK = 1 << 31, 1 << 27
@@ -39,23 +39,6 @@ def holding(path: str, content: bytes) -> Entry:
     return Entry(path, size=len(content), digest=blake3(content).hexdigest())
 
 
-class AbortedError(Exception):
-    pass
-
-
-class Context:
-    """What grpcio hands to a call, as far as it is used."""
-
-    def __init__(self, *metadata: tuple[str, str]) -> None:
-        self.metadata = metadata
-
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return self.metadata
-
-    def abort(self, code: grpc.StatusCode, text: str) -> None:
-        raise AbortedError(code, text)
-
-
 def asking(*numbers: int) -> Iterator[bytes]:
     for number in numbers:
         yield pb.Packet(type=pb.REQ, id=number).SerializeToString()
@@ -63,8 +46,10 @@ def asking(*numbers: int) -> Iterator[bytes]:
 
 
 def sent(tree: Tree, requests: Iterator[bytes], *metadata: tuple[str, str]) -> list[pb.Packet]:
-    context: Any = Context(("dir-name", "t"), *metadata)
-    return [pb.Packet.FromString(raw) for raw in Files({"t": tree}).exchange(requests, context)]
+    asked: dict[str, list[str]] = {"dir-name": ["t"]}
+    for key, value in metadata:
+        asked.setdefault(key, []).append(value)
+    return [pb.Packet.FromString(raw) for raw in Files({"t": tree}).exchange(requests, asked)]
 
 
 def listed(tree: Tree, *metadata: tuple[str, str]) -> list[str]:
@@ -171,19 +156,10 @@ def test_patterns_that_are_not_ascii_come_encoded(tmp_path: Path) -> None:
     assert listed(tree, ("exclude-patterns", "a+b")) == ["ü 1"]
 
 
-def test_a_daemon_that_goes_away_ends_the_transfer(tmp_path: Path) -> None:
-    def broken() -> Iterator[bytes]:
-        yield pb.Packet(type=pb.REQ, id=0).SerializeToString()
-        raise grpc.RpcError
-
-    (tmp_path / "a").touch()
-    assert sent(Tree(tmp_path, (Entry("a"),)), broken())[-1].type == pb.DATA
-
-
 def test_a_name_that_nobody_serves() -> None:
-    context: Any = Context(("dir-name", "other"))
-    with pytest.raises(AbortedError, match="no files called `other`"):
-        list(Files({}).exchange(asking(), context))
+    with pytest.raises(RefusedCallError, match="no files called `other`") as caught:
+        list(Files({}).exchange(asking(), {"dir-name": ["other"]}))
+    assert caught.value.code == NOT_FOUND
 
 
 @pytest.mark.parametrize(
