@@ -18,6 +18,6 @@ def lower_dockerfile(spec: ImageSpec, labels: Mapping[str, str]) -> Frontend:
     layer = spec.steps[0].layer
     if not isinstance(layer, Dockerfile):
         raise ValueError(f"`{spec.name}` is not made by a Dockerfile")
-    context = marshal(local(layer.tree.digest, name="build context"))
+    context = marshal(local(layer.tree, name="build context"))
     images = {familiar(image.reference): pinned(image) for image in layer.images}
     return dockerfile(context, context, spec.platform, filename=layer.file, images=images, labels=labels)

@@ -7,6 +7,9 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
 
 from flytebuild.build.bases import BasesMounted
 from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome
@@ -38,6 +41,8 @@ from flytebuild.plan import ImagePlan, Plan, is_in_engine
 from flytebuild.registry.credentials import find
 from flytebuild.registry.reference import parse
 from flytebuild.state import State
+
+_KEYS = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "sessions"
 
 
 async def build_images(
@@ -76,7 +81,7 @@ async def build_images(
     with ExitStack() as stack:
         connection = stack.enter_context(Connection.open(address, version))
         await in_thread(lambda: _refuse_unsuitable(connection, images, stores), "flytebuild-worker")
-        session = Session(address, providers)
+        session = Session(address, providers, keys=_KEYS)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
         has_bundle = config.ca_bundle is not None

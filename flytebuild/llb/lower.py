@@ -147,7 +147,7 @@ def _requirements(step: Step, layer: Requirements) -> State:
     what = ("--directory", folder, "--requirement", posixpath.basename(layer.file))
     return step.run_uv(
         pip_arguments(step, layer.options, *what),
-        binds=(BindMount(REQUIREMENTS, local(layer.tree.digest, name=layer.summary)),),
+        binds=(BindMount(REQUIREMENTS, local(layer.tree, name=layer.summary)),),
         secrets=layer.options.secrets,
     )
 
@@ -159,7 +159,7 @@ def _wheels(step: Step, layer: Wheels) -> State:
     second = pip_arguments(step, layer.options, *known, "--no-deps", "--no-index", "--reinstall", layer.package)
     return step.run_uv(
         shell(f"{text(first)} && {text(second)}"),
-        binds=(BindMount(WHEELS, local(layer.tree.digest, name=layer.summary)),),
+        binds=(BindMount(WHEELS, local(layer.tree, name=layer.summary)),),
         secrets=layer.options.secrets,
     )
 
@@ -180,7 +180,7 @@ def _apt(step: Step, layer: AptPackages, distribution: str) -> State:
 
 
 def _copy(step: Step, layer: Copy) -> State:
-    files = local(layer.tree.digest, name=layer.summary)
+    files = local(layer.tree, name=layer.summary)
     owner = _owner(f"{layer.owner}:{layer.owner}" if layer.owner else "", step)
     if layer.into:
         source, destination = "/", layer.destination.rstrip("/") + "/"

@@ -81,7 +81,7 @@ def pixi(step: Step, layer: PixiProject) -> State:
     trees += [(_below(PIXI_PROJECT, package.path), package.tree) for package in layer.packages]
     if trees:
         copies = [
-            Copy(local(tree.digest, name=layer.summary), "/", target + "/", contents_only=True, time=FIXED_TIME)
+            Copy(local(tree, name=layer.summary), "/", target + "/", contents_only=True, time=FIXED_TIME)
             for target, tree in trees
         ]
         state = change(state, copies, step.platform, name=f"files of {layer.summary}")
@@ -98,14 +98,14 @@ def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...], is_depend
 
     Single files are mounted there, since its content must stay to be seen.
     """
-    files = local(tree.digest, name="project files")
+    files = local(tree, name="project files")
     if is_dependencies_only and packages:
         folder = step.context.workdir
         single = [
             BindMount(_below(folder, entry.path), files, "/" + entry.path, writable=True) for entry in tree.entries
         ]
         binds = [
-            BindMount(_below(folder, item.path), local(item.tree.digest, name=f"package {item.path}"), writable=True)
+            BindMount(_below(folder, item.path), local(item.tree, name=f"package {item.path}"), writable=True)
             for item in packages
         ]
         return _Place(folder, (*single, *binds))
@@ -115,7 +115,7 @@ def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...], is_depend
     inside = "/project" * (1 + max(item.path.count("..") for item in packages))
     copies = [Copy(files, "/", inside + "/", contents_only=True, time=FIXED_TIME)]
     for item in packages:
-        source = local(item.tree.digest, name=f"package {item.path}")
+        source = local(item.tree, name=f"package {item.path}")
         copies.append(Copy(source, "/", _below(inside, item.path) + "/", contents_only=True, time=FIXED_TIME))
     together = change(None, copies, step.platform, name="project files")
     return _Place(PROJECT + inside, (BindMount(PROJECT, together, writable=True),))

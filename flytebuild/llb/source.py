@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.state import State, Vertex
 from flytebuild.spec.images import Platform
+from flytebuild.spec.tree import Tree
 
 
 def image(reference: str, platform: Platform, *, name: str) -> State:
@@ -13,22 +16,22 @@ def image(reference: str, platform: Platform, *, name: str) -> State:
     return State(Vertex(operation, (), platform, name))
 
 
-def local(digest: str, *, name: str) -> State:
-    """A tree of the client's, which the session must serve as `local_name(digest)`; `digest` is the tree's, in hex.
+def local(tree: Tree, *, name: str) -> State:
+    """A tree of the client's, which the session must serve as `local_name(tree.digest)`.
 
     Files come with made up times; copy them out of it with a fixed one. BuildKit keeps what it was sent under the
-    source's name and the shared key, and takes it for the base of the next transfer: as both follow from the content,
-    no other content is ever behind them. No path of this machine and no session is named, so that equal trees are
-    equal vertices everywhere.
+    source's name and the session's shared key, and takes it for the base of the next transfer: what has the same
+    paths for the most part has the same name, so that only what changed is sent. Which tree is meant must be said
+    apart from that, in a part of the source by which BuildKit tells results apart: else two trees of one name would
+    be one. No path of this machine and no session is in it, so equal trees are equal vertices everywhere.
     """
-    label = local_name(digest)
-    attrs = {"local.sharedkeyhint": label}
-    operation = ops_pb2.Op(source=ops_pb2.SourceOp(identifier=f"local://{label}", attrs=attrs))
+    attrs = {"local.followpaths": json.dumps([local_name(tree.digest)])}
+    operation = ops_pb2.Op(source=ops_pb2.SourceOp(identifier=f"local://files-{tree.kin}", attrs=attrs))
     return State(Vertex(operation, (), None, name))
 
 
 def local_name(digest: str) -> str:
-    """What a tree's source is called between BuildKit and the session: 128 bits of its digest."""
+    """What a tree is called between BuildKit and the session: 128 bits of its digest."""
     if len(digest) < 32:
         raise ValueError(f"`{digest}` is too short for a digest")
     return f"tree-{digest[:32]}"

@@ -12,6 +12,7 @@ Integers are big-endian; a kind is one of the bytes `f`, `x` (an executable file
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -100,6 +101,17 @@ class Tree:
     def by_path(self) -> dict[str, Entry]:
         """Every entry by its path."""
         return {entry.path: entry for entry in self.entries}
+
+    @cached_property
+    def kin(self) -> str:
+        """What a tree has in common with itself after an edit, and hardly with any other: a mark of its files' paths.
+
+        An edit of content never changes it. With a path that comes or goes it changes as seldom as that path's checksum
+        is the smallest or the largest of all; which of several folders a tree was read from is no matter.
+        """
+        marks = [zlib.crc32(entry.raw_path) for entry in self.entries if entry.kind != "dir"]
+        # How many there are, roughly: a part of a folder shares marks with all of it.
+        return f"{min(marks):08x}{max(marks):08x}{len(marks).bit_length():02x}" if marks else "0"
 
     def select(self, paths: Iterable[str]) -> Tree:
         """The tree of these entries, with all that is below them and the folders above. KeyError: no such path."""

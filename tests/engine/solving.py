@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 from blake3 import blake3
 
+from flytebuild.buildkit._pb import filesync_pb2 as pb
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
@@ -29,6 +32,7 @@ from flytebuild.llb.run import BindMount, run
 from flytebuild.llb.source import image, local, local_name
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
+from flytebuild.spec.tree import Entry, Tree, assemble, file_entry, folder_entry, link_entry
 from tests.conftest import Machine
 
 FLYTE = "flyteorg/flyte:py3.11-v2.12.1"
@@ -65,20 +69,25 @@ class FoundEntry:
 
 @dataclass(frozen=True)
 class FoundTree:
-    """A folder on disk, hashed now; `digest` tells trees apart."""
+    """A folder on disk, hashed now."""
 
     root: Path
     entries: tuple[FoundEntry, ...]
     moved: Mapping[str, Path] = field(default_factory=dict)
 
+    @cached_property
+    def tree(self) -> Tree:
+        """The same as a value."""
+        return assemble(_MADE[entry.kind](entry) for entry in self.entries)
+
     @property
     def digest(self) -> str:
-        return blake3(repr(sorted(self.entries, key=lambda entry: entry.path)).encode()).hexdigest()
+        return self.tree.digest
 
     @property
     def state(self) -> State:
         """The files as they are sent, with their made up times."""
-        return local(self.digest, name=f"files of {self.root.name}")
+        return local(self.tree, name=f"files of {self.root.name}")
 
     def copied(self, platform: Platform, owner: Owner = ROOT) -> State:
         """The files alone, with the time that images get."""
@@ -87,6 +96,14 @@ class FoundTree:
     def copied_onto(self, state: State, platform: Platform) -> State:
         """A state with the files at its root."""
         return copy(state, self.state, "/", "/", platform, name="copy", contents_only=True, time=FIXED_TIME)
+
+
+_MADE: Mapping[str, Callable[[FoundEntry], Entry]] = {
+    "dir": lambda entry: folder_entry(entry.path),
+    "link": lambda entry: link_entry(entry.path, entry.target),
+    "file": lambda entry: file_entry(entry.path, entry.digest, entry.size),
+    "executable": lambda entry: file_entry(entry.path, entry.digest, entry.size, executable=True),
+}
 
 
 def hashed(root: Path) -> FoundTree:
@@ -108,11 +125,57 @@ def hashed(root: Path) -> FoundTree:
 
 
 @dataclass
+class Transfer:
+    """What was sent of one tree: how many entries were named, which files BuildKit asked for, bytes of content."""
+
+    entries: int = 0
+    asked: list[str] = field(default_factory=list)
+    content: int = 0
+
+
+@dataclass
+class Counted:
+    """Serves files, and keeps account of it; a transfer that `waits` tells when it is complete, and is then held up."""
+
+    files: Files
+    transfers: list[Transfer]
+    waits: tuple[threading.Event, threading.Event] | None = None
+    method: str = Files.method
+
+    def exchange(self, requests: Iterator[bytes], metadata: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
+        transfer = Transfer()
+        self.transfers.append(transfer)
+        paths: list[str] = []
+
+        def seen() -> Iterator[bytes]:
+            for raw in requests:
+                packet = pb.Packet.FromString(raw)
+                if packet.type == pb.REQ:
+                    transfer.asked.append(paths[packet.id])
+                yield raw
+
+        for raw in self.files.exchange(seen(), metadata):
+            packet = pb.Packet.FromString(raw)
+            if packet.type == pb.STAT and packet.HasField("stat"):
+                paths.append(packet.stat.path)
+                transfer.entries += 1
+            elif packet.type == pb.DATA:
+                transfer.content += len(packet.data)
+            elif packet.type == pb.FIN and self.waits:
+                complete, go_on = self.waits
+                complete.set()
+                assert go_on.wait(60)
+            yield raw
+
+
+@dataclass
 class Solved:
     """What a solve answered, and what its steps did and wrote."""
 
     answer: Mapping[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+
+    transfers: list[Transfer] = field(default_factory=list)
 
     @property
     def log(self) -> str:
@@ -148,11 +211,14 @@ class Solver:
         named: Mapping[str, FoundTree] | None = None,
         given: Mapping[str, bytes] | None = None,
         export: Export | None = None,
+        keys: Path | None = None,
+        waits: tuple[threading.Event, threading.Event] | None = None,
     ) -> Solved:
         """Solve to the end. Raises SolveError."""
-        files = Files({**{local_name(tree.digest): tree for tree in trees}, **(named or {})})
-        session = Session(self.connection.address, (files, Secrets(given or {})))
         solved = Solved()
+        files = Files({**{local_name(tree.digest): tree for tree in trees}, **(named or {})})
+        counted = Counted(files, solved.transfers, waits)
+        session = Session(self.connection.address, (counted, Secrets(given or {})), keys=keys)
         session.open()
         try:
             progress = Progress("test", solved.events.append)
@@ -172,11 +238,14 @@ class Solver:
         given = mounts.pop("given", None)
         return self.solve(self.shell(script, state, **mounts), *trees, given=given).log
 
+    def listing(self, state: State, below: str = "/") -> State:
+        """A step that prints everything in a folder of a state, by path, as one JSON document."""
+        args = ["python", "-c", _LOOK, "/look", secrets.token_hex(8)]
+        return run(self.base, args, CONTEXT, self.platform, name="look", binds=(BindMount("/look", state, below),))
+
     def listed(self, state: State, *trees: FoundTree, below: str = "/") -> dict[str, dict[str, Any]]:
         """Everything in a folder of a state, by path."""
-        args = ["python", "-c", _LOOK, "/look", secrets.token_hex(8)]
-        looked = run(self.base, args, CONTEXT, self.platform, name="look", binds=(BindMount("/look", state, below),))
-        found: dict[str, dict[str, Any]] = json.loads(self.solve(looked, *trees).log)
+        found: dict[str, dict[str, Any]] = json.loads(self.solve(self.listing(state, below), *trees).log)
         return found
 
     def is_published(self, image: str) -> bool:

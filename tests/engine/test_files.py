@@ -29,7 +29,7 @@ from flytebuild.llb.file import (
 )
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.run import BindMount
-from flytebuild.llb.source import local, local_name
+from flytebuild.llb.source import local_name
 from tests.engine.solving import FoundEntry, FoundTree, Solver, hashed
 
 pytestmark = pytest.mark.engine
@@ -91,17 +91,6 @@ def test_an_edit_that_changes_neither_size_nor_time_reaches_the_image(solver: So
         tree = hashed(folder)
         assert solver.printed("cat /f/file", tree, binds=(BindMount("/f", tree.state),)) == text
         assert solver.printed("cat /file", tree, state=tree.copied_onto(solver.base, solver.platform)) == text
-
-
-def test_an_edit_reaches_the_image_even_where_the_tree_keeps_its_name(solver: Solver, folder: Path) -> None:
-    """What BuildKit has from before is then the base of the transfer, and the made up time tells it."""
-    name = secrets.token_hex(32)
-    for text in ("one", "two"):
-        write(folder, "file", text)
-        write(folder, "same", "same")
-        found = hashed(folder)
-        tree = NamedTree(found.root, found.entries, name)
-        assert solver.printed("cat /f/file", tree, binds=(BindMount("/f", local(name, name="files")),)) == text
 
 
 def test_unchanged_trees_are_cached_in_another_session_wherever_they_are(
@@ -183,7 +172,7 @@ def test_a_tree_that_the_session_does_not_have(solver: Solver, folder: Path) -> 
 def test_names_that_are_no_text_are_refused_before_anything_is_sent(solver: Solver, folder: Path) -> None:
     (folder / os.fsdecode(b"caf\xe9")).write_text("x")
     with pytest.raises(DefinitionError, match=r"The name of `caf\\xe9` in `.*/src` is not UTF-8"):
-        solver.solve(local("ab" * 32, name="x"), NamedTree(folder, hashed(folder).entries, "ab" * 32))
+        solver.solve(hashed(folder).state, hashed(folder))
 
 
 def test_many_trees_at_the_same_time(solver: Solver, tmp_path: Path) -> None:
@@ -328,15 +317,3 @@ def test_equal_trees_become_equal_images(solver: Solver, folder: Path, registry_
         solver.solve(state, tree, export=Export("image", {"name": image, "push": "true", "store": "false"}))
         layers.append(solver.layers(image))
     assert layers[0] == layers[1]
-
-
-class NamedTree(FoundTree):
-    """A tree under a name of the test's choice."""
-
-    def __init__(self, root: Path, entries: tuple[FoundEntry, ...], name: str) -> None:
-        super().__init__(root, entries)
-        object.__setattr__(self, "_name", name)
-
-    @property
-    def digest(self) -> str:
-        return str(self.__dict__["_name"])

@@ -6,10 +6,11 @@ from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.file import FIXED_TIME, Copy, MakeFile, MakeFolder, Owner, change, copy, make_files, make_folder
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
+from flytebuild.spec.tree import file_tree
 from tests.samples import AMD64
 
 BASE = image("r.example/base:1", AMD64, name="base")
-TREE = local("ab" * 32, name="src/")
+TREE = local(file_tree("a", "ab" * 32, 1), name="src/")
 
 
 def actions(state: State) -> list[ops_pb2.FileAction]:

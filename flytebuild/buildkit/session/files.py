@@ -71,7 +71,10 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Serves trees by the names of their local sources. Raises DefinitionError for names that cannot be sent."""
+    """Serves trees by name. Raises DefinitionError for names in them that cannot be sent.
+
+    A source is a tree by its own name, or a place with many by the name of one of them in `local.followpaths`.
+    """
 
     trees: Mapping[str, Tree]
     method: str = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -83,11 +86,11 @@ class Files:
     def exchange(self, requests: Iterator[bytes], metadata: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
         """Serve one transfer."""
         asked = _decoded(metadata)
-        name = next(iter(asked.get("dir-name", ())), "")
-        tree = self.trees.get(name)
+        names = [name for key in ("dir-name", "followpaths") for name in asked.get(key, ())]
+        tree = next((self.trees[name] for name in names if name in self.trees), None)
         if tree is None:
-            raise RefusedCallError(NOT_FOUND, f"this build has no files called `{name}`")
-        # `followpaths` says what will be looked at, as far as known. To send more than that is no mistake.
+            raise RefusedCallError(NOT_FOUND, f"this build has no files called `{names[-1] if names else ''}`")
+        # Other `followpaths` say what will be looked at, as far as known. To send more than that is no mistake.
         patterns = Patterns(asked.get("include-patterns", ()), asked.get("exclude-patterns", ()))
         for packet in _transfer(tree, patterns, requests):
             yield packet.SerializeToString()

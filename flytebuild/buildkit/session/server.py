@@ -39,10 +39,20 @@ _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 class Server:
-    """Serves `providers` on a connected socket from `start` to `close`, every call on a thread of its own."""
+    """Serves `providers` on a connected socket from `start` to `close`, every call on a thread of its own.
 
-    def __init__(self, connection: socket.socket, providers: Iterable[Provider | StreamProvider]) -> None:
+    `on_loss` is called from one of them when the connection ends before it is closed.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        providers: Iterable[Provider | StreamProvider],
+        *,
+        on_loss: Callable[[], None] | None = None,
+    ) -> None:
         self._connection = connection
+        self._on_loss = on_loss
         self._providers = {provider.method: provider for provider in providers}
         self._http = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         self._http.local_settings = Settings(
@@ -66,6 +76,7 @@ class Server:
 
     def close(self) -> None:
         """End the connection and with it all calls."""
+        self._on_loss = None
         close(self._connection)
         with self._changed:
             running = [call.thread for call in self._calls.values()]
@@ -84,6 +95,8 @@ class Server:
             # The daemon sees a closed connection, and so do the solves that need the session.
             pass
         finally:
+            if on_loss := self._on_loss:
+                on_loss()
             close(self._connection)
             with self._changed:
                 for call in self._calls.values():

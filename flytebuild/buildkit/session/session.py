@@ -8,29 +8,42 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
+
+from blake3 import blake3
 
 from flytebuild.buildkit.dial import dial, upgrade
 from flytebuild.buildkit.session.providers import Health, Provider, StreamProvider
 from flytebuild.buildkit.session.server import Server
+from flytebuild.buildkit.session.shared_key import SharedKey
 from flytebuild.engine import EngineAddress, unavailable
 
 _ID = "X-Docker-Expose-Session-Uuid"
 _NAME = "X-Docker-Expose-Session-Name"
+_SHARED_KEY = "X-Docker-Expose-Session-Sharedkey"
 _METHOD = "X-Docker-Expose-Session-Grpc-Method"
 
 
 class Session:
-    """One session for one build, shared by its solves; `open` it before the first and `close` it after the last."""
+    """One session for one build, shared by its solves; `open` it before the first and `close` it after the last.
 
-    def __init__(self, address: EngineAddress, providers: Sequence[Provider | StreamProvider]) -> None:
+    `keys` is a folder that outlives the session: with it, files that an earlier session has sent are not sent again.
+    """
+
+    def __init__(
+        self, address: EngineAddress, providers: Sequence[Provider | StreamProvider], *, keys: Path | None = None
+    ) -> None:
         self.id = uuid.uuid4().hex
         self._address = address
         self._providers = (Health(), *providers)
+        self._key = SharedKey(keys / blake3(address.url.encode()).hexdigest(16)) if keys else None
         self._server: Server | None = None
 
     def open(self) -> None:
         """Raises EngineUnavailableError when the engine does not take the session."""
         headers = [(_ID, self.id), (_NAME, "flytebuild"), *((_METHOD, item.method) for item in self._providers)]
+        if self._key:
+            headers.append((_SHARED_KEY, self._key.take()))
         try:
             stream = dial(self._address)
             try:
@@ -38,12 +51,20 @@ class Session:
             except BaseException:
                 stream.close()
                 raise
-        except OSError as error:
-            raise unavailable(self._address) from error
-        self._server = Server(stream, self._providers)
+        except BaseException as error:
+            self._give_back()
+            if isinstance(error, OSError):
+                raise unavailable(self._address) from error
+            raise
+        self._server = Server(stream, self._providers, on_loss=self._key.spoil if self._key else None)
         self._server.start()
 
     def close(self) -> None:
         """End the session; a build that still needs it fails."""
         if self._server is not None:
             self._server.close()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._key:
+            self._key.give_back()

@@ -228,7 +228,21 @@ def test_closing_ends_every_call(serve: Callable[..., Served]) -> None:
             list(call)
 
 
-def test_something_else_than_http2(tmp_path: Path) -> None:
+def test_a_connection_that_is_lost_is_told_apart_from_one_that_is_closed() -> None:
+    for is_lost in (False, True):
+        lost = threading.Event()
+        ours, theirs = socket.socketpair()
+        server = Server(ours, (Health(),), on_loss=lost.set)
+        server.start()
+        if is_lost:
+            theirs.close()
+            assert lost.wait(60)
+        server.close()
+        theirs.close()
+        assert lost.is_set() is is_lost
+
+
+def test_something_else_than_http2() -> None:
     ours, theirs = socket.socketpair()
     server = Server(ours, (Health(),))
     server.start()
