@@ -55,6 +55,10 @@ class Progress:
                 step.tail.extend(rest)
                 self._emit(StepLog(self._image, digest, step.name, rest))
 
+    def introduce(self, digest: str, name: str) -> None:
+        """Say what a step is called that the daemon does not know of."""
+        self._steps[digest].name = name
+
     def name(self, digest: str) -> str:
         """What a step is called, or its digest when the daemon never named it."""
         return self._steps[digest].name or digest

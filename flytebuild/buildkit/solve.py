@@ -14,6 +14,7 @@ import grpc
 from flytebuild.buildkit import failure
 from flytebuild.buildkit._pb import control_pb2, ops_pb2
 from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.excess import find_excess, name_of
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
@@ -95,6 +96,11 @@ class Solve:
             request.exporters.add(type=export.type, attrs=export.attrs)
             request.exporter_deprecated = export.type
             request.exporter_attrs_deprecated.update(export.attrs)
+        if excess := find_excess(request):
+            if excess.vertex:
+                # The daemon will not: it never hears of this one.
+                progress.introduce(excess.vertex, name_of(request, excess.vertex))
+            raise SolveError(excess)
         with self._lock:
             if self._cancelled:
                 raise SolveError(Failure("cancelled"))

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flytebuild.buildkit.excess import LARGEST
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.session.files import Files
 from flytebuild.buildkit.session.session import Session
@@ -30,6 +33,7 @@ from flytebuild.llb.file import (
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.run import BindMount
 from flytebuild.llb.source import local_name
+from tests.conftest import TOP
 from tests.engine.solving import FoundEntry, FoundTree, Solver, hashed
 
 pytestmark = pytest.mark.engine
@@ -185,18 +189,52 @@ def test_many_trees_at_the_same_time(solver: Solver, tmp_path: Path) -> None:
     assert solver.printed("ls /t | wc -l", *trees, binds=binds) == "40"
 
 
-def test_a_large_file_is_a_stream(solver: Solver, folder: Path) -> None:
-    path = folder / "large"
-    block = os.urandom(1 << 20)
-    with path.open("wb") as file:
-        for number in range(64):
-            file.write(number.to_bytes(8, "big") + block[8:])
-    tree = hashed(folder)
-    size, digest = solver.printed(
-        "stat -c %s /f/large; sha256sum </f/large", tree, binds=(BindMount("/f", tree.state),)
-    ).split()[:2]
-    assert int(size) == 64 << 20
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+MEMORY = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from flytebuild.llb.run import BindMount
+from tests.engine.solving import FoundEntry, FoundTree, connected
+folder, size, digest, mirror = sys.argv[1:]
+tree = FoundTree(Path(folder), (FoundEntry("large", "file", int(size), digest=digest),))
+with connected(SimpleNamespace(mirrors={"ghcr.io": mirror})) as solver:
+    look = solver.shell("stat -c %s /f/*; sha256sum </f/large", binds=(BindMount("/f", tree.state),))
+    solved = solver.solve(look, tree)
+    (transfer,) = solved.transfers
+# Not from `getrusage`, which counts the process that started this one.
+(memory,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(solved.log, transfer.content, memory)
+"""
+
+
+def test_600_mib_are_a_stream(solver: Solver, folder: Path) -> None:
+    """And never in memory: neither is all of a file, nor what BuildKit has not taken yet."""
+    size = 600 << 20
+    digest = hashlib.sha256()
+    with (folder / "large").open("wb") as file:
+        for offset in range(0, size, 100 << 20):
+            file.seek(offset)
+            file.write(secrets.token_bytes(1 << 20))
+        file.truncate(size)
+    with (folder / "large").open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    (entry,) = hashed(folder).entries
+    command = [sys.executable, "-c", MEMORY, folder, str(size), entry.digest, solver.mirror]
+    *log, content, memory = subprocess.check_output(command, cwd=TOP, text=True).split()
+    assert log == [str(size), digest.hexdigest(), "-"]
+    assert int(content) == size
+    assert int(memory) < 200 * 1024
+
+
+@pytest.mark.parametrize("size", [LARGEST - 4096, LARGEST], ids=["fits", "does not fit"])
+def test_a_request_as_large_as_may_be(solver: Solver, size: int) -> None:
+    state = make_file(None, "/file", secrets.token_bytes(16) + bytes(size - 16), solver.platform, name="write /file")
+    if size < LARGEST:
+        solver.solve(state)
+    else:
+        with pytest.raises(SolveError, match=r"BuildKit takes no more than 4\.0 MiB.* the step `write /file`"):
+            solver.solve(state)
 
 
 def transfers() -> set[threading.Thread]:
