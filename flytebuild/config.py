@@ -18,6 +18,7 @@ import platformdirs
 import tomli
 
 from flytebuild.errors import ConfigError
+from flytebuild.secret_source import FORMS, SecretSource
 
 _NO_SETTINGS = {"FLYTEBUILD_TRACEBACK"}
 """Variables that are for this very command, and for no configuration."""
@@ -37,6 +38,11 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "progress": get_args(ProgressMode),
 }
 
+_OPTIONS = {"platforms": "--platform", "secrets": "--secret"}
+"""What options are called that may be given several times."""
+
+_NEXT_SECRET = re.compile(r",(?=[^,=]+=\s*(?:env|file|command):)")
+
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
 
 
@@ -46,6 +52,7 @@ class Config:
 
     `registry` is `host[:port][/path]`, where images are pushed to; without it they land in the engine's own store.
     `mirrors` maps a registry or a path in one to what stands in for it: `{"ghcr.io": "127.0.0.1:5000/ghcr.io"}`.
+    `secrets` says where secrets of build steps are taken from, by their names: `{"HF_TOKEN": "file:~/.hf-token"}`.
     `ca_bundle` is a PEM file that build steps and tasks trust; it enters no layer and no digest.
     `cache` is the repository of the remote cache, `inline` (in the images themselves) or `off`; without it
     `flytebuild-cache` in `registry`.
@@ -59,6 +66,7 @@ class Config:
 
     registry: str | None = None
     mirrors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    secrets: Mapping[str, SecretSource] = field(default_factory=lambda: MappingProxyType({}))
     ca_bundle: Path | None = None
     cache: str | None = None
     compression: Compression = "zstd"
@@ -78,15 +86,22 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
     """
     environ = os.environ if environ is None else environ
     settings: dict[str, Any] = {}
+
+    def take(key: str, value: Any, source: str, folder: Path) -> None:
+        converted = _convert(key, value, source, folder)
+        # Each secret is a setting of its own: to say where one is takes no other away.
+        settings[key] = {**settings.get(key, {}), **converted} if key == "secrets" else converted
+
     for path, table in _tables(folder):
-        settings.update({key: _convert(key, value, str(path), path.parent) for key, value in table.items()})
+        for key, value in table.items():
+            take(key, value, str(path), path.parent)
     for name, value in environ.items():
         if name.startswith("FLYTEBUILD_") and name not in _NO_SETTINGS:
             key = name.removeprefix("FLYTEBUILD_").lower()
-            settings[key] = _convert(key, _parse_variable(key, value, name), name, Path.cwd())
-    settings.update(
-        {key: _convert(key, value, f"--{key}", Path.cwd()) for key, value in flags.items() if value is not None}
-    )
+            take(key, _parse_variable(key, value, name), name, Path.cwd())
+    for key, value in flags.items():
+        if value is not None:
+            take(key, value, _OPTIONS.get(key, f"--{key}"), Path.cwd())
     config = replace(Config(), **settings)
     if config.ca_bundle is None and (bundle := environ.get("SSL_CERT_FILE")) and Path(bundle).is_file():
         # A host that trusts a private CA this way has steps and tasks that must trust it too.
@@ -146,6 +161,10 @@ def _parse_variable(key: str, value: str, source: str) -> Any:
     if key == "mirrors":
         pairs = [item.partition("=") for item in value.split(",") if item]
         return {name.strip(): target.strip() for name, _, target in pairs}
+    if key == "secrets":
+        # A command may have commas in it.
+        pairs = [item.partition("=") for item in _NEXT_SECRET.split(value) if item.strip()]
+        return {name.strip(): where.strip() for name, _, where in pairs}
     if key == "platforms":
         return [item.strip() for item in value.split(",") if item.strip()]
     if key == "stat_cache" and value.lower() in ("0", "1", "false", "true"):
@@ -173,6 +192,8 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         for target in value.values():
             _refuse_credentials(key, target, source)
         return MappingProxyType({name: target.rstrip("/") for name, target in value.items()})
+    if key == "secrets":
+        return _secret_sources(value, source, folder)
     if key == "platforms":
         if not isinstance(value, (list, tuple)) or not all(_PLATFORM.fullmatch(str(item)) for item in value):
             raise ConfigError(
@@ -196,6 +217,27 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         return (folder / Path(value).expanduser()).resolve()
     _refuse_credentials(key, value, source)
     return value.rstrip("/") or None
+
+
+def _secret_sources(value: Any, source: str, folder: Path) -> Mapping[str, SecretSource]:
+    """What is not of the right form may be the secret itself, and is not repeated."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"`secrets` in `{source}` must be a table that says where each is taken from",
+            hint=f'{FORMS}, for example: secrets = {{ HF_TOKEN = "file:~/.hf-token" }}',
+        )
+    found = {}
+    for name, where in value.items():
+        try:
+            if not name or not isinstance(where, str):
+                raise ValueError
+            found[name] = SecretSource.parse(where, folder, source)
+        except ValueError:
+            raise ConfigError(
+                f"`secrets` in `{source}` does not say where `{name}` is taken from",
+                hint=f"write {FORMS}; the value itself has no place there",
+            ) from None
+    return MappingProxyType(found)
 
 
 def _refuse_credentials(key: str, value: str, source: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from flytebuild.config import load
 from flytebuild.errors import ConfigError
+from flytebuild.secret_source import SecretSource
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -111,3 +112,33 @@ def test_nothing_empty_for_a_path_and_no_credentials(tmp_path: Path, name: str, 
         load(tmp_path, {name: value})
     assert caught.value.hint
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_secrets_are_joined_and_relative_to_what_names_them(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.flytebuild.secrets]\nA = "file:token"\nB = "env:X"\nC = "command:pass show c"\n'
+    )
+    config = load(tmp_path, {"FLYTEBUILD_SECRETS": "B=command:printf %s,b , D=env:D"}, secrets={"C": "env:C=="})
+    said = str(tmp_path / "pyproject.toml")
+    assert dict(config.secrets) == {
+        "A": SecretSource("file", "token", tmp_path, said),
+        "B": SecretSource("command", "printf %s,b", Path.cwd(), "FLYTEBUILD_SECRETS"),
+        "C": SecretSource("env", "C==", Path.cwd(), "--secret"),
+        "D": SecretSource("env", "D", Path.cwd(), "FLYTEBUILD_SECRETS"),
+    }
+
+
+@pytest.mark.parametrize("value", ['"s3cret"', '"env:"', '"s3cret:x"', "7", '["env:X"]'])
+def test_a_secret_itself_has_no_place_in_the_configuration(tmp_path: Path, value: str) -> None:
+    (tmp_path / "flytebuild.toml").write_text(f"[secrets]\nTOKEN = {value}\n")
+    with pytest.raises(ConfigError, match="does not say where `TOKEN` is taken from") as caught:
+        load(tmp_path, {})
+    assert "s3cret" not in caught.value.message + (caught.value.hint or "")
+    assert caught.value.__suppress_context__
+
+
+def test_secrets_that_are_no_table(tmp_path: Path) -> None:
+    (tmp_path / "flytebuild.toml").write_text('secrets = "s3cret"\n')
+    with pytest.raises(ConfigError, match="must be a table") as caught:
+        load(tmp_path, {})
+    assert "s3cret" not in caught.value.message + (caught.value.hint or "")

@@ -72,8 +72,9 @@ async def build_images(
     address = locate()
     version = await asyncio.to_thread(_api_version)
     specs = [image.spec for image in images if image.spec]
+    given = await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
     providers: tuple[Provider | StreamProvider, ...] = (
-        Secrets(host_secrets(config, os.environ) | layer_secrets(specs, os.environ)),
+        Secrets(host_secrets(config, os.environ) | given),
         RegistryCredentials(_pair),
         await asyncio.to_thread(served, specs),
         *stores.providers,

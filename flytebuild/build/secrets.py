@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from flytebuild.build.secret_values import SecretMissingError, read
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, INDEX_VARIABLES, secret_id
+from flytebuild.secret_source import SecretSource, variable_of
 from flytebuild.spec.layers import Secret, secrets_of
 from flytebuild.spec.model import ImageSpec
 
 FOLDER = Path("/etc/secrets")
 """Where secrets lie as files, as for Flyte's own builder."""
+
+LARGEST = 500 * 1024
+"""Bytes of a secret that BuildKit's own clients send."""
 
 
 def host_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, bytes]:
@@ -36,39 +42,54 @@ def host_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, bytes]
     return secrets
 
 
-def layer_secrets(specs: Iterable[ImageSpec], environ: Mapping[str, str], folder: Path = FOLDER) -> dict[str, bytes]:
-    """The values of the secrets that the user's layers ask for: variables like `GROUP_KEY`, else files in `folder`.
+def layer_secrets(
+    specs: Iterable[ImageSpec],
+    environ: Mapping[str, str],
+    sources: Mapping[str, SecretSource] = MappingProxyType({}),
+    folder: Path = FOLDER,
+) -> dict[str, bytes]:
+    """The values of the secrets that the user's layers ask for, each from where `sources` says by its name.
 
-    Raises DefinitionError for a secret that is in neither place, naming the layer; no value is ever part of a message.
+    Those that it does not say are variables like `GROUP_KEY`, else files in `folder`. Programs are run, which may take
+    a while. Raises DefinitionError for a secret that is not where it should be, naming the layer; no value is ever part
+    of a message.
     """
-    found = {}
+    configured = {variable_of(name): source for name, source in sources.items()}
+    found: dict[str, bytes] = {}
     for spec in specs:
         for step in spec.steps:
             for secret in secrets_of(step.layer):
-                value = _value(secret, environ, folder)
-                if value is None:
+                if (identifier := secret_id(secret)) in found:
+                    continue
+                source = configured.get(variable_of(_name(secret)))
+                try:
+                    value = read(source, environ) if source else _by_name(secret, environ, folder)
+                    if len(value) > LARGEST:
+                        raise SecretMissingError(f"it has {len(value)} bytes, of which BuildKit takes {LARGEST}")
+                except SecretMissingError as problem:
                     where = f" ({step.origin})" if step.origin else ""
                     raise DefinitionError(
-                        f"`{step.layer.summary}`{where} needs the secret `{_name(secret)}`, and there is none",
-                        hint=f"set the variable `{_variable(secret)}`, or put it into `{folder / _name(secret)}`",
-                    )
-                found[secret_id(secret)] = value
+                        f"`{step.layer.summary}`{where} needs the secret `{_name(secret)}`, and {problem}",
+                        hint=problem.hint,
+                    ) from problem
+                found[identifier] = value
     return found
 
 
-def _value(secret: Secret, environ: Mapping[str, str], folder: Path) -> bytes | None:
+def _by_name(secret: Secret, environ: Mapping[str, str], folder: Path) -> bytes:
     # Flyte's builder asks for the name as it is, which no shell can set where it has a hyphen.
-    for name in (_name(secret).upper(), _variable(secret)):
-        if value := environ.get(name):
-            return value.encode()
+    name = _name(secret)
+    for variable in (name.upper(), variable_of(name)):
+        if value := environ.get(variable):
+            return value.encode("utf-8", "surrogateescape")
     try:
-        return (folder / _name(secret)).read_bytes()
+        return (folder / name).read_bytes()
     except OSError:
-        return None
-
-
-def _variable(secret: Secret) -> str:
-    return _name(secret).upper().replace("-", "_")
+        raise SecretMissingError(
+            "there is none",
+            hint=f"set the variable `{variable_of(name)}`, put it into `{folder / name}`, or say where it is with "
+            f"`--secret {name}=…` or in `[tool.flytebuild.secrets]`",
+        ) from None
 
 
 def _name(secret: Secret) -> str:

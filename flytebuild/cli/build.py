@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
 @options.progress
+@options.secrets
 @options.platforms
 @options.stat_cache
 @options.paths
@@ -45,6 +46,7 @@ def build(
     verbose: bool,
     as_json: bool,
     progress: str | None,
+    secrets: dict[str, str] | None,
     platforms: tuple[str, ...],
     stat_cache: bool | None,
     paths: tuple[Path, ...],
@@ -77,7 +79,7 @@ def build(
     if kept and (targets or platforms):
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
     flags = kept.flags if kept else {"platforms": platforms or None}
-    settings = config.load(Path.cwd(), jobs=jobs, progress=progress, stat_cache=stat_cache, **flags)
+    settings = config.load(Path.cwd(), jobs=jobs, progress=progress, stat_cache=stat_cache, secrets=secrets, **flags)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
     definitions = load(kept.paths if kept else options.or_here(paths))
 

@@ -28,6 +28,25 @@ progress = click.option(
     help="How the build is shown: a line per image on a terminal (tty), plain lines, or JSON lines on stderr.",
 )
 
+
+def _secret_sources(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str] | None:
+    # What is no `NAME=…` may be a value, and is not repeated.
+    if not all(item.partition("=")[0] and "=" in item for item in given):
+        raise click.BadParameter("is NAME=env:VARIABLE, NAME=file:PATH or NAME=command:PROGRAM")
+    pairs = [item.partition("=") for item in given]
+    return {name: where for name, _, where in pairs} or None
+
+
+secrets = click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME=SOURCE",
+    callback=_secret_sources,
+    help="Where a secret of build steps is taken from: `env:VARIABLE`, `file:PATH`, or `command:PROGRAM`, which prints "
+    "it. May be given several times.",
+)
+
 stat_cache = click.option(
     "--no-stat-cache",
     "stat_cache",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytebuild.cli import options
 from flytebuild.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @click.option("--name", callback=_valid_name, help="The run's name; the control plane makes one up without it.")
 @click.option("--detach", "-d", is_flag=True, help="Start the run and return; its page shows how it goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
+@options.secrets
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("task", required=False)
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
@@ -48,6 +50,7 @@ def run(
     name: str | None,
     detach: bool,
     as_json: bool,
+    secrets: dict[str, str] | None,
     file: Path,
     task: str | None,
     inputs: tuple[str, ...],
@@ -66,7 +69,7 @@ def run(
     from flytebuild.authoring.loader import load
     from flytebuild.authoring.run import Program
 
-    settings = config.load(Path.cwd())
+    settings = config.load(Path.cwd(), secrets=secrets)
     _refuse_own_option(context, file, "TASK", task)
     if task is None or task in _HELP:
         tasks = _tasks(load([file]))

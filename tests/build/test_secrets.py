@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.build.secrets import host_secrets, layer_secrets
+from flytebuild.build.secrets import LARGEST, host_secrets, layer_secrets
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET
+from flytebuild.secret_source import SecretSource
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import Command, Secret
 from flytebuild.spec.model import ImageSpec, Step
@@ -38,12 +39,53 @@ def test_a_secret_of_the_user_s_is_a_variable_or_a_file(tmp_path: Path) -> None:
         spec = ImageSpec(
             "x", None, AMD64, None, (Step(Command("true", secrets=(wanted,)), RuntimeConfig()),), RuntimeConfig()
         )
-        assert layer_secrets([spec], environ, tmp_path) == {"user/my-group/key": value}
+        assert layer_secrets([spec], environ, folder=tmp_path) == {"user/my-group/key": value}
 
 
 def test_a_secret_that_nobody_has_is_told_by_name_and_place(tmp_path: Path) -> None:
     step = Step(Command("true", secrets=(Secret("my-group", "key", env="X"),)), RuntimeConfig(), "main.py:7")
     spec = ImageSpec("x", None, AMD64, None, (step,), RuntimeConfig())
     with pytest.raises(DefinitionError, match=r"`run: true` \(main\.py:7\) needs the secret `my-group_key`") as caught:
-        layer_secrets([spec], {}, tmp_path)
+        layer_secrets([spec], {}, folder=tmp_path)
     assert "`MY_GROUP_KEY`" in (caught.value.hint or "")
+
+
+def needing(name: str, origin: str = "main.py:7") -> ImageSpec:
+    step = Step(Command("true", secrets=(Secret("", name, env="X"),)), RuntimeConfig(), origin)
+    return ImageSpec("x", None, AMD64, None, (step, step), RuntimeConfig())
+
+
+def test_where_the_configuration_says(tmp_path: Path) -> None:
+    counter = tmp_path / "calls"
+    (tmp_path / "token").write_bytes(b"from a file\n")
+    sources = {
+        "A-b": SecretSource.parse("env:OTHER", tmp_path, "x"),
+        "FILE": SecretSource.parse("file:token", tmp_path, "x"),
+        "COMMAND": SecretSource.parse(f"command:sh -c 'echo >>{counter}; cat token; echo'", tmp_path, "x"),
+    }
+    environ = {"A_B": "no", "FILE": "no", "OTHER": "from a variable"}
+    found = layer_secrets([needing("a_b"), needing("file"), needing("command"), needing("command")], environ, sources)
+    assert found == {
+        "user//a_b": b"from a variable",
+        "user//file": b"from a file\n",
+        # Without the last line's end, and without that one only.
+        "user//command": b"from a file\n",
+    }
+    assert counter.read_text() == "\n"
+
+
+def test_what_is_configured_and_not_there_is_looked_for_nowhere_else(tmp_path: Path) -> None:
+    sources = {"KEY": SecretSource.parse("env:OTHER", tmp_path, "`--secret`")}
+    with pytest.raises(DefinitionError) as caught:
+        layer_secrets([needing("KEY")], {"KEY": "value"}, sources)
+    assert caught.value.exit_code == 65
+    assert caught.value.message == (
+        "`run: true` (main.py:7) needs the secret `KEY`, and the variable `OTHER` is not set"
+    )
+
+
+def test_a_secret_that_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * (LARGEST + 1))
+    sources = {"KEY": SecretSource.parse("file:large", tmp_path, "x")}
+    with pytest.raises(DefinitionError, match="it has 512001 bytes, of which BuildKit takes 512000"):
+        layer_secrets([needing("KEY")], {}, sources)

@@ -112,5 +112,5 @@ def test_a_secret_that_is_missing_is_told_before_anything_is_built(workspace: Wo
     )
     failed = workspace.flytebuild("build", "main.py", code=65)
     assert "error: `apt: hello` (main.py:4) needs the secret `no-such_token`, and there is none" in failed.stderr
-    assert "hint: set the variable `NO_SUCH_TOKEN`, or put it into `/etc/secrets/no-such_token`" in failed.stderr
+    assert "hint: set the variable `NO_SUCH_TOKEN`, put it into `/etc/secrets/no-such_token`, or say" in failed.stderr
     assert set(workspace.statuses("main.py").values()) == {"missing"}

@@ -1,0 +1,67 @@
+"""Fetching the value of one secret from where the configuration says it is."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from flytebuild.programs import ask
+from flytebuild.secret_source import SecretSource
+
+DEADLINE = 60.0
+"""Seconds that a program may take to print a secret; some ask the user first."""
+
+_SHOWN = 10
+"""Lines of what a program complained that a message shows."""
+
+
+class SecretMissingError(Exception):
+    """Raised for a value that is not to be had; the text says why, and `hint` what to do."""
+
+    def __init__(self, why: str, *, hint: str | None = None) -> None:
+        super().__init__(why)
+        self.hint = hint
+
+
+def read(source: SecretSource, environ: Mapping[str, str]) -> bytes:
+    """The value: a variable's or a file's as it is, or what a program prints without the last line's end.
+
+    Raises SecretMissingError.
+    """
+    said = f"that is where `{source.configured}` says it is"
+    match source.kind:
+        case "env":
+            if not (value := environ.get(source.text)):
+                state = "empty" if source.text in environ else "not set"
+                raise SecretMissingError(f"the variable `{source.text}` is {state}", hint=said)
+            return value.encode("utf-8", "surrogateescape")
+        case "file":
+            path = source.folder / Path(source.text).expanduser()
+            try:
+                return path.read_bytes()
+            except OSError as error:
+                raise SecretMissingError(f"`{path}` cannot be read ({error.strerror})", hint=said) from error
+        case "command":
+            return _printed(source)
+
+
+def _printed(source: SecretSource) -> bytes:
+    """What a program prints is shown to nobody, also where it fails; what it complains is."""
+    said = f"`{source.configured}` says to run `{source.text}`"
+    try:
+        arguments = shlex.split(source.text)
+        ended = ask(arguments, deadline=DEADLINE, folder=source.folder)
+    except ValueError as error:
+        raise SecretMissingError(f"its command cannot be understood ({error})", hint=said) from error
+    except TimeoutError as error:
+        raise SecretMissingError(f"`{arguments[0]}` gives {error}", hint=said) from error
+    except OSError as error:
+        raise SecretMissingError(f"`{arguments[0]}` cannot be run ({error.strerror})", hint=said) from error
+    complaint = [line for line in ended.complaint.splitlines() if line.strip()][-_SHOWN:]
+    hint = "\n".join((said, *complaint)) if complaint else said
+    if ended.code:
+        raise SecretMissingError(f"`{arguments[0]}` does not print it (exit code {ended.code})", hint=hint)
+    if not (value := ended.output.removesuffix(b"\n")):
+        raise SecretMissingError(f"`{arguments[0]}` prints nothing", hint=hint)
+    return value

@@ -1,0 +1,63 @@
+"""Where a secret's value is not to be had, the message says why, and never what it is."""
+
+from pathlib import Path
+
+import pytest
+
+from flytebuild.build import secret_values
+from flytebuild.build.secret_values import SecretMissingError, read
+from flytebuild.secret_source import SecretSource
+
+
+def problem(text: str, folder: Path, **environ: str) -> SecretMissingError:
+    with pytest.raises(SecretMissingError) as caught:
+        read(SecretSource.parse(text, folder, "pyproject.toml"), environ)
+    assert "pyproject.toml" in (caught.value.hint or "")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("env:NAME", "the variable `NAME` is not set"),
+        ("env:EMPTY", "the variable `EMPTY` is empty"),
+        ("file:nothing", "`{0}/nothing` cannot be read (No such file or directory)"),
+        ("file:.", "`{0}` cannot be read (Is a directory)"),
+        ("command:no-such-program x", "`no-such-program` cannot be run (No such file or directory)"),
+        ("command:sh -c 'unclosed", "its command cannot be understood (No closing quotation)"),
+        ("command:sh -c 'echo'", "`sh` prints nothing"),
+        ("command:false", "`false` does not print it (exit code 1)"),
+    ],
+)
+def test_why(tmp_path: Path, text: str, why: str) -> None:
+    assert str(problem(text, tmp_path, EMPTY="")) == why.format(tmp_path)
+
+
+def test_what_a_failing_program_complains_is_shown_and_what_it_prints_is_not(tmp_path: Path) -> None:
+    script = tmp_path / "give"
+    script.write_text("#!/bin/sh\necho s3cret\necho >&2 please\necho >&2 log in first\nexit 3\n")
+    script.chmod(0o755)
+    found = problem("command:./give", tmp_path)
+    assert str(found) == "`./give` does not print it (exit code 3)"
+    assert found.hint == "`pyproject.toml` says to run `./give`\nplease\nlog in first"
+    cause: BaseException | None = found
+    while cause:
+        assert "s3cret" not in repr(cause) + str(cause.args)
+        cause = cause.__cause__ or cause.__context__
+
+
+def test_a_program_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_values, "DEADLINE", 0.2)
+    # What it leaves behind has its output open for longer.
+    (tmp_path / "give").write_text("echo s3cret; sleep 30 & wait")
+    found = problem("command:sh give", tmp_path)
+    assert str(found) == "`sh` gives no answer within 0.2 s"
+    assert found.__cause__
+    assert "s3cret" not in repr(found.__cause__) + repr(found.__cause__.__context__)
+
+
+def test_the_home_folder_and_undecodable_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "token").write_bytes(b"\xff\n")
+    assert read(SecretSource.parse("file:~/token", Path("/"), "x"), {}) == b"\xff\n"
+    assert read(SecretSource.parse("env:X", Path("/"), "x"), {"X": "\udcff"}) == b"\xff"
