@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +17,28 @@ class Ended:
     complaint: str
 
 
-def ask(arguments: Sequence[str], *, deadline: float, question: bytes = b"", folder: Path | None = None) -> Ended:
+def ask(
+    arguments: Sequence[str],
+    *,
+    deadline: float,
+    question: bytes = b"",
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Ended:
     """Run a program to its end, with `question` as its standard input; it is killed after `deadline` seconds.
 
     Raises OSError when it cannot be started, and TimeoutError.
     """
     try:
-        done = subprocess.run(arguments, input=question, capture_output=True, timeout=deadline, cwd=folder, check=False)
+        done = subprocess.run(
+            arguments,
+            input=question,
+            capture_output=True,
+            timeout=deadline,
+            cwd=folder,
+            env=environ,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         # Without the error that has what it printed until then.
         raise TimeoutError(f"no answer within {deadline:g} s") from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import platformdirs
 from flytebuild.build.bases import BasesMounted
 from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome
 from flytebuild.build.cache import open_cache
+from flytebuild.build.credentials import for_build
 from flytebuild.build.fail_fast import FailFast
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
@@ -22,7 +23,6 @@ from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.solves import Solver
 from flytebuild.build.stores import Destination
-from flytebuild.build.threads import in_thread
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.session.providers import Provider, RegistryCredentials, Secrets, StreamProvider
 from flytebuild.buildkit.session.session import Session
@@ -36,11 +36,11 @@ from flytebuild.errors import (
     UnavailableError,
     UsageError,
 )
-from flytebuild.events import Emit
+from flytebuild.events import Emit, Notice
 from flytebuild.plan import ImagePlan, Plan, is_in_engine
-from flytebuild.registry.credentials import find
 from flytebuild.registry.reference import parse
 from flytebuild.state import State
+from flytebuild.threads import in_thread
 
 _KEYS = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "sessions"
 
@@ -75,7 +75,7 @@ async def build_images(
     given = await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
     providers: tuple[Provider | StreamProvider, ...] = (
         Secrets(host_secrets(config, os.environ) | given),
-        RegistryCredentials(_pair),
+        RegistryCredentials(for_build(images, _teller(emit))),
         await asyncio.to_thread(served, specs),
         *stores.providers,
     )
@@ -210,6 +210,13 @@ def _api_version() -> str:
         client.close()
 
 
-def _pair(host: str) -> tuple[str, str] | None:
-    credentials = find(host)
-    return (credentials.username, credentials.secret) if credentials else None
+def _teller(emit: Emit) -> Callable[[str], None]:
+    """What tells the user something from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(words: str) -> None:
+        # The loop may be closed already when a cancelled solve still asks for something.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(emit, Notice(words))
+
+    return tell

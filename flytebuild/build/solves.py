@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flytebuild.build.threads import in_thread
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import Cache, Export, Solve
+from flytebuild.threads import in_thread
 
 
 @dataclass(frozen=True)

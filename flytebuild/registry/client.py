@@ -1,18 +1,14 @@
 """Questions to registries over the OCI distribution API.
 
-https://github.com/opencontainers/distribution-spec; bearer tokens as in
-https://distribution.github.io/distribution/spec/auth/token/.
+https://github.com/opencontainers/distribution-spec.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import hashlib
 import json
-import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, TypeAlias
@@ -21,7 +17,8 @@ import httpx
 import rfc8785
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
-from flytebuild.registry.credentials import api_host, find
+from flytebuild.registry.auth import Authorizer, NotAuthorizedError
+from flytebuild.registry.credentials import Found, api_host, look_up
 from flytebuild.registry.reference import Reference
 from flytebuild.spec.canonical import encode
 from flytebuild.spec.images import OUR_LABELS, Platform, ResolvedImage, RuntimeConfig
@@ -42,7 +39,6 @@ Action: TypeAlias = Literal["pull", "push"]
 
 _TIMEOUT = httpx.Timeout(20, connect=5)
 _CONNECTIONS = 32
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _PASSED_THROUGH = ("ExposedPorts", "Healthcheck", "StopSignal", "Volumes")
 
 
@@ -70,16 +66,19 @@ class _OtherPlatforms(Refused):
 class RegistryClient:
     """One pool of connections for all registries of a plan; use it as an async context manager.
 
-    `transport` is httpx's seam: what carries the requests instead of the network.
+    `transport` is httpx's seam: what carries the requests instead of the network. `look_up` knows the credentials for a
+    registry's repositories, and may block.
     """
 
     transport: httpx.AsyncBaseTransport | None = None
+    look_up: Callable[[str, str], Found] = look_up
     _http: httpx.AsyncClient = field(init=False)
-    _tokens: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _authorizer: Authorizer = field(init=False)
 
     async def __aenter__(self) -> RegistryClient:
         limits = httpx.Limits(max_connections=_CONNECTIONS)
         self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, follow_redirects=True, transport=self.transport)
+        self._authorizer = Authorizer(self._http, self.look_up)
         return self
 
     async def __aexit__(
@@ -175,16 +174,18 @@ class RegistryClient:
         url = root.join(path if path.startswith(("/", "http")) else f"/v2/{reference.repository}/{path}")
         headers = {"Accept": accept, **headers} | ({"Content-Type": media_type} if media_type else {})
         # A token is for what the registry was asked then: one to read with does not publish.
-        key = (host, reference.repository, f"{action} {source}")
+        purpose = (host, reference.repository, f"{action} {source}")
         is_ours = url.host == root.host
-        if is_ours and (token := self._tokens.get(key)):
-            headers["Authorization"] = token
+        sent = self._authorizer.header(purpose) if is_ours else None
         try:
-            response = await self._send(method, url, headers, content, stream=stream)
-            if response.status_code == httpx.codes.UNAUTHORIZED and is_ours and "Authorization" not in headers:
-                self._tokens[key] = await self._authenticate(host, reference.repository, response)
-                headers["Authorization"] = self._tokens[key]
-                response = await self._send(method, url, headers, content, stream=stream)
+            response = await self._send(method, url, headers | _authorization(sent), content, stream=stream)
+            # What has been read from a stream is gone: it cannot be sent once more.
+            may_repeat = is_ours and not isinstance(content, AsyncIterator)
+            if response.status_code == httpx.codes.UNAUTHORIZED and may_repeat:
+                sent = await self._authorizer.answer(purpose, response, sent)
+                response = await self._send(method, url, headers | _authorization(sent), content, stream=stream)
+        except NotAuthorizedError as refusal:
+            raise Refused(str(refusal), status=httpx.codes.UNAUTHORIZED) from refusal
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unanswered(reference.registry, error) from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
@@ -211,38 +212,9 @@ class RegistryClient:
             await response.aclose()
         return response
 
-    async def _authenticate(self, host: str, repository: str, refusal: httpx.Response) -> str:
-        """The `Authorization` header that a 401's challenge asks for."""
-        challenge = refusal.headers.get("www-authenticate", "")
-        credentials = await asyncio.to_thread(find, host)
-        if challenge.lower().startswith("basic") and credentials:
-            pair = f"{credentials.username}:{credentials.secret}".encode()
-            header = "Basic " + base64.b64encode(pair).decode()
-        elif challenge.lower().startswith("bearer"):
-            fields = dict(_CHALLENGE.findall(challenge))
-            if "realm" not in fields:
-                raise Refused(f"`{host}` asks for a token without saying where to get one")
-            query = {"scope": fields.get("scope") or f"repository:{repository}:pull"}
-            if "service" in fields:
-                query["service"] = fields["service"]
-            if credentials and not credentials.username:
-                form = {**query, "grant_type": "refresh_token", "refresh_token": credentials.secret}
-                answer = await self._http.post(fields["realm"], data={**form, "client_id": "flytebuild"})
-            else:
-                auth = httpx.BasicAuth(credentials.username, credentials.secret) if credentials else None
-                answer = await self._http.get(fields["realm"], params=query, auth=auth)
-            if answer.status_code != httpx.codes.OK:
-                raise Refused(f"`{host}` refuses a token for `{repository}`")
-            try:
-                token = answer.json().get("token") or answer.json().get("access_token")
-            except (ValueError, AttributeError):
-                token = None
-            if not token:
-                raise Refused(f"`{host}` answers the request for a token without one")
-            header = f"Bearer {token}"
-        else:
-            raise Refused(f"`{host}` asks for credentials, and Docker's configuration has none for it")
-        return header
+
+def _authorization(header: str | None) -> dict[str, str]:
+    return {"Authorization": header} if header else {}
 
 
 def _is_index(manifest: Mapping[str, Any]) -> bool:

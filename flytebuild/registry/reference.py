@@ -38,8 +38,7 @@ class Reference:
     @property
     def is_loopback(self) -> bool:
         """Whether the registry is on this machine, where engines speak plain HTTP to it."""
-        host = self.registry.rpartition(":")[0] or self.registry
-        return host == "localhost" or host.startswith("127.") or host == "[::1]"
+        return is_loopback(self.registry.rpartition(":")[0] or self.registry)
 
     @property
     def target(self) -> str:
@@ -58,6 +57,11 @@ class Reference:
     def pinned(self, digest: str) -> Reference:
         """The same image by its digest alone."""
         return replace(self, tag=None, digest=digest)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without a port, is this machine by its name alone."""
+    return host == "localhost" or host.startswith("127.") or host.strip("[]") == "::1"
 
 
 def parse(text: str) -> Reference:

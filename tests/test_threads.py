@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from flytebuild.build.threads import in_thread
+from flytebuild.threads import in_thread
 
 
 def test_results_and_errors_come_back() -> None:
@@ -36,7 +36,7 @@ def test_a_result_that_nobody_waits_for_any_more_harms_nothing() -> None:
 def test_an_error_that_nobody_waits_for_any_more_is_not_printed() -> None:
     script = (
         "import asyncio, gc, threading\n"
-        "from flytebuild.build.threads import in_thread\n"
+        "from flytebuild.threads import in_thread\n"
         "def fail():\n"
         "    raise ValueError('no')\n"
         "async def main():\n"
@@ -54,7 +54,7 @@ def test_an_error_that_nobody_waits_for_any_more_is_not_printed() -> None:
 def test_a_process_ends_while_the_work_goes_on() -> None:
     script = (
         "import asyncio, threading\n"
-        "from flytebuild.build.threads import in_thread\n"
+        "from flytebuild.threads import in_thread\n"
         "async def main():\n"
         "    in_thread(threading.Event().wait, 'test')\n"
         "asyncio.run(main())\n"
