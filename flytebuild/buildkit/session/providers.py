@@ -12,7 +12,9 @@ from typing import Protocol, runtime_checkable
 
 from flytebuild.buildkit._pb import session_pb2
 
-NOT_FOUND = 5
+UNKNOWN, NOT_FOUND, UNIMPLEMENTED = 2, 5, 12
+"""Codes of gRPC for calls that are not served."""
+
 _SERVING = 1
 
 

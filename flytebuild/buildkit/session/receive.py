@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-
 from flytebuild.buildkit._pb import control_pb2
+from flytebuild.buildkit.session.providers import UNKNOWN, RefusedCallError
 
 _NAME = "exporter-md-image.name"
 """What tells the exports of one session apart: the image's name is in what the exporter says of its result."""
@@ -21,13 +20,13 @@ class Archives:
     place: Callable[[str], Path]
     method: str = "/moby.filesync.v1.FileSend/DiffCopy"
 
-    def exchange(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def exchange(self, requests: Iterator[bytes], metadata: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
         """Take one archive."""
-        name = dict(context.invocation_metadata()).get(_NAME, "")
+        name = next(iter(metadata.get(_NAME, ())), "")
         try:
             with self.place(name).open("wb") as file:
                 for raw in requests:
                     file.write(control_pb2.BytesMessage.FromString(raw).data)
         except OSError as error:
-            context.abort(grpc.StatusCode.UNKNOWN, f"the archive of `{name}` cannot be written ({error.strerror})")
+            raise RefusedCallError(UNKNOWN, f"the archive of `{name}` cannot be written ({error.strerror})") from error
         return iter(())

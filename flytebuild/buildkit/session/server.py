@@ -19,7 +19,13 @@ from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamR
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from flytebuild.buildkit.session.providers import Provider, RefusedCallError, StreamProvider
+from flytebuild.buildkit.session.providers import (
+    UNIMPLEMENTED,
+    UNKNOWN,
+    Provider,
+    RefusedCallError,
+    StreamProvider,
+)
 from flytebuild.buildkit.splice import close
 
 _CHUNK = 256 * 1024
@@ -31,10 +37,19 @@ _PREFIX = 5
 _CALLS = 1 << 20
 """Calls at the same time: transfers of files take long, and the health check must never wait for one."""
 
+_WINDOW = 1 << 20
+"""Bytes of one call that the client may send before it hears that they were taken."""
+
+_BACKLOG = 1 << 24
+"""Bytes of one call that may wait for their provider until its client is held up. Who sends a tree takes no requests
+before all entries are named, and gets one of a few bytes for every file."""
+
+_LARGEST_WINDOW = (1 << 31) - 1
+
 _GRACE = 1.0
 """Seconds that `close` gives a call that still runs."""
 
-_OK, _UNKNOWN, _UNIMPLEMENTED = 0, 2, 12
+_OK = 0
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -56,7 +71,12 @@ class Server:
         self._providers = {provider.method: provider for provider in providers}
         self._http = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         self._http.local_settings = Settings(
-            client=False, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: _CALLS, SettingCodes.ENABLE_PUSH: 0}
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: _CALLS,
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+                SettingCodes.ENABLE_PUSH: 0,
+            },
         )
         self._calls: dict[int, _Call] = {}
         self._changed = threading.Condition()
@@ -70,6 +90,8 @@ class Server:
         """Begin to serve."""
         with self._changed:
             self._http.initiate_connection()
+            # A call whose provider is slow has a window of its own to fill up; the others shall not feel it.
+            self._http.increment_flow_control_window(_LARGEST_WINDOW - self._http.inbound_flow_control_window)
             self._flush()
         for thread in self._threads:
             thread.start()
@@ -127,11 +149,37 @@ class Server:
             case DataReceived():
                 if known:
                     known.receive(event.data)
-                self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    known.taken += event.flow_controlled_length
+                    self._make_room(known)
+                else:
+                    self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case StreamEnded() if known:
                 known.requests.put(None)
             case StreamReset() if known:
                 known.drop()
+
+    def _make_room(self, call: _Call) -> None:
+        """Let the client send more, unless too much waits already."""
+        if call.taken and call.waiting <= _BACKLOG:
+            self._http.acknowledge_received_data(call.taken, call.id)
+            call.taken = 0
+
+    def _incoming(self, call: _Call, flush: Callable[[], None]) -> Iterator[bytes]:
+        """The requests as they come; `flush` is called before they are waited for. Raises _GoneError."""
+        while True:
+            if call.requests.empty():
+                flush()
+            request = call.requests.get()
+            if call.is_gone:
+                raise _GoneError
+            if request is None:
+                return
+            with self._changed:
+                call.waiting -= len(request)
+                if call.taken:
+                    self._make_room(call)
+                    self._flush()
+            yield request
 
     def _serve(self, call: _Call) -> None:
         try:
@@ -144,7 +192,7 @@ class Server:
             except (_GoneError, ProtocolError):
                 raise
             except Exception as error:  # noqa: BLE001 - a defect of ours; the solve shall fail with it, and not hang
-                code, text = _UNKNOWN, f"{call.path} failed: {type(error).__name__}"
+                code, text = UNKNOWN, f"{call.path} failed: {type(error).__name__}"
             status = (("grpc-status", str(code)), ("grpc-message", quote(text, safe=_PRINTABLE)))
             self._headers(call, status, end=True)
         except (_GoneError, ProtocolError):
@@ -164,11 +212,11 @@ class Server:
                 ready.clear()
 
         if provider is None:
-            raise RefusedCallError(_UNIMPLEMENTED, f"{call.path} is not offered")
+            raise RefusedCallError(UNIMPLEMENTED, f"{call.path} is not offered")
         if isinstance(provider, StreamProvider):
-            answers = provider.exchange(call.incoming(flush), call.metadata)
+            answers = provider.exchange(self._incoming(call, flush), call.metadata)
         else:
-            answers = iter([provider.answer(next(call.incoming(flush)))])
+            answers = iter([provider.answer(next(self._incoming(call, flush)))])
         for message in answers:
             ready += b"\0" + len(message).to_bytes(_PREFIX - 1, "big")
             ready += message
@@ -214,6 +262,10 @@ class _Call:
         self.requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=serve, args=(self,), daemon=True, name=f"flytebuild-call {self.path}")
         self.is_gone = False
+        self.waiting = 0
+        """Bytes of requests that nobody has taken yet."""
+        self.taken = 0
+        """Bytes that the client has not been told of yet that they arrived."""
         self._partial = bytearray()
 
     def receive(self, data: bytes) -> None:
@@ -225,6 +277,7 @@ class _Call:
             end = start + _PREFIX + int.from_bytes(partial[start + 1 : start + _PREFIX], "big")
             if len(partial) < end:
                 break
+            self.waiting += end - start - _PREFIX
             self.requests.put(bytes(partial[start + _PREFIX : end]))
             start = end
         del partial[:start]
@@ -233,18 +286,6 @@ class _Call:
         """Nobody waits for an answer: whatever serves the call ends."""
         self.is_gone = True
         self.requests.put(None)
-
-    def incoming(self, flush: Callable[[], None]) -> Iterator[bytes]:
-        """The requests as they come; `flush` is called before they are waited for. Raises _GoneError."""
-        while True:
-            if self.requests.empty():
-                flush()
-            request = self.requests.get()
-            if self.is_gone:
-                raise _GoneError
-            if request is None:
-                return
-            yield request
 
 
 def _text(headers: Iterable[tuple[object, object]] | None) -> dict[str, list[str]]:

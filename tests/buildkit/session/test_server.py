@@ -201,6 +201,41 @@ def test_a_client_that_takes_nothing_holds_up_no_other_call(serve: Callable[...,
     assert provider.stopped.wait(60)
 
 
+@dataclass
+class Slow:
+    """Takes nothing until it is told to, then everything."""
+
+    method: str = "/test/Slow"
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def exchange(self, requests: Iterator[bytes], metadata: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
+        assert self.go_on.wait(60)
+        yield str(sum(map(len, requests))).encode()
+
+
+def test_a_provider_that_takes_nothing_holds_its_client_up_and_no_other(serve: Callable[..., Served]) -> None:
+    provider, sent = Slow(), 0
+    stalled, total = threading.Event(), 64 << 20
+
+    def requests() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < total:
+            sent += 1 << 20
+            if sent == 8 << 20:
+                stalled.set()
+            yield bytes(1 << 20)
+
+    served = serve(provider)
+    answers = served.exchange(provider.method, requests())
+    assert stalled.wait(60)
+    for _ in range(20):
+        assert served.call(Health().method)
+    # Some of it waits here, some in grpcio, and some in sockets; most of it does not.
+    assert sent < 40 << 20
+    provider.go_on.set()
+    assert list(answers) == [str(total).encode()]
+
+
 def test_a_call_that_is_given_up_ends_its_provider(serve: Callable[..., Served]) -> None:
     provider = Waiting()
     served = serve(provider)
