@@ -11,7 +11,7 @@ from flyte._image import DockerIgnore, Layer
 
 from flytebuild.authoring import dockerfiles, sdk
 from flytebuild.authoring.annotations import misfit
-from flytebuild.authoring.files import BYTECODE, MISSING_HINT, HostFiles
+from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
 from flytebuild.errors import UsageError
@@ -60,7 +60,8 @@ class Reader:
         """
         site = Site(environment, origin=origin_of(image))
         try:
-            return self._define(image, environment, site)
+            with blamed(site):
+                return self._define(image, environment, site)
         except (AttributeError, TypeError, ValueError) as error:
             _blame(image, site, error)
             raise
@@ -133,7 +134,7 @@ class Reader:
             elif not path.is_file():
                 raise where.error(f"file `{path}` does not exist", hint=MISSING_HINT)
             text = self._files.text(path, where) if path.is_file() else ""
-            self._filtered[name] = self._files.filtered(BYTECODE.joined(Ignore.parse(text, str(path))))
+            self._filtered[name] = self._files.filtered(LEFT_OUT.joined(Ignore.parse(text, str(path))))
         return self._filtered[name]
 
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:

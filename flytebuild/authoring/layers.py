@@ -38,7 +38,7 @@ from flyte._image import (
 from flytebuild.authoring import credentials, projects, requirements, scripts, sdk
 from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.dockerlines import settings
-from flytebuild.authoring.files import HostFiles
+from flytebuild.authoring.files import HostFiles, blamed
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
@@ -87,13 +87,14 @@ def parts(layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> Ite
     convert = _KINDS.get(type(layer))
     if convert is None:
         raise site.error("this kind of layer is not known to this version", hint="update flytebuild, or leave it out")
-    for part in convert(layer, image, files, site):
-        if not _is_unicode(part):
-            raise site.error(
-                "it holds text that is not Unicode, which no image can say of itself",
-                hint="give the file or folder a name in UTF-8, or decode the text",
-            )
-        yield part
+    with blamed(site):
+        for part in convert(layer, image, files, site):
+            if not _is_unicode(part):
+                raise site.error(
+                    "it holds text that is not Unicode, which no image can say of itself",
+                    hint="give the file or folder a name in UTF-8, or decode the text",
+                )
+            yield part
 
 
 def _is_unicode(part: Part) -> bool:

@@ -58,7 +58,7 @@ def plan(
 
     settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
-    definitions = load(options.or_here(paths))
+    definitions = load(options.or_here(paths), notice)
     outputs = (output,) if output else ()
     planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
     if output:

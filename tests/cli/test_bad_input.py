@@ -332,6 +332,25 @@ other = flyte.TaskEnvironment(name="other", image=image.with_pip_packages("a"))
     assert "2 images, 2 to build" in out
 
 
+@pytest.mark.parametrize(
+    ("layer", "code"),
+    [
+        ("Requirements", "with_requirements(here / 'locked/r.txt')"),
+        ("CopyConfig", "with_source_folder(here / 'locked/d')"),
+    ],
+)
+def test_a_file_in_a_folder_that_cannot_be_entered(tmp_path: Path, layer: str, code: str) -> None:
+    write(tmp_path, {"main.py": f"{START}image = base.{code}{END}", "locked/r.txt": "", "locked/d/f": ""})
+    (tmp_path / "locked").chmod(0)
+    ((exit_code, out, told),) = plan(tmp_path, PLAN_WITHOUT_PRIVILEGES="1")
+    (tmp_path / "locked").chmod(0o700)
+    assert (exit_code, out) == (65, "")
+    error, _, hint = told.partition("\n")
+    assert error.startswith(f"error: The `{layer}` layer of environment `env` (main.py:5): `{tmp_path}/locked/")
+    assert error.endswith("` cannot be read: Permission denied")
+    assert "make it readable" in hint
+
+
 def version() -> str:
     import flyte
 
