@@ -185,6 +185,13 @@ def test_what_modules_print_is_no_result(desk: Desk) -> None:
     assert "imported" in done.stderr
 
 
+def test_up_looks_whether_its_file_can_be_before_it_starts_anything(desk: Desk) -> None:
+    (desk.folder / ".flyte").touch()
+    error = desk.call("up", code=74).stderr
+    assert error.splitlines()[0] == "error: `.flyte/config.yaml` cannot be written: `.flyte` is not a folder"
+    assert "No Docker Engine" in desk.call("up", "--no-config", code=69).stderr
+
+
 DEFECT = """
 import flytebuild.pipeline
 
@@ -229,5 +236,5 @@ def test_signals(desk: Desk, number: int, code: int, is_ignored: bool) -> None:
         assert process.stderr is not None
         assert process.stderr.readline() == "waiting\n"
         process.send_signal(number)
-        assert process.stderr.read().split() == ["interrupted"]
+        assert process.stderr.read().split() == ["interrupted" if number == signal.SIGINT else "terminated"]
         assert process.wait(20) == code
