@@ -154,7 +154,6 @@ def _poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site
     # A project that is no package has nothing to install but its dependencies.
     mode = layer.project_install_mode if projects.is_poetry_package(project) else "dependencies_only"
     if mode == "install_project":
-        projects.refuse_poetry_develop(locked, lock, site)
         packages = tuple(package for package in packages if package.path.startswith(".."))
     yield spec.PoetryProject(
         mode=mode,

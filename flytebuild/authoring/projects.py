@@ -111,17 +111,6 @@ def is_poetry_package(project: Table) -> bool:
     return bool(project.get("tool", {}).get("poetry", {}).get("package-mode", True))
 
 
-def refuse_poetry_develop(lock: Table, lock_path: Path, site: Site) -> None:
-    """Refuse packages that would be links to folders which are there only while the project is installed."""
-    for package in lock.get("package", ()):
-        if package.get("develop"):
-            raise site.error(
-                f"`{lock_path}` has `{package.get('name')}` with `develop`, which would point to a folder that the "
-                "image does not have",
-                hint="leave out `develop = true`, or install dependencies only and copy the project",
-            )
-
-
 def pixi_packages(manifest: Path, project: Table, files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:
     """The packages that a pixi manifest takes from folders."""
     table = _table(project, "tool", "pixi") if manifest.name == "pyproject.toml" else project
