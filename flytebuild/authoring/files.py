@@ -38,6 +38,7 @@ class Seen:
     folders: dict[tuple[str, Ignore], ScannedTree] = field(default_factory=dict)
     files: dict[str, Entry] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    notes: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -118,13 +119,20 @@ class HostFiles:
                 raise site.error(f"`{path}` cannot be read ({error})") from error
         return self.seen.texts[place]
 
+    def note(self, message: str) -> None:
+        """Tell once in a plan what stops nothing."""
+        if message not in self.seen.notes:
+            self.seen.notes.add(message)
+            self.warnings.append(message)
+
     def _scan(self, path: Path, ignore: Ignore, site: Site) -> ScannedTree:
         key = (os.path.realpath(path), ignore)
         if key not in self.seen.folders:
             self._refuse_outputs(path, key[0], ignore, site)
             with blamed(site):
                 found = self.seen.folders[key] = scan(path, ignore, self.cache)
-            self.warnings += [f"`{path}`: {warning.message}" for warning in found.warnings]
+            for warning in found.warnings:
+                self.note(f"`{path}`: {warning.message}")
         return self.seen.folders[key]
 
     def _refuse_outputs(self, path: Path, root: str, ignore: Ignore, site: Site) -> None:

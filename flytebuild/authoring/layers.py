@@ -136,9 +136,14 @@ def _uv(
 ) -> spec.UvProject:
     manifest = Path(manifest)
     project = projects.toml(manifest, files, site)
-    locked = projects.toml(Path(lock), files, site) if lock else None
+    locked = projects.lock_of(manifest, Path(lock), "uv lock", files, site) if lock else None
     if lock and locked is not None:
         projects.check_uv_lock(project, locked, Path(lock), manifest, site)
+    else:
+        files.note(
+            f"`{manifest}` has no `uv.lock`, so what is installed may be something else in another build; `uv lock` "
+            "makes one"
+        )
     packages = projects.uv_packages(manifest, project, locked, files, site)
     tree = projects.tree_of(manifest, Path(lock) if lock else None, "uv.lock", mode, files, site)
     if mode == "install_project":
@@ -148,7 +153,8 @@ def _uv(
 
 def _poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     manifest, lock = Path(layer.pyproject), Path(layer.poetry_lock)
-    project, locked = projects.toml(manifest, files, site), projects.toml(lock, files, site)
+    project = projects.toml(manifest, files, site)
+    locked = projects.lock_of(manifest, lock, "poetry lock", files, site)
     projects.check_poetry_lock(project, locked, lock, manifest, site)
     packages = projects.poetry_packages(manifest, locked, files, site)
     # A project that is no package has nothing to install but its dependencies.

@@ -39,6 +39,13 @@ def toml(path: Path, files: HostFiles, site: Site) -> Table:
         raise site.error(f"`{path}` is not TOML ({error})", hint="mend it at that place") from error
 
 
+def lock_of(manifest: Path, lock: Path, command: str, files: HostFiles, site: Site) -> Table:
+    """A project's lock, which `command` makes; errors as of `toml`."""
+    if not lock.exists():
+        raise site.error(f"file `{lock}` does not exist", hint=f"run `{command}` in `{manifest.parent}`")
+    return toml(lock, files, site)
+
+
 def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files: HostFiles, site: Site) -> Tree:
     """A project's tree: its manifest and its lock, or its whole folder in mode `install_project`."""
     if mode not in get_args(Mode):
