@@ -12,6 +12,7 @@ from flyte._image import DockerIgnore, Layer
 from flytebuild.authoring import dockerfiles, sdk
 from flytebuild.authoring.annotations import misfit
 from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
+from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
 from flytebuild.errors import UsageError
@@ -90,6 +91,7 @@ class Reader:
                 )
         if not base:
             raise site.error("it has no base image", hint="was `flyte.Image.from_base` given an empty string?")
+        python = python_of(image, base, site)
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
             return _external(base, site)
@@ -100,12 +102,11 @@ class Reader:
         placed = [
             Placed(part, origin_of(layer)) for layer in image._layers for part in self._parts(layer, image, files, site)
         ]
-        major, minor = image.python_version or (3, 11)
         return ImageDefinition(
             base=base,
             name=image.name or environment,
             registry=image.registry,
-            python=f"{major}.{minor}",
+            python=python,
             platforms=_platforms(image, site),
             parts=tuple(placed),
             roots=self._files.roots,

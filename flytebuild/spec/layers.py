@@ -100,7 +100,7 @@ class Venv:
 
     @property
     def summary(self) -> str:
-        return f"virtual environment {self.path} with Python {self.python}"
+        return f"virtual environment {self.path} (with Python {self.python} if there is none)"
 
     def fields(self) -> Document:
         return {"path": self.path, "python": self.python}

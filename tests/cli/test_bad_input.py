@@ -211,6 +211,31 @@ image = tools(base).with_apt_packages("git")""",
         "give `python_version` to `from_uv_script`",
         {"s.py": '# /// script\n# requires-python = ">=3.13"\n# ///\n'},
     ),
+    "another Python than the base has": Wrong(
+        """other = base.clone(name="x", python_version=(3, 13), extendable=True)  # HERE
+image = other.with_pip_packages("a")""",
+        "image",
+        "Python 3.13 was asked for, and its base `ghcr.io/flyteorg/flyte:py3.11-v",
+        "start from `flyte.Image.from_debian_base(python_version=(3, 13))`",
+    ),
+    "a Python that is text": Wrong(
+        'image = base.clone(name="x", python_version="3.11", extendable=True).with_pip_packages("a")  # HERE',
+        "image",
+        "its `python_version` is `'3.11'`, not a pair of numbers",
+        "write it as `(3, 11)`",
+    ),
+    "a Python that is text, of a constructor": Wrong(
+        'image = flyte.Image.from_debian_base(python_version="3.11")  # HERE',
+        "image",
+        "its `python_version` is `'3.11'`, not a pair of numbers",
+        "write it as `(3, 11)`",
+    ),
+    "a Python of three numbers": Wrong(
+        'image = flyte.Image.from_base("r.example/x:1").clone(name="x", python_version=(3, 11, 2))  # HERE',
+        "image",
+        "its `python_version` is `(3, 11, 2)`, not a pair of numbers",
+        "write it as `(3, 11)`",
+    ),
     "an unknown platform": Wrong(
         'image = base.clone(platform="linux/s390x").with_pip_packages("a")  # HERE',
         "image",
