@@ -18,7 +18,7 @@ from flytebuild.build.images import build_images
 from flytebuild.build.output import Output, write_images
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
 from flytebuild.config import Config
-from flytebuild.events import Emit, ignore
+from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Observation, Plan, make_plan, references
 from flytebuild.registry.client import RegistryClient
@@ -52,6 +52,8 @@ async def plan_definitions(
     """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in."""
     with reader(config, emit, outputs) as read:
         nodes = definitions.needed(targets, read)
+    for message in definitions.open_bundles(node.name for node in nodes):
+        emit(Notice(message))
     return await plan_nodes(config, nodes, emit)
 
 
