@@ -83,6 +83,11 @@ def read(
     return Dockerfile(file.name, tree), images(text, site, platforms)
 
 
+def is_one_instruction(text: str) -> bool:
+    """Whether that is all that a Dockerfile of this text consists of."""
+    return len(list(_instructions(text))) == 1
+
+
 def images(text: str, site: Site, platforms: Collection[str] = ()) -> tuple[str, ...]:
     """The images that the last stage needs: those that it, and the stages it is made of, start or copy from.
 

@@ -37,6 +37,7 @@ from flyte._image import (
 
 from flytebuild.authoring import credentials, projects, requirements, scripts, sdk
 from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
+from flytebuild.authoring.dockerfiles import is_one_instruction
 from flytebuild.authoring.dockerlines import settings
 from flytebuild.authoring.files import HostFiles, blamed
 from flytebuild.authoring.site import Site
@@ -261,7 +262,10 @@ def _commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Ite
 
 
 def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Command:
-    """The forms that a Dockerfile's `RUN` knows: shell text, a JSON array without a shell, and a script as heredoc."""
+    """The forms that a Dockerfile's `RUN` knows: shell text, a JSON array without a shell, and a script as heredoc.
+
+    Text of several lines is ours alone: the first one that fails ends it.
+    """
     stripped = text.strip()
     if not stripped:
         raise site.error("a command is empty", hint="leave it out")
@@ -286,6 +290,9 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
             f"`{stripped.splitlines()[0]}` does not start a script that can be read",
             hint="write `<<EOF`, the lines of the script, and `EOF`",
         )
+    if not is_one_instruction(f"RUN {stripped}"):
+        # A Dockerfile can hold one line only. A shell would take the last one's success for that of all.
+        text = spec.STRICT + text
     return spec.Command(text, secrets=secrets)
 
 

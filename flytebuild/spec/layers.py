@@ -18,6 +18,9 @@ from flytebuild.spec.canonical import Document, Value
 from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.tree import Tree
 
+STRICT = "set -e\n"
+"""What the text of a command of several lines begins with: the first line that fails ends it."""
+
 Mode: TypeAlias = Literal["dependencies_only", "install_project"]
 
 
@@ -273,7 +276,8 @@ class Command:
     def summary(self) -> str:
         is_script = len(self.args) == 3 and self.args[1] == "-c"
         text = self.args[2] if is_script else " ".join(self.args) or self.shell
-        line = text.strip().splitlines()[0] if text.strip() else ""
+        text = text.removeprefix(STRICT).strip()
+        line = text.splitlines()[0] if text else ""
         return "run: " + (line if len(line) <= 60 else line[:59] + "…")
 
     def fields(self) -> Document:
