@@ -60,8 +60,8 @@ async def plan_definitions(
 async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> Plan:
     """The same for environments whose closure is known."""
     async with _outside(config, emit) as (stores, state):
-        native = await stores.engine.platform() or _host_platform()
-        wanted = tuple(Platform.parse(text) for text in config.platforms) or (native,)
+        is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
+        wanted = tuple(map(Platform.parse, config.platforms)) or (await _native(stores, emit if is_ours else ignore),)
         specs = await _specify(nodes, config, stores.registry.client, wanted)
         asked = [item for variants in specs.values() for item in references(variants, config.registry)]
         observed = await stores.observe_all(dict.fromkeys(asked))
@@ -114,10 +114,14 @@ async def _specify(
     }
 
 
-def _host_platform() -> Platform:
-    """What an engine on this machine would run, where none answers."""
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
-    return Platform("linux", architecture)
+async def _native(stores: Stores, emit: Emit) -> Platform:
+    """What the engine runs, or would run on this machine, where none answers."""
+    found = await stores.engine.platform()
+    if found is None:
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
+        found = Platform("linux", architecture)
+        emit(Notice(f"No Docker Engine answers, so images are planned for `{found}`, as this machine would run them"))
+    return found
 
 
 @contextmanager

@@ -344,6 +344,21 @@ def test_a_base_that_is_not_there_for_the_platform(tmp_path: Path, is_index: boo
     assert "use an image that is there for that platform" in hint
 
 
+def test_a_base_that_does_not_exist(tmp_path: Path) -> None:
+    with registry() as (host, objects):
+        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
+        write(tmp_path, {"main.py": f'{START}image = base.clone(base_image="python:3.99", name="n"){END}'})
+        mirrors = f"ghcr.io={host},docker.io={host}/hub"
+        ((exit_code, out, told),) = plan(tmp_path, FLYTEBUILD_MIRRORS=mirrors, FLYTEBUILD_PLATFORMS="linux/amd64")
+    assert (exit_code, out) == (65, "")
+    error, _, hint = told.partition("\n")
+    assert error == (
+        "error: The image of environment `env` (main.py:5) cannot be made: there is no `python:3.99` "
+        f"(its registry was asked for `{host}/hub/library/python:3.99`)"
+    )
+    assert "one that only the engine has must be pushed" in hint
+
+
 def test_what_may_surprise_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
     """Two images with the same folder; what is printed as data stays what it was."""
     code = """
