@@ -43,7 +43,10 @@ _OPTIONS = {"platforms": "--platform", "secrets": "--secret"}
 
 _NEXT_SECRET = re.compile(r",(?=[^,=]+=\s*(?:env|file|command):)")
 
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
+PLATFORMS = ("linux/amd64", "linux/arm64")
+"""What Flyte runs on."""
+
+_REGISTRY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?(?:/[a-z0-9._-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,13 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
 
 
 def _out_of_bounds(key: str, value: object, source: str) -> ConfigError:
-    return ConfigError(f"`{key}` must be a whole number from 1 to {_BOUNDS[key]}, not `{value}` (in `{source}`)")
+    is_quoted = isinstance(value, str) and value.isdecimal()
+    return ConfigError(
+        f"`{key}` must be a whole number from 1 to {_BOUNDS[key]}, not "
+        + (f'the text `"{value}"`' if is_quoted else f"`{value}`")
+        + f" (in `{source}`)",
+        hint=f"write `{key} = {value}`, without quotes" if is_quoted else None,
+    )
 
 
 def _refuse_unreadable(bundle: Path | None) -> None:
@@ -189,17 +198,14 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
                 f"`{key}` in `{source}` must be a table of strings",
                 hint='for example: mirrors = { "ghcr.io" = "registry.example.com/ghcr.io" }',
             )
-        for target in value.values():
-            _refuse_credentials(key, target, source)
-        return MappingProxyType({name: target.rstrip("/") for name, target in value.items()})
+        targets = {name: target.rstrip("/") for name, target in value.items()}
+        for target in targets.values():
+            _refuse_no_registry(key, target, source)
+        return MappingProxyType(targets)
     if key == "secrets":
         return _secret_sources(value, source, folder)
     if key == "platforms":
-        if not isinstance(value, (list, tuple)) or not all(_PLATFORM.fullmatch(str(item)) for item in value):
-            raise ConfigError(
-                f"`{key}` in `{source}` must be a list of platforms", hint='for example: platforms = ["linux/amd64"]'
-            )
-        return tuple(dict.fromkeys(value))
+        return _platforms(value, source)
     if key in _CHOICES:
         if value not in _CHOICES[key]:
             choices = ", ".join(f"`{choice}`" for choice in _CHOICES[key])
@@ -215,8 +221,10 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         if not value:
             raise ConfigError(f"`{key}` in `{source}` is empty", hint="give a path, or leave the key out")
         return (folder / Path(value).expanduser()).resolve()
-    _refuse_credentials(key, value, source)
-    return value.rstrip("/") or None
+    value = value.rstrip("/")
+    if value:
+        _refuse_no_registry(key, value, source)
+    return value or None
 
 
 def _secret_sources(value: Any, source: str, folder: Path) -> Mapping[str, SecretSource]:
@@ -240,10 +248,30 @@ def _secret_sources(value: Any, source: str, folder: Path) -> Mapping[str, Secre
     return MappingProxyType(found)
 
 
-def _refuse_credentials(key: str, value: str, source: str) -> None:
-    """What is configured is shown, and is in command lines: no place for a password. The value is not repeated."""
+def _platforms(value: object, source: str) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(
+            f"`platforms` in `{source}` must be a list of platforms", hint='for example: platforms = ["linux/amd64"]'
+        )
+    for item in value:
+        if item not in PLATFORMS:
+            known = " or ".join(f"`{platform}`" for platform in PLATFORMS)
+            raise ConfigError(f"`{item}` is not a platform that Flyte runs on (in `{source}`)", hint=f"use {known}")
+    return tuple(dict.fromkeys(value))
+
+
+def _refuse_no_registry(key: str, value: str, source: str) -> None:
+    """Refuse what cannot stand before the name of an image.
+
+    What is configured is shown, and is in command lines: no place for a password. Such a value is not repeated.
+    """
     if "@" in value:
         raise ConfigError(
             f"`{key}` in `{source}` must be a registry without credentials",
             hint="`docker login` keeps credentials where flytebuild finds them",
+        )
+    if not _REGISTRY.fullmatch(value):
+        raise ConfigError(
+            f"`{key}` in `{source}` is `{value}`, which is not a registry",
+            hint="write `host`, `host:port` or `host/path`, without `https://` and in small letters",
         )

@@ -18,7 +18,7 @@ from flytebuild.build.images import build_images
 from flytebuild.build.output import Output, write_images
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
 from flytebuild.config import Config
-from flytebuild.events import Emit, ignore
+from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Observation, Plan, make_plan, references
 from flytebuild.registry.client import RegistryClient
@@ -52,14 +52,16 @@ async def plan_definitions(
     """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in."""
     with reader(config, emit, outputs) as read:
         nodes = definitions.needed(targets, read)
+    for message in definitions.open_bundles(node.name for node in nodes):
+        emit(Notice(message))
     return await plan_nodes(config, nodes, emit)
 
 
 async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> Plan:
     """The same for environments whose closure is known."""
     async with _outside(config, emit) as (stores, state):
-        native = await stores.engine.platform() or _host_platform()
-        wanted = tuple(Platform.parse(text) for text in config.platforms) or (native,)
+        is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
+        wanted = tuple(map(Platform.parse, config.platforms)) or (await _native(stores, emit if is_ours else ignore),)
         specs = await _specify(nodes, config, stores.registry.client, wanted)
         asked = [item for variants in specs.values() for item in references(variants, config.registry)]
         observed = await stores.observe_all(dict.fromkeys(asked))
@@ -112,10 +114,14 @@ async def _specify(
     }
 
 
-def _host_platform() -> Platform:
-    """What an engine on this machine would run, where none answers."""
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
-    return Platform("linux", architecture)
+async def _native(stores: Stores, emit: Emit) -> Platform:
+    """What the engine runs, or would run on this machine, where none answers."""
+    found = await stores.engine.platform()
+    if found is None:
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
+        found = Platform("linux", architecture)
+        emit(Notice(f"No Docker Engine answers, so images are planned for `{found}`, as this machine would run them"))
+    return found
 
 
 @contextmanager

@@ -71,9 +71,24 @@ def test_jobs_have_the_same_bounds_everywhere(tmp_path: Path, value: int) -> Non
         ("registri = 'x'", "unknown key `registri`", "did you mean `registry`?"),
         ("jobs = 'many'", "`jobs`", None),
         ("jobs = 0", "`jobs`", None),
+        ("jobs = '4'", 'not the text `"4"`', "write `jobs = 4`, without quotes"),
         ("jobs = true", "`jobs`", None),
         ("mirrors = 'x'", "`mirrors`", "for example"),
         ("registry = 1", "`registry`", None),
+        (
+            "registry = 'https://r.example/x'",
+            "`registry` in .* is `https://r.example/x`, which is not",
+            "without `https://`",
+        ),
+        ("registry = 'r.example/UP'", "is not a registry", "small letters"),
+        ("mirrors = { 'ghcr.io' = 'http://m' }", "`mirrors` in .* is `http://m`", "without `https://`"),
+        ("platforms = 'linux/amd64'", "must be a list", "for example"),
+        (
+            "platforms = ['linux/foo']",
+            "`linux/foo` is not a platform that Flyte runs on",
+            "`linux/amd64` or `linux/arm64`",
+        ),
+        ("platforms = [1]", "`1` is not a platform", "`linux/amd64` or `linux/arm64`"),
         ("registry = ", "cannot be read", None),
     ],
 )
@@ -83,6 +98,17 @@ def test_bad_input_is_one_sentence(tmp_path: Path, text: str, message: str, hint
         load(tmp_path, {})
     assert caught.value.exit_code == 64
     assert hint is None or hint in (caught.value.hint or "")
+
+
+def test_what_is_wrong_with_a_variable_names_it(tmp_path: Path) -> None:
+    for name, value in (("REGISTRY", "https://ghcr.io/x"), ("PLATFORMS", "linux/amd64,linux/foo")):
+        with pytest.raises(ConfigError, match=f"`FLYTEBUILD_{name}`"):
+            load(tmp_path, {f"FLYTEBUILD_{name}": value})
+
+
+@pytest.mark.parametrize("value", ["localhost", "127.0.0.1:5000/team/x", "[::1]:5000", "r.example/a-b_c"])
+def test_registries(tmp_path: Path, value: str) -> None:
+    assert load(tmp_path, {"FLYTEBUILD_REGISTRY": value}).registry == value
 
 
 def test_a_section_that_is_no_table(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ CONDA_HINT = (
 )
 
 
+_DOCKERFILE_HINT = (
+    "set `UV_INDEX_URL` with the credentials in the environment that builds, and let the step read it from "
+    "`/run/secrets/UV_INDEX_URL`, with `RUN --mount=type=secret,id=UV_INDEX_URL`"
+)
+
+
 def refuse(text: str, file: Path, site: Site) -> None:
     """Raise UnsupportedImageError for the text of a file that has such a URL, naming the line and not the URL."""
     _refuse(CREDENTIALS.search(text), file, site, CREDENTIALS_HINT)
@@ -43,6 +49,11 @@ def refuse(text: str, file: Path, site: Site) -> None:
 def refuse_conda(text: str, file: Path, site: Site) -> None:
     """The same for a file of pixi's, where a channel's token may be in the path: `/t/TOKEN/`."""
     _refuse(CREDENTIALS.search(text) or CONDA_TOKEN.search(text), file, site, CONDA_HINT)
+
+
+def refuse_dockerfile(text: str, file: Path, site: Site) -> None:
+    """The same for a Dockerfile, whose steps may ask for what this session has."""
+    _refuse(CREDENTIALS.search(text), file, site, _DOCKERFILE_HINT)
 
 
 def _refuse(leak: re.Match[str] | None, file: Path, site: Site, hint: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UsageError
@@ -72,15 +73,22 @@ def read(
 
     The context is the Dockerfile's folder without what `<name>.dockerignore` or `.dockerignore` there leaves out; the
     Dockerfile is in it whatever they say. `platforms` are those that the image is for. Raises UnsupportedImageError for
-    a file that is missing, or that names images in a way that cannot be pinned.
+    a file that is missing, that names images in a way that cannot be pinned, or that has a URL with credentials, in a
+    comment as well: the file is sent, and kept in the digest of its context.
     """
     text = files.text(file, site)
+    credentials.refuse_dockerfile(text, file, site)
     folder = file.parent
     candidates = (folder / f"{file.name}.dockerignore", folder / ".dockerignore")
     ignore_file = next((path for path in candidates if path.is_file()), None)
     ignore = Ignore.parse(files.text(ignore_file, site), str(ignore_file)) if ignore_file else Ignore.none()
     tree = files.filtered(ignore).folder(folder, site, keep=(file.name,))
     return Dockerfile(file.name, tree), images(text, site, platforms)
+
+
+def is_one_instruction(text: str) -> bool:
+    """Whether that is all that a Dockerfile of this text consists of."""
+    return len(list(_instructions(text))) == 1
 
 
 def images(text: str, site: Site, platforms: Collection[str] = ()) -> tuple[str, ...]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flyte
 
+from flytebuild.authoring import sdk
 from flytebuild.authoring.images import Reader
+from flytebuild.authoring.site import origin_of
 from flytebuild.errors import DefinitionError, DuplicateEnvironmentError, UnknownTargetError, UsageError
 from flytebuild.graph import EnvironmentNode, closure
 
@@ -58,6 +60,16 @@ class Definitions:
         roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
         read = reader or Reader()
         return tuple(self._node(name, read) for name in closure(edges, roots))
+
+    def open_bundles(self, names: Iterable[str]) -> Iterator[str]:
+        """A sentence for each `with_code_bundle` in the images of these environments that no run has decided yet."""
+        for name in names:
+            for layer in sdk.open_bundles(self.environments[name].image):
+                where = f" ({origin})" if (origin := origin_of(layer)) else ""
+                yield (
+                    f"`with_code_bundle`{where} adds nothing to the image of environment `{name}` here: only "
+                    "`flyte run` and `flyte deploy` with `--copy-style none` put code into images, other runs bring it"
+                )
 
     def task(self, target: str) -> TaskTemplate[..., Any, Any]:
         """The task that `environment.task` or a short name stands for; errors as in `needed`."""

@@ -14,11 +14,15 @@ from flytebuild.errors import SourceError
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.tree import Entry, Tree, assemble
 from flytebuild.trees.ignore import Ignore
+from flytebuild.trees.problems import shown
 from flytebuild.trees.scan import ScannedTree, scan, scan_file
 from flytebuild.trees.statcache import StatCache
 
-BYTECODE = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild")
-"""Left out wherever the user's own patterns do not ask for it: importing a module must not change an image."""
+LEFT_OUT = Ignore.parse("**/__pycache__\n**/*.pyc\n**/.flyte\n", "flytebuild")
+"""Left out wherever the user's own patterns do not ask for it.
+
+Importing a module must not change an image, and nor must what `flytebuild up` and Flyte's SDK keep in `.flyte`.
+"""
 
 
 ENVIRONMENTS = Ignore.parse("**/.venv\n**/.pixi\n", "flytebuild")
@@ -34,6 +38,7 @@ class Seen:
     folders: dict[tuple[str, Ignore], ScannedTree] = field(default_factory=dict)
     files: dict[str, Entry] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    notes: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -43,7 +48,7 @@ class HostFiles:
     `outputs` are the files and folders that flytebuild itself writes, which no image may take in.
     """
 
-    ignore: Ignore = BYTECODE
+    ignore: Ignore = LEFT_OUT
     cache: StatCache | None = None
     roots: dict[str, HostFolder] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -114,13 +119,20 @@ class HostFiles:
                 raise site.error(f"`{path}` cannot be read ({error})") from error
         return self.seen.texts[place]
 
+    def note(self, message: str) -> None:
+        """Tell once in a plan what stops nothing."""
+        if message not in self.seen.notes:
+            self.seen.notes.add(message)
+            self.warnings.append(message)
+
     def _scan(self, path: Path, ignore: Ignore, site: Site) -> ScannedTree:
         key = (os.path.realpath(path), ignore)
         if key not in self.seen.folders:
             self._refuse_outputs(path, key[0], ignore, site)
-            with _blamed(site):
+            with blamed(site):
                 found = self.seen.folders[key] = scan(path, ignore, self.cache)
-            self.warnings += [f"`{path}`: {warning.message}" for warning in found.warnings]
+            for warning in found.warnings:
+                self.note(f"`{path}`: {warning.message}")
         return self.seen.folders[key]
 
     def _refuse_outputs(self, path: Path, root: str, ignore: Ignore, site: Site) -> None:
@@ -137,7 +149,7 @@ class HostFiles:
         place = os.path.abspath(path)
         if place not in self.seen.files:
             _check_file(path, site)
-            with _blamed(site):
+            with blamed(site):
                 (self.seen.files[place],) = scan_file(path, self.cache).tree.entries
         return replace(self.seen.files[place], path=name)
 
@@ -153,9 +165,12 @@ def _check_file(path: Path, site: Site) -> None:
 
 
 @contextmanager
-def _blamed(site: Site) -> Iterator[None]:
-    """Errors about files, told with the layer that wants them."""
+def blamed(site: Site) -> Iterator[None]:
+    """Errors about files, and the system's refusals to look at them, told with the layer that wants them."""
     try:
         yield
     except SourceError as error:
         raise site.error(error.message, hint=error.hint) from error
+    except OSError as error:
+        path = shown(error.filename) if isinstance(error.filename, (str, bytes)) else "a file of it"
+        raise site.error(f"`{path}` cannot be read: {error.strerror or error}", hint="make it readable") from error

@@ -8,13 +8,14 @@ from typing import Any
 import flyte
 import rich_click as click
 
-Before = Callable[[Iterable[flyte.Environment]], None]
+Before = Callable[[Iterable[flyte.Environment], str], None]
 
 
 def before_leaves(command: click.Command, act: Before) -> click.Command:
     """Make every command below `command` that runs a task or deploys an environment call `act` first.
 
-    `act` gets the environments that the command starts from. Commands about other things are left alone.
+    `act` gets the environments that the command starts from, and its copy style: how code comes into the containers.
+    Commands about other things are left alone.
     """
     if isinstance(command, click.Group):
         _wrap_group(command, act)
@@ -35,14 +36,13 @@ def _wrap_group(group: click.Group, act: Before) -> None:
 
 def _wrap_leaf(command: click.Command, act: Before) -> None:
     environment = _environment_of(command)
-    is_local = getattr(getattr(command, "run_args", None), "local", False)
-    is_dry = getattr(getattr(command, "deploy_args", None), "dry_run", False)
-    if environment is None or is_local or is_dry:
+    options = getattr(command, "run_args", None) or getattr(command, "deploy_args", None)
+    if environment is None or getattr(options, "local", False) or getattr(options, "dry_run", False):
         return
     invoke = command.invoke
 
     def wrapped(ctx: click.Context) -> Any:
-        act([environment])
+        act([environment], getattr(options, "copy_style", ""))
         return invoke(ctx)
 
     command.invoke = wrapped  # type: ignore[method-assign]

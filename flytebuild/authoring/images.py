@@ -11,7 +11,8 @@ from flyte._image import DockerIgnore, Layer
 
 from flytebuild.authoring import dockerfiles, sdk
 from flytebuild.authoring.annotations import misfit
-from flytebuild.authoring.files import BYTECODE, MISSING_HINT, HostFiles
+from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
+from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
 from flytebuild.errors import UsageError
@@ -60,7 +61,8 @@ class Reader:
         """
         site = Site(environment, origin=origin_of(image))
         try:
-            return self._define(image, environment, site)
+            with blamed(site):
+                return self._define(image, environment, site)
         except (AttributeError, TypeError, ValueError) as error:
             _blame(image, site, error)
             raise
@@ -89,6 +91,7 @@ class Reader:
                 )
         if not base:
             raise site.error("it has no base image", hint="was `flyte.Image.from_base` given an empty string?")
+        python = python_of(image, base, site)
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
             return _external(base, site)
@@ -99,12 +102,11 @@ class Reader:
         placed = [
             Placed(part, origin_of(layer)) for layer in image._layers for part in self._parts(layer, image, files, site)
         ]
-        major, minor = image.python_version or (3, 11)
         return ImageDefinition(
             base=base,
             name=image.name or environment,
             registry=image.registry,
-            python=f"{major}.{minor}",
+            python=python,
             platforms=_platforms(image, site),
             parts=tuple(placed),
             roots=self._files.roots,
@@ -133,7 +135,7 @@ class Reader:
             elif not path.is_file():
                 raise where.error(f"file `{path}` does not exist", hint=MISSING_HINT)
             text = self._files.text(path, where) if path.is_file() else ""
-            self._filtered[name] = self._files.filtered(BYTECODE.joined(Ignore.parse(text, str(path))))
+            self._filtered[name] = self._files.filtered(LEFT_OUT.joined(Ignore.parse(text, str(path))))
         return self._filtered[name]
 
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:

@@ -37,8 +37,9 @@ from flyte._image import (
 
 from flytebuild.authoring import credentials, projects, requirements, scripts, sdk
 from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
+from flytebuild.authoring.dockerfiles import is_one_instruction
 from flytebuild.authoring.dockerlines import settings
-from flytebuild.authoring.files import HostFiles
+from flytebuild.authoring.files import HostFiles, blamed
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
@@ -87,13 +88,14 @@ def parts(layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> Ite
     convert = _KINDS.get(type(layer))
     if convert is None:
         raise site.error("this kind of layer is not known to this version", hint="update flytebuild, or leave it out")
-    for part in convert(layer, image, files, site):
-        if not _is_unicode(part):
-            raise site.error(
-                "it holds text that is not Unicode, which no image can say of itself",
-                hint="give the file or folder a name in UTF-8, or decode the text",
-            )
-        yield part
+    with blamed(site):
+        for part in convert(layer, image, files, site):
+            if not _is_unicode(part):
+                raise site.error(
+                    "it holds text that is not Unicode, which no image can say of itself",
+                    hint="give the file or folder a name in UTF-8, or decode the text",
+                )
+            yield part
 
 
 def _is_unicode(part: Part) -> bool:
@@ -135,9 +137,14 @@ def _uv(
 ) -> spec.UvProject:
     manifest = Path(manifest)
     project = projects.toml(manifest, files, site)
-    locked = projects.toml(Path(lock), files, site) if lock else None
+    locked = projects.lock_of(manifest, Path(lock), "uv lock", files, site) if lock else None
     if lock and locked is not None:
         projects.check_uv_lock(project, locked, Path(lock), manifest, site)
+    else:
+        files.note(
+            f"`{manifest}` has no `uv.lock`, so what is installed may be something else in another build; `uv lock` "
+            "makes one"
+        )
     packages = projects.uv_packages(manifest, project, locked, files, site)
     tree = projects.tree_of(manifest, Path(lock) if lock else None, "uv.lock", mode, files, site)
     if mode == "install_project":
@@ -147,13 +154,13 @@ def _uv(
 
 def _poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     manifest, lock = Path(layer.pyproject), Path(layer.poetry_lock)
-    project, locked = projects.toml(manifest, files, site), projects.toml(lock, files, site)
+    project = projects.toml(manifest, files, site)
+    locked = projects.lock_of(manifest, lock, "poetry lock", files, site)
     projects.check_poetry_lock(project, locked, lock, manifest, site)
     packages = projects.poetry_packages(manifest, locked, files, site)
     # A project that is no package has nothing to install but its dependencies.
     mode = layer.project_install_mode if projects.is_poetry_package(project) else "dependencies_only"
     if mode == "install_project":
-        projects.refuse_poetry_develop(locked, lock, site)
         packages = tuple(package for package in packages if package.path.startswith(".."))
     yield spec.PoetryProject(
         mode=mode,
@@ -255,7 +262,10 @@ def _commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Ite
 
 
 def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Command:
-    """The forms that a Dockerfile's `RUN` knows: shell text, a JSON array without a shell, and a script as heredoc."""
+    """The forms that a Dockerfile's `RUN` knows: shell text, a JSON array without a shell, and a script as heredoc.
+
+    Text of several lines is ours alone: the first one that fails ends it.
+    """
     stripped = text.strip()
     if not stripped:
         raise site.error("a command is empty", hint="leave it out")
@@ -280,6 +290,9 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
             f"`{stripped.splitlines()[0]}` does not start a script that can be read",
             hint="write `<<EOF`, the lines of the script, and `EOF`",
         )
+    if not is_one_instruction(f"RUN {stripped}"):
+        # A Dockerfile can hold one line only. A shell would take the last one's success for that of all.
+        text = spec.STRICT + text
     return spec.Command(text, secrets=secrets)
 
 

@@ -17,20 +17,22 @@ from flytebuild.authoring.modules import Importer, importer
 from flytebuild.authoring.roots import Place, found, named
 from flytebuild.authoring.site import recorded
 from flytebuild.errors import LoadError, UsageError
+from flytebuild.events import Emit, Notice, ignore
 
 _MENTIONS_FLYTE = re.compile(rb"^\s*(?:import|from)\s+flyte\b", re.MULTILINE)
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "build", "dist"}
 _OURS = str(Path(__file__).parent.parent)
 
 
-def load(paths: Sequence[Path]) -> Definitions:
+def load(paths: Sequence[Path], emit: Emit = ignore) -> Definitions:
     """Import files, and every file that imports flyte below folders; return what they define.
 
     Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
-    Raises UsageError for a path that is not there, LoadError with the user's traceback when an import fails.
+    `emit` is told of folders that cannot be looked into. Raises UsageError for a path that is not there or cannot be
+    read, LoadError with the user's traceback when an import fails.
     """
     before = {id(environment) for environment in list_loaded_environments()}
-    places = list(_places(paths))
+    places = list(_places(paths, emit))
     with recorded(), importer() as imports, _stdout_to_stderr():
         for place in places:
             _import(imports, place)
@@ -43,11 +45,15 @@ def load(paths: Sequence[Path]) -> Definitions:
     )
 
 
-def _places(paths: Sequence[Path]) -> Iterator[Place]:
+def _places(paths: Sequence[Path], emit: Emit) -> Iterator[Place]:
     for path in paths:
-        if path.is_dir():
-            yield from (found(file, path) for file in _python_files(path.resolve()))
-        elif path.is_file():
+        try:
+            is_folder, is_file = path.is_dir(), path.is_file()
+        except OSError as error:
+            raise UsageError(f"`{path}` cannot be read ({error.strerror})") from error
+        if is_folder:
+            yield from (found(file, path) for file in _python_files(path.resolve(), emit))
+        elif is_file:
             if path.suffix != ".py":
                 raise UsageError(f"`{path}` is not a Python file", hint="its name must end in `.py`")
             yield named(path)
@@ -55,12 +61,18 @@ def _places(paths: Sequence[Path]) -> Iterator[Place]:
             raise UsageError(f"`{path}` does not exist", hint="give a Python file, or a folder with Python files")
 
 
-def _python_files(folder: Path) -> Iterable[Path]:
-    for parent, folders, files in os.walk(folder):
+def _python_files(folder: Path, emit: Emit) -> Iterable[Path]:
+    def skip(error: OSError) -> None:
+        # Somebody else's data, such as a database's: Python could not import from there either.
+        emit(Notice(f"`{_shown(Path(error.filename))}` is skipped, since it cannot be read ({error.strerror})"))
+
+    for parent, folders, files in os.walk(folder, onerror=skip):
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and name not in _SKIPPED and not Path(parent, name, "pyvenv.cfg").exists()
+            if not name.startswith(".")
+            and name not in _SKIPPED
+            and not os.path.exists(os.path.join(parent, name, "pyvenv.cfg"))
         )
         for name in sorted(files):
             file = Path(parent, name)

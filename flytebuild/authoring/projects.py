@@ -39,6 +39,13 @@ def toml(path: Path, files: HostFiles, site: Site) -> Table:
         raise site.error(f"`{path}` is not TOML ({error})", hint="mend it at that place") from error
 
 
+def lock_of(manifest: Path, lock: Path, command: str, files: HostFiles, site: Site) -> Table:
+    """A project's lock, which `command` makes; errors as of `toml`."""
+    if not lock.exists():
+        raise site.error(f"file `{lock}` does not exist", hint=f"run `{command}` in `{manifest.parent}`")
+    return toml(lock, files, site)
+
+
 def tree_of(manifest: Path, lock: Path | None, lock_name: str, mode: Mode, files: HostFiles, site: Site) -> Tree:
     """A project's tree: its manifest and its lock, or its whole folder in mode `install_project`."""
     if mode not in get_args(Mode):
@@ -109,17 +116,6 @@ def poetry_packages(manifest: Path, lock: Table, files: HostFiles, site: Site) -
 def is_poetry_package(project: Table) -> bool:
     """Whether Poetry installs the project itself: not where it manages dependencies only."""
     return bool(project.get("tool", {}).get("poetry", {}).get("package-mode", True))
-
-
-def refuse_poetry_develop(lock: Table, lock_path: Path, site: Site) -> None:
-    """Refuse packages that would be links to folders which are there only while the project is installed."""
-    for package in lock.get("package", ()):
-        if package.get("develop"):
-            raise site.error(
-                f"`{lock_path}` has `{package.get('name')}` with `develop`, which would point to a folder that the "
-                "image does not have",
-                hint="leave out `develop = true`, or install dependencies only and copy the project",
-            )
 
 
 def pixi_packages(manifest: Path, project: Table, files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:

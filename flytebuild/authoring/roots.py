@@ -95,7 +95,11 @@ def _imports(file: Path) -> tuple[set[str], bool]:
 def _has(folder: Path, name: str) -> bool:
     """Whether a folder holds a module's file, or a folder of modules of that name."""
     path = folder.joinpath(*name.split("."))
-    return path.with_suffix(".py").is_file() or (path.is_dir() and any(path.glob("*.py")))
+    try:
+        return path.with_suffix(".py").is_file() or (path.is_dir() and any(path.glob("*.py")))
+    except OSError:
+        # What cannot be looked at cannot be imported.
+        return False
 
 
 def _is_installed(name: str) -> bool:

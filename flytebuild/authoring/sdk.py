@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import flyte
+import flyte._image
 import flyte.config
 from flyte._build import ImageBuild
 from flyte._code_bundle import bundle as _bundle
 from flyte._code_bundle._utils import list_imported_modules_as_files
 from flyte._environment import list_loaded_environments
-from flyte._image import PixiScript
+from flyte._image import CodeBundleLayer, PixiScript
 from flyte._initialize import _get_init_config
 from flyte._utils import pixi_script_parser
 
@@ -26,7 +27,9 @@ __all__ = [
     "configured_endpoint",
     "environment_of",
     "image_references",
+    "keep_resolved_bundles",
     "loaded_modules",
+    "open_bundles",
     "pixi_manifest",
     "remember_bundles_only_where",
     "root_folder",
@@ -102,3 +105,26 @@ def remember_bundles_only_where(is_there: Callable[[str], bool]) -> None:
         return found if found is not None and is_there(found[1]) else None
 
     _bundle._read_bundle_cache = look_up_and_verify
+
+
+def open_bundles(image: object) -> list[CodeBundleLayer]:
+    """The layers of an image that bring code along or not, as the copy style of a run will say."""
+    layers = image._layers if isinstance(image, flyte.Image) else ()
+    return [layer for layer in layers if isinstance(layer, CodeBundleLayer) and layer.root_dir is None]
+
+
+def keep_resolved_bundles() -> None:
+    """Let images keep the code that a run without a bundle of its own (`copy_style="none"`) has decided to put there.
+
+    The SDK decides it once by that style and once more, in the same run, by its default, which takes the code away
+    again: the container would have none at all.
+    """
+    resolve = flyte._image.resolve_code_bundle_layer
+
+    def resolve_once(image: flyte.Image, copy_style: str, root_dir: Path) -> flyte.Image:
+        bundles = [layer for layer in image._layers if isinstance(layer, CodeBundleLayer)]
+        if copy_style != "none" and bundles and all(layer.root_dir for layer in bundles) and uses_our_builder():
+            return image
+        return resolve(image, copy_style, root_dir)
+
+    flyte._image.resolve_code_bundle_layer = resolve_once

@@ -17,6 +17,7 @@ import flytebuild
 from flytebuild.errors import UnsupportedImageError
 
 _ORIGIN = "_flytebuild_origin"
+_PYTHON_ORIGIN = "_flytebuild_python_origin"
 _MACHINERY = tuple(os.path.dirname(os.path.abspath(inspect.getfile(module))) + os.sep for module in (flyte, flytebuild))
 
 
@@ -48,12 +49,16 @@ def recorded() -> Iterator[None]:
     are what we listen to; what they do is unchanged.
     """
     clone, new = flyte.Image.__dict__["clone"], flyte.Image.__dict__["_new"]
+    signature = inspect.signature(clone)
 
     def noting_clone(self: flyte.Image, *args: Any, **kwargs: Any) -> flyte.Image:
         layer = kwargs.get("addl_layer")
         if layer is not None:
             _note(layer)
         image: flyte.Image = clone(self, *args, **kwargs)
+        asked = signature.bind(self, *args, **kwargs).arguments.get("python_version")
+        place = _user_place(sys._getframe(1)) if asked else getattr(self, _PYTHON_ORIGIN, "")
+        object.__setattr__(image, _PYTHON_ORIGIN, place)
         return image
 
     def noting_new(cls: type[flyte.Image], /, **kwargs: Any) -> flyte.Image:
@@ -72,11 +77,19 @@ def recorded() -> Iterator[None]:
 
 def origin_of(thing: object) -> str:
     """`file:line` where a layer or an image was written, or nothing; relative to the current folder if below it."""
-    origin: str = getattr(thing, _ORIGIN, "")
+    return _relative(getattr(thing, _ORIGIN, ""))
+
+
+def _relative(origin: str) -> str:
     try:
         return origin.removeprefix(os.path.join(os.getcwd(), ""))
     except OSError:  # The folder is gone.
         return origin
+
+
+def python_origin_of(image: flyte.Image) -> str:
+    """`file:line` where an image, or one that it was cloned from, was given another Python; nothing if it was not."""
+    return _relative(getattr(image, _PYTHON_ORIGIN, ""))
 
 
 def _replace(name: str, what: object) -> None:

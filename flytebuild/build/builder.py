@@ -81,7 +81,7 @@ class BuildKitBuilder:
         try:
             outcome = Outcome(image, manifest=await self._publish(image, progress, emit))
         except SolveError as error:
-            outcome = _failed(image, error.reason, progress, self._origin(image, error.reason.vertex))
+            outcome = _failed(image, error.reason, progress, self._origin(image, error.reason.vertex, progress))
         except (IncompleteError, RegistryUnavailableError) as error:
             outcome = _failed(image, Failure(str(error)), progress, "")
         except asyncio.CancelledError:
@@ -133,14 +133,12 @@ class BuildKitBuilder:
             self._built.append(BuiltImage(spec, image.reference, manifest))
         return published
 
-    def _origin(self, image: ImagePlan, vertex: str | None) -> str:
+    def _origin(self, image: ImagePlan, vertex: str | None, progress: Progress) -> str:
         """The place in the user's code that a failed vertex goes back to; a Dockerfile's image has one for all."""
         spec = image.spec
-        if spec is None or vertex is None:
-            return ""
-        if spec.base is None:
+        if spec and spec.base is None and (vertex or not progress.has_exported):
             return spec.steps[0].origin
-        return origins(spec, has_bundle=self.has_bundle).get(vertex, "")
+        return origins(spec, has_bundle=self.has_bundle).get(vertex, "") if spec and vertex else ""
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ class Limited:
 
 
 def _failed(image: ImagePlan, reason: Failure, progress: Progress, origin: str) -> Outcome:
-    step = progress.name(reason.vertex) if reason.vertex else "publishing " + image.reference
+    step = progress.name(reason.vertex) if reason.vertex else _unnamed(image, progress)
     log = progress.tail(reason.vertex) if reason.vertex else ()
     known = hint(reason.message, log, reason.exit_code, image.spec.platform) if image.spec else ""
     failure = StepFailure(
@@ -169,3 +167,10 @@ def _failed(image: ImagePlan, reason: Failure, progress: Progress, origin: str) 
         origin=origin,
     )
     return Outcome(image, failure=failure, vertex=reason.vertex, is_unavailable=reason.is_unavailable)
+
+
+def _unnamed(image: ImagePlan, progress: Progress) -> str:
+    """What failed that was no vertex: a frontend's reading of a Dockerfile, or what comes after the last step."""
+    if image.spec and image.spec.base is None and not progress.has_exported:
+        return f"reading the {image.spec.steps[0].layer.summary}"
+    return "publishing " + image.reference

@@ -5,7 +5,7 @@ As secrets of the session they reach the steps that run, and no layer, digest or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, INDEX_VARIABLES, secret_id
 from flytebuild.secret_source import SecretSource, variable_of
 from flytebuild.spec.layers import Secret, secrets_of
-from flytebuild.spec.model import ImageSpec
+from flytebuild.spec.model import ImageSpec, Step
 
 FOLDER = Path("/etc/secrets")
 """Where secrets lie as files, as for Flyte's own builder."""
@@ -54,26 +54,56 @@ def layer_secrets(
     a while. Raises DefinitionError for a secret that is not where it should be, naming the layer; no value is ever part
     of a message.
     """
-    configured = {variable_of(name): source for name, source in sources.items()}
     found: dict[str, bytes] = {}
+    for step, secret in _wanted(specs):
+        found[secret_id(secret)] = _value(step, secret, _source(secret, sources), environ, folder)
+    return found
+
+
+def missing_secrets(
+    specs: Iterable[ImageSpec],
+    environ: Mapping[str, str],
+    sources: Mapping[str, SecretSource] = MappingProxyType({}),
+    folder: Path = FOLDER,
+) -> Iterator[str]:
+    """For each secret that `layer_secrets` would not find, what it would say, as one sentence; no program is run."""
+    for step, secret in _wanted(specs):
+        source = _source(secret, sources)
+        if source and source.kind == "command":
+            continue
+        try:
+            _value(step, secret, source, environ, folder)
+        except DefinitionError as error:
+            yield "; ".join(filter(None, (error.message, error.hint)))
+
+
+def _wanted(specs: Iterable[ImageSpec]) -> Iterator[tuple[Step, Secret]]:
+    """Each secret once, with the first step that needs it."""
+    seen = set[str]()
     for spec in specs:
         for step in spec.steps:
             for secret in secrets_of(step.layer):
-                if (identifier := secret_id(secret)) in found:
-                    continue
-                source = configured.get(variable_of(_name(secret)))
-                try:
-                    value = read(source, environ) if source else _by_name(secret, environ, folder)
-                    if len(value) > LARGEST:
-                        raise SecretMissingError(f"it has {len(value)} bytes, of which BuildKit takes {LARGEST}")
-                except SecretMissingError as problem:
-                    where = f" ({step.origin})" if step.origin else ""
-                    raise DefinitionError(
-                        f"`{step.layer.summary}`{where} needs the secret `{_name(secret)}`, and {problem}",
-                        hint=problem.hint,
-                    ) from problem
-                found[identifier] = value
-    return found
+                if (identifier := secret_id(secret)) not in seen:
+                    seen.add(identifier)
+                    yield step, secret
+
+
+def _source(secret: Secret, sources: Mapping[str, SecretSource]) -> SecretSource | None:
+    configured = {variable_of(name): source for name, source in sources.items()}
+    return configured.get(variable_of(_name(secret)))
+
+
+def _value(step: Step, secret: Secret, source: SecretSource | None, environ: Mapping[str, str], folder: Path) -> bytes:
+    try:
+        value = read(source, environ) if source else _by_name(secret, environ, folder)
+        if len(value) > LARGEST:
+            raise SecretMissingError(f"it has {len(value)} bytes, of which BuildKit takes {LARGEST}")
+    except SecretMissingError as problem:
+        where = f" ({step.origin})" if step.origin else ""
+        raise DefinitionError(
+            f"`{step.layer.summary}`{where} needs the secret `{_name(secret)}`, and {problem}", hint=problem.hint
+        ) from problem
+    return value
 
 
 def _by_name(secret: Secret, environ: Mapping[str, str], folder: Path) -> bytes:

@@ -20,6 +20,10 @@ _CANCELLED = "context canceled"
 """How the errors of steps end that did not fail but were stopped: Go's own word for it."""
 
 
+_EXPORT = "exporting to "
+"""How BuildKit's exporters call what they do."""
+
+
 @dataclass
 class _Step:
     name: str = ""
@@ -58,6 +62,11 @@ class Progress:
     def introduce(self, digest: str, name: str) -> None:
         """Say what a step is called that the daemon does not know of."""
         self._steps[digest].name = name
+
+    @property
+    def has_exported(self) -> bool:
+        """Whether the image was made, and its export began."""
+        return any(step.name.startswith(_EXPORT) for step in self._steps.values())
 
     def name(self, digest: str) -> str:
         """What a step is called, or its digest when the daemon never named it."""

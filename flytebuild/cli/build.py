@@ -81,7 +81,7 @@ def build(
     flags = kept.flags if kept else {"platforms": platforms or None}
     settings = config.load(Path.cwd(), jobs=jobs, progress=progress, stat_cache=stat_cache, secrets=secrets, **flags)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
-    definitions = load(kept.paths if kept else options.or_here(paths))
+    definitions = load(kept.paths if kept else options.or_here(paths), notice)
 
     async def plan_and_build() -> tuple[Plan, BuildError | Sequence[Outcome]]:
         planned = await pipeline.plan_definitions(settings, definitions, kept.plan.targets if kept else targets, notice)

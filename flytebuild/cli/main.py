@@ -102,7 +102,7 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
         print_error(UsageError(error.format_message().strip().rstrip(".")))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        err().print("interrupted")
+        err().print("terminated" if signals.received == signals.TERMINATED else "interrupted")
         return signals.received or INTERRUPTED
     except Exception as error:
         if error is output.failure:

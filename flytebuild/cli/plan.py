@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import click
@@ -50,17 +51,21 @@ def plan(
     """
     from flytebuild import config, pipeline
     from flytebuild.authoring.loader import load
+    from flytebuild.build.foresight import obstacles
     from flytebuild.cli import saved
     from flytebuild.cli.console import out
     from flytebuild.cli.plan_text import render
     from flytebuild.cli.progress import notice
+    from flytebuild.events import Notice
     from flytebuild.plan import to_document
 
     settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
-    definitions = load(options.or_here(paths))
+    definitions = load(options.or_here(paths), notice)
     outputs = (output,) if output else ()
     planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
+    for message in obstacles(planned, settings, os.environ):
+        notice(Notice(message))
     if output:
         saved.write(output, planned, settings, options.or_here(paths), targets)
     if as_json:

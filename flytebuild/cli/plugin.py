@@ -111,7 +111,7 @@ def hook_deploy(command: click.Command) -> click.Command:
     return before_leaves(command, _prepare_closure)
 
 
-def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
+def _prepare_closure(environments: Iterable[flyte.Environment], copy_style: str) -> None:
     from flytebuild.cli.prepare import prepare
 
     if not sdk.uses_our_builder():
@@ -120,6 +120,9 @@ def _prepare_closure(environments: Iterable[flyte.Environment]) -> None:
     try:
         _ensure_control_plane()
         definitions = Definitions.collect(roots)
+        if copy_style == "none" and any(sdk.open_bundles(item.image) for item in definitions.environments.values()):
+            # What these images are is not decided yet: they are built when the SDK asks for them, all at once.
+            return
         asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
     except FlytebuildError as error:
         _tell(error)
@@ -132,6 +135,7 @@ def on_flyte_init() -> None:
     `flytebuild` itself starts it when it needs it: the SDK also calls this when it is only asked about types.
     """
     sdk.remember_bundles_only_where(_is_uploaded)
+    sdk.keep_resolved_bundles()
     if console.is_flytebuild or not sdk.uses_our_builder():
         return
     try:

@@ -25,9 +25,12 @@ def up(no_config: bool) -> None:
     """
     from flytebuild import config
     from flytebuild.cli.console import err
-    from flytebuild.runtime import client
+    from flytebuild.runtime import client, flyte_config
 
     settings = config.load(Path.cwd())
+    if not no_config:
+        # Before anything is started for a file that cannot be.
+        flyte_config.check(CONFIG_FILE)
     console = err()
     before = client.find(settings)
     plane = client.ensure(settings, console.print)
@@ -35,11 +38,7 @@ def up(no_config: bool) -> None:
     if no_config:
         console.print(f"Point Flyte's SDK at it with `FLYTECTL_CONFIG={plane.config_file}`")
     else:
-        # A folder that we make is kept out of version control; one that is there already has its rules.
-        is_ours = not CONFIG_FILE.parent.exists()
-        client.write_flyte_config(plane, CONFIG_FILE)
-        if is_ours:
-            (CONFIG_FILE.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+        flyte_config.write(plane.endpoint, CONFIG_FILE)
         console.print(f"`{CONFIG_FILE}` points Flyte's SDK at it: `flyte run` and `python main.py` here run on it")
         if Path("config.yaml").exists():
             console.print("note: Flyte's SDK reads the `config.yaml` in this folder instead, as long as it is there")

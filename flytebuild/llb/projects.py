@@ -1,13 +1,13 @@
 """Lowering of projects: uv, Poetry, pixi.
 
 A project's files are mounted while it is installed and are no part of the image, except for pixi's, whose environments
-live below them. Editable packages keep pointing to where they were: below the working directory, where a task finds
-its code.
+live below them. So nothing is installed as editable, which would point to files that are gone.
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
 from dataclasses import dataclass, replace
 
@@ -35,14 +35,14 @@ class _Place:
 
 def uv(step: Step, layer: UvProject) -> State:
     """`uv sync` into the active environment, which keeps what else is in it."""
-    place = _place(step, layer.tree, layer.packages, layer.mode == "dependencies_only")
+    place = _place(step, layer.tree, layer.packages)
     options = layer.options
     arguments = ["uv", "sync", "--active", "--inexact", "--project", place.folder]
-    if layer.mode == "install_project":
+    if not _has_option("--no-editable", options.extra_args):
         arguments += ["--no-editable"]
-    elif "--no-install-project" not in options.extra_args:
+    if layer.mode == "dependencies_only" and not _has_option("--no-install-project", options.extra_args):
         arguments += ["--no-install-project"]
-    if layer.locked and "--frozen" not in options.extra_args:
+    if layer.locked and not _has_option("--frozen", options.extra_args):
         arguments += ["--locked"]
     arguments += index_arguments(options)
     if options.pre:
@@ -54,19 +54,22 @@ def uv(step: Step, layer: UvProject) -> State:
 def poetry(step: Step, layer: PoetryProject) -> State:
     """`poetry install` into the active environment, by a Poetry that is not installed there itself.
 
-    Poetry would install the project as editable, so that it pointed to files that are gone: uv installs that.
+    Poetry would install the project as editable, and has no option for that: uv installs it. Which packages of folders
+    are to be editable is asked of the lock.
     """
-    place = _place(step, layer.tree, layer.packages, layer.mode == "dependencies_only")
+    place = _place(step, layer.tree, layer.packages)
     active = _active(step)
+    no_editable = ("sed", "-i", "s/^develop = true$/develop = false/", f"{place.folder}/poetry.lock")
     arguments = ["uv", "tool", "run", "--from", f"poetry=={layer.version}", "poetry"]
     arguments += ["install", "--no-interaction", "--directory", place.folder]
-    has_root = layer.mode == "install_project" and "--no-root" not in layer.extra_args
-    if "--no-root" not in layer.extra_args:
+    has_root = layer.mode == "install_project" and not _has_option("--no-root", layer.extra_args)
+    if not _has_option("--no-root", layer.extra_args):
         arguments += ["--no-root"]
-    command = with_extra(arguments, layer.extra_args)
+    commands = [shlex.join(no_editable), text(with_extra(arguments, layer.extra_args))]
     if has_root:
         root = ("uv", "pip", "install", "--python", f"{active.env['VIRTUAL_ENV']}/bin/python", "--no-deps")
-        command = shell("\n".join(("set -e", text(command), shlex.join((*root, place.folder)))))
+        commands += [shlex.join((*root, place.folder))]
+    command = shell("\n".join(("set -e", *commands)))
     quiet = active.with_env(POETRY_CACHE_DIR=POETRY_CACHE.target, XDG_CACHE_HOME=SCRATCH.target)
     return quiet.run_uv(command, binds=place.binds, caches=(POETRY_CACHE,), secrets=layer.secrets)
 
@@ -87,28 +90,15 @@ def pixi(step: Step, layer: PixiProject) -> State:
         state = change(state, copies, step.platform, name=f"files of {layer.summary}")
     arguments = ["pixi", "install", "--manifest-path", f"{PIXI_PROJECT}/{layer.manifest}"]
     arguments += ["--environment", layer.environment]
-    if layer.locked and "--frozen" not in layer.extra_args:
+    if layer.locked and not _has_option("--frozen", layer.extra_args):
         arguments += ["--locked"]
     command = with_extra(arguments, layer.extra_args)
     return replace(step, state=state).run(command, caches=(PIXI_CACHE,), secrets=layer.secrets)
 
 
-def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...], is_dependencies_only: bool) -> _Place:
-    """A folder of its own; where packages of the project stay editable, the working directory.
-
-    Single files are mounted there, since its content must stay to be seen.
-    """
+def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...]) -> _Place:
+    """A folder of its own, with the packages that the project takes from others where it expects them."""
     files = local(tree, name="project files")
-    if is_dependencies_only and packages:
-        folder = step.context.workdir
-        single = [
-            BindMount(_below(folder, entry.path), files, "/" + entry.path, writable=True) for entry in tree.entries
-        ]
-        binds = [
-            BindMount(_below(folder, item.path), local(item.tree, name=f"package {item.path}"), writable=True)
-            for item in packages
-        ]
-        return _Place(folder, (*single, *binds))
     if not packages:
         return _Place(PROJECT, (BindMount(PROJECT, files, writable=True),))
     # Packages beside the project, `../library`: the project lies deep enough for their paths to stay below ours.
@@ -125,6 +115,11 @@ def _active(step: Step) -> Step:
     """The environment that is installed into: the one that is active in the image, else ours."""
     env = step.env
     return step.with_env(VIRTUAL_ENV=env.get("VIRTUAL_ENV") or env["VIRTUALENV"])
+
+
+def _has_option(option: str, extra: str) -> bool:
+    """Whether the user's shell text has an option, which may not be given twice."""
+    return bool(re.search(rf"(?<!\S){option}(?!\S)", extra))
 
 
 def _below(folder: str, path: str) -> str:

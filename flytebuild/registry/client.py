@@ -62,6 +62,10 @@ class _OtherPlatforms(Refused):
     """The image is there, and for certain not for the platform that was asked for."""
 
 
+class _Missing(Refused):
+    """The registry says that there is no such image."""
+
+
 @dataclass
 class RegistryClient:
     """One pool of connections for all registries of a plan; use it as an async context manager.
@@ -112,8 +116,13 @@ class RegistryClient:
             encode(found.document())
             on_build = tuple(map(str, said.get("OnBuild") or ()))
         except Refused as refusal:
-            is_for_others = isinstance(refusal, _OtherPlatforms)
-            return ResolvedImage(asked, str(location), problem=str(refusal), is_for_others=is_for_others)
+            return ResolvedImage(
+                asked,
+                str(location),
+                problem=str(refusal),
+                is_for_others=isinstance(refusal, _OtherPlatforms),
+                is_missing=isinstance(refusal, _Missing),
+            )
         except _MALFORMED as error:
             return ResolvedImage(asked, str(location), problem=_malformed(location, error))
         return ResolvedImage(asked, str(location), digest, found, on_build=on_build)
@@ -135,7 +144,8 @@ class RegistryClient:
     async def _manifest(self, reference: Reference, target: str) -> tuple[str, dict[str, Any]]:
         response = await self.request("GET", reference, f"manifests/{target}", accept=ACCEPT)
         if response.status_code == httpx.codes.NOT_FOUND:
-            raise Refused(f"`{reference}` does not exist")
+            kind = _Missing if target == reference.target else Refused
+            raise kind(f"`{reference}` does not exist")
         digest = "sha256:" + hashlib.sha256(response.content).hexdigest()
         if target.startswith("sha256:") and digest != target:
             raise Refused(f"`{reference.registry}` answered with another manifest than `{target}`")

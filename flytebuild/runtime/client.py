@@ -15,21 +15,13 @@ import httpx
 
 from flytebuild import engine
 from flytebuild.config import Config
-from flytebuild.errors import ControlPlaneError, UsageError
+from flytebuild.errors import ControlPlaneError
+from flytebuild.runtime import flyte_config, identity, process
 from flytebuild.runtime import home as folder
-from flytebuild.runtime import identity, process
 from flytebuild.runtime.container import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.home import Holder
 from flytebuild.runtime.storage import OBJECTS
-
-MARKER = (
-    "# Written by flytebuild: it points Flyte's SDK at the local control plane. Remove this line to keep your edits."
-)
-"""First line of the configuration files that we write, and may therefore write again."""
-
-ORG, PROJECT, DOMAIN = "local", "flytebuild", "development"
-BUILDER = "flytebuild"
 
 _TURN_SECONDS = 120.0
 """How long another command may take that starts or stops the same control plane."""
@@ -84,7 +76,8 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
 
     One that was started with other settings is started anew while no run is in progress, and `tell` hears of it.
     Raises ControlPlaneError when one is, or with the end of the log when the process does not come up; UsageError for
-    a folder that cannot be used; EngineUnavailableError before anything is started or stopped.
+    a folder that cannot be used; EngineUnavailableError before anything is started or stopped; OutputError when the
+    disk is full.
     """
     folder.make(config.home)
     wanted = identity.fingerprint(config, identity.read_bundle(config.ca_bundle))
@@ -101,7 +94,7 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
             plane = _await_start(config, *process.spawn(config))
         else:
             plane = answer.plane
-        write_flyte_config(plane, plane.config_file)
+        flyte_config.write(plane.endpoint, plane.config_file)
         return plane
 
 
@@ -134,40 +127,14 @@ def flyte_environment(plane: ControlPlane) -> dict[str, str]:
     credentials = load_or_create(plane.home)
     return {
         "FLYTECTL_CONFIG": str(plane.config_file),
-        "FLYTE_ADMIN_ENDPOINT": _dns(plane.endpoint),
+        "FLYTE_ADMIN_ENDPOINT": flyte_config.address(plane.endpoint),
         "FLYTE_ADMIN_INSECURE": "true",
-        "FLYTE_IMAGE_BUILDER": BUILDER,
-        "FLYTE_TASK_ORG": ORG,
-        "FLYTE_TASK_PROJECT": PROJECT,
-        "FLYTE_TASK_DOMAIN": DOMAIN,
+        "FLYTE_IMAGE_BUILDER": flyte_config.BUILDER,
+        "FLYTE_TASK_ORG": flyte_config.ORG,
+        "FLYTE_TASK_PROJECT": flyte_config.PROJECT,
+        "FLYTE_TASK_DOMAIN": flyte_config.DOMAIN,
         **object_store_variables(plane.endpoint, credentials.key_id, credentials.key_secret),
     }
-
-
-def write_flyte_config(plane: ControlPlane, path: Path) -> None:
-    """Write a Flyte configuration file that names this control plane.
-
-    Raises UsageError where there is a file that we did not write.
-    """
-    content = (
-        f"{MARKER}\n"
-        f"admin:\n  endpoint: {_dns(plane.endpoint)}\n  insecure: true\n"
-        f"image:\n  builder: {BUILDER}\n"
-        f"task:\n  org: {ORG}\n  project: {PROJECT}\n  domain: {DOMAIN}\n"
-    )
-    with contextlib.suppress(FileNotFoundError):
-        present = path.read_text(encoding="utf-8", errors="replace")
-        if present == content:
-            return
-        if not present.startswith(MARKER):
-            raise UsageError(
-                f"`{path}` exists and was not written by flytebuild",
-                hint="move it away, or keep it and use `flytebuild run`, which needs no file",
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(content, encoding="utf-8")
-    part.replace(path)
 
 
 def _health(port: int) -> dict[str, object] | None:
@@ -307,8 +274,3 @@ def _is_same(home: object, path: Path) -> bool:
 
 def _endpoint(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
-
-
-def _dns(endpoint: str) -> str:
-    """The form of an address that Flyte's configuration uses."""
-    return "dns:///" + endpoint.removeprefix("http://")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ def fingerprint(config: Config, bundle: bytes | None) -> dict[str, object]:
         "ca_digest": None if bundle is None else hashlib.sha256(bundle).hexdigest(),
         "flytebuild": importlib.metadata.version("flytebuild"),
         "flyte": importlib.metadata.version("flyte"),
-        "python": sys.executable,
+        "python": _python(),
     }
 
 
@@ -61,6 +62,11 @@ def read_bundle(path: Path | None) -> bytes | None:
             f"The certificates in `{path}` cannot be read: {error.strerror}",
             hint="`ca_bundle` in the configuration, or `SSL_CERT_FILE`, names that file",
         ) from error
+
+
+def _python() -> str:
+    """This environment and its interpreter, by the places that they really are: both may have several names."""
+    return f"{os.path.realpath(sys.prefix)} ({os.path.realpath(sys.executable)})"
 
 
 def _difference(key: str, there: object, wanted: object) -> str:

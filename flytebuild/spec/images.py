@@ -74,9 +74,10 @@ class ResolvedImage:
     """An image in a registry as it was found for one platform.
 
     `reference` is what the user wrote, `location` where it is fetched from (a mirror, perhaps), `digest` the
-    manifest's. Without a digest the image could not be looked at, and `problem` says why; `is_for_others` where that
-    is certain, and no failure of the moment: the image is there, but for other platforms. `on_build` are instructions
-    of a Dockerfile that images made from this one are to begin with.
+    manifest's. Without a digest the image could not be looked at, and `problem` says why. That is certain, and no
+    failure of the moment, where the image is there but for other platforms (`is_for_others`), and where the registry
+    says that there is none (`is_missing`). `on_build` are instructions of a Dockerfile that images made from this one
+    are to begin with.
     """
 
     reference: str
@@ -85,6 +86,7 @@ class ResolvedImage:
     config: RuntimeConfig = RuntimeConfig()
     problem: str = ""
     is_for_others: bool = False
+    is_missing: bool = False
     on_build: tuple[str, ...] = ()
 
     @property

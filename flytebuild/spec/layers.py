@@ -18,6 +18,9 @@ from flytebuild.spec.canonical import Document, Value
 from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.tree import Tree
 
+STRICT = "set -e\n"
+"""What the text of a command of several lines begins with: the first line that fails ends it."""
+
 Mode: TypeAlias = Literal["dependencies_only", "install_project"]
 
 
@@ -100,7 +103,7 @@ class Venv:
 
     @property
     def summary(self) -> str:
-        return f"virtual environment {self.path} with Python {self.python}"
+        return f"virtual environment {self.path} (with Python {self.python} if there is none)"
 
     def fields(self) -> Document:
         return {"path": self.path, "python": self.python}
@@ -273,7 +276,8 @@ class Command:
     def summary(self) -> str:
         is_script = len(self.args) == 3 and self.args[1] == "-c"
         text = self.args[2] if is_script else " ".join(self.args) or self.shell
-        line = text.strip().splitlines()[0] if text.strip() else ""
+        text = text.removeprefix(STRICT).strip()
+        line = text.splitlines()[0] if text else ""
         return "run: " + (line if len(line) <= 60 else line[:59] + "…")
 
     def fields(self) -> Document:
@@ -369,8 +373,8 @@ EMITTERS = {
     "pip": 1,
     "requirements": 1,
     "wheels": 1,
-    "uv-project": 1,
-    "poetry-project": 1,
+    "uv-project": 2,
+    "poetry-project": 2,
     "pixi-project": 1,
     "apt": 1,
     "command": 1,

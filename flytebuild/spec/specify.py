@@ -55,8 +55,8 @@ def specify(
 ) -> ImageSpec:
     """Pin a definition for one platform. `images` holds what `images_needed` asks for.
 
-    Raises UnsupportedImageError when the definition or an image that it needs is not meant for that platform, or a
-    value cannot be expanded.
+    Raises UnsupportedImageError when the definition or an image that it needs is not meant for that platform, when
+    there is no such image, or a value cannot be expanded.
     """
     if platform not in definition.platforms:
         wanted = ", ".join(f"`{item}`" for item in definition.platforms)
@@ -65,6 +65,13 @@ def specify(
             hint=f"add `{platform}` to the image's `platform`, or use an engine of that platform",
         )
     for name in sorted(images_needed(definition)):
+        if images[name].is_missing:
+            asked = "" if images[name].location == name else f" (its registry was asked for `{images[name].location}`)"
+            raise UnsupportedImageError(
+                f"The {_place(definition)} cannot be made: there is no `{name}`{asked}",
+                hint="check the name and the tag; images come from registries, so one that only the engine has must be "
+                "pushed to one",
+            )
         if images[name].is_for_others:
             raise UnsupportedImageError(
                 f"The {_place(definition)} cannot be made for `{platform}`: {images[name].problem}",

@@ -1,4 +1,7 @@
-"""What a tree may surprise with, though it can be built: links that lead nowhere, names that only look different."""
+"""What a tree may surprise with, though it can be built.
+
+Links that lead nowhere, names that only look different, a repository's history.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,12 @@ def _warnings(tree: Tree) -> Iterator[TreeWarning]:
     for entry in tree.entries:
         if entry.kind == "link":
             yield from _of_link(tree, entry)
+        elif entry.kind == "dir" and (entry.path == ".git" or entry.path.endswith("/.git")):
+            yield TreeWarning(
+                entry.path,
+                f"`{shown(entry.path)}` is copied as well, and changes with every commit; a line `**/.git` in the "
+                "ignore file leaves it out",
+            )
         if entry.path.isascii():
             continue
         folder, slash, name = entry.path.rpartition("/")

@@ -147,3 +147,28 @@ def test_credentials_in_files_of_pixi_s_are_refused(tmp_path: Path, leak: str) -
         with pytest.raises(UnsupportedImageError, match=f"{where} has a URL with credentials") as caught:
             define(image, "env")
         assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_strict"),
+    [
+        ("a; b", False),
+        ("\n  a && b\n\n", False),
+        ("a \\\n  b", False),
+        ("a && \\\n# why\n  b", False),
+        ("cat <<EOF >f\none\ntwo\nEOF\n", False),
+        ("<<EOF\na\nb\nEOF", False),
+        ("a\nb", True),
+        ("\nset -x\na\n", True),
+        ("cat <<EOF >f\none\nEOF\nb", True),
+    ],
+)
+def test_text_of_several_lines_ends_with_the_first_that_fails(text: str, is_strict: bool) -> None:
+    """A Dockerfile could not hold it; what it could hold stays as it would be there."""
+    found = define(BASE.with_commands([text]), "env")
+    assert isinstance(found, ImageDefinition)
+    (command,) = (placed.part for placed in found.parts)
+    assert isinstance(command, Command)
+    assert command.shell.startswith("set -e\n") == is_strict
+    assert not is_strict or command.shell == "set -e\n" + text
+    assert "set -e" not in command.summary

@@ -279,3 +279,31 @@ def test_what_modules_print_is_no_result(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout == '[["main", [], []]]\n'
     assert set(done.stderr.splitlines()) >= {"printed", "written", "echoed"}
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_skipped(tmp_path: Path) -> None:
+    """A database's folder beside the code, say."""
+    program = """
+import ctypes, sys
+from pathlib import Path
+from flytebuild.authoring.loader import load
+from flytebuild.errors import UsageError
+ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())  # root may read everything
+told = []
+try:
+    print(list(load([Path(path) for path in sys.argv[1:]], told.append).environments))
+except UsageError as error:
+    print(error.message)
+print(*(event.message for event in told))
+"""
+    write(tmp_path, a=ENVIRONMENT.format(name="a", task="t"), locked__b=ENVIRONMENT.format(name="b", task="t"))
+
+    def loaded(path: str) -> list[str]:
+        command = [sys.executable, "-c", program, path]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout.splitlines()
+
+    (tmp_path / "locked").chmod(0)
+    whole, file = loaded("."), loaded("locked/b.py")
+    (tmp_path / "locked").chmod(0o700)
+    assert whole == ["['a']", "`locked` is skipped, since it cannot be read (Permission denied)"]
+    assert file == ["`locked/b.py` cannot be read (Permission denied)", ""]

@@ -391,7 +391,7 @@ class TestSame:
     def test_what_is_in_no_image(self, tmp_path: Path) -> None:
         """Folders without what was ignored, without it having been there."""
         one, other = folder(tmp_path / "1", {"a": "x", "b.pyc": "y"}), folder(tmp_path / "2", {"a": "x"})
-        folder(one, {"__pycache__/a.pyc": "z"})
+        folder(one, {"__pycache__/a.pyc": "z", ".flyte/config.yaml": "c", ".flyte/local-cache/cache.db": "d"})
         same(*(I().with_source_folder(path, "/d") for path in (one, other)))
 
     def test_the_name_of_a_requirements_file(self, tmp_path: Path) -> None:

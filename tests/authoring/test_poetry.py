@@ -3,23 +3,21 @@
 from pathlib import Path
 
 import flyte
-import pytest
 
 from flytebuild.authoring.images import define
-from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.layers import PoetryProject
 from flytebuild.spec.model import ImageDefinition
 
 BASE = flyte.Image.from_base("r.example/base:1").clone(name="x", extendable=True)
 PROJECT = '[project]\nname = "app"\nversion = "1"\n'
-LIBRARY = '[[package]]\nname = "library"\nversion = "1"\ndevelop = {develop}\n'
+LIBRARY = '[[package]]\nname = "library"\nversion = "1"\ndevelop = true\n'
 SOURCE = '[package.source]\ntype = "directory"\nurl = "library"\n'
 
 
-def project(folder: Path, more: str = "", develop: str = "false") -> Path:
+def project(folder: Path, more: str = "") -> Path:
     (folder / "library").mkdir()
     (folder / "pyproject.toml").write_text(PROJECT + more)
-    (folder / "poetry.lock").write_text(LIBRARY.format(develop=develop) + SOURCE)
+    (folder / "poetry.lock").write_text(LIBRARY + SOURCE)
     return folder / "pyproject.toml"
 
 
@@ -37,9 +35,3 @@ def test_a_project_is_installed_with_its_dependencies(tmp_path: Path) -> None:
 
 def test_a_project_that_is_no_package_has_only_dependencies(tmp_path: Path) -> None:
     assert layer(project(tmp_path, "[tool.poetry]\npackage-mode = false\n")).mode == "dependencies_only"
-
-
-def test_a_package_that_would_point_to_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedImageError, match="has `library` with `develop`") as caught:
-        layer(project(tmp_path, develop="true"))
-    assert "develop = true" in (caught.value.hint or "")

@@ -89,3 +89,18 @@ def test_what_may_surprise_is_told_once_also_where_the_image_is_refused(source: 
     reader.define(image, "env")
     assert [type(event) for event in told] == [Notice]
     assert "the link `gone` leads to `nowhere`" in str(told[0])
+
+
+def test_a_uv_project_without_a_lock_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "0"\n')
+    told: list[Event] = []
+    reader = Reader(emit=told.append)
+    image = extendable().with_uv_project(tmp_path / "pyproject.toml")
+    for more in (image, image.with_uv_project(tmp_path / "pyproject.toml", pre=True)):
+        reader.define(more, "env")
+    (event,) = told
+    assert isinstance(event, Notice)
+    assert event.message.startswith(f"`{tmp_path}/pyproject.toml` has no `uv.lock`")
+    (tmp_path / "uv.lock").write_text('version = 1\n[[package]]\nname = "p"\nversion = "0"\n')
+    Reader(emit=told.append).define(extendable().with_uv_project(tmp_path / "pyproject.toml"), "env")
+    assert len(told) == 1

@@ -80,3 +80,11 @@ def test_bytes_moved() -> None:
 
 def test_a_vertex_that_was_never_named_goes_by_its_digest() -> None:
     assert Progress("image", lambda _event: None).name("sha256:x") == "sha256:x"
+
+
+def test_whether_the_export_has_begun() -> None:
+    progress = Progress("image", lambda _event: None)
+    progress.update(vertex(started=1))
+    assert not progress.has_exported
+    progress.update(control_pb2.StatusResponse(vertexes=[control_pb2.Vertex(digest="e", name="exporting to image")]))
+    assert progress.has_exported

@@ -120,6 +120,20 @@ image = tools(base).with_apt_packages("git")""",
         "run `poetry lock`",
         {"pyproject.toml": PROJECT, "poetry.lock": '[[package]]\nname = "other"\nversion = "0"\n'},
     ),
+    "no Poetry lock": Wrong(
+        'image = base.with_poetry_project(here / "pyproject.toml")  # HERE',
+        "`PoetryProject` layer",
+        "poetry.lock` does not exist",
+        "run `poetry lock` in `",
+        {"pyproject.toml": PROJECT},
+    ),
+    "no uv lock": Wrong(
+        'image = base.with_uv_project("pyproject.toml", Path("other.lock"))  # HERE',
+        "`UVProject` layer",
+        "file `other.lock` does not exist",
+        "run `uv lock` in `.`",
+        {"pyproject.toml": PROJECT},
+    ),
     "no manifest": Wrong(
         'image = base.with_uv_project("pyproject.toml")  # HERE',
         "`UVProject` layer",
@@ -184,6 +198,20 @@ image = tools(base).with_apt_packages("git")""",
         "leave that out",
         {"flytebuild.toml": 'home = "var/plane"\n', "Dockerfile": "FROM scratch\n"},
     ),
+    "a credential in a Dockerfile": Wrong(
+        'image = flyte.Image.from_dockerfile(here / "Dockerfile", "r.example", "x")  # HERE',
+        "Dockerfile",
+        "has a URL with credentials",
+        "`RUN --mount=type=secret,id=UV_INDEX_URL`",
+        {"Dockerfile": "FROM scratch\nRUN pip install -i https://me:pw@i.example/simple six\n"},
+    ),
+    "a credential in a comment of a Dockerfile": Wrong(
+        'image = flyte.Image.from_dockerfile(here / "Dockerfile", "r.example", "x")  # HERE',
+        "Dockerfile",
+        "line 1 of ",
+        "`RUN --mount=type=secret,id=UV_INDEX_URL`",
+        {"Dockerfile": "# https://me:pw@i.example/simple\nFROM scratch\n"},
+    ),
     "no script": Wrong(
         'image = flyte.Image.from_uv_script("s.py", name="x")  # HERE',
         "`UVScript` layer",
@@ -196,6 +224,31 @@ image = tools(base).with_apt_packages("git")""",
         "`s.py` requires Python `>=3.13`, and the image has 3.11",
         "give `python_version` to `from_uv_script`",
         {"s.py": '# /// script\n# requires-python = ">=3.13"\n# ///\n'},
+    ),
+    "another Python than the base has": Wrong(
+        """other = base.clone(name="x", python_version=(3, 13), extendable=True)  # HERE
+image = other.with_pip_packages("a")""",
+        "image",
+        "Python 3.13 was asked for, and its base `ghcr.io/flyteorg/flyte:py3.11-v",
+        "start from `flyte.Image.from_debian_base(python_version=(3, 13))`",
+    ),
+    "a Python that is text": Wrong(
+        'image = base.clone(name="x", python_version="3.11", extendable=True).with_pip_packages("a")  # HERE',
+        "image",
+        "its `python_version` is `'3.11'`, not a pair of numbers",
+        "write it as `(3, 11)`",
+    ),
+    "a Python that is text, of a constructor": Wrong(
+        'image = flyte.Image.from_debian_base(python_version="3.11")  # HERE',
+        "image",
+        "its `python_version` is `'3.11'`, not a pair of numbers",
+        "write it as `(3, 11)`",
+    ),
+    "a Python of three numbers": Wrong(
+        'image = flyte.Image.from_base("r.example/x:1").clone(name="x", python_version=(3, 11, 2))  # HERE',
+        "image",
+        "its `python_version` is `(3, 11, 2)`, not a pair of numbers",
+        "write it as `(3, 11)`",
     ),
     "an unknown platform": Wrong(
         'image = base.clone(platform="linux/s390x").with_pip_packages("a")  # HERE',
@@ -305,6 +358,21 @@ def test_a_base_that_is_not_there_for_the_platform(tmp_path: Path, is_index: boo
     assert "use an image that is there for that platform" in hint
 
 
+def test_a_base_that_does_not_exist(tmp_path: Path) -> None:
+    with registry() as (host, objects):
+        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
+        write(tmp_path, {"main.py": f'{START}image = base.clone(base_image="python:3.99", name="n"){END}'})
+        mirrors = f"ghcr.io={host},docker.io={host}/hub"
+        ((exit_code, out, told),) = plan(tmp_path, FLYTEBUILD_MIRRORS=mirrors, FLYTEBUILD_PLATFORMS="linux/amd64")
+    assert (exit_code, out) == (65, "")
+    error, _, hint = told.partition("\n")
+    assert error == (
+        "error: The image of environment `env` (main.py:5) cannot be made: there is no `python:3.99` "
+        f"(its registry was asked for `{host}/hub/library/python:3.99`)"
+    )
+    assert "one that only the engine has must be pushed" in hint
+
+
 def test_what_may_surprise_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
     """Two images with the same folder; what is printed as data stays what it was."""
     code = """
@@ -330,6 +398,25 @@ other = flyte.TaskEnvironment(name="other", image=image.with_pip_packages("a"))
     assert not any("`fine`" in note for note in notes)
     assert "note: " not in out
     assert "2 images, 2 to build" in out
+
+
+@pytest.mark.parametrize(
+    ("layer", "code"),
+    [
+        ("Requirements", "with_requirements(here / 'locked/r.txt')"),
+        ("CopyConfig", "with_source_folder(here / 'locked/d')"),
+    ],
+)
+def test_a_file_in_a_folder_that_cannot_be_entered(tmp_path: Path, layer: str, code: str) -> None:
+    write(tmp_path, {"main.py": f"{START}image = base.{code}{END}", "locked/r.txt": "", "locked/d/f": ""})
+    (tmp_path / "locked").chmod(0)
+    ((exit_code, out, told),) = plan(tmp_path, PLAN_WITHOUT_PRIVILEGES="1")
+    (tmp_path / "locked").chmod(0o700)
+    assert (exit_code, out) == (65, "")
+    error, _, hint = told.partition("\n")
+    assert error.startswith(f"error: The `{layer}` layer of environment `env` (main.py:5): `{tmp_path}/locked/")
+    assert error.endswith("` cannot be read: Permission denied")
+    assert "make it readable" in hint
 
 
 def version() -> str:

@@ -168,7 +168,8 @@ def test_nobody_reads(desk: Desk) -> None:
     for arguments in (("plan", "--json", "main.py"), ("plan", "main.py"), ("run", "main.py", "train", "--help")):
         reader, writer = os.pipe()
         os.close(reader)
-        assert desk.call(*arguments, code=main.READER_GONE, stdout=writer).stderr in ("", "imported\n")
+        told = desk.call(*arguments, code=main.READER_GONE, stdout=writer).stderr.splitlines()
+        assert [line for line in told if not line.startswith("note: ")] in ([], ["imported"])
         os.close(writer)
 
 
@@ -183,6 +184,22 @@ def test_what_modules_print_is_no_result(desk: Desk) -> None:
     done = desk.call("plan", "--json", "main.py", code=0)
     assert done.stdout.startswith("{")
     assert "imported" in done.stderr
+
+
+def test_up_looks_whether_its_file_can_be_before_it_starts_anything(desk: Desk) -> None:
+    (desk.folder / ".flyte").touch()
+    error = desk.call("up", code=74).stderr
+    assert error.splitlines()[0] == "error: `.flyte/config.yaml` cannot be written: `.flyte` is not a folder"
+    assert "No Docker Engine" in desk.call("up", "--no-config", code=69).stderr
+
+
+def test_the_platform_is_told_where_no_engine_says_it(desk: Desk) -> None:
+    note = "note: No Docker Engine answers, so images are planned for `linux/"
+    assert note not in desk.call("plan", "main.py", code=0).stderr
+    image = 'flyte.Image.from_base("127.0.0.1:1/x").clone(name="x", extendable=True).with_pip_packages("a")'
+    (desk.folder / "main.py").write_text(f"import flyte\nenv = flyte.TaskEnvironment('env', image={image})\n")
+    assert desk.call("plan", "main.py", code=0).stderr.count(note) == 1
+    assert note not in desk.call("plan", "--platform", "linux/amd64", "main.py", code=0).stderr
 
 
 DEFECT = """
@@ -229,5 +246,5 @@ def test_signals(desk: Desk, number: int, code: int, is_ignored: bool) -> None:
         assert process.stderr is not None
         assert process.stderr.readline() == "waiting\n"
         process.send_signal(number)
-        assert process.stderr.read().split() == ["interrupted"]
+        assert process.stderr.read().split() == ["interrupted" if number == signal.SIGINT else "terminated"]
         assert process.wait(20) == code

@@ -15,19 +15,19 @@ Images
       {fold_reference}
       = {base}  base ghcr.io/flyteorg/flyte:py3.11-v2.12.1 @ sha256:111111111111  (shared with msa, main)
       = {uv}  uv from ghcr.io/astral-sh/uv:0.13.4  (shared with msa, main)
-      = {venv}  virtual environment /opt/venv with Python 3.11  (shared with msa, main)
+      = {venv}  virtual environment /opt/venv (with Python 3.11 if there is none)  (shared with msa, main)
       = {ruff}  pip: ruff  (shared with main)
   + {msa}  msa  to build: not in the engine's store
       {msa_reference}
       = {base}  base ghcr.io/flyteorg/flyte:py3.11-v2.12.1 @ sha256:111111111111  (shared with fold, main)
       = {uv}  uv from ghcr.io/astral-sh/uv:0.13.4  (shared with fold, main)
-      = {venv}  virtual environment /opt/venv with Python 3.11  (shared with fold, main)
+      = {venv}  virtual environment /opt/venv (with Python 3.11 if there is none)  (shared with fold, main)
       + {pytest}  pip: pytest  (no image that is present has it)
   + {main}  main  to build: not in the engine's store
       {main_reference}
       = {base}  base ghcr.io/flyteorg/flyte:py3.11-v2.12.1 @ sha256:111111111111  (shared with fold, msa)
       = {uv}  uv from ghcr.io/astral-sh/uv:0.13.4  (shared with fold, msa)
-      = {venv}  virtual environment /opt/venv with Python 3.11  (shared with fold, msa)
+      = {venv}  virtual environment /opt/venv (with Python 3.11 if there is none)  (shared with fold, msa)
       = {ruff}  pip: ruff  (shared with fold)
       + {main_pytest}  pip: pytest  (no image that is present has it)
 

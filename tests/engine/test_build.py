@@ -147,12 +147,11 @@ def test_images_are_built_at_the_same_time(workspace: Workspace) -> None:
 def test_a_base_that_does_not_exist(workspace: Workspace) -> None:
     source = (workspace.folder / "msa" / "run.py").read_text()
     workspace.write({"msa/run.py": source.replace("from_debian_base()", 'from_debian_base(flyte_version="0.0.0")')})
-    (image,) = workspace.plan("--for", "run_msa")["images"]
-    assert image["status"] == "unknown"
-    assert "does not exist" in image["reason"]
-    failed = workspace.flytebuild("build", "--for", "run_msa", code=69)
-    assert "does not exist" in failed.stderr
-    assert "hint: " in failed.stderr
+    for verb in ("plan", "build"):
+        failed = workspace.flytebuild(verb, "--for", "run_msa", code=65)
+        assert "error: The image of environment `msa_env` (msa/run.py:" in failed.stderr
+        assert "cannot be made: there is no `ghcr.io/flyteorg/flyte:py3" in failed.stderr
+        assert "hint: check the name and the tag" in failed.stderr
 
 
 def test_a_registry_that_does_not_answer_ends_the_build_before_it_begins(workspace: Workspace) -> None:
@@ -217,7 +216,7 @@ def test_a_signal_stops_the_steps_of_all_images_and_publishes_nothing(
     lines = [line.strip() for line in rest.splitlines() if line.strip()]
     assert lines.count("pip: six: cancelled") == 2
     assert {line.partition(":")[0] for line in lines if ": cancelled after " in line} == running
-    assert lines[-1] == "interrupted"
+    assert lines[-1] == {130: "interrupted", 143: "terminated"}[code]
     assert "failed" not in rest
     assert "Traceback" not in rest
     assert repository_tags(workspace.registry) == set()

@@ -90,9 +90,10 @@ def test_steps_that_change_nothing_add_nothing(images: dict[str, Built]) -> None
     [
         ("echo said; exit 7", "run: echo said; exit 7", 7),
         ('["/nowhere/program"]', "run: /nowhere/program", 1),
-        ("<<EOF\nset -e\nfalse\ntrue\nEOF", "run: set -e", 1),
+        ("<<EOF\nset -e\nfalse\ntrue\nEOF", "run: false", 1),
+        ("test -d /nowhere\ntrue", "run: test -d /nowhere", 1),
     ],
-    ids=["shell", "no such program", "heredoc"],
+    ids=["shell", "no such program", "heredoc", "lines"],
 )
 def test_a_command_that_fails_is_told_with_its_place(builds: Builds, command: str, step: str, code: int) -> None:
     image = builds.base.with_commands(["true", command])

@@ -217,19 +217,28 @@ def test_a_dockerfile_s_context_is_part_of_the_image(project: Workspace, built: 
     (place / "kept.txt").write_text("kept")
 
 
-def test_a_dockerfile_s_step_that_fails_is_told_with_the_image_s_place(project: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("line", "step", "told"),
+    [
+        ("RUN echo why; exit 9", "RUN echo why; exit 9", "why"),
+        ("NO x", "step failed: reading the Dockerfile Dockerfile", ""),
+    ],
+)
+def test_a_dockerfile_that_fails_is_told_with_the_image_s_place(
+    project: Workspace, line: str, step: str, told: str
+) -> None:
     project.write(
         {
             "wrong/main.py": "import flyte\nfrom pathlib import Path\n\n"
             "dockerfile = Path(__file__).parent / 'Dockerfile'\n"
             f"image = flyte.Image.from_dockerfile(dockerfile, '{project.registry}', 'wrong')\n"
             "env = flyte.TaskEnvironment('wrong', image=image)\n",
-            "wrong/Dockerfile": "FROM ghcr.io/acme/service:1\nRUN echo why; exit 9\n",
+            "wrong/Dockerfile": f"FROM ghcr.io/acme/service:1\n{line}\n",
         }
     )
     failed = project.flytebuild("build", "wrong", code=1)
-    assert "exit code: 9" in failed.stderr
-    assert "  written at wrong/main.py:5\n  why\n" in failed.stderr
+    assert f"{step}  (image of `wrong`)\n  written at wrong/main.py:5\n  {told}" in failed.stderr
+    assert ("exit code: 9" in failed.stderr) == bool(told)
 
 
 def test_the_mirror_is_asked_and_named_nowhere(machine: Machine, images: dict[str, Built]) -> None:

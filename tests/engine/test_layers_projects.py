@@ -60,7 +60,6 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def images(builds: Builds, projects: dict[str, Path]) -> dict[str, Built]:
     base, at = builds.base, projects
-    editable = base.with_workdir("/code").with_uv_project(at["editable"])
     return builds.build(
         {
             "dependencies": base.with_uv_project(at["locked"]),
@@ -70,8 +69,8 @@ def images(builds: Builds, projects: dict[str, Path]) -> dict[str, Built]:
             "unlocked project": base.with_uv_project(at["unlocked"], project_install_mode="install_project"),
             "beside": base.with_uv_project(at["beside"], project_install_mode="install_project"),
             "workspace": base.with_uv_project(at["workspace"], project_install_mode="install_project"),
-            "editable": editable,
-            "editable with code": editable.with_source_folder(at["editable"].parent, ".", copy_contents_only=True),
+            "editable": base.with_workdir("/code").with_uv_project(at["editable"]),
+            "members": base.with_uv_project(at["workspace"], extra_args="--all-packages --no-editable"),
             "poetry": base.with_poetry_project(at["poetry"]),
             "poetry project": base.with_poetry_project(
                 at["poetry"], extra_args="--without dev", project_install_mode="install_project"
@@ -113,17 +112,20 @@ def test_packages_beside_a_project_and_in_its_workspace(images: dict[str, Built]
         ]
 
 
-def test_an_editable_package_is_found_where_a_task_has_its_code(images: dict[str, Built]) -> None:
+def test_packages_that_are_editable_on_the_host_are_in_the_image(images: dict[str, Built]) -> None:
+    """Where they point to is no part of it."""
     assert set(installed(images["editable"])) == {"six", "library"}
+    assert set(installed(images["members"])) == {"library"}
     assert images["editable"].sh("pwd; ls -A") == ["/code"]
-    assert images["editable with code"].sh("cd /; python -c 'import library; print(library.where)'") == [
-        "/code/library/library/__init__.py"
-    ]
+    for name in ("editable", "members", "poetry"):
+        assert images[name].sh("cd /; python -c 'import library; print(library.__file__)'") == [
+            "/opt/venv/lib/python3.11/site-packages/library/__init__.py"
+        ]
 
 
 @pytest.mark.parametrize(
     "name",
-    ["dependencies", "project", "unlocked", "beside", "workspace", "editable", "poetry", "poetry project"],
+    ["dependencies", "project", "unlocked", "beside", "workspace", "editable", "members", "poetry", "poetry project"],
 )
 def test_installing_a_project_leaves_what_is_installed_and_nothing_else(images: dict[str, Built], name: str) -> None:
     image = images[name]

@@ -5,6 +5,7 @@ import re
 import secrets
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,47 @@ def test_flyte_run_and_python_main_py_find_everything_by_flyte_s_own_configurati
     assert "nothing to build" in done.stderr
     (url,) = set(re.findall(r"http://[\w.:/-]+/runs/\w+", done.stdout))
     check_example(run_document(url), plan)
+
+
+BUNDLES = """
+import flyte
+from beside import VALUE
+
+base = flyte.Image.from_debian_base(name="b")
+loaded = flyte.TaskEnvironment("loaded", image=base.with_workdir("/srv/app").with_code_bundle())
+whole = flyte.TaskEnvironment("whole", image=base.with_code_bundle(copy_style="all"), depends_on=[loaded])
+
+
+@loaded.task
+async def inner() -> str:
+    return VALUE
+
+
+@whole.task
+async def main() -> str:
+    return await inner()
+
+
+if __name__ == "__main__":
+    flyte.init_from_config()
+    print(flyte.with_runcontext(copy_style="none", version="v1").run(main).url)
+"""
+
+
+def test_a_run_that_brings_no_code_finds_it_in_the_images(workspace: Workspace) -> None:
+    workspace.write({"bundles/main.py": BUNDLES, "bundles/beside.py": "VALUE = 'from the image'\n"})
+    project = replace(workspace, folder=workspace.folder / "bundles")
+    project.flytebuild("up")
+    command = ("flyte", "run", "--copy-style", "none", "--version", "v1", "main.py", "main")
+    for arguments in (command, ("python", "main.py")):
+        done = project.run(*arguments, COLUMNS="300")
+        assert done.returncode == 0, done.stderr
+        (url,) = set(re.findall(r"http://[\w.:/-]+/runs/\w+", done.stdout))
+        document = run_document(url)
+        assert list(document["outputs"].values()) == ["from the image"], document
+    assert "2 images, nothing to build" in done.stderr
+    planned = project.flytebuild("plan").stderr
+    assert planned.count("note: `with_code_bundle` (main.py:") == 2
 
 
 def test_run_msa_cannot_import_ruff_and_runs_in_another_container_than_main(workspace: Workspace) -> None:

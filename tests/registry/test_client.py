@@ -193,7 +193,11 @@ def test_content_that_is_not_what_its_digest_says_is_refused() -> None:
 
 
 def test_a_missing_image_and_a_missing_config_are_told_apart() -> None:
-    assert resolve(lambda _: httpx.Response(404)).problem == "`registry.example/team/image:1` does not exist"
+    missing = resolve(lambda _: httpx.Response(404))
+    assert missing.problem == "`registry.example/team/image:1` does not exist"
+    assert missing.is_missing
+    assert not resolve(lambda _: httpx.Response(403)).is_missing
+    assert not resolve(serving(tag=index("amd64"))).is_missing
     assert "is incomplete" in resolve(serving(tag=MANIFEST)).problem
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flytebuild.config import Config
-from flytebuild.errors import ControlPlaneError, UsageError
+from flytebuild.errors import ControlPlaneError
 from flytebuild.runtime import __main__ as main
 from flytebuild.runtime import client, process
 from flytebuild.runtime.app import ControlPlane
@@ -19,26 +19,6 @@ from flytebuild.runtime.server import listen, serve, serving, stop_signal
 
 def at_default_port(home: Path) -> client.ControlPlane:
     return client.ControlPlane("http://127.0.0.1:8199", os.getpid(), home)
-
-
-def test_the_file_for_the_sdk(tmp_path: Path) -> None:
-    path = tmp_path / ".flyte/config.yaml"
-    client.write_flyte_config(at_default_port(tmp_path), path)
-    text = path.read_text()
-    assert "endpoint: dns:///127.0.0.1:8199" in text
-    assert "builder: flytebuild" in text
-    other = client.ControlPlane("http://127.0.0.1:9000", 1, tmp_path)
-    client.write_flyte_config(other, path)
-    assert "9000" in path.read_text()
-    assert [item.name for item in path.parent.iterdir()] == ["config.yaml"]
-
-
-def test_a_file_of_the_users_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("admin: {}\n")
-    with pytest.raises(UsageError, match="was not written by flytebuild"):
-        client.write_flyte_config(at_default_port(tmp_path), path)
-    assert path.read_text() == "admin: {}\n"
 
 
 def test_variables_for_the_sdk(tmp_path: Path) -> None:

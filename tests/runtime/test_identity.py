@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -30,10 +31,22 @@ def test_a_fingerprint_names_what_counts_and_no_secret(tmp_path: Path) -> None:
     assert found["engine"] == "tcp://me@engine.example:2375"
     assert found["mirrors"] == {"ghcr.io": "me@mirror/ghcr.io"}
     assert found["ca_bundle"] == str(bundle)
-    assert found["python"] == sys.executable
+    assert found["python"] == f"{os.path.realpath(sys.prefix)} ({os.path.realpath(sys.executable)})"
     assert "secret" not in json.dumps(found)
     assert "certificates" not in json.dumps(found)
     assert identity.differences(json.loads(json.dumps(found)), found) == {}
+
+
+def test_an_interpreter_may_have_several_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = fingerprint(Config(home=tmp_path))
+    (tmp_path / "python3").symlink_to(sys.executable)
+    (tmp_path / "venv").symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    assert identity.differences(fingerprint(Config(home=tmp_path)), one) == {}
+    # Two environments may share an interpreter, and not what is installed.
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert list(identity.differences(fingerprint(Config(home=tmp_path)), one)) == ["python"]
 
 
 def test_mirrors_have_no_order(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_normal_form(written: str, normal: str) -> None:
         "x_>=1",
         "x>=1;",
         "x ~= 1",
+        "x,==1",
         "",
     ],
 )

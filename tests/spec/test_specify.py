@@ -10,7 +10,7 @@ from flytebuild.spec.layers import Command, Copy, Folder, PixiProject
 from flytebuild.spec.model import RunAs, SetEnv, SetLabels, SetWorkDir
 from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, images_needed, specify
 from flytebuild.spec.tree import file_tree
-from tests.samples import BASE, definition, images, made_of, pip, spec
+from tests.samples import BASE, UV, definition, images, made_of, pip, spec
 
 FILE = file_tree("a.txt", "0" * 64, 1)
 
@@ -56,6 +56,19 @@ def test_a_base_with_instructions_for_dockerfiles_is_refused() -> None:
 def test_another_platform_is_refused_with_both_names() -> None:
     with pytest.raises(UnsupportedImageError, match=r"linux/amd64.*linux/s390x"):
         specify(definition(), Platform("linux", "s390x"), images())
+
+
+@pytest.mark.parametrize("which", ["base", "uv"])
+def test_an_image_that_does_not_exist_is_named_as_it_was_written(which: str) -> None:
+    known = {"base": BASE, "uv": UV}[which]
+    missing = replace(known, digest=None, problem="…", is_missing=True)
+    with pytest.raises(UnsupportedImageError) as caught:
+        spec("ruff", **{which: missing})  # type: ignore[arg-type]
+    problem = f"cannot be made: there is no `{known.reference}` (its registry was asked for `{known.location}`)"
+    assert str(caught.value) == f"The image `flyte` {problem}"
+    assert "only the engine has" in str(caught.value.hint)
+    with pytest.raises(UnsupportedImageError, match=r"there is no `[^`]*`$"):
+        spec("ruff", **{which: replace(missing, location=known.reference)})  # type: ignore[arg-type]
 
 
 def test_an_unresolved_base_is_a_problem_not_a_guess() -> None:

@@ -57,3 +57,14 @@ def test_a_scan_brings_them(tmp_path: Path) -> None:
     assert scan(tmp_path, Ignore.none(), None).warnings == ()
     (warning,) = scan(tmp_path, Ignore.parse("data", "x"), None).warnings
     assert warning.path == "link"
+
+
+@pytest.mark.parametrize("place", [".git", "sub/.git"])
+def test_a_repository_s_history(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "HEAD").touch()
+    (tmp_path / "x.git").mkdir()
+    (found,) = scan(tmp_path, Ignore.none(), None).warnings
+    assert found.path == place
+    assert f"`{place}` is copied as well, and changes with every commit; a line `**/.git` in the" in found.message
+    assert scan(tmp_path, Ignore.parse("**/.git", "ignore"), None).warnings == ()
