@@ -7,7 +7,6 @@ live below them. So nothing is installed as editable, which would point to files
 from __future__ import annotations
 
 import posixpath
-import re
 import shlex
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from flytebuild.llb.file import FIXED_TIME, Copy, change, make_files
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import SCRATCH, Step, index_arguments, shell, text, with_extra
+from flytebuild.llb.step import SCRATCH, Step, has_option, index_arguments, shell, text, with_extra
 from flytebuild.spec.layers import LocalPackage, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.specify import PIXI_PROJECT
 from flytebuild.spec.tree import Tree
@@ -23,6 +22,12 @@ from flytebuild.spec.tree import Tree
 PROJECT = "/run/flytebuild-project"
 POETRY_CACHE = CacheMount("/tmp/poetry_cache", "flytebuild-poetry", "shared")  # noqa: S108 - a path in the image
 PIXI_CACHE = CacheMount("/root/.cache/rattler", "flytebuild-pixi", "shared")
+
+_ONCE = ("--active", "--inexact", "--no-editable", "--no-install-project", "--locked")
+"""Options that uv takes once only: those that the user gives are not given again."""
+
+_OTHERWISE_LOCKED = ("--frozen", "--no-locked", "--upgrade", "-U", "--upgrade-package", "-P")
+"""Options of uv that say what becomes of the lock, and exclude `--locked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,12 @@ def uv(step: Step, layer: UvProject) -> State:
     """`uv sync` into the active environment, which keeps what else is in it."""
     place = _place(step, layer.tree, layer.packages)
     options = layer.options
-    arguments = ["uv", "sync", "--active", "--inexact", "--project", place.folder]
-    if not _has_option("--no-editable", options.extra_args):
-        arguments += ["--no-editable"]
-    if layer.mode == "dependencies_only" and not _has_option("--no-install-project", options.extra_args):
+    arguments = ["uv", "sync", "--active", "--inexact", "--project", place.folder, "--no-editable"]
+    if layer.mode == "dependencies_only":
         arguments += ["--no-install-project"]
-    if layer.locked and not _has_option("--frozen", options.extra_args):
+    if layer.locked and not has_option(options.extra_args, *_OTHERWISE_LOCKED):
         arguments += ["--locked"]
+    arguments = [item for item in arguments if item not in _ONCE or not has_option(options.extra_args, item)]
     arguments += index_arguments(options)
     if options.pre:
         arguments += ["--prerelease", "allow"]
@@ -62,8 +66,8 @@ def poetry(step: Step, layer: PoetryProject) -> State:
     no_editable = ("sed", "-i", "s/^develop = true$/develop = false/", f"{place.folder}/poetry.lock")
     arguments = ["uv", "tool", "run", "--from", f"poetry=={layer.version}", "poetry"]
     arguments += ["install", "--no-interaction", "--directory", place.folder]
-    has_root = layer.mode == "install_project" and not _has_option("--no-root", layer.extra_args)
-    if not _has_option("--no-root", layer.extra_args):
+    has_root = layer.mode == "install_project" and not has_option(layer.extra_args, "--no-root")
+    if not has_option(layer.extra_args, "--no-root"):
         arguments += ["--no-root"]
     commands = [shlex.join(no_editable), text(with_extra(arguments, layer.extra_args))]
     if has_root:
@@ -90,7 +94,7 @@ def pixi(step: Step, layer: PixiProject) -> State:
         state = change(state, copies, step.platform, name=f"files of {layer.summary}")
     arguments = ["pixi", "install", "--manifest-path", f"{PIXI_PROJECT}/{layer.manifest}"]
     arguments += ["--environment", layer.environment]
-    if layer.locked and not _has_option("--frozen", layer.extra_args):
+    if layer.locked and not has_option(layer.extra_args, "--locked", "--frozen"):
         arguments += ["--locked"]
     command = with_extra(arguments, layer.extra_args)
     return replace(step, state=state).run(command, caches=(PIXI_CACHE,), secrets=layer.secrets)
@@ -115,11 +119,6 @@ def _active(step: Step) -> Step:
     """The environment that is installed into: the one that is active in the image, else ours."""
     env = step.env
     return step.with_env(VIRTUAL_ENV=env.get("VIRTUAL_ENV") or env["VIRTUALENV"])
-
-
-def _has_option(option: str, extra: str) -> bool:
-    """Whether the user's shell text has an option, which may not be given twice."""
-    return bool(re.search(rf"(?<!\S){option}(?!\S)", extra))
 
 
 def _below(folder: str, path: str) -> str:
