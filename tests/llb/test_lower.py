@@ -57,7 +57,7 @@ def test_options_alone_may_say_what_to_install() -> None:
 def test_no_option_of_uv_comes_twice_or_beside_one_that_excludes_it(extra: str, options: str) -> None:
     lock = file_tree("uv.lock", "0" * 64, 1)
     layer = UvProject("dependencies_only", lock, True, options=PipOptions(extra_args=extra))
-    always = "uv sync --active --inexact --project /run/flytebuild-project"
+    always = "uv sync --active --inexact --project /run/flytebuild-project --no-editable"
     assert " ".join(arguments(layer)).removeprefix("/bin/sh -c ") == f"{always} {options}"
 
 
