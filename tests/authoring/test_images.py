@@ -72,8 +72,8 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.with_workdir(Path("/srv")), "`workdir` is or holds a `PosixPath`"),  # type: ignore[arg-type]
         (BASE.with_source_file(Path(__file__), Path("/srv")), "`dst` is or holds a `PosixPath`"),  # type: ignore[arg-type]
         (BASE.with_pip_packages("a", secret_mounts=[3]), "`secret_mounts` is or holds a `int`"),  # type: ignore[list-item]
-        (BASE.clone(python_version=(3,)), "`python_version` is or holds 1 values, where 2 are needed"),  # type: ignore[arg-type]
-        (BASE.clone(python_version="3.11"), "`python_version` is or holds a `str`, where a `tuple`"),  # type: ignore[arg-type]
+        (BASE.clone(python_version=(3,)), "its `python_version` is `(3,)`, not a pair of numbers"),  # type: ignore[arg-type]
+        (BASE.clone(python_version="3.11"), "its `python_version` is `'3.11'`, not a pair of numbers"),  # type: ignore[arg-type]
         (BASE.with_commands(["echo \0"]), "a text has a null character"),
         (BASE.with_pip_packages("a", extra_args="\0"), "a text has a null character"),
         (BASE.with_workdir("/a\0"), "a text has a null character"),

@@ -21,7 +21,7 @@ def python(image: flyte.Image) -> str:
 
 
 @pytest.mark.parametrize(
-    "reference", ["ghcr.io/flyteorg/flyte:py3.9-v2.12.1", "r.example/m/flyte:py3.9-v2.9.0@sha256:1"]
+    "reference", ["ghcr.io/flyteorg/flyte:py3.9-v2.12.1", "r.example/m/flyte:py3.9-v2.9.0@sha256:" + "1" * 64]
 )
 def test_flyte_s_own_base_has_the_one_that_it_says(reference: str) -> None:
     """Whichever this process runs with, which is what the SDK says of an image that nobody gave one."""
