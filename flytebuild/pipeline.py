@@ -17,6 +17,8 @@ from flytebuild.build.builder import Outcome
 from flytebuild.build.images import build_images
 from flytebuild.build.output import Output, write_images
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
+from flytebuild.buildkit.address import locate
+from flytebuild.buildkit.connection import Connection
 from flytebuild.config import Config
 from flytebuild.events import Emit, ignore
 from flytebuild.graph import EnvironmentNode
@@ -27,6 +29,7 @@ from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.specify import images_needed, specify
 from flytebuild.state import State
+from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
 
 _STATE = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
@@ -58,8 +61,7 @@ async def plan_definitions(
 async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> Plan:
     """The same for environments whose closure is known."""
     async with _outside(config, emit) as (stores, state):
-        native = await stores.engine.platform() or _host_platform()
-        wanted = tuple(Platform.parse(text) for text in config.platforms) or (native,)
+        wanted = tuple(Platform.parse(text) for text in config.platforms) or (await _native(config, stores),)
         specs = await _specify(nodes, config, stores.registry.client, wanted)
         asked = [item for variants in specs.values() for item in references(variants, config.registry)]
         observed = await stores.observe_all(dict.fromkeys(asked))
@@ -112,6 +114,18 @@ async def _specify(
     }
 
 
+async def _native(config: Config, stores: Stores) -> Platform:
+    """What the builder runs without emulation."""
+    if stores.engine:
+        return await stores.engine.platform() or _host_platform()
+    return await in_thread(lambda: _builder_platform(config), "flytebuild-platform")
+
+
+def _builder_platform(config: Config) -> Platform:
+    with Connection.open(locate(config)) as connection:
+        return connection.worker().platform
+
+
 def _host_platform() -> Platform:
     """What an engine on this machine would run, where none answers."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
@@ -131,10 +145,11 @@ def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) ->
 
 @asynccontextmanager
 async def _outside(config: Config, emit: Emit) -> AsyncIterator[tuple[Stores, State]]:
-    engine = EngineStore()
+    engine = None if config.builder else EngineStore()
     try:
         async with RegistryClient() as registry:
             with State.open(_STATE, emit=emit) as state:
                 yield Stores(RegistryStore(registry, config.compression), engine), state
     finally:
-        engine.close()
+        if engine:
+            engine.close()
