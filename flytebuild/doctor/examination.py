@@ -10,6 +10,7 @@ from flytebuild.doctor.check import Check
 from flytebuild.doctor.engine import examine_engine
 from flytebuild.doctor.machine import examine_machine
 from flytebuild.doctor.registry import examine_registry
+from flytebuild.threads import in_thread
 
 
 async def examine(config: Config) -> tuple[Check, ...]:
@@ -18,10 +19,10 @@ async def examine(config: Config) -> tuple[Check, ...]:
     import docker  # noqa: F401
 
     builder, engine, registry, machine = await asyncio.gather(
-        asyncio.to_thread(examine_builder, config),
-        asyncio.to_thread(examine_engine, config),
+        in_thread(lambda: examine_builder(config), "flytebuild-builder"),
+        in_thread(lambda: examine_engine(config), "flytebuild-engine"),
         examine_registry(config),
-        asyncio.to_thread(examine_machine, config),
+        in_thread(lambda: examine_machine(config), "flytebuild-machine"),
     )
     if not config.builder and builder[0].status == engine[0].status == "failed":
         # It is one and the same.
