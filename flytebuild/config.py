@@ -23,12 +23,16 @@ from flytebuild.secret_source import FORMS, SecretSource
 _NO_SETTINGS = {"FLYTEBUILD_TRACEBACK"}
 """Variables that are for this very command, and for no configuration."""
 
+BUILDKIT_HOST = "BUILDKIT_HOST"
+"""The variable by which BuildKit's own tools find it; it counts as `FLYTEBUILD_BUILDER` does, which comes after it."""
+
 DEFAULT_PORT = 8199
 """The control plane's port: fixed, since Flyte's configuration file names it."""
 
 _BOUNDS = {"jobs": 64, "port": 65535}
 """The largest value of the keys that are whole numbers; the smallest is 1."""
 
+_PATHS = ("ca_bundle", "home", "builder_ca", "builder_cert", "builder_key")
 
 ProgressMode: TypeAlias = Literal["auto", "tty", "plain", "json"]
 Compression: TypeAlias = Literal["zstd", "gzip"]
@@ -61,10 +65,15 @@ class Config:
     `flytebuild-cache` in `registry`.
     `compression` is that of the layers that are pushed.
     `jobs` bounds the images that are solved at the same time.
-    `platforms` are those that images are built for, `linux/amd64`; none means the engine's own.
+    `builder` is the address of a BuildKit that is no Docker Engine, `tcp://build.example:1234`; none means the engine's
+    own. `builder_ca`, `builder_cert` and `builder_key` are PEM files for TLS with it, and `builder_server_name` is what
+    its certificate says where that is another name than the address has.
+    `platforms` are those that images are built for, `linux/amd64`; none means the builder's own.
     `progress` is how a build is followed: `auto` decides by where standard error goes.
     `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
     `home` is the folder of the control plane: its log, its runs and its objects.
+
+    `sources` is no key: it says what set the keys that are set, in words for messages.
     """
 
     registry: str | None = None
@@ -74,11 +83,21 @@ class Config:
     cache: str | None = None
     compression: Compression = "zstd"
     jobs: int = 4
+    builder: str | None = None
+    builder_ca: Path | None = None
+    builder_cert: Path | None = None
+    builder_key: Path | None = None
+    builder_server_name: str | None = None
     platforms: tuple[str, ...] = ()
     progress: ProgressMode = "auto"
     stat_cache: bool = True
     port: int = DEFAULT_PORT
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+
+
+KEYS = tuple(item.name for item in fields(Config) if item.name != "sources")
+"""What may be set."""
 
 
 def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -> Config:
@@ -89,15 +108,19 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
     """
     environ = os.environ if environ is None else environ
     settings: dict[str, Any] = {}
+    sources: dict[str, str] = {}
 
     def take(key: str, value: Any, source: str, folder: Path) -> None:
         converted = _convert(key, value, source, folder)
         # Each secret is a setting of its own: to say where one is takes no other away.
         settings[key] = {**settings.get(key, {}), **converted} if key == "secrets" else converted
+        sources[key] = source
 
     for path, table in _tables(folder):
         for key, value in table.items():
             take(key, value, str(path), path.parent)
+    if environ.get(BUILDKIT_HOST):
+        take("builder", environ[BUILDKIT_HOST], BUILDKIT_HOST, Path.cwd())
     for name, value in environ.items():
         if name.startswith("FLYTEBUILD_") and name not in _NO_SETTINGS:
             key = name.removeprefix("FLYTEBUILD_").lower()
@@ -105,10 +128,11 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
     for key, value in flags.items():
         if value is not None:
             take(key, value, _OPTIONS.get(key, f"--{key}"), Path.cwd())
-    config = replace(Config(), **settings)
+    config = replace(Config(), **settings, sources=MappingProxyType(sources))
     if config.ca_bundle is None and (bundle := environ.get("SSL_CERT_FILE")) and Path(bundle).is_file():
         # A host that trusts a private CA this way has steps and tasks that must trust it too.
-        config = replace(config, ca_bundle=Path(bundle))
+        sources["ca_bundle"] = "SSL_CERT_FILE"
+        config = replace(config, ca_bundle=Path(bundle), sources=MappingProxyType(sources))
     _refuse_unreadable(config.ca_bundle)
     return config
 
@@ -183,10 +207,9 @@ def _parse_variable(key: str, value: str, source: str) -> Any:
 
 def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
     """Check one setting and give it its type; relative paths are relative to `folder`."""
-    known = [item.name for item in fields(Config)]
-    if key not in known:
-        nearest = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean `{nearest[0]}`?" if nearest else "known keys: " + ", ".join(f"`{k}`" for k in known)
+    if key not in KEYS:
+        nearest = difflib.get_close_matches(key, KEYS, 1)
+        hint = f"did you mean `{nearest[0]}`?" if nearest else "known keys: " + ", ".join(f"`{k}`" for k in KEYS)
         raise ConfigError(f"`{source}` has an unknown key `{key}`", hint=hint)
     if key in _BOUNDS:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _BOUNDS[key]:
@@ -217,10 +240,13 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         return value
     if not isinstance(value, str):
         raise ConfigError(f"`{key}` in `{source}` must be a string")
-    if key in ("ca_bundle", "home"):
+    if key in _PATHS:
         if not value:
             raise ConfigError(f"`{key}` in `{source}` is empty", hint="give a path, or leave the key out")
         return (folder / Path(value).expanduser()).resolve()
+    if key in ("builder", "builder_server_name"):
+        # What an address may be is known where it is used.
+        return value or None
     value = value.rstrip("/")
     if value:
         _refuse_no_registry(key, value, source)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from flytebuild.errors import EngineUnavailableError
+from flytebuild.errors import ConfigError, EngineUnavailableError
 
 if TYPE_CHECKING:
     import docker
     from docker.tls import TLSConfig
 
+_PASSWORD = re.compile(r"(?<=//)([^/@:]*):[^/@]*@")
+_SCHEMES = ("unix", "tcp", "http", "https", "ssh")
+_FORBIDDEN = "Permission denied"
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
 
@@ -23,12 +28,38 @@ class EngineAddress:
     source: str
     tls: TLSConfig | None = None
 
+    @property
+    def shown(self) -> str:
+        """The address for messages: without a password."""
+        return _PASSWORD.sub(r"\1@", self.url)
+
 
 def locate() -> EngineAddress:
     """The address that the `docker` command would use: `DOCKER_HOST`, the current context, the default socket.
 
-    Raises EngineUnavailableError when the context that is asked for cannot be read.
+    Raises EngineUnavailableError when the context that is asked for cannot be read, ConfigError for an address that
+    cannot be an engine's.
     """
+    found = _locate()
+    try:
+        parts = urlsplit(found.url)
+        if parts.scheme not in _SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
+            raise ValueError("neither a socket nor a host")
+        _ = parts.port  # Raises for one that is no number.
+    except ValueError as error:
+        raise ConfigError(
+            f"`{found.shown}` (from {found.source}) is no address of a Docker Engine",
+            hint="use a `unix://`, `tcp://` or `ssh://` address",
+        ) from error
+    if any(name.startswith("-") for name in (parts.username or "", parts.hostname or "")):
+        raise ConfigError(
+            f"`{found.shown}` (from {found.source}) names a user or host that begins with `-`",
+            hint="programs would take it for an option; give the engine's machine another name",
+        )
+    return found
+
+
+def _locate() -> EngineAddress:
     from docker.context import ContextAPI
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
@@ -72,18 +103,19 @@ def connect(timeout: float = 60) -> docker.DockerClient:
     except (DockerException, OSError, ValueError) as error:
         if client is not None:
             client.close()
-        if "Permission denied" in str(error):
-            raise EngineUnavailableError(
-                f"The Docker Engine at `{address.url}` may not be used by this user",
-                hint="add the user to the group `docker`, or point `DOCKER_HOST` at an engine of your own",
-            ) from error
-        raise unavailable(address) from error
+        raise unavailable(address, _FORBIDDEN if _FORBIDDEN in str(error) else "") from error
     return client
 
 
-def unavailable(address: EngineAddress) -> EngineUnavailableError:
+def unavailable(address: EngineAddress, reason: str = "") -> EngineUnavailableError:
     """The error for an engine that does not answer at `address`."""
+    if reason == _FORBIDDEN:
+        return EngineUnavailableError(
+            f"The Docker Engine at `{address.shown}` may not be used by this user",
+            hint="add the user to the group `docker`, or point `DOCKER_HOST` at an engine of your own",
+        )
+    said = f": {reason}" if reason else ""
     return EngineUnavailableError(
-        f"No Docker Engine answers at `{address.url}` (from {address.source})",
+        f"No Docker Engine answers at `{address.shown}` (from {address.source}){said}",
         hint="start Docker, or point `DOCKER_HOST` or `docker context use` at an engine that runs",
     )

@@ -17,6 +17,8 @@ from flytebuild.build.builder import Outcome
 from flytebuild.build.images import build_images
 from flytebuild.build.output import Output, write_images
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
+from flytebuild.buildkit.address import locate
+from flytebuild.buildkit.connection import Connection
 from flytebuild.config import Config
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
@@ -27,6 +29,7 @@ from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.specify import images_needed, specify
 from flytebuild.state import State
+from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
 
 _STATE = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
@@ -61,7 +64,8 @@ async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode], emit: Emi
     """The same for environments whose closure is known."""
     async with _outside(config, emit) as (stores, state):
         is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
-        wanted = tuple(map(Platform.parse, config.platforms)) or (await _native(stores, emit if is_ours else ignore),)
+        tell = emit if is_ours else ignore
+        wanted = tuple(map(Platform.parse, config.platforms)) or (await _native(config, stores, tell),)
         specs = await _specify(nodes, config, stores.registry.client, wanted)
         asked = [item for variants in specs.values() for item in references(variants, config.registry)]
         observed = await stores.observe_all(dict.fromkeys(asked))
@@ -114,14 +118,21 @@ async def _specify(
     }
 
 
-async def _native(stores: Stores, emit: Emit) -> Platform:
-    """What the engine runs, or would run on this machine, where none answers."""
+async def _native(config: Config, stores: Stores, emit: Emit) -> Platform:
+    """What the builder runs without emulation; what an engine on this machine would, where none answers."""
+    if stores.engine is None:
+        return await in_thread(lambda: _builder_platform(config), "flytebuild-platform")
     found = await stores.engine.platform()
     if found is None:
         architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
         found = Platform("linux", architecture)
         emit(Notice(f"No Docker Engine answers, so images are planned for `{found}`, as this machine would run them"))
     return found
+
+
+def _builder_platform(config: Config) -> Platform:
+    with Connection.open(locate(config)) as connection:
+        return connection.worker().platform
 
 
 @contextmanager
@@ -137,10 +148,11 @@ def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) ->
 
 @asynccontextmanager
 async def _outside(config: Config, emit: Emit) -> AsyncIterator[tuple[Stores, State]]:
-    engine = EngineStore()
+    engine = None if config.builder else EngineStore()
     try:
         async with RegistryClient() as registry:
             with State.open(_STATE, emit=emit) as state:
                 yield Stores(RegistryStore(registry, config.compression), engine), state
     finally:
-        engine.close()
+        if engine:
+            engine.close()

@@ -38,6 +38,7 @@ def machine() -> Iterator[Machine]:
         found = _bring_up(state)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", found.docker_host)
+            patch.delenv("BUILDKIT_HOST", raising=False)
             if found.registry:
                 patch.setenv("FLYTEBUILD_REGISTRY", found.registry)
             patch.setenv("FLYTEBUILD_MIRRORS", ",".join(f"{name}={to}" for name, to in found.mirrors.items()))

@@ -23,11 +23,11 @@ from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.solves import Solver
 from flytebuild.build.stores import Destination
+from flytebuild.buildkit.address import DaemonAddress, locate
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.session.providers import Provider, RegistryCredentials, Secrets, StreamProvider
 from flytebuild.buildkit.session.session import Session
 from flytebuild.config import Config
-from flytebuild.engine import connect, locate
 from flytebuild.errors import (
     BuildError,
     EngineUnavailableError,
@@ -69,8 +69,7 @@ async def build_images(
         return tuple(named)
     if stores.is_public:
         _refuse_indexes_without_registry(indexes)
-    address = locate()
-    version = await asyncio.to_thread(_api_version)
+    address = locate(config)
     specs = [image.spec for image in images if image.spec]
     given = await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
     providers: tuple[Provider | StreamProvider, ...] = (
@@ -80,9 +79,10 @@ async def build_images(
         *stores.providers,
     )
     with ExitStack() as stack:
-        connection = stack.enter_context(Connection.open(address, version))
+        connection = await in_thread(lambda: Connection.open(address), "flytebuild-connection")
+        stack.callback(connection.close)
         await in_thread(lambda: _refuse_unsuitable(connection, images, stores), "flytebuild-worker")
-        session = Session(address, providers, keys=_KEYS)
+        session = Session(connection, providers, keys=_KEYS)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
         has_bundle = config.ca_bundle is not None
@@ -90,7 +90,7 @@ async def build_images(
         solving = BuildKitBuilder(Solver(connection, session.id), stores, cache, has_bundle)
         # Inside the limit: what is mounted is for the push that follows.
         mounted = BasesMounted(solving, stores.client) if stores.is_public else solving
-        builder: Builder = Limited(Recorded(mounted, state, address.url), asyncio.Semaphore(config.jobs))
+        builder: Builder = Limited(Recorded(mounted, state, address.shown), asyncio.Semaphore(config.jobs))
         if fail_fast:
             # Outermost, so that images that wait for their turn are cancelled as well.
             builder = FailFast(builder)
@@ -104,8 +104,8 @@ async def build_images(
     failed = [item for item in outcomes if item.failure]
     if failed and all(item.is_unavailable for item in failed):
         raise EngineUnavailableError(
-            f"The connection to the engine at `{address.url}` was lost while it was building",
-            hint="look at the engine's log; the same command goes on from what was built",
+            f"The connection to the BuildKit at `{address.shown}` was lost while it was building",
+            hint="look at its log, or the engine's; the same command goes on from what was built",
         )
     if failed:
         cancelled = [item.image.reference for item in outcomes if item.is_cancelled]
@@ -185,6 +185,9 @@ def _refuse_unreachable(plan: Plan) -> None:
 
 def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan], stores: Destination) -> None:
     worker = connection.worker()
+    if isinstance(connection.address, DaemonAddress):
+        # What has no store but its cache can push.
+        return
     pushed = [image for image in images if not is_in_engine(image.reference)]
     if (pushed or not stores.is_public) and not worker.has_containerd_store:
         raise EngineUnavailableError(
@@ -200,14 +203,6 @@ def _refuse_indexes_without_registry(indexes: Sequence[ImagePlan]) -> None:
             "An image for several platforms needs a registry: an engine's store holds what the engine can run",
             hint="set `registry`, or build for one platform",
         )
-
-
-def _api_version() -> str:
-    client = connect()
-    try:
-        return str(client.version()["ApiVersion"])
-    finally:
-        client.close()
 
 
 def _teller(emit: Emit) -> Callable[[str], None]:

@@ -13,7 +13,7 @@ from flytebuild.buildkit.session.providers import StreamProvider
 from flytebuild.buildkit.solve import Export
 from flytebuild.config import Compression
 from flytebuild.engine import connect
-from flytebuild.errors import EngineUnavailableError
+from flytebuild.errors import EngineUnavailableError, UsageError
 from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
 from flytebuild.registry.client import RegistryClient
@@ -176,10 +176,10 @@ class Destination(Protocol):
 
 @dataclass(frozen=True)
 class Stores:
-    """The store of each reference, told by its registry."""
+    """The store of each reference, told by its registry; there is no engine's where another BuildKit builds."""
 
     registry: RegistryStore
-    engine: EngineStore
+    engine: EngineStore | None
     is_public: bool = True
     providers: Sequence[StreamProvider] = ()
 
@@ -188,17 +188,26 @@ class Stores:
         return self.registry.client
 
     def of(self, reference: str) -> Store:
-        return self.engine if is_in_engine(reference) else self.registry
+        """Raises UsageError for an image of an engine where there is none."""
+        return self._engine() if is_in_engine(reference) else self.registry
 
     async def copy(self, image: ImagePlan, source: str) -> str:
         if is_in_engine(source):
-            return await self.engine.name(source, image.reference)
+            return await self._engine().name(source, image.reference)
         copied = await copy_image(self.registry.client, parse(source), parse(image.reference))
         return await self.registry.publish(image, copied)
 
     async def publish_index(self, index: ImagePlan) -> str:
         members = {platform: parse(member) for platform, member in index.members}
         return await publish_index(self.client, parse(index.reference), members, {IMAGE: index.digest or ""})
+
+    def _engine(self) -> EngineStore:
+        if self.engine is None:
+            raise UsageError(
+                "The images need a registry: the BuildKit that is to build them is no Docker Engine, and keeps none",
+                hint="set `registry` in the configuration, or `FLYTEBUILD_REGISTRY`",
+            )
+        return self.engine
 
     async def observe_all(self, references: Mapping[str, object]) -> dict[str, Observation]:
         """Look at all references at the same time."""

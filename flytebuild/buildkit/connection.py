@@ -1,70 +1,70 @@
-"""A gRPC channel to the BuildKit inside a Docker Engine.
-
-Engines before API 1.53 hand out their BuildKit through `POST /grpc` with an upgrade to HTTP/2; later ones speak gRPC
-on the API's own address (moby `api/docs/CHANGELOG.md`).
-"""
+"""A connection to a BuildKit: calls of its control service, and sessions."""
 
 from __future__ import annotations
 
+import re
 import socket
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import grpc
+from google.protobuf.message import Message
 
 from flytebuild.buildkit._pb import control_pb2
-from flytebuild.buildkit.dial import dial, upgrade
-from flytebuild.buildkit.splice import Bridge
-from flytebuild.engine import EngineAddress, unavailable
+from flytebuild.buildkit.address import Address, unanswered
+from flytebuild.buildkit.dial import DEADLINE
+from flytebuild.buildkit.session_stream import Headers
+from flytebuild.buildkit.transport import Transport, to_daemon, to_engine
+from flytebuild.engine import EngineAddress
 from flytebuild.errors import EngineUnavailableError
+from flytebuild.spec.images import Platform
 
 CONTROL = "/moby.buildkit.v1.Control/"
-_DIRECT_SINCE = (1, 53)
-_DEADLINE = 20.0
 _SNAPSHOTTER = "org.mobyproject.buildkit.worker.snapshotter"
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),
-    # Go's servers accept the socket's path as authority, proxies may not.
-    ("grpc.default_authority", "localhost"),
+_LAST_ERROR = re.compile(
+    r"^.*last error: [A-Z_]+: \S+: (connect failed: addr: \S+ error: |Failed to connect to remote host: )?", re.DOTALL
 )
+"""What grpcio says before the reason."""
 
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What BuildKit says of itself: whether it shares containerd's store.
+    """What BuildKit says of itself: the platforms that it runs, its own first, and whether it has containerd's store.
 
-    Only with containerd's store can it push, keep layers lazy, and export caches.
+    A Docker Engine can push, keep layers lazy and export caches only with containerd's store.
     """
 
+    platforms: tuple[Platform, ...]
     has_containerd_store: bool
+
+    @property
+    def platform(self) -> Platform:
+        """The one that needs no emulation."""
+        return self.platforms[0]
 
 
 @dataclass
 class Connection:
     """One channel for a whole build; close it when every solve has ended."""
 
-    address: EngineAddress
+    address: Address
     channel: grpc.Channel
-    _bridge: Bridge | None = field(default=None)
+    _transport: Transport
 
     @classmethod
-    def open(cls, address: EngineAddress, api_version: str) -> Connection:
-        """Connect to the engine at `address`, which has told its API version. Makes no call yet."""
-        if _parse_version(api_version) >= _DIRECT_SINCE and address.url.startswith("unix://"):
-            target = address.url.replace("unix://", "unix:", 1)
-            return cls(address, grpc.insecure_channel(target, options=_OPTIONS))
-        bridge = Bridge(lambda: _hijack_grpc(address))
-        return cls(address, grpc.insecure_channel(bridge.target, options=_OPTIONS), bridge)
+    def open(cls, address: Address) -> Connection:
+        """Connect to the BuildKit at `address`; of an engine it asks the version, of others nothing yet.
+
+        Raises EngineUnavailableError when an engine does not answer, ConfigError for certificates that cannot be used.
+        """
+        transport = to_engine(address) if isinstance(address, EngineAddress) else to_daemon(address)
+        return cls(address, transport.channel, transport)
 
     def close(self) -> None:
-        """Close the channel; solves that still run are cancelled by it."""
-        self.channel.close()
-        if self._bridge:
-            self._bridge.close()
+        """Close the channel; solves that still run are cancelled by it, and programs that carry it end."""
+        self._transport.close()
 
     def __enter__(self) -> Connection:
         return self
@@ -72,29 +72,53 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def open_session(self, headers: Headers) -> socket.socket:
+        """A stream on which BuildKit is the client of what we serve; `headers` name the session and its methods.
+
+        Raises EngineUnavailableError when BuildKit does not take it.
+        """
+        try:
+            return self._transport.open_session(headers)
+        except grpc.RpcError as error:
+            raise self.failure(error) from error
+        except OSError as error:
+            raise unanswered(self.address, self._transport.complaint() or str(error)) from error
+
     def worker(self) -> Worker:
         """Ask BuildKit what it is. Raises EngineUnavailableError when it does not answer."""
+        answer = self.ask("ListWorkers", control_pb2.ListWorkersRequest(), control_pb2.ListWorkersResponse)
+        record = answer.record[0] if answer.record else None
+        if record is None or not record.platforms:
+            raise EngineUnavailableError("BuildKit answers, but has no worker", hint="look at its log")
+        platforms = dict.fromkeys(Platform(item.os, item.architecture, item.variant) for item in record.platforms)
+        return Worker(tuple(platforms), _SNAPSHOTTER in record.labels)
+
+    def ask(self, method: str, request: Message, answer: type[Answer]) -> Answer:
+        """Call a method of the control service that answers soon. Raises EngineUnavailableError."""
         try:
-            answer = self.unary("ListWorkers", control_pb2.ListWorkersResponse)(
-                control_pb2.ListWorkersRequest(), timeout=_DEADLINE
-            )
+            return cast(Answer, self.unary(method, answer)(request, timeout=DEADLINE))
         except grpc.RpcError as error:
-            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise unavailable(self.address) from error
-            raise EngineUnavailableError(
-                f"The BuildKit of the engine at `{self.address.url}` cannot be used: {error.details()}",
-                hint="update the engine; flytebuild is tested with Docker Engine 26.1",
-            ) from error
-        if not answer.record:
-            raise EngineUnavailableError("BuildKit answers, but has no worker", hint="look at the engine's log")
-        return Worker(has_containerd_store=_SNAPSHOTTER in answer.record[0].labels)
+            raise self.failure(error) from error
+
+    def failure(self, error: grpc.RpcError) -> EngineUnavailableError:
+        """What it means that a call failed which never does where BuildKit can be used."""
+        said = {
+            grpc.StatusCode.UNAVAILABLE: _LAST_ERROR.sub("", error.details() or ""),
+            grpc.StatusCode.DEADLINE_EXCEEDED: f"it says nothing for {DEADLINE:.0f} seconds",
+        }
+        if error.code() in said:
+            return unanswered(self.address, self._transport.complaint() or said[error.code()])
+        return EngineUnavailableError(
+            f"The BuildKit at `{self.address.shown}` (from {self.address.source}) cannot be used: {error.details()}",
+            hint="update it; flytebuild is tested with Docker Engine 26.1",
+        )
 
     def unary(self, method: str, answer: type[Answer]) -> Any:
         """A callable for a method of the control service with one answer."""
         return self.channel.unary_unary(
             CONTROL + method,
             request_serializer=_serialize,
-            response_deserializer=answer.FromString,  # type: ignore[attr-defined]
+            response_deserializer=answer.FromString,
         )
 
     def stream(self, method: str, answer: type[Answer]) -> Any:
@@ -102,23 +126,9 @@ class Connection:
         return self.channel.unary_stream(
             CONTROL + method,
             request_serializer=_serialize,
-            response_deserializer=answer.FromString,  # type: ignore[attr-defined]
+            response_deserializer=answer.FromString,
         )
 
 
-def _serialize(message: Any) -> bytes:
+def _serialize(message: Message) -> bytes:
     return bytes(message.SerializeToString())
-
-
-def _hijack_grpc(address: EngineAddress) -> socket.socket:
-    connection = dial(address)
-    try:
-        upgrade(connection, "/grpc", "h2c")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _parse_version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())

@@ -13,9 +13,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from flytebuild.errors import EngineUnavailableError
-
-_CHUNK = 256 * 1024
+CHUNK = 256 * 1024
+"""Bytes that are moved at once."""
 
 
 def splice(one: socket.socket, other: socket.socket) -> list[threading.Thread]:
@@ -30,7 +29,7 @@ def splice(one: socket.socket, other: socket.socket) -> list[threading.Thread]:
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
-    buffer = memoryview(bytearray(_CHUNK))
+    buffer = memoryview(bytearray(CHUNK))
     with contextlib.suppress(OSError):
         while count := source.recv_into(buffer):
             target.sendall(buffer[:count])
@@ -79,8 +78,8 @@ class Bridge:
                 accepted, _ = self._listener.accept()
                 try:
                     dialled = self._dial()
-                except (OSError, EngineUnavailableError):
-                    # grpcio sees a closed connection and reports the engine as unavailable.
+                except OSError:
+                    # grpcio sees a closed connection; who dials knows the reason.
                     accepted.close()
                     continue
                 self._connections += [accepted, dialled]

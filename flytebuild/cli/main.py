@@ -24,7 +24,7 @@ USAGE = 64
 READER_GONE = 141
 """What a shell sees of a tool that a closed pipe has ended."""
 
-_COMMANDS = ("plan", "build", "run", "up", "down", "status")
+_COMMANDS = ("plan", "build", "run", "up", "down", "status", "doctor")
 
 
 class _LazyCommands(click.Group):
@@ -69,6 +69,8 @@ def cli(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `flytebuild` command. Exit codes: see the README."""
     signals.end_as_on_interruption()
+    # gRPC's library writes to stderr what it also answers, and only listens before it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     console.is_flytebuild = True
     # Python has no stream where the caller has closed it (`>&-`).
     output = Output(sys.stdout or io.StringIO())

@@ -2,3 +2,28 @@
 
 Construct with `image`, `run` and `copy`; nothing happens until `marshal`. After BuildKit's own `client/llb`.
 """
+
+from flytebuild.llb.file import change, copy, make_file, make_files, make_folder
+from flytebuild.llb.marshal import marshal
+from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
+from flytebuild.llb.source import image, local, local_name
+from flytebuild.llb.state import State
+
+__all__ = [
+    "BindMount",
+    "CacheMount",
+    "SecretFile",
+    "SecretVariable",
+    "State",
+    "TmpfsMount",
+    "change",
+    "copy",
+    "image",
+    "local",
+    "local_name",
+    "make_file",
+    "make_files",
+    "make_folder",
+    "marshal",
+    "run",
+]

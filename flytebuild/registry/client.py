@@ -50,12 +50,18 @@ _MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 
 
 class Refused(Exception):
-    """The registry's answer cannot be used, or there is none; the text says why."""
+    """The registry's answer cannot be used, or there is none; the text says why.
 
-    def __init__(self, message: str, *, is_unreachable: bool = False, status: int | None = None) -> None:
+    `codes` are those of the distribution API (`BLOB_UNKNOWN`), where the registry gave any.
+    """
+
+    def __init__(
+        self, message: str, *, is_unreachable: bool = False, status: int | None = None, codes: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.is_unreachable = is_unreachable
         self.status = status
+        self.codes = codes
 
 
 class _OtherPlatforms(Refused):
@@ -203,7 +209,7 @@ class RegistryClient:
             raise Refused(message, status=response.status_code)
         if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
             message = f"`{reference.registry}` answers with status {response.status_code}"
-            raise Refused(message, status=response.status_code)
+            raise Refused(message, status=response.status_code, codes=() if stream else _codes(response))
         return response
 
     async def _send(
@@ -244,6 +250,13 @@ def _unanswered(registry: str, error: Exception) -> Refused:
         cause = cause.__cause__ or cause.__context__
     is_unreachable = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
     return Refused(f"`{registry}` does not answer ({_reason(error)})", is_unreachable=is_unreachable)
+
+
+def _codes(response: httpx.Response) -> tuple[str, ...]:
+    try:
+        return tuple(str(item["code"]) for item in response.json()["errors"])
+    except _MALFORMED:
+        return ()
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flytebuild.programs import ask
@@ -33,10 +33,14 @@ _HELPER = re.compile(r"[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is for a registry; without credentials, `problem` may say why there could have been some."""
+    """What there is for a registry; without credentials, `problem` may say why there could have been some.
+
+    `source` is the program or the file that they are from.
+    """
 
     credentials: Credentials | None = None
     problem: str = ""
+    source: str = ""
 
 
 class Keychain:
@@ -63,7 +67,7 @@ class Keychain:
             except AuthFileError as error:
                 found = Found(problem=str(error))
             if found.credentials:
-                return found
+                return replace(found, source=found.source or str(path))
             problems += [found.problem] if found.problem else []
         return Found(problem="; ".join(problems))
 
@@ -144,4 +148,4 @@ def _ask(helper: str, registry: str, environ: Mapping[str, str]) -> Found:
         username, secret = str(answer.get("Username") or ""), str(answer["Secret"])
     except (ValueError, KeyError, AttributeError):
         return Found(problem=f"`{program}` answers with something else than credentials")
-    return Found(Credentials("" if username == _IDENTITY_TOKEN else username, secret))
+    return Found(Credentials("" if username == _IDENTITY_TOKEN else username, secret), source=program)

@@ -46,12 +46,22 @@ class ScannedTree:
     warnings: tuple[TreeWarning, ...] = ()
     _elsewhere: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Those of the tree."""
+        return self.tree.entries
+
+    @property
+    def moved(self) -> Mapping[str, Path]:
+        """Where the content of entries is that do not lie below `root`, by their paths."""
+        return {path: Path(os.fsdecode(place)) for path, place in self._elsewhere.items()}
+
     def location(self, entry: Entry) -> bytes:
         """The absolute path that an entry's content is read from; its last component is no link for a file."""
         return self._elsewhere.get(entry.path) or os.path.join(os.fsencode(self.root), entry.raw_path)
 
 
-def scan(root: Path, ignore: Ignore, cache: StatCache | None) -> ScannedTree:
+def scan(root: Path, ignore: Ignore | None = None, cache: StatCache | None = None) -> ScannedTree:
     """The tree of a folder without what `ignore` leaves out. Without a cache every file is read.
 
     A folder that is left out but for something in it is part of the tree. Raises SourceError, with the path, for a
@@ -62,7 +72,7 @@ def scan(root: Path, ignore: Ignore, cache: StatCache | None) -> ScannedTree:
     if not os.path.isdir(folder):
         raise SourceError(f"`{shown(os.fsencode(root))}` is not a folder" if os.path.lexists(root) else _missing(root))
     found = _Findings(cache.known(folder) if cache else KnownFiles())
-    _walk(folder, ignore, found)
+    _walk(folder, ignore or Ignore.none(), found)
     return _finish(folder, found, cache)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from flytebuild.buildkit._pb import control_pb2, filesync_pb2, ops_pb2, session_pb2
+from flytebuild.buildkit._pb import control_pb2, filesync_pb2, gateway_pb2, ops_pb2, session_pb2
 
 PROTO = Path(__file__).parents[2] / "proto"
-MODULES = (ops_pb2, control_pb2, session_pb2, filesync_pb2)
+MODULES = (ops_pb2, control_pb2, session_pb2, filesync_pb2, gateway_pb2)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.DESCRIPTOR.name)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import httpx
 from blake3 import blake3
 
+from flytebuild import engine
 from flytebuild.buildkit._pb import filesync_pb2 as pb
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.frontend import Frontend
@@ -24,7 +25,6 @@ from flytebuild.buildkit.session.files import Files
 from flytebuild.buildkit.session.providers import Secrets
 from flytebuild.buildkit.session.session import Session
 from flytebuild.buildkit.solve import Export, Solve
-from flytebuild.engine import connect, locate
 from flytebuild.events import Event, StepFinished, StepLog
 from flytebuild.llb.file import FIXED_TIME, ROOT, Owner, copy
 from flytebuild.llb.marshal import marshal
@@ -218,14 +218,10 @@ class Solver:
         solved = Solved()
         files = Files({**{local_name(tree.digest): tree for tree in trees}, **(named or {})})
         counted = Counted(files, solved.transfers, waits)
-        session = Session(self.connection.address, (counted, Secrets(given or {})), keys=keys)
-        session.open()
-        try:
+        with Session(self.connection, (counted, Secrets(given or {})), keys=keys) as session:
             progress = Progress("test", solved.events.append)
             what = work if isinstance(work, Frontend) else marshal(work)
             solved.answer = Solve(self.connection, session.id).run(what, export, progress)
-        finally:
-            session.close()
         return solved
 
     def shell(self, script: str, state: State | None = None, **mounts: Any) -> State:
@@ -266,10 +262,5 @@ class Solver:
 @contextmanager
 def connected(machine: Machine) -> Iterator[Solver]:
     """A connection to the machine's BuildKit."""
-    client = connect()
-    try:
-        version = client.version()
-    finally:
-        client.close()
-    with Connection.open(locate(), version["ApiVersion"]) as connection:
-        yield Solver(connection, Platform(version["Os"], version["Arch"]), machine.mirrors["ghcr.io"])
+    with Connection.open(engine.locate()) as connection:
+        yield Solver(connection, connection.worker().platform, machine.mirrors["ghcr.io"])

@@ -247,7 +247,7 @@ def test_cancelling_a_solve_ends_its_transfer(solver: Solver, folder: Path) -> N
         file.truncate(8 << 30)
     # It is never sent to its end, so its digest does not matter.
     tree = FoundTree(folder, (FoundEntry("large", "file", 8 << 30, digest=secrets.token_hex(32)),))
-    session = Session(solver.connection.address, (Files({local_name(tree.digest): tree}),))
+    session = Session(solver.connection, (Files({local_name(tree.digest): tree}),))
     session.open()
     try:
         solve = Solve(solver.connection, session.id)

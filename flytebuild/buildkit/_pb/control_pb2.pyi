@@ -246,3 +246,25 @@ class WorkerRecord(_message.Message):
     labels: _containers.ScalarMap[str, str]
     platforms: _containers.RepeatedCompositeFieldContainer[_ops_pb2.Platform]
     def __init__(self, id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., platforms: _Optional[_Iterable[_Union[_ops_pb2.Platform, _Mapping]]] = ...) -> None: ...
+
+class DiskUsageRequest(_message.Message):
+    __slots__ = ("filter",)
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    filter: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, filter: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DiskUsageResponse(_message.Message):
+    __slots__ = ("record",)
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    record: _containers.RepeatedCompositeFieldContainer[UsageRecord]
+    def __init__(self, record: _Optional[_Iterable[_Union[UsageRecord, _Mapping]]] = ...) -> None: ...
+
+class UsageRecord(_message.Message):
+    __slots__ = ("id", "in_use", "size")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    IN_USE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    in_use: bool
+    size: int
+    def __init__(self, id: _Optional[str] = ..., in_use: bool = ..., size: _Optional[int] = ...) -> None: ...

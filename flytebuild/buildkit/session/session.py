@@ -1,7 +1,7 @@
 """Opening a session with BuildKit.
 
-We open a stream to the daemon, and it becomes the client of what we serve at our end. The stream is `POST /session` on
-the Docker Engine, whose headers name the session and the methods that we serve (moby `session/session.go`).
+The connection opens a stream to the daemon, which becomes the client of what we serve at our end. Headers name the
+session and the methods that we serve (buildkit `session/session.go`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from flytebuild.buildkit.dial import dial, upgrade
+from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.session.providers import Health, Provider, StreamProvider
 from flytebuild.buildkit.session.server import Server
 from flytebuild.buildkit.session.shared_key import SharedKey
-from flytebuild.engine import EngineAddress, unavailable
 
 _ID = "X-Docker-Expose-Session-Uuid"
 _NAME = "X-Docker-Expose-Session-Name"
@@ -31,30 +30,23 @@ class Session:
     """
 
     def __init__(
-        self, address: EngineAddress, providers: Sequence[Provider | StreamProvider], *, keys: Path | None = None
+        self, connection: Connection, providers: Sequence[Provider | StreamProvider], *, keys: Path | None = None
     ) -> None:
         self.id = uuid.uuid4().hex
-        self._address = address
+        self._connection = connection
         self._providers = (Health(), *providers)
-        self._key = SharedKey(keys / blake3(address.url.encode()).hexdigest(16)) if keys else None
+        self._key = SharedKey(keys / blake3(connection.address.url.encode()).hexdigest(16)) if keys else None
         self._server: Server | None = None
 
     def open(self) -> None:
-        """Raises EngineUnavailableError when the engine does not take the session."""
+        """Raises EngineUnavailableError when BuildKit does not take the session."""
         headers = [(_ID, self.id), (_NAME, "flytebuild"), *((_METHOD, item.method) for item in self._providers)]
         if self._key:
             headers.append((_SHARED_KEY, self._key.take()))
         try:
-            stream = dial(self._address)
-            try:
-                upgrade(stream, "/session", "h2c", headers)
-            except BaseException:
-                stream.close()
-                raise
-        except BaseException as error:
+            stream = self._connection.open_session(headers)
+        except BaseException:
             self._give_back()
-            if isinstance(error, OSError):
-                raise unavailable(self._address) from error
             raise
         self._server = Server(stream, self._providers, on_loss=self._key.spoil if self._key else None)
         self._server.start()
@@ -64,6 +56,13 @@ class Session:
         if self._server is not None:
             self._server.close()
         self._give_back()
+
+    def __enter__(self) -> Session:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _give_back(self) -> None:
         if self._key:
