@@ -20,7 +20,8 @@ from flytebuild.llb.file import (
     make_folder,
 )
 from flytebuild.llb.lower import lower
-from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
+from flytebuild.llb.merge import diff, merge
+from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, fill, run
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
@@ -104,9 +105,15 @@ GOLDEN = {
         ),
         "03992d2694acbb4151f52a762660a2d3d9134a56f0fa230ff6d1884e88b3271c",
     ),
+    "run for a folder": (
+        fill(BASE, ["true"], CONTEXT, AMD64, name="x", target="/out", binds=(BindMount("/in", TREE),)),
+        "1606b9d49b8bdd9ec3f06c281e086a60370de742d36d88cb0e51a6da261e8a00",
+    ),
+    "merge": (merge((BASE, TREE), name="x"), "af6bb5002ccfc556638fa4f44330f59865c6ad0e0d20d58140caf69c7df9614f"),
+    "diff": (diff(BASE, TREE, name="x"), "ee36f8ee4b7faaa66a96a47737c88ab30d08e16eb9017d265236971089abc33b"),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "25604490e5a35dd0bb69bc819ef800d2b10ab3e311be7600f9b871c518e0ef60",
+        "93d9a1328533d3ecaf726e959274bbb56a71987306b84e8436155bd87b38c1e9",
     ),
 }
 
