@@ -33,7 +33,8 @@ Answer = TypeVar("Answer", bound=Message)
 class Worker:
     """What BuildKit says of itself: the platforms that it runs, its own first, and whether it has containerd's store.
 
-    A Docker Engine can push, keep layers lazy and export caches only with containerd's store.
+    Only with containerd's store can a Docker Engine push, keep layers lazy, export caches, and merge layers: without
+    it, all layers of what was merged become one.
     """
 
     platforms: tuple[Platform, ...]
