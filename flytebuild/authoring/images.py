@@ -15,9 +15,10 @@ from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
 from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.site import Site, origin_of
+from flytebuild.config import PLATFORMS
 from flytebuild.errors import UsageError
 from flytebuild.events import Emit, Notice, ignore
-from flytebuild.registry.reference import parse
+from flytebuild.registry.reference import parse, without_credentials
 from flytebuild.spec.images import Platform
 from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Part, Placed
 from flytebuild.trees.ignore import Ignore
@@ -32,8 +33,6 @@ OUTSIDE = {
     "_image_registry_secret": "says how the image is pulled",
 }
 """Fields of the SDK's images that are in no digest, and why."""
-
-_PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
 @dataclass
@@ -95,7 +94,7 @@ class Reader:
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
             return _external(base, site)
-        _check_reference(base, f"its base `{base}`", site)
+        _check_reference(base, base, "its base `{}`", site)
         _check_names(image, site)
         last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
         files = self._files_without(last, site)
@@ -163,24 +162,31 @@ def define(image: object, environment: str, cache: StatCache | None = None) -> D
 
 
 def _external(reference: str, site: Site) -> ExternalImage:
-    _check_reference(reference, f"`{reference}`", site)
+    _check_reference(reference, reference, "`{}`", site)
     return ExternalImage(reference)
 
 
 def _check_names(image: flyte.Image, site: Site) -> None:
     """Refuse names that no registry takes, before anything is asked of one."""
     if image.registry:
-        _check_reference(f"{image.registry}/x", f"`{image.registry}`, the registry that it is for,", site)
+        _check_reference(f"{image.registry}/x", image.registry, "`{}`, the registry that it is for,", site)
     if image.name:
-        _check_reference(f"r.example/{image.name}:t", f"its name, `{image.name}`,", site)
+        _check_reference(f"r.example/{image.name}:t", image.name, "its name, `{}`,", site)
 
 
-def _check_reference(text: str, what: str, site: Site) -> None:
-    if not _is_reference(text):
+def _check_reference(text: str, given: str, words: str, site: Site) -> None:
+    """Refuse what is no reference; `given` is the part of it that the user wrote, for the gap in `words`."""
+    if _is_reference(text):
+        return
+    what = words.format(shown := without_credentials(given))
+    if shown != given:
         raise site.error(
-            f"{what} cannot be part of an image reference",
-            hint="an example of one: `registry.example.com/team/image:tag`; letters are small, and there is no `https://`",
+            f"{what} holds credentials", hint="leave them out; `docker login` keeps them where flytebuild finds them"
         )
+    raise site.error(
+        f"{what} cannot be part of an image reference",
+        hint="an example of one: `registry.example.com/team/image:tag`; letters are small, and there is no `https://`",
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -214,7 +220,7 @@ def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:
     if not image.platform:
         raise site.error("it is for no platform", hint="leave `platform` out, or name one")
     for text in image.platform:
-        if text not in _PLATFORMS:
-            known = ", ".join(f"`{item}`" for item in _PLATFORMS)
+        if text not in PLATFORMS:
+            known = ", ".join(f"`{item}`" for item in PLATFORMS)
             raise site.error(f"`{text}` is not a platform that Flyte runs on", hint=f"use one of {known}")
     return tuple(Platform.parse(text) for text in dict.fromkeys(image.platform))
