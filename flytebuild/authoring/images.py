@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import flyte
 from flyte._image import DockerIgnore, Layer
 
-from flytebuild.authoring import dockerfiles, sdk
+from flytebuild.authoring import dockerfiles, references, sdk
 from flytebuild.authoring.annotations import misfit
 from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
 from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
+from flytebuild.authoring.methods import method_of
 from flytebuild.authoring.site import Site, origin_of
 from flytebuild.config import PLATFORMS
-from flytebuild.errors import UsageError
 from flytebuild.events import Emit, Notice, ignore
-from flytebuild.registry.reference import parse, without_credentials
 from flytebuild.spec.images import Platform
-from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Part, Placed
+from flytebuild.spec.model import Definition, DockerfileDefinition, ImageDefinition, Part, Placed
 from flytebuild.trees.ignore import Ignore
 from flytebuild.trees.statcache import StatCache
 
@@ -75,7 +73,7 @@ class Reader:
             configured = sdk.image_references().get("default")
             image = flyte.Image.from_base(configured) if configured else flyte.Image.from_debian_base()
         if isinstance(image, str):
-            return _external(image, site)
+            return references.external(image, site)
         if not isinstance(image, flyte.Image):
             raise site.error(f"it is a `{type(image).__name__}`", hint="use a `flyte.Image`, or the reference of one")
         if image.dockerfile:
@@ -93,9 +91,9 @@ class Reader:
         python = python_of(image, base, site)
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
-            return _external(base, site)
-        _check_reference(base, base, "its base `{}`", site)
-        _check_names(image, site)
+            return references.external(base, site)
+        references.check(base, base, "its base `{}`", site)
+        references.check_names(image, site)
         last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
         files = self._files_without(last, site)
         placed = [
@@ -143,7 +141,7 @@ class Reader:
         dockerfile, images = dockerfiles.read(file, self._files, where, [str(platform) for platform in platforms])
         if image._layers:
             raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
-        _check_names(image, site)
+        references.check_names(image, site)
         return DockerfileDefinition(
             name=image.name or environment,
             registry=image.registry,
@@ -161,43 +159,6 @@ def define(image: object, environment: str, cache: StatCache | None = None) -> D
     return Reader(cache).define(image, environment)
 
 
-def _external(reference: str, site: Site) -> ExternalImage:
-    _check_reference(reference, reference, "`{}`", site)
-    return ExternalImage(reference)
-
-
-def _check_names(image: flyte.Image, site: Site) -> None:
-    """Refuse names that no registry takes, before anything is asked of one."""
-    if image.registry:
-        _check_reference(f"{image.registry}/x", image.registry, "`{}`, the registry that it is for,", site)
-    if image.name:
-        _check_reference(f"r.example/{image.name}:t", image.name, "its name, `{}`,", site)
-
-
-def _check_reference(text: str, given: str, words: str, site: Site) -> None:
-    """Refuse what is no reference; `given` is the part of it that the user wrote, for the gap in `words`."""
-    if _is_reference(text):
-        return
-    what = words.format(shown := without_credentials(given))
-    if shown != given:
-        raise site.error(
-            f"{what} holds credentials", hint="leave them out; `docker login` keeps them where flytebuild finds them"
-        )
-    raise site.error(
-        f"{what} cannot be part of an image reference",
-        hint="an example of one: `registry.example.com/team/image:tag`; letters are small, and there is no `https://`",
-    )
-
-
-@lru_cache(maxsize=1024)
-def _is_reference(text: str) -> bool:
-    try:
-        parse(text)
-    except UsageError:
-        return False
-    return True
-
-
 def _blame(image: object, site: Site, error: Exception) -> None:
     """Raise UnsupportedImageError where an error comes from values of types that no image can have."""
     things: tuple[flyte.Image | Layer, ...] = (image, *image._layers) if isinstance(image, flyte.Image) else ()
@@ -208,8 +169,7 @@ def _blame(image: object, site: Site, error: Exception) -> None:
 
 
 def _site_of(layer: Layer, site: Site) -> Site:
-    name = type(layer).__name__.lstrip("_")
-    return site.at(f"`{name}` layer", origin_of(layer) or site.origin)
+    return site.at(f"`{method_of(layer)}` layer", origin_of(layer) or site.origin)
 
 
 def _is_ignore(layer: Layer) -> bool:

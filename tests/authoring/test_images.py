@@ -66,7 +66,10 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.with_env_vars({"A=B": "c"}), "`A=B` is not the name of an environment variable"),
         (BASE.with_commands(["--mount=type=cache,target=/x true"]), "`--mount=type=cache,target=/x` is an option"),
         (BASE.with_env_vars({"A\n": "c"}), "`A\n` is not the name of an environment variable"),
-        (BASE.with_env_vars({"A": ["c"]}), "`Env` layer of environment `env`: `env_vars` is or holds a `list`"),  # type: ignore[dict-item]
+        (
+            BASE.with_env_vars({"A": ["c"]}),
+            "`with_env_vars` layer of environment `env`: `env_vars` is or holds a `list`",
+        ),  # type: ignore[dict-item]
         (BASE.with_pip_packages(None), "`packages` is or holds `None`, where a `str` is needed"),  # type: ignore[arg-type]
         (BASE.with_apt_packages(3), "`packages` is or holds a `int`, where a `str` is needed"),  # type: ignore[arg-type]
         (BASE.with_workdir(Path("/srv")), "`workdir` is or holds a `PosixPath`"),  # type: ignore[arg-type]
