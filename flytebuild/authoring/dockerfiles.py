@@ -195,7 +195,8 @@ def _checked(image: str, line: _Instruction, site: Site) -> str:
     try:
         reference.parse(image)
     except UsageError as error:
-        raise line.error(f"names `{image}`, which is not an image reference", site, error.hint) from error
+        shown = reference.without_credentials(image)
+        raise line.error(f"names `{shown}`, which is not an image reference", site, error.hint) from error
     return image
 
 

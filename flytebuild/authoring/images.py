@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import flyte
 from flyte._image import DockerIgnore, Layer
 
-from flytebuild.authoring import dockerfiles, sdk
+from flytebuild.authoring import dockerfiles, references, sdk
 from flytebuild.authoring.annotations import misfit
 from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
 from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
+from flytebuild.authoring.methods import method_of
 from flytebuild.authoring.site import Site, origin_of
-from flytebuild.errors import UsageError
+from flytebuild.config import PLATFORMS
 from flytebuild.events import Emit, Notice, ignore
-from flytebuild.registry.reference import parse
 from flytebuild.spec.images import Platform
-from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, ImageDefinition, Part, Placed
+from flytebuild.spec.model import Definition, DockerfileDefinition, ImageDefinition, Part, Placed
 from flytebuild.trees.ignore import Ignore
 from flytebuild.trees.statcache import StatCache
 
@@ -32,8 +31,6 @@ OUTSIDE = {
     "_image_registry_secret": "says how the image is pulled",
 }
 """Fields of the SDK's images that are in no digest, and why."""
-
-_PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
 @dataclass
@@ -76,7 +73,7 @@ class Reader:
             configured = sdk.image_references().get("default")
             image = flyte.Image.from_base(configured) if configured else flyte.Image.from_debian_base()
         if isinstance(image, str):
-            return _external(image, site)
+            return references.external(image, site)
         if not isinstance(image, flyte.Image):
             raise site.error(f"it is a `{type(image).__name__}`", hint="use a `flyte.Image`, or the reference of one")
         if image.dockerfile:
@@ -94,9 +91,9 @@ class Reader:
         python = python_of(image, base, site)
         is_named_only = image._ref_name is not None and not image._layers
         if is_named_only or not image._is_cloned:
-            return _external(base, site)
-        _check_reference(base, f"its base `{base}`", site)
-        _check_names(image, site)
+            return references.external(base, site)
+        references.check(base, base, "its base `{}`", site)
+        references.check_names(image, site)
         last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
         files = self._files_without(last, site)
         placed = [
@@ -144,7 +141,7 @@ class Reader:
         dockerfile, images = dockerfiles.read(file, self._files, where, [str(platform) for platform in platforms])
         if image._layers:
             raise site.error("layers cannot follow a Dockerfile", hint="write them into the Dockerfile")
-        _check_names(image, site)
+        references.check_names(image, site)
         return DockerfileDefinition(
             name=image.name or environment,
             registry=image.registry,
@@ -162,36 +159,6 @@ def define(image: object, environment: str, cache: StatCache | None = None) -> D
     return Reader(cache).define(image, environment)
 
 
-def _external(reference: str, site: Site) -> ExternalImage:
-    _check_reference(reference, f"`{reference}`", site)
-    return ExternalImage(reference)
-
-
-def _check_names(image: flyte.Image, site: Site) -> None:
-    """Refuse names that no registry takes, before anything is asked of one."""
-    if image.registry:
-        _check_reference(f"{image.registry}/x", f"`{image.registry}`, the registry that it is for,", site)
-    if image.name:
-        _check_reference(f"r.example/{image.name}:t", f"its name, `{image.name}`,", site)
-
-
-def _check_reference(text: str, what: str, site: Site) -> None:
-    if not _is_reference(text):
-        raise site.error(
-            f"{what} cannot be part of an image reference",
-            hint="an example of one: `registry.example.com/team/image:tag`; letters are small, and there is no `https://`",
-        )
-
-
-@lru_cache(maxsize=1024)
-def _is_reference(text: str) -> bool:
-    try:
-        parse(text)
-    except UsageError:
-        return False
-    return True
-
-
 def _blame(image: object, site: Site, error: Exception) -> None:
     """Raise UnsupportedImageError where an error comes from values of types that no image can have."""
     things: tuple[flyte.Image | Layer, ...] = (image, *image._layers) if isinstance(image, flyte.Image) else ()
@@ -202,8 +169,7 @@ def _blame(image: object, site: Site, error: Exception) -> None:
 
 
 def _site_of(layer: Layer, site: Site) -> Site:
-    name = type(layer).__name__.lstrip("_")
-    return site.at(f"`{name}` layer", origin_of(layer) or site.origin)
+    return site.at(f"`{method_of(layer)}` layer", origin_of(layer) or site.origin)
 
 
 def _is_ignore(layer: Layer) -> bool:
@@ -214,7 +180,7 @@ def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:
     if not image.platform:
         raise site.error("it is for no platform", hint="leave `platform` out, or name one")
     for text in image.platform:
-        if text not in _PLATFORMS:
-            known = ", ".join(f"`{item}`" for item in _PLATFORMS)
+        if text not in PLATFORMS:
+            known = ", ".join(f"`{item}`" for item in PLATFORMS)
             raise site.error(f"`{text}` is not a platform that Flyte runs on", hint=f"use one of {known}")
     return tuple(Platform.parse(text) for text in dict.fromkeys(image.platform))

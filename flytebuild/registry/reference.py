@@ -14,6 +14,7 @@ from flytebuild.errors import UsageError
 DOCKER_HUB = "docker.io"
 
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 
@@ -79,14 +80,22 @@ def parse(text: str) -> Reference:
     if registry == DOCKER_HUB and path and "/" not in path:
         path = f"library/{path}"
     if (
-        not _PATH.fullmatch(path)
+        not _HOST.fullmatch(registry)
+        or not _PATH.fullmatch(path)
         or (":" in name.rpartition("/")[2] and not _TAG.fullmatch(tag))
         or ("@" in text and not _DIGEST.fullmatch(digest))
     ):
         raise UsageError(
-            f"`{text}` is not an image reference", hint="an example of one: `registry.example.com/team/image:tag`"
+            f"`{without_credentials(text)}` is not an image reference",
+            hint="an example of one: `registry.example.com/team/image:tag`",
         )
     return Reference(registry, path, tag or (None if digest else "latest"), digest or None)
+
+
+def without_credentials(text: str) -> str:
+    """What may be shown of something that was to be a reference: a user and password in it may not."""
+    _, at, rest = text.rpartition("@")
+    return f"…@{rest}" if at and not rest.startswith(("sha256:", "sha512:")) else text
 
 
 def familiar(text: str) -> str:

@@ -66,7 +66,10 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.with_env_vars({"A=B": "c"}), "`A=B` is not the name of an environment variable"),
         (BASE.with_commands(["--mount=type=cache,target=/x true"]), "`--mount=type=cache,target=/x` is an option"),
         (BASE.with_env_vars({"A\n": "c"}), "`A\n` is not the name of an environment variable"),
-        (BASE.with_env_vars({"A": ["c"]}), "`Env` layer of environment `env`: `env_vars` is or holds a `list`"),  # type: ignore[dict-item]
+        (
+            BASE.with_env_vars({"A": ["c"]}),
+            "`with_env_vars` layer of environment `env`: `env_vars` is or holds a `list`",
+        ),  # type: ignore[dict-item]
         (BASE.with_pip_packages(None), "`packages` is or holds `None`, where a `str` is needed"),  # type: ignore[arg-type]
         (BASE.with_apt_packages(3), "`packages` is or holds a `int`, where a `str` is needed"),  # type: ignore[arg-type]
         (BASE.with_workdir(Path("/srv")), "`workdir` is or holds a `PosixPath`"),  # type: ignore[arg-type]
@@ -83,6 +86,11 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.clone(registry="https://r.example/x"), "`https://r.example/x`, the registry that it is for, cannot be"),
         (BASE.clone(base_image="R.example/Base:1"), "its base `R.example/Base:1` cannot be part of an image reference"),
         (flyte.Image.from_base("https://r.example/x"), "`https://r.example/x` cannot be part of an image reference"),
+        (flyte.Image.from_base("us:hunter2@ghcr.io/x:1"), "`…@ghcr.io/x:1` holds credentials"),
+        ("us:hunter2@ghcr.io/x:1", "`…@ghcr.io/x:1` holds credentials"),
+        ("Not A Ref", "`Not A Ref` cannot be part of an image reference"),
+        (BASE.clone(registry="us:hunter2@ghcr.io/x"), "`…@ghcr.io/x`, the registry that it is for, holds credentials"),
+        (BASE.clone(base_image="us:hunter2@ghcr.io/x"), "its base `…@ghcr.io/x` holds credentials"),
         (flyte.Image.from_debian_base(platform=()).with_env_vars({}), "it is for no platform"),  # type: ignore[arg-type]
         (BASE.with_commands([" "]), "a command is empty"),
         (BASE.with_commands(["<<EOF\necho\n"]), "the script that starts with `<<EOF` does not end with `EOF`"),
@@ -105,6 +113,7 @@ def test_what_cannot_be_honoured_is_refused(image: object, message: str) -> None
     assert caught.value.exit_code == 65
     assert "pw" not in str(caught.value)
     assert "`env`" in str(caught.value)
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
 
 
 def test_a_defect_of_ours_is_not_blamed_on_the_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.layers import LocalPackage
 from tests.authoring.wheel import make_wheel
 
-SITE = Site("env", "`UVProject` layer", "main.py:3")
+SITE = Site("env", "`with_uv_project` layer", "main.py:3")
 BUILD = '[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\n'
 
 

@@ -19,7 +19,7 @@ from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.tree import Tree
 from tests.authoring.wheel import make_project, make_wheel
 
-SITE = Site("env", "`Requirements` layer", "main.py:3")
+SITE = Site("env", "`with_requirements` layer", "main.py:3")
 
 
 def paths(tree: Tree) -> list[str]:
@@ -44,7 +44,7 @@ def refusal(folder: Path, text: str, **more: str) -> UnsupportedImageError:
     with pytest.raises(UnsupportedImageError) as caught:
         read_text(folder, text, **more)
     message = caught.value.message
-    assert message.startswith("The `Requirements` layer of environment `env` (main.py:3): ")
+    assert message.startswith("The `with_requirements` layer of environment `env` (main.py:3): ")
     assert "\n" not in message
     assert not message.endswith(".")
     assert caught.value.exit_code == 65

@@ -12,7 +12,7 @@ from flytebuild.authoring.site import Site
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.layers import PipOptions
 
-SITE = Site("env", "`UVScript` layer", "main.py:3")
+SITE = Site("env", "`from_uv_script` layer", "main.py:3")
 BLOCK = '# /// script\n# dependencies = ["a"]\n# ///'
 
 
@@ -69,7 +69,7 @@ def test_the_block_of_the_standard(tmp_path: Path, text: str) -> None:
 def test_what_is_no_block(tmp_path: Path, text: str, problem: str) -> None:
     with refusal(problem.format(tmp_path / "s.py")) as caught:
         header(tmp_path, text)
-    assert caught.value.message.startswith("The `UVScript` layer of environment `env` (main.py:3): ")
+    assert caught.value.message.startswith("The `from_uv_script` layer of environment `env` (main.py:3): ")
     assert "s3cret" not in f"{caught.value.message}{caught.value.hint}"
 
 

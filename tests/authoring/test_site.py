@@ -184,7 +184,7 @@ image = flyte.Image.from_debian_base(name="x").with_pip_packages("a")
 image = image.with_pip_packages("b=1")
 """
     module = run(folder / "main.py", text)
-    place = "The `PipPackages` layer of environment `env` (main.py:3): `b=1` is not a requirement"
+    place = "The `with_pip_packages` layer of environment `env` (main.py:3): `b=1` is not a requirement"
     with pytest.raises(UnsupportedImageError, match=re.escape(place)):
         define(module.image, "env")
 

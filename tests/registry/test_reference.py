@@ -3,7 +3,7 @@
 import pytest
 
 from flytebuild.errors import UsageError
-from flytebuild.registry.reference import mirrored, parse
+from flytebuild.registry.reference import mirrored, parse, without_credentials
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -26,10 +26,18 @@ def test_defaults(written: str, full: str) -> None:
     assert str(parse(full)) == full
 
 
-@pytest.mark.parametrize("text", ["", "A/b", "a:", "a b", "a.io/", "a@sha256:1", "a:b:c", "a.io/x:" + "t" * 129])
+@pytest.mark.parametrize(
+    "text", ["", "A/b", "a:", "a b", "a.io/", "a@sha256:1", "a:b:c", "a.io/x:" + "t" * 129, "a b.io/x", "a.io:x/y"]
+)
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(UsageError, match="not an image reference"):
         parse(text)
+
+
+def test_a_password_is_not_repeated() -> None:
+    with pytest.raises(UsageError, match=r"^`…@ghcr\.io/x:1` is not an image reference$"):
+        parse("us:hunter2@ghcr.io/x:1")
+    assert without_credentials(f"a.io/b:1@{DIGEST}") == f"a.io/b:1@{DIGEST}"
 
 
 def test_mirrors_replace_whole_segments_the_longest_first() -> None:
