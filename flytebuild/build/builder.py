@@ -21,9 +21,11 @@ from flytebuild.errors import RegistryUnavailableError, StepFailure
 from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, Notice
 from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
+from flytebuild.llb.state import State
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.publish import IncompleteError
 from flytebuild.spec.digests import digests
+from flytebuild.spec.model import ImageSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,15 @@ class Builder(Protocol):
 class BuildKitBuilder:
     """Solves on one BuildKit. Cancelling `build` stops the image's steps there.
 
-    `has_bundle` says whether the session has a CA bundle for steps to trust.
+    `has_bundle` says whether the session has a CA bundle for steps to trust, `can_merge` whether that BuildKit merges
+    layers without unpacking them.
     """
 
     solver: Solver
     stores: Destination
     cache: BuildCache
     has_bundle: bool
+    can_merge: bool = True
     _built: list[BuiltImage] = field(default_factory=list)
     _lost: list[str] = field(default_factory=list)
 
@@ -115,7 +119,7 @@ class BuildKitBuilder:
         said = labels(spec, digests(spec))
         # A Dockerfile's frontend makes the config itself, and is told the labels.
         config = image_config(spec.config, spec.platform, said) if spec.base else None
-        work = marshal(lower(spec, has_bundle=self.has_bundle)) if spec.base else lower_dockerfile(spec, said)
+        work = marshal(self._lower(spec)) if spec.base else lower_dockerfile(spec, said)
         store = self.stores.of(image.reference)
         answer = await self.solver.solve(
             work,
@@ -140,7 +144,10 @@ class BuildKitBuilder:
             return ""
         if spec.base is None:
             return spec.steps[0].origin
-        return origins(spec, has_bundle=self.has_bundle).get(vertex, "")
+        return origins(spec, has_bundle=self.has_bundle, can_merge=self.can_merge).get(vertex, "")
+
+    def _lower(self, spec: ImageSpec) -> State:
+        return lower(spec, has_bundle=self.has_bundle, can_merge=self.can_merge)
 
 
 @dataclass(frozen=True)

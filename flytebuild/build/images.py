@@ -23,7 +23,7 @@ from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.solves import Solver
 from flytebuild.build.stores import Destination
-from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.connection import Connection, Worker
 from flytebuild.buildkit.session.providers import Provider, RegistryCredentials, Secrets, StreamProvider
 from flytebuild.buildkit.session.session import Session
 from flytebuild.config import Config
@@ -81,13 +81,15 @@ async def build_images(
     )
     with ExitStack() as stack:
         connection = stack.enter_context(Connection.open(address, version))
-        await in_thread(lambda: _refuse_unsuitable(connection, images, stores), "flytebuild-worker")
+        worker = await in_thread(lambda: _suitable_worker(connection, images, stores), "flytebuild-worker")
         session = Session(address, providers, keys=_KEYS)
         await in_thread(session.open, "flytebuild-session")
         stack.callback(session.close)
         has_bundle = config.ca_bundle is not None
         cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
-        solving = BuildKitBuilder(Solver(connection, session.id), stores, cache, has_bundle)
+        solving = BuildKitBuilder(
+            Solver(connection, session.id), stores, cache, has_bundle, worker.has_containerd_store
+        )
         # Inside the limit: what is mounted is for the push that follows.
         mounted = BasesMounted(solving, stores.client) if stores.is_public else solving
         builder: Builder = Limited(Recorded(mounted, state, address.url), asyncio.Semaphore(config.jobs))
@@ -183,7 +185,8 @@ def _refuse_unreachable(plan: Plan) -> None:
         )
 
 
-def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan], stores: Destination) -> None:
+def _suitable_worker(connection: Connection, images: Sequence[ImagePlan], stores: Destination) -> Worker:
+    """What BuildKit is, which must be able to publish these images."""
     worker = connection.worker()
     pushed = [image for image in images if not is_in_engine(image.reference)]
     if (pushed or not stores.is_public) and not worker.has_containerd_store:
@@ -192,6 +195,7 @@ def _refuse_unsuitable(connection: Connection, images: Sequence[ImagePlan], stor
             hint='set `{"features": {"containerd-snapshotter": true}}` in its daemon.json and restart it, '
             "or leave `registry` unset",
         )
+    return worker
 
 
 def _refuse_indexes_without_registry(indexes: Sequence[ImagePlan]) -> None:

@@ -37,7 +37,8 @@ Answer = TypeVar("Answer")
 class Worker:
     """What BuildKit says of itself: whether it shares containerd's store.
 
-    Only with containerd's store can it push, keep layers lazy, and export caches.
+    Only with containerd's store can it push, keep layers lazy, export caches, and merge layers: without it, all layers
+    of what was merged become one.
     """
 
     has_containerd_store: bool

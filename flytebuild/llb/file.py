@@ -48,14 +48,14 @@ class Copy:
     A file goes into `dest` if that is a folder or ends in `/`. A folder goes to `dest` if nothing is there, and into
     it otherwise; with `contents_only` its contents go into `dest` in both cases. Missing folders above `dest` are
     made. `mode` replaces that of every file and folder copied, `time` (seconds since 1970) the times of all; None
-    keeps them.
+    keeps them, and as `owner` each one's own.
     """
 
     source: State
     src: str
     dest: str
     contents_only: bool = False
-    owner: Owner = ROOT
+    owner: Owner | None = ROOT
     mode: int | None = None
     time: int | None = None
 
@@ -111,7 +111,7 @@ def copy(
     *,
     name: str,
     contents_only: bool = False,
-    owner: Owner = ROOT,
+    owner: Owner | None = ROOT,
     mode: int | None = None,
     time: int | None = None,
 ) -> State:
@@ -170,7 +170,7 @@ def _inputs(state: State | None, actions: Sequence[Action]) -> dict[State, int]:
     for action in actions:
         if isinstance(action, Copy):
             used.append(action.source)
-        if action.owner.of is not None:
+        if action.owner is not None and action.owner.of is not None:
             used.append(action.owner.of)
     return {item: number for number, item in enumerate(dict.fromkeys(used))}
 
@@ -202,7 +202,9 @@ def _encode(action: Action, inputs: Mapping[State, int], state: State | None) ->
             return ops_pb2.FileAction(mkdir=folder)
 
 
-def _chown(owner: Owner, inputs: Mapping[State, int], state: State | None) -> ops_pb2.ChownOpt:
+def _chown(owner: Owner | None, inputs: Mapping[State, int], state: State | None) -> ops_pb2.ChownOpt | None:
+    if owner is None:
+        return None
     if owner.group is None and isinstance(owner.user, int):
         owner = replace(owner, group=owner.user)
     known = owner.of or state

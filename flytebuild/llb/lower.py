@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from flytebuild.llb import projects
-from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_folder
+from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_file, make_folder
+from flytebuild.llb.merge import diff, merge
+from flytebuild.llb.outline import Surveyor, outline
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
 from flytebuild.llb.step import Step, pip_arguments, shell, text
+from flytebuild.llb.tail import place_of, tail_of
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import (
     AptPackages,
@@ -34,25 +37,30 @@ from flytebuild.spec.layers import (
     Wheels,
 )
 from flytebuild.spec.model import ImageSpec
+from flytebuild.spec.model import Step as SpecStep
 
 REQUIREMENTS = "/run/flytebuild-requirements"
 WHEELS = "/run/flytebuild-wheels"
 
+_APT_HOOK = "/etc/apt/apt.conf.d/docker-clean"
+_APT_KEEPS = b'APT::Keep-Downloaded-Packages "true";\n'
 
-def lower(spec: ImageSpec, *, has_bundle: bool = False) -> State:
+
+def lower(spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True) -> State:
     """The file system of an image. The spec must be resolved: an image without a digest cannot be a source.
 
-    `has_bundle` says whether the session has a CA bundle for steps to trust.
+    `has_bundle` says whether the session has a CA bundle for steps to trust, `can_merge` whether BuildKit merges
+    layers without unpacking them: files that no step sees are then put on top of the image instead of copied onto it.
 
     Raises ValueError for an image by a Dockerfile, which BuildKit's own frontend makes.
     """
-    return _states(spec, has_bundle)[-1]
+    return _states(spec, has_bundle, can_merge)[-1]
 
 
-def origins(spec: ImageSpec, *, has_bundle: bool = False) -> dict[str, str]:
+def origins(spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True) -> dict[str, str]:
     """Where the user asked for each operation of what `lower` gives, `file:line` by the vertex's digest."""
     found: dict[str, str] = {}
-    below, *states = _states(spec, has_bundle)
+    below, *states = _states(spec, has_bundle, can_merge)
     known = _vertices(below, set())
     for step, state in zip(spec.steps, states, strict=True):
         made = _vertices(state, known)
@@ -70,16 +78,38 @@ def pinned(resolved: ResolvedImage) -> str:
     return f"{host}{slash}{path.partition(':')[0]}@{resolved.digest}"
 
 
-def _states(spec: ImageSpec, has_bundle: bool) -> list[State]:
-    """The base, and what each step leaves."""
+def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool) -> list[State]:
+    """The base, and what each step leaves: of the tail on the outline, and at the very end on the image."""
     if spec.base is None:
         raise ValueError(f"`{spec.name}` is made by a Dockerfile")
-    states = [_source(spec.base, spec.platform, "base")]
     distribution = (spec.base.digest or "").removeprefix("sha256:")[:12]
-    for step in spec.steps:
-        placed = Step(states[-1], step.context, spec.platform, step.layer.summary, has_bundle)
+    states = [_source(spec.base, spec.platform, "base")]
+
+    def add(step: SpecStep, state: State) -> None:
+        placed = Step(state, step.context, spec.platform, step.layer.summary, has_bundle)
         states.append(_layer(placed, step.layer, distribution))
+
+    start = tail_of([step.layer for step in spec.steps]) if can_merge else len(spec.steps)
+    for step in spec.steps[:start]:
+        add(step, states[-1])
+    if start < len(spec.steps):
+        image = states[-1]
+        state = empty = _outline(spec, start, states)
+        for step in spec.steps[start:]:
+            add(step, state)
+            state = states[-1]
+        files = diff(empty, state, name="copied files")
+        states[-1] = merge((image, files), name="copied files on top of the image")
     return states
+
+
+def _outline(spec: ImageSpec, start: int, states: Sequence[State]) -> State:
+    """The outline of what is below the tail, for the steps of that; the virtual environment's Python draws it."""
+    (number, venv), *_ = [(n, step.layer) for n, step in enumerate(spec.steps) if isinstance(step.layer, Venv)]
+    surveyor = Surveyor(states[number + 1], _python(venv), spec.steps[number].context)
+    layers = [step.layer for step in spec.steps[start:] if isinstance(step.layer, Copy | Folder)]
+    owners = [_owner(layer, states[-1]) for layer in layers]
+    return outline(states[-1], [place_of(layer) for layer in layers], owners, surveyor, spec.platform)
 
 
 def _vertices(state: State, known: Set[str]) -> set[str]:
@@ -106,7 +136,7 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             return step.state
         case PipPackages():
             arguments = pip_arguments(step, layer.options, *layer.requirements)
-            return step.run_uv(arguments, secrets=layer.options.secrets)
+            return step.install_packages(arguments, secrets=layer.options.secrets)
         case Requirements():
             return _requirements(step, layer)
         case Wheels():
@@ -126,7 +156,8 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
         case Copy():
             return _copy(step, layer)
         case Folder():
-            return make_folder(step.state, layer.path, step.platform, name=step.name, owner=_owner(layer.owner, step))
+            owner = _owner(layer, step.state)
+            return make_folder(step.state, layer.path, step.platform, name=step.name, owner=owner)
         case Dockerfile():
             raise ValueError("a Dockerfile is an image of its own")
 
@@ -135,8 +166,12 @@ def _source(resolved: ResolvedImage, platform: Platform, role: str) -> State:
     return image(pinned(resolved), platform, name=f"{role} {resolved.reference}")
 
 
+def _python(layer: Venv) -> str:
+    return f"{layer.path}/bin/python"
+
+
 def _venv_script(layer: Venv) -> str:
-    python = f"{layer.path}/bin/python"
+    python = _python(layer)
     return f"test -x {python} || uv venv --python={layer.python} {layer.path}"
 
 
@@ -145,11 +180,9 @@ def _requirements(step: Step, layer: Requirements) -> State:
     # Not as the step's working folder: that is made in the image before anything is mounted there.
     folder = posixpath.join(REQUIREMENTS, posixpath.dirname(layer.file)).rstrip("/")
     what = ("--directory", folder, "--requirement", posixpath.basename(layer.file))
-    return step.run_uv(
-        pip_arguments(step, layer.options, *what),
-        binds=(BindMount(REQUIREMENTS, local(layer.tree, name=layer.summary)),),
-        secrets=layer.options.secrets,
-    )
+    files = BindMount(REQUIREMENTS, local(layer.tree, name=layer.summary))
+    arguments = pip_arguments(step, layer.options, *what)
+    return step.install_packages(arguments, binds=(files,), secrets=layer.options.secrets)
 
 
 def _wheels(step: Step, layer: Wheels) -> State:
@@ -157,20 +190,23 @@ def _wheels(step: Step, layer: Wheels) -> State:
     known = ("--find-links", WHEELS)
     first = pip_arguments(step, layer.options, *known, layer.package)
     second = pip_arguments(step, layer.options, *known, "--no-deps", "--no-index", "--reinstall", layer.package)
-    return step.run_uv(
-        shell(f"{text(first)} && {text(second)}"),
-        binds=(BindMount(WHEELS, local(layer.tree, name=layer.summary)),),
-        secrets=layer.options.secrets,
-    )
+    files = BindMount(WHEELS, local(layer.tree, name=layer.summary))
+    arguments = shell(f"{text(first)} && {text(second)}")
+    return step.install_packages(arguments, binds=(files,), secrets=layer.options.secrets)
 
 
 def _apt(step: Step, layer: AptPackages, distribution: str) -> State:
-    """apt locks its folders and fails where they are locked, so its caches are one step's at a time."""
+    """apt locks its folders and fails where they are locked, so its caches are one step's at a time.
+
+    Debian's images have a hook that removes what was downloaded; in these steps there is something else in its place.
+    """
+    kept = make_file(None, "/keep", _APT_KEEPS, step.platform, name="settings of apt")
     quiet = step.with_env(DEBIAN_FRONTEND="noninteractive")
     packages = shlex.join(layer.packages)
     name = f"{distribution}-{step.platform.architecture}"
     return quiet.run(
         shell(f"apt-get update && apt-get install -y --no-install-recommends {packages}"),
+        binds=(BindMount(_APT_HOOK, kept, "/keep"),),
         caches=(
             CacheMount("/var/cache/apt", f"flytebuild-apt-{name}", "locked"),
             CacheMount("/var/lib/apt/lists", f"flytebuild-apt-lists-{name}", "locked"),
@@ -181,7 +217,6 @@ def _apt(step: Step, layer: AptPackages, distribution: str) -> State:
 
 def _copy(step: Step, layer: Copy) -> State:
     files = local(layer.tree, name=layer.summary)
-    owner = _owner(f"{layer.owner}:{layer.owner}" if layer.owner else "", step)
     if layer.into:
         source, destination = "/", layer.destination.rstrip("/") + "/"
     else:
@@ -194,15 +229,16 @@ def _copy(step: Step, layer: Copy) -> State:
         step.platform,
         name=step.name,
         contents_only=layer.into,
-        owner=owner,
+        owner=_owner(layer, step.state),
         time=FIXED_TIME,
     )
 
 
-def _owner(text: str, step: Step) -> Owner:
-    """`user` or `user:group`; names are those of the image."""
+def _owner(layer: Copy | Folder, state: State) -> Owner:
+    """A folder's is `user` or `user:group`, a copy's both of them by one name; names are those of the image."""
+    text = f"{layer.owner}:{layer.owner}" if isinstance(layer, Copy) and layer.owner else layer.owner
     user, colon, group = text.partition(":")
-    return Owner(_identity(user or "0"), _identity(group) if colon else None, step.state)
+    return Owner(_identity(user or "0"), _identity(group) if colon else None, state)
 
 
 def _identity(text: str) -> int | str:

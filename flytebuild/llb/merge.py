@@ -1,6 +1,6 @@
-"""Layers as values: states on top of each other.
+"""Layers as values: what one state adds to another, and states on top of each other.
 
-Nothing is unpacked: BuildKit puts the layers that it has, or only knows of, into another order.
+Neither unpacks anything: BuildKit puts the layers that it has, or only knows of, into another order.
 """
 
 from __future__ import annotations
@@ -15,3 +15,9 @@ def merge(states: Sequence[State], *, name: str) -> State:
     """All states on top of each other, the last one uppermost."""
     inputs = [ops_pb2.MergeInput(input=number) for number in range(len(states))]
     return State(Vertex(ops_pb2.Op(merge=ops_pb2.MergeOp(inputs=inputs)), tuple(states), None, name))
+
+
+def diff(lower: State, upper: State, *, name: str) -> State:
+    """What `upper` changes of `lower`. Where it was made on top of that, these are the layers since."""
+    operation = ops_pb2.DiffOp(lower=ops_pb2.DiffInput(input=0), upper=ops_pb2.DiffInput(input=1))
+    return State(Vertex(ops_pb2.Op(diff=operation), (lower, upper), None, name))

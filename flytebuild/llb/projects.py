@@ -47,8 +47,13 @@ def uv(step: Step, layer: UvProject) -> State:
     arguments += index_arguments(options)
     if options.pre:
         arguments += ["--prerelease", "allow"]
-    command = with_extra(arguments, options.extra_args)
-    return _active(step).run_uv(command, binds=place.binds, secrets=options.secrets)
+    active = _active(step)
+    return active.install_project(
+        with_extra(arguments, options.extra_args),
+        _python(active),
+        binds=place.binds,
+        secrets=options.secrets,
+    )
 
 
 def poetry(step: Step, layer: PoetryProject) -> State:
@@ -65,10 +70,12 @@ def poetry(step: Step, layer: PoetryProject) -> State:
         arguments += ["--no-root"]
     command = with_extra(arguments, layer.extra_args)
     if has_root:
-        root = ("uv", "pip", "install", "--python", f"{active.env['VIRTUAL_ENV']}/bin/python", "--no-deps")
+        root = ("uv", "pip", "install", "--python", _python(active), "--no-deps")
         command = shell("\n".join(("set -e", text(command), shlex.join((*root, place.folder)))))
     quiet = active.with_env(POETRY_CACHE_DIR=POETRY_CACHE.target, XDG_CACHE_HOME=SCRATCH.target)
-    return quiet.run_uv(command, binds=place.binds, caches=(POETRY_CACHE,), secrets=layer.secrets)
+    return quiet.install_project(
+        command, _python(active), binds=place.binds, caches=(POETRY_CACHE,), secrets=layer.secrets
+    )
 
 
 def pixi(step: Step, layer: PixiProject) -> State:
@@ -125,6 +132,10 @@ def _active(step: Step) -> Step:
     """The environment that is installed into: the one that is active in the image, else ours."""
     env = step.env
     return step.with_env(VIRTUAL_ENV=env.get("VIRTUAL_ENV") or env["VIRTUALENV"])
+
+
+def _python(active: Step) -> str:
+    return f"{active.env['VIRTUAL_ENV']}/bin/python"
 
 
 def _below(folder: str, path: str) -> str:

@@ -111,6 +111,35 @@ def run(
     return State(Vertex(ops_pb2.Op(exec=operation), tuple(inputs), platform, name))
 
 
+def fill(
+    state: State,
+    args: Sequence[str],
+    context: RuntimeConfig,
+    platform: Platform,
+    *,
+    name: str,
+    target: str,
+    binds: Sequence[BindMount] = (),
+) -> State:
+    """What `args` leaves in the empty folder `target`, run on `state`, which it cannot change, and without a network.
+
+    BuildKit knows the step by how what it mounts came about. By its content, as with `run`, it would have to read all
+    of that before it could tell whether it has the result already.
+    """
+    sources = dict.fromkeys((state, *(bind.source for bind in binds)))
+    inputs = {source: number for number, source in enumerate(sources)}
+    mounts = [ops_pb2.Mount(input=0, dest="/", output=_DISCARDED, readonly=True)]
+    for bind in sorted(binds, key=lambda bind: bind.target):
+        mounts.append(_encode(bind, inputs))
+        mounts[-1].content_cache = ops_pb2.OFF
+    mounts.append(ops_pb2.Mount(input=_NOTHING, dest=target, output=0))
+    meta = ops_pb2.Meta(
+        args=args, env=[f"{key}={value}" for key, value in context.env], cwd=context.workdir, user=context.user
+    )
+    operation = ops_pb2.ExecOp(meta=meta, mounts=mounts, network=ops_pb2.NONE)
+    return State(Vertex(ops_pb2.Op(exec=operation), tuple(inputs), platform, name))
+
+
 def _encode(mount: Mount, inputs: Mapping[State, int]) -> ops_pb2.Mount:
     match mount:
         case BindMount():

@@ -7,7 +7,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from flytebuild.inside import text_of
 from flytebuild.llb import trust
+from flytebuild.llb.file import make_file
 from flytebuild.llb.run import BindMount, CacheMount, TmpfsMount, run
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
@@ -22,6 +24,12 @@ _UV_STATE = TmpfsMount("/run/flytebuild-uv")
 SCRATCH = CacheMount("/run/flytebuild-tmp", "flytebuild-tmp", "private")
 """For temporary files, of which uv leaves some. On disk, since builds of packages may need much; no step sees
 what another one left there at the same time, since uv's locks are named by paths, which are the same in all steps."""
+
+_BYTECODE = "/run/flytebuild-bytecode.py"
+"""Where `flytebuild.inside.bytecode` is while a project is installed."""
+
+_INVALIDATION = "PYC_INVALIDATION_MODE"
+_TRUE = frozenset(("1", "true", "t", "yes", "y", "on"))
 
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _SPECIAL = re.compile(r'[\\"`]|\$(?!\{\w+\})')
@@ -91,6 +99,45 @@ class Step:
         )
         given = (_UV_CACHE, SCRATCH, *caches)
         return placed.run(arguments, binds=binds, caches=given, tmpfs=(_UV_STATE,), secrets=secrets)
+
+    def install_packages(
+        self, arguments: Sequence[str], *, binds: Sequence[BindMount] = (), secrets: tuple[Secret, ...] = ()
+    ) -> State:
+        """What `uv pip install` leaves, and the bytecode that it makes of it.
+
+        That is known by the content of its source, and trusted without a look at it (PEP 552). By default it would be
+        known by the source's time, which differs with every installation. Users may want it otherwise, to change
+        sources later on: variables of the image's come first.
+        """
+        by_content = {} if _INVALIDATION in self.env else {_INVALIDATION: "UNCHECKED_HASH"}
+        return self.with_env(**by_content).run_uv(arguments, binds=binds, secrets=secrets)
+
+    def install_project(
+        self,
+        arguments: Sequence[str],
+        python: str,
+        *,
+        binds: Sequence[BindMount],
+        caches: Sequence[CacheMount] = (),
+        secrets: tuple[Secret, ...] = (),
+    ) -> State:
+        """What a process leaves that installs a project's packages for `python`, and the same kind of bytecode.
+
+        It is ours to make: `uv sync` would compile all packages there are, those of layers below included, and Poetry
+        none.
+        """
+        env = self.env
+        if env.get("UV_COMPILE_BYTECODE", "").lower() not in _TRUE or _INVALIDATION in env:
+            return self.run_uv(arguments, binds=binds, caches=caches, secrets=secrets)
+        script = make_file(
+            None, "/bytecode.py", text_of("bytecode").encode(), self.platform, name="compiler of bytecode"
+        )
+        return self.with_env(UV_COMPILE_BYTECODE="0").run_uv(
+            (python, "-I", _BYTECODE, *arguments),
+            binds=(*binds, BindMount(_BYTECODE, script, "/bytecode.py")),
+            caches=caches,
+            secrets=secrets,
+        )
 
 
 def shell(text: str) -> tuple[str, ...]:

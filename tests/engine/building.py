@@ -118,6 +118,16 @@ class Built:
                     )
         return found
 
+    @property
+    def bytecode(self) -> dict[str, int]:
+        """The kind of bytecode (the second word of PEP 552) in the image's own layers, by its source's path."""
+        found = {}
+        for path, member in self.added.items():
+            folder, _, name = path.rpartition("/__pycache__/")
+            if name.endswith(".pyc"):
+                found[f"{folder}/{name.partition('.')[0]}.py"] = int.from_bytes(member.content[4:8], "little")
+        return found
+
     def added_outside(self, *folders: str) -> set[str]:
         """The files of the image's own layers that are in none of these folders."""
         return {

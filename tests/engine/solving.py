@@ -21,6 +21,7 @@ from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.session.files import Files
+from flytebuild.buildkit.session.files import Tree as ServedTree
 from flytebuild.buildkit.session.providers import Secrets
 from flytebuild.buildkit.session.session import Session
 from flytebuild.buildkit.solve import Export, Solve
@@ -181,6 +182,16 @@ class Solved:
     def log(self) -> str:
         return "\n".join(line for event in self.events if isinstance(event, StepLog) for line in event.lines)
 
+    @property
+    def executed(self) -> set[str]:
+        """The names of the steps that something was done for."""
+        return {event.name for event in self.events if isinstance(event, StepFinished) and not event.cached}
+
+    @property
+    def vertices(self) -> set[str]:
+        """The digests of all steps, as BuildKit tells them."""
+        return {event.step for event in self.events if isinstance(event, StepFinished)}
+
     def was_cached(self, name: str) -> bool:
         """Whether nothing was executed for a step."""
         (step,) = [event for event in self.events if isinstance(event, StepFinished) and event.name == name]
@@ -208,7 +219,7 @@ class Solver:
         self,
         work: State | Frontend,
         *trees: FoundTree,
-        named: Mapping[str, FoundTree] | None = None,
+        named: Mapping[str, ServedTree] | None = None,
         given: Mapping[str, bytes] | None = None,
         export: Export | None = None,
         keys: Path | None = None,

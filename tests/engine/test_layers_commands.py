@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from flytebuild.llb.run import CacheMount
 from tests.engine.building import Builds, Built
+from tests.engine.solving import Solver
 
 pytestmark = pytest.mark.engine
 
@@ -17,6 +19,10 @@ for word in one two; do
 done
 EOF
 """
+
+HOOKS = "/etc/apt/apt.conf.d/docker-clean"
+HOOK = 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };'
+"""What Debian's images have, in the same file."""
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,7 @@ def images(builds: Builds) -> dict[str, Built]:
                 ]
             ),
             "apt": base.with_apt_packages("hello", "sl=5*", "nano-"),
+            "apt with a hook": base.with_commands([f"echo '{HOOK}' >{HOOKS}"]).with_apt_packages("hello"),
             "nothing": base.with_commands(["true"]).with_pip_packages().with_apt_packages(),
         }
     )
@@ -79,6 +86,16 @@ def test_debian_packages(images: dict[str, Built]) -> None:
 def test_installing_debian_packages_leaves_no_lists_and_no_archives(images: dict[str, Built]) -> None:
     left = images["apt"].added_outside("/usr", "/var/lib/dpkg", "/etc", "/var/log")
     assert left <= {"/var/lib/apt/extended_states", "/var/cache/ldconfig/aux-cache"}
+
+
+def test_archives_stay_where_the_next_step_finds_them(images: dict[str, Built], builds: Builds, solver: Solver) -> None:
+    assert images["apt with a hook"].sh(f"cat {HOOKS}; hello") == [HOOK, "Hello, world!"]
+    assert HOOKS not in images["apt"].added
+    (planned,) = builds.plan({"x": builds.base.with_commands(["true"])}).images
+    base = planned.spec.base.digest if planned.spec and planned.spec.base else None
+    distribution = (base or "").removeprefix("sha256:")[:12]
+    cache = CacheMount("/cache", f"flytebuild-apt-{distribution}-{solver.platform.architecture}", "locked")
+    assert "hello_" in solver.printed("ls /cache/archives", caches=(cache,))
 
 
 def test_steps_that_change_nothing_add_nothing(images: dict[str, Built]) -> None:

@@ -107,8 +107,14 @@ def test_installing_leaves_the_packages_and_nothing_else(images: dict[str, Built
     }
 
 
-def test_bytecode_is_compiled_so_that_starting_is_fast(images: dict[str, Built]) -> None:
-    assert any(path.endswith("six.cpython-311.pyc") for path in images["named"].added)
+@pytest.mark.parametrize("name", ["named", "requirements", "wheels"])
+def test_what_is_installed_is_compiled_and_known_by_content(images: dict[str, Built], name: str) -> None:
+    image = images[name]
+    sources = {path for path in image.added if path.endswith(".py") and path.startswith("/opt/venv/lib/")}
+    assert image.bytecode == dict.fromkeys(sources, 1)
+    assert "PYC_INVALIDATION_MODE" not in image.env
+    used = image.run("-vc", "import six", entrypoint=["/opt/venv/bin/python"])
+    assert "code object from '/opt/venv/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc'" in used
 
 
 def test_an_index_of_the_user_s_replaces_pypi(images: dict[str, Built]) -> None:

@@ -90,6 +90,15 @@ def installed(image: Built) -> dict[str, str]:
     return dict(name.removesuffix(".dist-info").rsplit("-", 1) for name in found)
 
 
+@pytest.mark.parametrize("name", ["dependencies", "project", "workspace", "poetry", "poetry project"])
+def test_what_is_installed_is_compiled_and_known_by_content(images: dict[str, Built], name: str) -> None:
+    """Only that, though there are other packages in the base."""
+    image = images[name]
+    sources = {path for path in image.added if path.endswith(".py") and path.startswith("/opt/venv/lib/")}
+    assert sources
+    assert image.bytecode == dict.fromkeys(sources, 1)
+
+
 def test_a_uv_project_s_dependencies(images: dict[str, Built]) -> None:
     assert installed(images["dependencies"]) == {"six": "1.16.0"}
     assert set(installed(images["group"])) == {"six", "iniconfig"}

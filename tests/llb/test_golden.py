@@ -20,7 +20,8 @@ from flytebuild.llb.file import (
     make_folder,
 )
 from flytebuild.llb.lower import lower
-from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
+from flytebuild.llb.merge import diff, merge
+from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, fill, run
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
@@ -104,9 +105,15 @@ GOLDEN = {
         ),
         "03992d2694acbb4151f52a762660a2d3d9134a56f0fa230ff6d1884e88b3271c",
     ),
+    "run for a folder": (
+        fill(BASE, ["true"], CONTEXT, AMD64, name="x", target="/out", binds=(BindMount("/in", TREE),)),
+        "7a830dce61d6ce1660bb65bf37690e555bec7df4b024162fb9264a3e59d92264",
+    ),
+    "merge": (merge((BASE, TREE), name="x"), "b687c331f996134d3664710aea873d1246cc3da238cc753cbeb61a45c584c723"),
+    "diff": (diff(BASE, TREE, name="x"), "1e1591c6b26fae7149b312971666ad9af943dc1472ffb296d8225c9d5559fc1c"),
     "an image with two pip layers": (
         lower(spec("ruff", "pytest")),
-        "25604490e5a35dd0bb69bc819ef800d2b10ab3e311be7600f9b871c518e0ef60",
+        "93d9a1328533d3ecaf726e959274bbb56a71987306b84e8436155bd87b38c1e9",
     ),
 }
 

@@ -6,12 +6,23 @@ from dataclasses import replace
 
 import pytest
 
+from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.lower import lower, origins
+from flytebuild.llb.marshal import in_order
+from flytebuild.llb.state import State
 from flytebuild.llb.step import with_extra
 from flytebuild.spec.images import RuntimeConfig
-from flytebuild.spec.layers import AptPackages, LayerSpec, PipOptions, PipPackages
-from flytebuild.spec.model import Step
-from tests.samples import spec
+from flytebuild.spec.layers import AptPackages, Command, Copy, Folder, LayerSpec, PipOptions, PipPackages
+from flytebuild.spec.model import SetEnv, Step
+from flytebuild.spec.tree import file_tree
+from tests.samples import made_of, pip, spec
+
+FILES = Copy(file_tree("main.py", "ab" * 32, 1), "/app", owner="flyte", origin="main.py")
+EDITED = replace(FILES, tree=file_tree("main.py", "cd" * 32, 1))
+
+
+def kinds(state: State) -> list[str | None]:
+    return [vertex.operation.WhichOneof("op") for vertex in in_order(state)]
 
 
 def test_every_operation_of_a_layer_leads_to_where_it_was_written() -> None:
@@ -53,3 +64,79 @@ def test_a_shell_is_called_only_where_there_is_something_for_it() -> None:
 def test_names_in_braces_are_the_only_thing_that_a_shell_replaces_in_arguments() -> None:
     command = with_extra(("uv", "--index-url", 'https://${A}:${B}@i/`"$c\\$(d)'), "", ("x>1",))
     assert command == ("/bin/sh", "-c", 'uv --index-url "https://${A}:${B}@i/\\`\\"\\$c\\\\\\$(d)" \'x>1\'')
+
+
+def test_files_that_no_step_sees_are_put_on_top_of_the_image() -> None:
+    below = lower(made_of(pip("ruff")))
+    state = lower(made_of(pip("ruff"), FILES, Folder("/app/data", "flyte")))
+    image, files = state.vertex.inputs
+    assert (state.vertex.operation.WhichOneof("op"), image) == ("merge", below)
+    empty, full = files.vertex.inputs
+    assert files.vertex.operation.WhichOneof("op") == "diff"
+    assert (empty.vertex.name, full.vertex.name) == ("outline of /app, /app/data", "folder /app/data")
+    copied = full.vertex.inputs[0]
+    assert copied.vertex.name == "copy: main.py → /app"
+    # Owners are looked up in the outline, and nothing but that is copied onto.
+    assert [item.vertex.name for item in copied.vertex.inputs] == [empty.vertex.name, "copy: main.py → /app"]
+
+
+def test_an_edit_of_files_changes_nothing_below_them() -> None:
+    one, other = (lower(made_of(pip("ruff"), files)) for files in (FILES, EDITED))
+    changed = {vertex.name for vertex in in_order(one)} - {
+        vertex.name for vertex in in_order(one) if vertex.digest in {item.digest for item in in_order(other)}
+    }
+    assert changed == {"copied files", "copied files on top of the image", "copy: main.py → /app"}
+
+
+def test_files_that_a_step_sees_are_copied_onto_the_image() -> None:
+    state = lower(made_of(FILES, Command("cat /app/main.py")))
+    assert not {"merge", "diff"} & set(kinds(state))
+    state = lower(made_of(FILES, Command("cat /app/main.py"), EDITED))
+    assert [kind for kind in kinds(state) if kind in ("merge", "diff")] == ["diff", "merge"]
+
+
+def test_files_are_copied_where_nothing_can_be_merged() -> None:
+    image = made_of(pip("ruff"), FILES)
+    assert not {"merge", "diff"} & set(kinds(lower(image, can_merge=False)))
+    assert set(origins(image, can_merge=False)) <= {vertex.digest for vertex in in_order(lower(image, can_merge=False))}
+
+
+def test_operations_of_merged_files_lead_to_where_they_were_written() -> None:
+    image = made_of(pip("ruff"), FILES, Folder("/app/data", "flyte"))
+    found = origins(image)
+    by_name = {vertex.name: found.get(vertex.digest) for vertex in in_order(lower(image)) if vertex.inputs}
+    assert by_name.pop("virtual environment /opt/venv with Python 3.11") is None
+    assert by_name.pop("uv from ghcr.io/astral-sh/uv:0.13.4") is None
+    assert by_name == {
+        "pip: ruff": "main.py:1",
+        "look at /app, /app/data": "main.py:2",
+        "outline of /app, /app/data": "main.py:2",
+        "copy: main.py → /app": "main.py:2",
+        "folder /app/data": "main.py:3",
+        "copied files": "main.py:3",
+        "copied files on top of the image": "main.py:3",
+    }
+
+
+def test_bytecode_is_not_known_by_its_source_s_time_unless_the_user_says_so() -> None:
+    def told(*parts: SetEnv | PipPackages) -> list[str]:
+        operation = ops_pb2.Op.FromString(lower(made_of(*parts)).vertex.encoded)
+        return [pair for pair in operation.exec.meta.env if pair.startswith("PYC_")]
+
+    assert told(pip("six")) == ["PYC_INVALIDATION_MODE=UNCHECKED_HASH"]
+    assert told(SetEnv((("PYC_INVALIDATION_MODE", "TIMESTAMP"),)), pip("six")) == ["PYC_INVALIDATION_MODE=TIMESTAMP"]
+    assert not any(name.startswith("PYC_") for name, _ in made_of(pip("six")).config.env)
+
+
+def test_what_apt_downloads_stays_in_its_cache() -> None:
+    state = lower(made_of(AptPackages(("hello",))))
+    mounts = {mount.dest: mount for mount in ops_pb2.Op.FromString(state.vertex.encoded).exec.mounts}
+    assert mounts["/etc/apt/apt.conf.d/docker-clean"].readonly
+    caches = {dest: mount.cache_opt.sharing for dest, mount in mounts.items() if mount.mount_type == ops_pb2.CACHE}
+    assert caches == {"/var/cache/apt": ops_pb2.LOCKED, "/var/lib/apt/lists": ops_pb2.LOCKED}
+
+
+def test_steps_that_install_python_packages_do_not_wait_for_each_other() -> None:
+    mounts = ops_pb2.Op.FromString(lower(made_of(pip("six"))).vertex.encoded).exec.mounts
+    sharing = {mount.dest: mount.cache_opt.sharing for mount in mounts if mount.mount_type == ops_pb2.CACHE}
+    assert sharing == {"/root/.cache/uv": ops_pb2.SHARED, "/run/flytebuild-tmp": ops_pb2.PRIVATE}

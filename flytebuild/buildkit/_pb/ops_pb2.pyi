@@ -13,6 +13,12 @@ class NetMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HOST: _ClassVar[NetMode]
     NONE: _ClassVar[NetMode]
 
+class ContentCache(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEFAULT: _ClassVar[ContentCache]
+    ON: _ClassVar[ContentCache]
+    OFF: _ClassVar[ContentCache]
+
 class MountType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BIND: _ClassVar[MountType]
@@ -29,6 +35,9 @@ class CacheSharing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 SANDBOX: NetMode
 HOST: NetMode
 NONE: NetMode
+DEFAULT: ContentCache
+ON: ContentCache
+OFF: ContentCache
 BIND: MountType
 SECRET: MountType
 SSH: MountType
@@ -111,7 +120,7 @@ class SecretEnv(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., optional: bool = ...) -> None: ...
 
 class Mount(_message.Message):
-    __slots__ = ("input", "selector", "dest", "output", "readonly", "mount_type", "tmpfs_opt", "cache_opt", "secret_opt")
+    __slots__ = ("input", "selector", "dest", "output", "readonly", "mount_type", "tmpfs_opt", "cache_opt", "secret_opt", "content_cache")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     SELECTOR_FIELD_NUMBER: _ClassVar[int]
     DEST_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +130,7 @@ class Mount(_message.Message):
     TMPFS_OPT_FIELD_NUMBER: _ClassVar[int]
     CACHE_OPT_FIELD_NUMBER: _ClassVar[int]
     SECRET_OPT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_CACHE_FIELD_NUMBER: _ClassVar[int]
     input: int
     selector: str
     dest: str
@@ -130,7 +140,8 @@ class Mount(_message.Message):
     tmpfs_opt: TmpfsOpt
     cache_opt: CacheOpt
     secret_opt: SecretOpt
-    def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ..., dest: _Optional[str] = ..., output: _Optional[int] = ..., readonly: bool = ..., mount_type: _Optional[_Union[MountType, str]] = ..., tmpfs_opt: _Optional[_Union[TmpfsOpt, _Mapping]] = ..., cache_opt: _Optional[_Union[CacheOpt, _Mapping]] = ..., secret_opt: _Optional[_Union[SecretOpt, _Mapping]] = ...) -> None: ...
+    content_cache: ContentCache
+    def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ..., dest: _Optional[str] = ..., output: _Optional[int] = ..., readonly: bool = ..., mount_type: _Optional[_Union[MountType, str]] = ..., tmpfs_opt: _Optional[_Union[TmpfsOpt, _Mapping]] = ..., cache_opt: _Optional[_Union[CacheOpt, _Mapping]] = ..., secret_opt: _Optional[_Union[SecretOpt, _Mapping]] = ..., content_cache: _Optional[_Union[ContentCache, str]] = ...) -> None: ...
 
 class TmpfsOpt(_message.Message):
     __slots__ = ("size",)
