@@ -65,9 +65,9 @@ class Config:
     `flytebuild-cache` in `registry`.
     `compression` is that of the layers that are pushed.
     `jobs` bounds the images that are solved at the same time.
-    `builder` is the address of a BuildKit that is no Docker Engine, `tcp://build.example:1234`; none means the engine's
-    own. `builder_ca`, `builder_cert` and `builder_key` are PEM files for TLS with it, and `builder_server_name` is what
-    its certificate says where that is another name than the address has.
+    `builder` has the addresses of BuildKits that are no Docker Engines, `tcp://build.example:1234`: several are one
+    fleet, none means the engine's own. `builder_ca`, `builder_cert` and `builder_key` are PEM files for TLS with them,
+    and `builder_server_name` is what a certificate says where that is another name than the address has.
     `platforms` are those that images are built for, `linux/amd64`; none means the builder's own.
     `progress` is how a build is followed: `auto` decides by where standard error goes.
     `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
@@ -83,7 +83,7 @@ class Config:
     cache: str | None = None
     compression: Compression = "zstd"
     jobs: int = 4
-    builder: str | None = None
+    builder: tuple[str, ...] = ()
     builder_ca: Path | None = None
     builder_cert: Path | None = None
     builder_key: Path | None = None
@@ -198,7 +198,7 @@ def _parse_variable(key: str, value: str, source: str) -> Any:
         # A command may have commas in it.
         pairs = [item.partition("=") for item in _NEXT_SECRET.split(value) if item.strip()]
         return {name.strip(): where.strip() for name, _, where in pairs}
-    if key == "platforms":
+    if key in ("platforms", "builder"):
         return [item.strip() for item in value.split(",") if item.strip()]
     if key == "stat_cache" and value.lower() in ("0", "1", "false", "true"):
         return value.lower() in ("1", "true")
@@ -238,14 +238,19 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         if not isinstance(value, bool):
             raise ConfigError(f"`{key}` in `{source}` must be true or false")
         return value
+    if key == "builder":
+        # What an address may be is known where it is used.
+        addresses = [value] if isinstance(value, str) else value
+        if not isinstance(addresses, (list, tuple)) or not all(isinstance(item, str) for item in addresses):
+            raise ConfigError(f"`{key}` in `{source}` must be an address, or a list of addresses")
+        return tuple(dict.fromkeys(item for item in addresses if item))
     if not isinstance(value, str):
         raise ConfigError(f"`{key}` in `{source}` must be a string")
     if key in _PATHS:
         if not value:
             raise ConfigError(f"`{key}` in `{source}` is empty", hint="give a path, or leave the key out")
         return (folder / Path(value).expanduser()).resolve()
-    if key in ("builder", "builder_server_name"):
-        # What an address may be is known where it is used.
+    if key == "builder_server_name":
         return value or None
     value = value.rstrip("/")
     if value:

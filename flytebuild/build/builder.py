@@ -12,7 +12,7 @@ from flytebuild.build.cache import BuildCache, BuiltImage
 from flytebuild.build.dockerfile import lower_dockerfile
 from flytebuild.build.hints import hint
 from flytebuild.build.labels import labels
-from flytebuild.build.solves import Solver
+from flytebuild.build.solves import Solves
 from flytebuild.build.stores import Destination
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.progress import Progress
@@ -58,7 +58,7 @@ class BuildKitBuilder:
     layers without unpacking them.
     """
 
-    solver: Solver
+    solver: Solves
     stores: Destination
     cache: BuildCache
     has_bundle: bool

@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
 
-from flytebuild.build.bases import BasesMounted
-from flytebuild.build.builder import Builder, BuildKitBuilder, Limited, Outcome
-from flytebuild.build.cache import open_cache
+from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.credentials import for_build
-from flytebuild.build.fail_fast import FailFast
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
-from flytebuild.build.recorded import Recorded
 from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
-from flytebuild.build.solves import Solver
 from flytebuild.build.stores import Destination
-from flytebuild.buildkit.address import DaemonAddress, locate
-from flytebuild.buildkit.connection import Connection, Worker
+from flytebuild.build.yard import open_yard
 from flytebuild.buildkit.session.providers import Provider, RegistryCredentials, Secrets, StreamProvider
-from flytebuild.buildkit.session.session import Session
 from flytebuild.config import Config
 from flytebuild.errors import (
     BuildError,
@@ -69,35 +62,11 @@ async def build_images(
         return tuple(named)
     if stores.is_public:
         _refuse_indexes_without_registry(indexes)
-    address = locate(config)
-    specs = [image.spec for image in images if image.spec]
-    given = await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
-    providers: tuple[Provider | StreamProvider, ...] = (
-        Secrets(host_secrets(config, os.environ) | given),
-        RegistryCredentials(for_build(images, _teller(emit))),
-        await asyncio.to_thread(served, specs),
-        *stores.providers,
-    )
-    with ExitStack() as stack:
-        connection = await in_thread(lambda: Connection.open(address), "flytebuild-connection")
-        stack.callback(connection.close)
-        worker = await in_thread(lambda: _suitable_worker(connection, images, stores), "flytebuild-worker")
-        session = Session(connection, providers, keys=_KEYS)
-        await in_thread(session.open, "flytebuild-session")
-        stack.callback(session.close)
-        has_bundle = config.ca_bundle is not None
-        cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
-        can_merge = worker.has_containerd_store or isinstance(address, DaemonAddress)
-        solving = BuildKitBuilder(Solver(connection, session.id), stores, cache, has_bundle, can_merge)
-        # Inside the limit: what is mounted is for the push that follows.
-        mounted = BasesMounted(solving, stores.client) if stores.is_public else solving
-        builder: Builder = Limited(Recorded(mounted, state, address.shown), asyncio.Semaphore(config.jobs))
-        if fail_fast:
-            # Outermost, so that images that wait for their turn are cancelled as well.
-            builder = FailFast(builder)
-        built = await _build_all(images, builder, emit)
+    providers = await _providers(images, config, stores, emit)
+    async with open_yard(images, config, stores, state, providers, emit, fail_fast=fail_fast) as yard:
+        built = await _build_all(images, yard.builder, emit)
         named += await retag_built(waiting, {item.image.reference: item for item in built}, stores, emit)
-        await solving.keep_cache(emit)
+        await yard.keep_cache(emit)
     ended = [*built, *named, *unresolved]
     if stores.is_public:
         state.record_published((item.image.digest or "", item.image.reference) for item in ended if item.manifest)
@@ -105,7 +74,7 @@ async def build_images(
     failed = [item for item in outcomes if item.failure]
     if failed and all(item.is_unavailable for item in failed):
         raise EngineUnavailableError(
-            f"The connection to the BuildKit at `{address.shown}` was lost while it was building",
+            f"The connection to the BuildKit at {yard.shown} was lost while it was building",
             hint="look at its log, or the engine's; the same command goes on from what was built",
         )
     if failed:
@@ -114,6 +83,20 @@ async def build_images(
         manifests = {item.image.reference: item.manifest for item in done}
         raise BuildError(_failures(outcomes), manifests=manifests, failed=len(failed), cancelled=cancelled)
     return outcomes
+
+
+async def _providers(
+    images: Sequence[ImagePlan], config: Config, stores: Destination, emit: Emit
+) -> tuple[Provider | StreamProvider, ...]:
+    """What BuildKit may ask for: secrets, credentials, files. Raises DefinitionError for a secret that is missing."""
+    specs = [image.spec for image in images if image.spec]
+    given = await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
+    return (
+        Secrets(host_secrets(config, os.environ) | given),
+        RegistryCredentials(for_build(images, _teller(emit))),
+        await asyncio.to_thread(served, specs),
+        *stores.providers,
+    )
 
 
 async def _build_all(images: Sequence[ImagePlan], builder: Builder, emit: Emit) -> tuple[Outcome, ...]:
@@ -182,22 +165,6 @@ def _refuse_unreachable(plan: Plan) -> None:
             hint="check `registry` in the configuration (or `FLYTEBUILD_REGISTRY`) and the network; "
             "without one, images stay in the engine's own store",
         )
-
-
-def _suitable_worker(connection: Connection, images: Sequence[ImagePlan], stores: Destination) -> Worker:
-    """What BuildKit is, which must be able to publish these images."""
-    worker = connection.worker()
-    if isinstance(connection.address, DaemonAddress):
-        # What has no store but its cache can push.
-        return worker
-    pushed = [image for image in images if not is_in_engine(image.reference)]
-    if (pushed or not stores.is_public) and not worker.has_containerd_store:
-        raise EngineUnavailableError(
-            "This Docker Engine cannot push what its BuildKit builds: it does not use the containerd image store",
-            hint='set `{"features": {"containerd-snapshotter": true}}` in its daemon.json and restart it, '
-            "or leave `registry` unset",
-        )
-    return worker
 
 
 def _refuse_indexes_without_registry(indexes: Sequence[ImagePlan]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.connection import Connection
@@ -12,6 +13,25 @@ from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import Cache, Export, Solve
 from flytebuild.threads import in_thread
+
+
+class Solves(Protocol):
+    """What solves: one connection, or whichever is there at the moment."""
+
+    async def solve(
+        self,
+        work: ops_pb2.Definition | Frontend,
+        export: Export | None,
+        progress: Progress,
+        name: str,
+        *,
+        imports: Sequence[Cache] = (),
+        exports: Sequence[Cache] = (),
+    ) -> Mapping[str, str]:
+        """The exporters' answers; `name` is its thread's. Raises SolveError.
+
+        When it is cancelled, it ends once its steps have ended.
+        """
 
 
 @dataclass(frozen=True)
@@ -31,10 +51,7 @@ class Solver:
         imports: Sequence[Cache] = (),
         exports: Sequence[Cache] = (),
     ) -> Mapping[str, str]:
-        """The exporters' answers; `name` is its thread's. Raises SolveError.
-
-        When it is cancelled, it ends once its steps have ended.
-        """
+        """As `Solves` says."""
         solve = Solve(self.connection, self.session)
         running = in_thread(
             lambda: solve.run(work, export, progress, imports=imports, exports=exports), f"flytebuild-solve {name}"

@@ -95,14 +95,20 @@ Address: TypeAlias = EngineAddress | DaemonAddress
 
 
 def locate(config: Config) -> Address:
-    """The BuildKit that builds: the configured one, else the one in the Docker Engine that `docker` would use.
+    """The first of the BuildKits that build; raises as `locate_all` does."""
+    return locate_all(config)[0]
+
+
+def locate_all(config: Config) -> tuple[Address, ...]:
+    """The BuildKits that build: the configured ones, else the one in the Docker Engine that `docker` would use.
 
     Raises ConfigError for an address that cannot be, EngineUnavailableError when Docker's context cannot be read.
     """
-    if config.builder is None:
-        return engine.locate()
+    if not config.builder:
+        return (engine.locate(),)
     given = Certificates(config.builder_ca, config.builder_cert, config.builder_key, config.builder_server_name)
-    return parse(config.builder, f"`{config.sources.get('builder', 'builder')}`", given)
+    source = f"`{config.sources.get('builder', 'builder')}`"
+    return tuple(parse(url, source, given) for url in config.builder)
 
 
 def parse(url: str, source: str = "the caller", certificates: Certificates | None = None) -> DaemonAddress:

@@ -40,7 +40,7 @@ _UNSUPPORTED = (httpx.codes.UNSUPPORTED_MEDIA_TYPE, httpx.codes.NOT_ACCEPTABLE)
 async def examine_registry(config: Config, transport: httpx.AsyncBaseTransport | None = None) -> tuple[Check, ...]:
     """The checks of the configured registry, in the order in which one needs the other."""
     if config.registry is None:
-        if config.builder is None:
+        if not config.builder:
             return (ok("registry", "none is configured: images stay in the engine's store"),)
         error = UsageError(
             "None is configured, and the builder is no Docker Engine, which could keep images itself",

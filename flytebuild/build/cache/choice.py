@@ -11,7 +11,7 @@ from flytebuild.build.cache.keys import BuiltImage, key_of
 from flytebuild.build.cache.lookup import look_up
 from flytebuild.build.cache.probe import why_no_cache
 from flytebuild.build.cache.remote import RemoteCache
-from flytebuild.build.solves import Solver
+from flytebuild.build.solves import Solves
 from flytebuild.buildkit.solve import Cache
 from flytebuild.config import Config
 from flytebuild.events import Emit, Notice
@@ -34,7 +34,7 @@ class BuildCache(Protocol):
     def exports(self) -> tuple[Cache, ...]:
         """What every image's solve writes along with the image."""
 
-    async def keep(self, built: Sequence[BuiltImage], solver: Solver, emit: Emit, *, all_of_it: bool) -> None:
+    async def keep(self, built: Sequence[BuiltImage], solver: Solves, emit: Emit, *, all_of_it: bool) -> None:
         """Write what the images have that was not there before, when all of them have ended. Trouble is a notice.
 
         `all_of_it` doubts what was there before.
@@ -53,7 +53,7 @@ class NoCache:
     def exports(self) -> tuple[Cache, ...]:
         return ()
 
-    async def keep(self, built: Sequence[BuiltImage], solver: Solver, emit: Emit, *, all_of_it: bool) -> None:
+    async def keep(self, built: Sequence[BuiltImage], solver: Solves, emit: Emit, *, all_of_it: bool) -> None:
         pass
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flytebuild.build.cache.keys import BuiltImage, key_of
 from flytebuild.build.cache.lookup import Found
-from flytebuild.build.solves import Solver
+from flytebuild.build.solves import Solves
 from flytebuild.buildkit.solve import Cache
 from flytebuild.events import Emit, Notice
 from flytebuild.registry.client import Refused, RegistryClient
@@ -34,7 +34,7 @@ class InlineCache:
     def exports(self) -> tuple[Cache, ...]:
         return (Cache("inline", {}),)
 
-    async def keep(self, built: Sequence[BuiltImage], _solver: Solver, emit: Emit, *, all_of_it: bool) -> None:
+    async def keep(self, built: Sequence[BuiltImage], _solver: Solves, emit: Emit, *, all_of_it: bool) -> None:
         try:
             await asyncio.gather(*(self._tag(image) for image in built))
         except Refused as refusal:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flytebuild.build.cache.keys import BuiltImage, CacheKey, key_of, tag_of_all
 from flytebuild.build.cache.lookup import Found
 from flytebuild.build.dockerfile import lower_dockerfile
-from flytebuild.build.solves import Solver
+from flytebuild.build.solves import Solves
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
@@ -47,7 +47,7 @@ class RemoteCache:
         """Nothing by the images' own solves: each would replace what the others have exported."""
         return ()
 
-    async def keep(self, built: Sequence[BuiltImage], solver: Solver, emit: Emit, *, all_of_it: bool) -> None:
+    async def keep(self, built: Sequence[BuiltImage], solver: Solves, emit: Emit, *, all_of_it: bool) -> None:
         before = Found() if all_of_it else self.found
         keys = {image: key_of(image.spec, has_bundle=self.has_bundle) for image in built}
         new = {image: key for image, key in keys.items() if key and key.tag not in before.tags}
@@ -69,7 +69,7 @@ class RemoteCache:
         work: ops_pb2.Definition | Frontend,
         keys: Sequence[CacheKey],
         before: Found,
-        solver: Solver,
+        solver: Solves,
         emit: Emit,
     ) -> None:
         """Write one manifest and give it a tag for every operation that has none yet."""
