@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from flytebuild.build.builder import Builder, Outcome
+from flytebuild.build.once import Once
 from flytebuild.build.placement import choose, preference
-from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, Notice
+from flytebuild.events import Emit, Notice
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.images import Platform
 
@@ -35,7 +36,7 @@ class Fleet:
     _gone: set[str] = field(default_factory=set)
 
     async def build(self, image: ImagePlan, emit: Emit) -> Outcome:
-        once = _Once(emit)
+        once = Once(emit)
         while True:
             member = self._choose(image)
             self._load[member.name] += 1
@@ -65,35 +66,3 @@ class Fleet:
         if is_new:
             emit(Notice(f"The builder `{member.name}` has gone; its images are built elsewhere"))
         return True
-
-
-@dataclass
-class _Once:
-    """Passes an image's events on as those of one build, however many builders it takes."""
-
-    emit: Emit
-    _started: bool = False
-    _last: ImageFinished | None = None
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case ImageStarted():
-                if not self._started:
-                    self._started = True
-                    self.emit(event)
-            case ImageFinished(cancelled=True):
-                # Nobody comes back to tell it later.
-                self.emit(self._whole(event))
-            case ImageFinished():
-                self._last = self._whole(event)
-            case _:
-                self.emit(event)
-
-    def end(self) -> None:
-        """Tell how it ended."""
-        if self._last:
-            self.emit(self._last)
-
-    def _whole(self, event: ImageFinished) -> ImageFinished:
-        before = self._last.seconds if self._last else 0.0
-        return replace(event, seconds=before + event.seconds)

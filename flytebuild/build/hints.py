@@ -74,6 +74,14 @@ _CAUSES = (
         r"429 too many requests|toomanyrequests", "the registry wants fewer requests; log in, or set up a mirror of it"
     ),
     _cause(
+        r"request to \S+: 404 not found",
+        "the registry has no such repository; some take images only where it was made beforehand",
+    ),
+    _cause(
+        r"request to \S+: 50\d |answers with status 50\d",
+        "the registry has a problem of its own; its log says more, and the same command goes on from what is there",
+    ),
+    _cause(
         r"401 unauthorized|authentication required|no basic auth credentials",
         "log in with `docker login`; flytebuild takes credentials from where that leaves them",
     ),

@@ -1,0 +1,120 @@
+"""A registry that refuses, stumbles or breaks off while an image is pushed, by a proxy in front of the real one."""
+
+import json
+import secrets
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.engine.conftest import Workspace
+from tests.registry_proxy import RegistryProxy, proxied
+
+pytestmark = pytest.mark.engine
+
+SOURCE = """
+import flyte
+
+env = flyte.TaskEnvironment(name="env", image=flyte.Image.from_debian_base(name="one").with_commands(["echo {token}"]))
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the proxy answers to which requests, and how the build then ends."""
+
+    status: int
+    method: str
+    part: str
+    code: int
+    words: tuple[str, ...]
+
+    def __call__(self, method: str, path: str, _headers: httpx.Headers) -> int | None:
+        return self.status if method == self.method and self.part in path else None
+
+
+UPLOAD = "/one/blobs/uploads/"
+LASTING = {
+    "no credentials": Fault(401, "POST", UPLOAD, 1, ("401 Unauthorized", "hint: log in with `docker login`")),
+    "not allowed": Fault(403, "POST", UPLOAD, 1, ("403 Forbidden", "the credentials that were found may not do this")),
+    "no repository": Fault(404, "POST", UPLOAD, 1, ("404 Not Found", "the registry has no such repository")),
+    "too many requests": Fault(429, "POST", UPLOAD, 1, ("tried again in 1 s", "429 Too Many Requests", "set `mirrors`")),
+    "broken manifests": Fault(500, "PUT", "/one/manifests/sha256:", 1, ("500 Internal", "a problem of its own")),
+    "no tag": Fault(403, "PUT", "/one/manifests/b3-", 1, ("cannot be published", "refuses access to")),
+}
+
+
+@dataclass
+class Fleeting:
+    """Answers the first requests of a kind with a status, and passes on those that follow."""
+
+    status: int
+    method: str
+    part: str
+    rest: int
+
+    def __call__(self, method: str, path: str, _headers: httpx.Headers) -> int | None:
+        if method != self.method or self.part not in path or not self.rest:
+            return None
+        self.rest -= 1
+        return self.status
+
+
+FLEETING = {
+    "a busy registry": Fleeting(429, "POST", UPLOAD, 1),
+    "a registry that stumbles": Fleeting(503, "PUT", "/one/manifests/sha256:", 1),
+    "one that stumbles at the end": Fleeting(503, "PUT", "/one/manifests/b3-", 1),
+}
+
+
+def test_a_push_that_fails_says_so_and_leaves_no_tag(workspace: Workspace, registry_prefix: str) -> None:
+    """One image behind one proxy per fault, all at the same time: most of it is waiting."""
+    workspace.write({"one.py": SOURCE.format(token=secrets.token_hex(8))})
+    host, _, path = registry_prefix.partition("/")
+    with ExitStack() as stack, ThreadPoolExecutor(len(LASTING)) as pool:
+        proxies = {name: stack.enter_context(proxied(host, fault)) for name, fault in LASTING.items()}
+
+        def build(name: str) -> subprocess.CompletedProcess[str]:
+            target = f"{proxies[name].host}/{path}/{name.replace(' ', '-')}"
+            return workspace.run("flytebuild", "build", "one.py", FLYTEBUILD_REGISTRY=target)
+
+        for name, done in zip(LASTING, pool.map(build, LASTING), strict=True):
+            assert done.returncode == LASTING[name].code, f"{name}: {done.stderr}"
+            assert [word for word in LASTING[name].words if word not in done.stderr] == [], f"{name}: {done.stderr}"
+            assert "step failed: publishing" in done.stderr
+            assert tags(host, f"{path}/{name.replace(' ', '-')}/one") == []
+
+
+def test_what_passes_by_itself_is_waited_out(workspace: Workspace, registry_prefix: str) -> None:
+    workspace.write({"one.py": SOURCE.format(token=secrets.token_hex(8))})
+    host, _, path = registry_prefix.partition("/")
+    with ExitStack() as stack, ThreadPoolExecutor(len(FLEETING)) as pool:
+        proxies = {name: stack.enter_context(proxied(host, fault)) for name, fault in FLEETING.items()}
+
+        def build(name: str) -> subprocess.CompletedProcess[str]:
+            target = f"{proxies[name].host}/{path}/{name.replace(' ', '-')}"
+            return workspace.run("flytebuild", "build", "--json", "one.py", FLYTEBUILD_REGISTRY=target)
+
+        for name, done in zip(FLEETING, pool.map(build, FLEETING), strict=True):
+            assert done.returncode == 0, f"{name}: {done.stderr}"
+            assert [image["result"] for image in json.loads(done.stdout)["images"]] == ["built"]
+            assert FLEETING[name].rest == 0
+            assert len(tags(host, f"{path}/{name.replace(' ', '-')}/one")) == 1
+
+
+def test_a_connection_that_breaks_in_the_middle_of_a_push(workspace: Workspace, registry_prefix: str) -> None:
+    """The first uploads are cut off after some bytes; what follows goes through."""
+    workspace.write({"one.py": SOURCE.format(token=secrets.token_hex(8))})
+    host, _, path = registry_prefix.partition("/")
+    with cut_uploads(host, 2) as proxy:
+        workspace.flytebuild("build", "one.py", FLYTEBUILD_REGISTRY=f"{proxy.host}/{path}")
+    assert len(tags(host, f"{path}/one")) == 1
+
+
+def tags(host: str, repository: str) -> list[str]:
+    answer = httpx.get(f"http://{host}/v2/{repository}/tags/list")
+    return list(answer.json().get("tags") or ()) if answer.status_code == 200 else []
