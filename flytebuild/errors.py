@@ -195,7 +195,7 @@ class BuildError(FlytebuildError):
         kept = "the images that succeeded are kept; " if manifests else ""
         super().__init__(
             f"Building {count} failed" + (stopped if cancelled else ""),
-            hint=f"{kept}mend the step and run the same command again",
+            hint=f"{kept}mend what failed, and run the same command again",
         )
         self.failures = tuple(failures)
         self.manifests = dict(manifests)

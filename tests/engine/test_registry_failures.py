@@ -3,7 +3,6 @@
 import json
 import secrets
 import subprocess
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ import httpx
 import pytest
 
 from tests.engine.conftest import Workspace
-from tests.registry_proxy import RegistryProxy, proxied
+from tests.registry_proxy import proxied
+from tests.tcp_proxy import breaking
 
 pytestmark = pytest.mark.engine
 
@@ -42,7 +42,9 @@ LASTING = {
     "no credentials": Fault(401, "POST", UPLOAD, 1, ("401 Unauthorized", "hint: log in with `docker login`")),
     "not allowed": Fault(403, "POST", UPLOAD, 1, ("403 Forbidden", "the credentials that were found may not do this")),
     "no repository": Fault(404, "POST", UPLOAD, 1, ("404 Not Found", "the registry has no such repository")),
-    "too many requests": Fault(429, "POST", UPLOAD, 1, ("tried again in 1 s", "429 Too Many Requests", "set `mirrors`")),
+    "too many requests": Fault(
+        429, "POST", UPLOAD, 1, ("tried again in 1 s", "429 Too Many Requests", "set up a mirror of it")
+    ),
     "broken manifests": Fault(500, "PUT", "/one/manifests/sha256:", 1, ("500 Internal", "a problem of its own")),
     "no tag": Fault(403, "PUT", "/one/manifests/b3-", 1, ("cannot be published", "refuses access to")),
 }
@@ -110,8 +112,9 @@ def test_a_connection_that_breaks_in_the_middle_of_a_push(workspace: Workspace, 
     """The first uploads are cut off after some bytes; what follows goes through."""
     workspace.write({"one.py": SOURCE.format(token=secrets.token_hex(8))})
     host, _, path = registry_prefix.partition("/")
-    with cut_uploads(host, 2) as proxy:
+    with breaking(host, b"PUT /v2/" + f"{path}/one/blobs/uploads/".encode(), 2) as proxy:
         workspace.flytebuild("build", "one.py", FLYTEBUILD_REGISTRY=f"{proxy.host}/{path}")
+        assert proxy.rest == 0
     assert len(tags(host, f"{path}/one")) == 1
 
 
