@@ -59,19 +59,14 @@ class HostFiles:
         """The same files without what `ignore` leaves out; all else is shared."""
         return replace(self, ignore=ignore)
 
-    def folder(self, path: Path, site: Site, *, filtered: bool = True, keep: Iterable[str] = ()) -> Tree:
-        """A folder without what is ignored; files named in `keep` are in it all the same."""
+    def folder(self, path: Path, site: Site, *, filtered: bool = True) -> Tree:
+        """A folder without what is ignored."""
         if not path.is_dir():
             problem = f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist"
             raise site.error(problem, hint=MISSING_HINT)
         found = self._scan(path, self.ignore if filtered else Ignore.none(), site)
-        root = found.root
-        known = {entry.path for entry in found.tree.entries}
-        missing = [name for name in keep if name not in known]
-        if not missing:
-            return self._remember(found.tree, root)
-        kept = [self._entry(root / name, name, site) for name in missing]
-        return self._remember(assemble([*found.tree.entries, *kept]), root)
+        self.roots[found.tree.digest] = HostFolder(os.fspath(found.root))
+        return found.tree
 
     def project(self, path: Path, site: Site) -> Tree:
         """The folder of a project that is installed, without the environments in it that are the host's."""
@@ -152,10 +147,6 @@ class HostFiles:
             with blamed(site):
                 (self.seen.files[place],) = scan_file(path, self.cache).tree.entries
         return replace(self.seen.files[place], path=name)
-
-    def _remember(self, tree: Tree, root: Path) -> Tree:
-        self.roots[tree.digest] = HostFolder(os.fspath(root))
-        return tree
 
 
 def _check_file(path: Path, site: Site) -> None:
