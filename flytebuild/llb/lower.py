@@ -176,11 +176,14 @@ def _venv_script(layer: Venv) -> str:
 
 
 def _requirements(step: Step, layer: Requirements) -> State:
-    """uv works in the file's own folder: paths of packages in it are relative to that."""
+    """uv works in the file's own folder: paths of packages in it are relative to that.
+
+    Some backends write into the source that they build.
+    """
     # Not as the step's working folder: that is made in the image before anything is mounted there.
     folder = posixpath.join(REQUIREMENTS, posixpath.dirname(layer.file)).rstrip("/")
     what = ("--directory", folder, "--requirement", posixpath.basename(layer.file))
-    files = BindMount(REQUIREMENTS, local(layer.tree, name=layer.summary))
+    files = BindMount(REQUIREMENTS, local(layer.tree, name=layer.summary), writable=True)
     arguments = pip_arguments(step, layer.options, *what)
     return step.install_packages(arguments, binds=(files,), secrets=layer.options.secrets)
 

@@ -42,10 +42,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages.wheel(top / "dist", "ours", "2.0", "six")
     packages.wheel(top / "dist", "other", "1.0")
     packages.source(top / "library", "library")
+    # It leaves an `egg-info` and a `build` where the source is.
+    packages.source(top / "writing", "writing", backend="setuptools.build_meta")
     (top / "app").mkdir()
     (top / "app" / "requirements.txt").write_text(
         "# what the app needs\n-r ../shared/base.txt\n-c ../shared/bounds.txt\n"
-        "../wheels/from_wheel-1.5-py3-none-any.whl\n./../library\n"
+        "../wheels/from_wheel-1.5-py3-none-any.whl\n./../library\n../writing\n"
     )
     (top / "shared").mkdir()
     (top / "shared" / "base.txt").write_text("six  # any\n-r more.txt\n")
@@ -138,8 +140,9 @@ def test_a_requirements_file_with_all_that_it_refers_to(images: dict[str, Built]
     image = images["requirements"]
     six, iniconfig, *local = versions(image, "six", "iniconfig", "from_wheel", "library")
     assert (six, iniconfig[0], local) == ("1.15.0", "1", ["1.5", "1.2.3"])
-    assert image.sh("python -c 'import library; print(library.where)'") == [
-        "/opt/venv/lib/python3.11/site-packages/library/__init__.py"
+    assert image.sh("python -c 'import library, writing; print(library.where, writing.where)'") == [
+        "/opt/venv/lib/python3.11/site-packages/library/__init__.py "
+        "/opt/venv/lib/python3.11/site-packages/writing/__init__.py"
     ]
 
 
