@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,19 +207,31 @@ def _uv_script(layer: UVScript, image: flyte.Image, files: HostFiles, site: Site
     header = scripts.metadata(script, files, site)
     scripts.check_python(header, image.python_version, script, site)
     options = scripts.uv_options(header, _options(layer, site), script, site)
-    texts = header.get("dependencies", [])
-    packages = [text for text in texts if "file://" not in text]
+    packages, found = scripts.dependencies(header, image.python_version, script, site)
     if packages:
         yield spec.PipPackages(_requirements(packages, site), options)
-    folders = [text.rpartition("file://")[2] for text in texts if "file://" in text]
-    if folders:
+    if any(item.path.suffix != ".whl" for item in found):
         # Projects that take their version from their history need git to tell it.
         yield spec.AptPackages(("git",))
-    for folder in folders:
-        lock = Path(folder, "uv.lock")
-        yield _uv(
-            Path(folder, "pyproject.toml"), lock if lock.exists() else None, "install_project", options, files, site
+    for item in found:
+        yield _local_project(item, options, files, site)
+
+
+def _local_project(item: scripts.LocalProject, options: spec.PipOptions, files: HostFiles, site: Site) -> Part:
+    """A project that is installed with what it needs, or a wheel with what it needs."""
+    if item.path.suffix == ".whl":
+        name = item.name or item.path.name.partition("-")[0]
+        extras = f"[{','.join(item.extras)}]" if item.extras else ""
+        return spec.Wheels(normalise.name(name) + extras, files.file(item.path, site), options)
+    if normalise.is_archive(item.path.name):
+        raise site.error(
+            f"`{item.path}` is an archive of sources", hint="unpack it and name the folder, or name a wheel"
         )
+    wanted = shlex.join(f"--extra={extra}" for extra in item.extras)
+    options = replace(options, extra_args=f"{options.extra_args} {wanted}".strip())
+    lock = item.path / "uv.lock"
+    manifest = item.path / "pyproject.toml"
+    return _uv(manifest, lock if lock.exists() else None, "install_project", options, files, site)
 
 
 def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:

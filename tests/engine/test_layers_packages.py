@@ -15,7 +15,12 @@ pytestmark = pytest.mark.engine
 
 SCRIPT = """# /// script
 # requires-python = ">=3.10"
-# dependencies = ["scripted", "local_tool @ file://{folder}"]
+# dependencies = [
+#   "scripted",
+#   "local_tool[more] @ file://localhost{folder} ; python_version < '3.12'",
+#   "other_tool @ file:///nowhere ; python_version >= '3.12'",
+#   "from_wheel @ file://{wheel}",
+# ]
 # [[tool.uv.index]]
 # url = "file:///index/two/simple"
 # [[tool.uv.index]]
@@ -154,12 +159,15 @@ def test_a_package_from_a_folder_of_wheels(images: dict[str, Built]) -> None:
 
 def test_a_script_s_own_requirements(builds: Builds, indexes: Path, tmp_path: Path) -> None:
     """On Flyte's own base: the one of `from_uv_script` is in tests of constructors."""
-    tool = packages.source(tmp_path / "tool", "local_tool")
+    more = '[project.optional-dependencies]\nmore = ["six"]\n'
+    tool = packages.source(tmp_path / "the tool", "local_tool", extra=more)
+    wheel = packages.wheel(tmp_path, "from_wheel", "1.5", "iniconfig")
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(folder=tool))
+    script.write_text(SCRIPT.format(folder=str(tool).replace(" ", "%20"), wheel=wheel))
     from flyte._image import UVScript
 
     base = builds.base.with_source_folder(indexes, "/index", copy_contents_only=True)
     layer = UVScript(script=script, index_url=None, extra_index_urls=None, pre=False, extra_args=None)
     image = builds.build({"script": base.clone(addl_layer=layer)})["script"]
-    assert versions(image, "scripted", "local_tool") == ["5.0", "1.2.3"]
+    assert versions(image, "scripted", "local_tool", "from_wheel") == ["5.0", "1.2.3", "1.5"]
+    assert image.sh("python -c 'import six, iniconfig'") == []
