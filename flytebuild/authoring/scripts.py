@@ -201,7 +201,7 @@ def _folder(url: str, text: str, script: Path, site: Site) -> Path:
     """What a `file:` URL names, or the part of it that is asked for."""
     path = local_path(url)
     if not path:
-        raise site.error(f"`{text}` of `{script}` names no folder")
+        raise site.error(f"`{text}` of `{script}` names no folder", hint="write it like `name @ file:///path/of/it`")
     within = parse_qs(url.partition("#")[2]).get("subdirectory", [""])[0]
     return Path(path, within)
 
@@ -213,7 +213,9 @@ def _holds(condition: str, version: tuple[int, int] | None, text: str, script: P
     try:
         marker = Marker(condition.strip())
     except InvalidMarker as error:
-        raise site.error(f"`{text}` of `{script}` has a marker that is none") from error
+        raise site.error(
+            f"`{text}` of `{script}` has a marker that is none", hint="write it like `; python_version < '3.12'`"
+        ) from error
     if unknown := _IN_EACH_IMAGE.search(_QUOTED.sub("", str(marker))):
         raise site.error(
             f"`{text}` of `{script}` depends on `{unknown[1]}`, which is known only when the image is there",
