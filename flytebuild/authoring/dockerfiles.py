@@ -54,7 +54,7 @@ class _Instruction:
             found.append((flag, _QUOTED.sub(lambda match: "".join(match.groups("")), value)))
         return found
 
-    def error(self, problem: str, site: Site, hint: str | None = None) -> Exception:
+    def error(self, problem: str, site: Site, hint: str | None) -> Exception:
         """The error that says `problem` about this line."""
         return site.error(f"line {self.number} of the Dockerfile {problem}", hint=hint)
 
@@ -82,7 +82,7 @@ def read(
     folder = file.parent
     candidates = (folder / f"{file.name}.dockerignore", folder / ".dockerignore")
     ignore_file = next((path for path in candidates if path.is_file()), None)
-    ignore = Ignore.parse(files.text(ignore_file, site), str(ignore_file)) if ignore_file else Ignore.none()
+    ignore = files.patterns(ignore_file, site) if ignore_file else Ignore.none()
     tree = files.filtered(ignore).folder(folder, site)
     layer = Dockerfile(files.file(file, site), tree, syntax=syntax(text, site))
     return layer, images(text, site, platforms)
@@ -150,7 +150,7 @@ def _stages(text: str, site: Site, platforms: Collection[str]) -> tuple[list[_St
         elif line.name == "FROM":
             words = [word for word in line.words if not word.startswith("--")]
             if not words:
-                raise line.error("is a `FROM` that names no image", site)
+                raise line.error("is a `FROM` that names no image", site, "write `FROM name:tag`")
             _check_platform(line, platforms, site)
             base = _expand(words[0], line, arguments, site)
             known = names.get(base.lower())
@@ -160,7 +160,9 @@ def _stages(text: str, site: Site, platforms: Collection[str]) -> tuple[list[_St
         elif stages:
             stages[-1].sources += [(line, source) for source in _sources(line)]
     if not stages:
-        raise site.error("the Dockerfile has no `FROM`")
+        raise site.error(
+            "the Dockerfile has no `FROM`", hint="start it with the image that is built upon: `FROM name:tag`"
+        )
     return stages, names
 
 
@@ -203,7 +205,9 @@ def _stage_of(source: str, line: _Instruction, count: int, names: dict[str, int]
         return names[source.lower()]
     if source.isdecimal():
         if int(source) >= count:
-            raise line.error(f"copies from stage {source}, which does not exist", site)
+            raise line.error(
+                f"copies from stage {source}, which does not exist", site, "stages are counted from 0; a name is safer"
+            )
         return int(source)
     return source
 
@@ -280,7 +284,11 @@ def _expand(text: str, line: _Instruction, arguments: dict[str, str], site: Site
     try:
         value = _QUOTED.sub(expanded, text)
     except ExpansionError as error:
-        raise line.error(f"has `{error}`, which cannot be expanded", site) from error
+        raise line.error(
+            f"has `{error}`, which cannot be expanded",
+            site,
+            "use `$NAME`, `${NAME}`, `${NAME:-default}` or `${NAME:+value}`",
+        ) from error
     if _AUTOMATIC.search(text) or _AUTOMATIC.search(value):
         raise line.error(
             f"names `{text}`, which depends on the platform, so the image cannot be pinned",

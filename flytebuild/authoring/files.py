@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flytebuild.authoring.sdk import loaded_modules
 from flytebuild.authoring.site import Site
-from flytebuild.errors import SourceError
+from flytebuild.errors import IgnoreFileError, SourceError
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.tree import Entry, Tree, assemble
 from flytebuild.trees.ignore import Ignore
@@ -111,8 +111,15 @@ class HostFiles:
             try:
                 self.seen.texts[place] = path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
-                raise site.error(f"`{path}` cannot be read ({error})") from error
+                hint = "make it readable, and its text UTF-8"
+                raise site.error(f"`{path}` cannot be read ({error})", hint=hint) from error
         return self.seen.texts[place]
+
+    def patterns(self, path: Path, site: Site) -> Ignore:
+        """What an ignore file leaves out."""
+        text = self.text(path, site)
+        with _blamed(site):
+            return Ignore.parse(text, str(path))
 
     def note(self, message: str) -> None:
         """Tell once in a plan what stops nothing."""
@@ -160,7 +167,7 @@ def blamed(site: Site) -> Iterator[None]:
     """Errors about files, and the system's refusals to look at them, told with the layer that wants them."""
     try:
         yield
-    except SourceError as error:
+    except (IgnoreFileError, SourceError) as error:
         raise site.error(error.message, hint=error.hint) from error
     except OSError as error:
         path = shown(error.filename) if isinstance(error.filename, (str, bytes)) else "a file of it"

@@ -239,7 +239,7 @@ def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site
     try:
         manifest = sdk.pixi_manifest(layer)
     except ValueError as error:
-        raise site.error(str(error)) from error
+        raise site.error(str(error), hint="mend the script's `# /// script` block") from error
     if credentials.CONDA_TOKEN.search(manifest):
         raise site.error(f"`{layer.script}` has a URL with credentials", hint=credentials.CONDA_HINT)
     texts = {"pixi.toml": manifest}
@@ -420,7 +420,10 @@ def _secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[
         secret = flyte.Secret(key=item) if isinstance(item, str) else item
         group, target = secret.group or "", str(secret.mount) if secret.mount else ""
         if target and not target.startswith("/"):
-            raise site.error(f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path")
+            raise site.error(
+                f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path",
+                hint="start the path with `/`",
+            )
         if target:
             found.append(spec.Secret(group, secret.key, target=target))
         if secret.as_env_var or not target:

@@ -112,7 +112,10 @@ def check_python(header: Mapping[str, Any], version: tuple[int, int] | None, scr
     try:
         specifier = SpecifierSet(wanted)
     except InvalidSpecifier as error:
-        raise site.error(f"`requires-python` of `{script}` is `{wanted}`, which is not a version specifier") from error
+        raise site.error(
+            f"`requires-python` of `{script}` is `{wanted}`, which is not a version specifier",
+            hint="write it like `>=3.11`",
+        ) from error
     # Which patch release the image has is not known; any will do.
     releases = (f"{version[0]}.{version[1]}.{patch}" for patch in range(100))
     accepted = any(specifier.contains(release, prereleases=True) for release in releases)
@@ -161,7 +164,10 @@ def _indexes(table: Mapping[str, Any], script: Path, site: Site) -> Sequence[Map
         if not isinstance(url, str) or "://" not in url:
             raise site.error(f"`{script}` has an index without a URL", hint="folders cannot be indexes of a script")
         if index.get("explicit"):
-            raise site.error(f"`{script}` has an index that is `explicit`, which needs `[tool.uv.sources]`")
+            raise site.error(
+                f"`{script}` has an index that is `explicit`, which needs `[tool.uv.sources]`",
+                hint="use `with_uv_project` with a project that has them, or leave out `explicit`",
+            )
         if unknown := sorted(key for key in index.keys() - _INDEX_KEYS - {"explicit"} if index[key] != "simple"):
             raise site.error(
                 f"`{unknown[0]}` of an index of `{script}` cannot be honoured in an image",
