@@ -74,8 +74,8 @@ def read(
 
     The context is the Dockerfile's folder without what `<name>.dockerignore`, or else `.dockerignore` there leaves out;
     that may be these files and the Dockerfile itself. `platforms` are those that the image is for. Raises
-    UnsupportedImageError for a file that is missing, that names images in a way that cannot be pinned, or that has a URL
-    with credentials, in a comment as well: the file is sent, and kept in the digest.
+    UnsupportedImageError for a file that is missing, that names images in a way that cannot be pinned, or that has a
+    URL with credentials, in a comment as well: the file is sent, and kept in the digest.
     """
     text = files.text(file, site)
     credentials.refuse_dockerfile(text, file, site)

@@ -118,7 +118,7 @@ class HostFiles:
     def patterns(self, path: Path, site: Site) -> Ignore:
         """What an ignore file leaves out."""
         text = self.text(path, site)
-        with _blamed(site):
+        with blamed(site):
             return Ignore.parse(text, str(path))
 
     def note(self, message: str) -> None:

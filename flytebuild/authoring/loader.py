@@ -29,8 +29,8 @@ def load(paths: Sequence[Path], emit: Emit = ignore) -> Definitions:
 
     Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
     `emit` is told of folders that cannot be looked into. Raises UsageError for a path that is not there or cannot be
-    read, LoadError with the user's traceback when an import fails, and UnsupportedImageError when that is since an image
-    takes no layers.
+    read, LoadError with the user's traceback when an import fails, and UnsupportedImageError when that is since an
+    image takes no layers.
     """
     before = {id(environment) for environment in list_loaded_environments()}
     places = list(_places(paths, emit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import flyte
@@ -13,6 +14,7 @@ from tests.engine.building import Builds, Built
 
 pytestmark = pytest.mark.engine
 
+BESIDE = '[tool.uv.sources]\nlibrary = { path = "../library" }\n'
 SCRIPT = """# /// script
 # requires-python = ">=3.10"
 # dependencies = [
@@ -149,6 +151,19 @@ def test_a_requirements_file_with_all_that_it_refers_to(images: dict[str, Built]
         "/opt/venv/lib/python3.11/site-packages/library/__init__.py "
         "/opt/venv/lib/python3.11/site-packages/writing/__init__.py"
     ]
+
+
+def test_a_local_package_is_what_it_is_now(builds: Builds, folder: Path) -> None:
+    """Also where only a file changed whose time means nothing to uv, and only that was sent."""
+    module = folder / "library" / "library" / "__init__.py"
+    project = packages.source(folder / "project", "project", "library", extra=BESIDE)
+    given = builds.base.with_requirements(folder / "app" / "requirements.txt")
+    for _ in range(2):
+        word = secrets.token_hex(8)
+        module.write_text(f"where = __file__\nword = {word!r}\n")
+        images = builds.build({"file": given, "project": builds.base.with_uv_project(project / "pyproject.toml")})
+        for image in images.values():
+            assert image.sh("python -c 'import library; print(library.word)'") == [word]
 
 
 def test_a_package_from_a_folder_of_wheels(images: dict[str, Built]) -> None:
