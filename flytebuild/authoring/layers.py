@@ -7,6 +7,7 @@ reason why it reaches no digest.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,6 +48,7 @@ from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
 from flytebuild.spec.canonical import is_plain
 from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
+from flytebuild.spec.specify import PIXI_PROJECT, VENV
 from flytebuild.trees.problems import shown
 
 POETRY_VERSION = "2.2.1"
@@ -188,6 +190,7 @@ def _pixi_project(layer: PixiProject, _: flyte.Image, files: HostFiles, site: Si
         credentials.refuse_conda(files.text(lock, site), lock, site)
     mode = layer.project_install_mode
     packages = projects.pixi_packages(manifest, project, files, site)
+    _refuse_far_above(packages, site)
     if mode == "install_project":
         packages = tuple(package for package in packages if package.path.startswith(".."))
     yield spec.PixiProject(
@@ -199,6 +202,18 @@ def _pixi_project(layer: PixiProject, _: flyte.Image, files: HostFiles, site: Si
         extra_args=_text(layer.extra_args, site),
         secrets=_secrets(layer.secret_mounts, site),
     )
+
+
+def _refuse_far_above(packages: Iterable[spec.LocalPackage], site: Site) -> None:
+    """Refuse packages of pixi's that would come upon what is there: they stay in the image, relative to the project."""
+    for package in packages:
+        place = posixpath.normpath(posixpath.join(PIXI_PROJECT, package.path))
+        if posixpath.dirname(place) == "/" or place == VENV:
+            raise site.error(
+                f"it takes a package from `{package.path}`, which would be at `{place}` in the image, among what is "
+                "not the project's",
+                hint="move the package below the project or beside it",
+            )
 
 
 def _uv_script(layer: UVScript, image: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:

@@ -178,6 +178,13 @@ image = tools(base).with_apt_packages("git")""",
         "give the file or folder a name in UTF-8, or decode the text",
         {"odd\udce9/f": ""},
     ),
+    "a package that a pixi project takes from far above": Wrong(
+        'image = base.with_pixi_project("a/b/pixi.toml")  # HERE',
+        "`PixiProject` layer",
+        "it takes a package from `../../lib`, which would be at `/lib` in the image, among what is not the project's",
+        "move the package below the project or beside it",
+        {"a/b/pixi.toml": '[pypi-dependencies]\nlib = { path = "../../lib" }\n', "lib/pyproject.toml": "[project]\n"},
+    ),
     "an ignore file": Wrong(
         'image = base.with_dockerignore(Path("my.dockerignore")).with_source_folder(here)  # HERE',
         "`DockerIgnore` layer",
