@@ -27,7 +27,7 @@ from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
-from flytebuild.spec.specify import images_needed, specify
+from flytebuild.spec.specify import frontends_needed, images_needed, specify
 from flytebuild.state import State
 from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
@@ -104,6 +104,7 @@ async def _specify(
     """The pinned specs of every environment whose image is ours to build, one for each platform."""
     definitions = {node.name: node.image for node in nodes if not isinstance(node.image, ExternalImage)}
     asked = sorted({name for definition in definitions.values() for name in images_needed(definition)})
+    readers = sorted({name for definition in definitions.values() for name in frontends_needed(definition)})
 
     async def resolve(name: str, platform: Platform) -> ResolvedImage:
         return await registry.resolve(name, parse(mirrored(name, config.mirrors)), platform)
@@ -112,8 +113,10 @@ async def _specify(
         platform: dict(zip(asked, await asyncio.gather(*(resolve(name, platform) for name in asked)), strict=True))
         for platform in platforms
     }
+    pinned = await asyncio.gather(*(registry.pin(name, parse(mirrored(name, config.mirrors))) for name in readers))
+    frontends = dict(zip(readers, pinned, strict=True))
     return {
-        name: {platform: specify(definition, platform, found[platform]) for platform in platforms}
+        name: {platform: specify(definition, platform, found[platform], frontends) for platform in platforms}
         for name, definition in definitions.items()
     }
 

@@ -1,7 +1,7 @@
 """Images by the user's own Dockerfile: its context, and the images that it names.
 
-BuildKit's own frontend builds them. We read no more of the Dockerfile than what must be known beforehand: which images
-it starts from and copies from, so that each is pinned by its digest.
+A frontend of BuildKit's builds them. We read no more of the Dockerfile than what must be known beforehand: which images
+it starts from and copies from, and which frontend it wants, so that each is pinned by its digest.
 https://docs.docker.com/reference/dockerfile/
 """
 
@@ -20,12 +20,12 @@ from flytebuild.errors import UsageError
 from flytebuild.registry import reference
 from flytebuild.spec.expand import ExpansionError, expand
 from flytebuild.spec.layers import Dockerfile
-from flytebuild.trees.ignore import Ignore
 
 _WORD = re.compile(r"""(?:[^\s"']|"(?:[^"\\]|\\.)*"|'[^']*')+""")
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)"|([^'"]+)""")
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
+_DIRECTIVES = ("syntax", "check", "escape")
 _AUTOMATIC = re.compile(r"\$\{?(?:BUILD|TARGET)(?:PLATFORM|OS|ARCH|VARIANT)\b")
 
 
@@ -53,7 +53,7 @@ class _Instruction:
             found.append((flag, _QUOTED.sub(lambda match: "".join(match.groups("")), value)))
         return found
 
-    def error(self, problem: str, site: Site, hint: str | None = None) -> Exception:
+    def error(self, problem: str, site: Site, hint: str | None) -> Exception:
         """The error that says `problem` about this line."""
         return site.error(f"line {self.number} of the Dockerfile {problem}", hint=hint)
 
@@ -71,19 +71,39 @@ def read(
 ) -> tuple[Dockerfile, tuple[str, ...]]:
     """The Dockerfile with its context, and the images it needs in the order of their mention.
 
-    The context is the Dockerfile's folder without what `<name>.dockerignore` or `.dockerignore` there leaves out; the
-    Dockerfile is in it whatever they say. `platforms` are those that the image is for. Raises UnsupportedImageError for
-    a file that is missing, that names images in a way that cannot be pinned, or that has a URL with credentials, in a
-    comment as well: the file is sent, and kept in the digest of its context.
+    The context is the Dockerfile's folder without what `<name>.dockerignore`, or else `.dockerignore` there leaves out;
+    that may be these files and the Dockerfile itself. `platforms` are those that the image is for. Raises
+    UnsupportedImageError for a file that is missing, that names images in a way that cannot be pinned, or that has a
+    URL with credentials, in a comment as well: the file is sent, and kept in the digest.
     """
     text = files.text(file, site)
     credentials.refuse_dockerfile(text, file, site)
     folder = file.parent
     candidates = (folder / f"{file.name}.dockerignore", folder / ".dockerignore")
     ignore_file = next((path for path in candidates if path.is_file()), None)
-    ignore = STATE.joined(Ignore.parse(files.text(ignore_file, site), str(ignore_file))) if ignore_file else STATE
-    tree = files.filtered(ignore).folder(folder, site, keep=(file.name,))
-    return Dockerfile(file.name, tree), images(text, site, platforms)
+    ignore = STATE.joined(files.patterns(ignore_file, site)) if ignore_file else STATE
+    tree = files.filtered(ignore).folder(folder, site)
+    layer = Dockerfile(files.file(file, site), tree, syntax=syntax(text, site))
+    return layer, images(text, site, platforms)
+
+
+def syntax(text: str, site: Site) -> str:
+    """The frontend that a Dockerfile wants: an image and perhaps words for it; nothing for the builder's own.
+
+    BuildKit looks for `# syntax=` at the start of the file's first lines, or for `// syntax=` there.
+    """
+    lines = text.removeprefix("\ufeff").split("\n")
+    skipped = 1 if lines[0].startswith("#!") else 0
+    for mark in ("#", "//"):
+        for number, line in enumerate(lines[skipped:], skipped + 1):
+            match = _DIRECTIVE.fullmatch("#" + line[len(mark) :]) if line.startswith(mark) else None
+            if not match or match[1].lower() not in _DIRECTIVES:
+                break
+            if match[1].lower() == "syntax":
+                found = _Instruction(number, "SYNTAX", match[2])
+                _checked(match[2].split()[0], found, site)
+                return match[2]
+    return ""
 
 
 def is_one_instruction(text: str) -> bool:
@@ -129,7 +149,7 @@ def _stages(text: str, site: Site, platforms: Collection[str]) -> tuple[list[_St
         elif line.name == "FROM":
             words = [word for word in line.words if not word.startswith("--")]
             if not words:
-                raise line.error("is a `FROM` that names no image", site)
+                raise line.error("is a `FROM` that names no image", site, "write `FROM name:tag`")
             _check_platform(line, platforms, site)
             base = _expand(words[0], line, arguments, site)
             known = names.get(base.lower())
@@ -139,7 +159,9 @@ def _stages(text: str, site: Site, platforms: Collection[str]) -> tuple[list[_St
         elif stages:
             stages[-1].sources += [(line, source) for source in _sources(line)]
     if not stages:
-        raise site.error("the Dockerfile has no `FROM`")
+        raise site.error(
+            "the Dockerfile has no `FROM`", hint="start it with the image that is built upon: `FROM name:tag`"
+        )
     return stages, names
 
 
@@ -182,7 +204,9 @@ def _stage_of(source: str, line: _Instruction, count: int, names: dict[str, int]
         return names[source.lower()]
     if source.isdecimal():
         if int(source) >= count:
-            raise line.error(f"copies from stage {source}, which does not exist", site)
+            raise line.error(
+                f"copies from stage {source}, which does not exist", site, "stages are counted from 0; a name is safer"
+            )
         return int(source)
     return source
 
@@ -234,7 +258,7 @@ def _escape(lines: list[str]) -> str:
     """The character that continues lines: a directive may name another; directives come before everything else."""
     for line in lines:
         match = _DIRECTIVE.fullmatch(line.strip())
-        if not match or match[1].lower() not in ("syntax", "check", "escape"):
+        if not match or match[1].lower() not in _DIRECTIVES:
             break
         if match[1].lower() == "escape":
             return match[2]
@@ -259,7 +283,11 @@ def _expand(text: str, line: _Instruction, arguments: dict[str, str], site: Site
     try:
         value = _QUOTED.sub(expanded, text)
     except ExpansionError as error:
-        raise line.error(f"has `{error}`, which cannot be expanded", site) from error
+        raise line.error(
+            f"has `{error}`, which cannot be expanded",
+            site,
+            "use `$NAME`, `${NAME}`, `${NAME:-default}` or `${NAME:+value}`",
+        ) from error
     if _AUTOMATIC.search(text) or _AUTOMATIC.search(value):
         raise line.error(
             f"names `{text}`, which depends on the platform, so the image cannot be pinned",

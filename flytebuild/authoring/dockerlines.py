@@ -26,10 +26,11 @@ def settings(line: str, site: Site) -> Iterator[Setting]:
     try:
         words = shlex.split(match["rest"])
     except ValueError as error:
-        raise site.error(f"`{line.strip()}` cannot be read ({error})") from error
+        raise site.error(f"`{line.strip()}` cannot be read ({error})", hint="close what was opened") from error
     pairs = tuple((key, value) for key, equals, value in (word.partition("=") for word in words) if key and equals)
     if len(pairs) != len(words):
-        raise site.error(f"`{line.strip()}` is not of the form `{name} NAME=VALUE`")
+        hint = "put quotes around values with blanks"
+        raise site.error(f"`{line.strip()}` is not of the form `{name} NAME=VALUE`", hint=hint)
     yield SetLabels(pairs) if name == "LABEL" else SetEnv(pairs)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flytebuild.authoring.sdk import loaded_modules
 from flytebuild.authoring.site import Site
-from flytebuild.errors import SourceError
+from flytebuild.errors import IgnoreFileError, SourceError
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.tree import Entry, Tree, assemble
 from flytebuild.trees.ignore import Ignore
@@ -61,19 +61,14 @@ class HostFiles:
         """The same files without what `ignore` leaves out; all else is shared."""
         return replace(self, ignore=ignore)
 
-    def folder(self, path: Path, site: Site, *, filtered: bool = True, keep: Iterable[str] = ()) -> Tree:
-        """A folder without what is ignored; files named in `keep` are in it all the same."""
+    def folder(self, path: Path, site: Site, *, filtered: bool = True) -> Tree:
+        """A folder without what is ignored."""
         if not path.is_dir():
             problem = f"`{path}` is not a folder" if path.exists() else f"folder `{path}` does not exist"
             raise site.error(problem, hint=MISSING_HINT)
         found = self._scan(path, self.ignore if filtered else Ignore.none(), site)
-        root = found.root
-        known = {entry.path for entry in found.tree.entries}
-        missing = [name for name in keep if name not in known]
-        if not missing:
-            return self._remember(found.tree, root)
-        kept = [self._entry(root / name, name, site) for name in missing]
-        return self._remember(assemble([*found.tree.entries, *kept]), root)
+        self.roots[found.tree.digest] = HostFolder(os.fspath(found.root))
+        return found.tree
 
     def project(self, path: Path, site: Site) -> Tree:
         """The folder of a project that is installed, without the environments in it that are the host's."""
@@ -118,8 +113,15 @@ class HostFiles:
             try:
                 self.seen.texts[place] = path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
-                raise site.error(f"`{path}` cannot be read ({error})") from error
+                hint = "make it readable, and its text UTF-8"
+                raise site.error(f"`{path}` cannot be read ({error})", hint=hint) from error
         return self.seen.texts[place]
+
+    def patterns(self, path: Path, site: Site) -> Ignore:
+        """What an ignore file leaves out."""
+        text = self.text(path, site)
+        with blamed(site):
+            return Ignore.parse(text, str(path))
 
     def note(self, message: str) -> None:
         """Tell once in a plan what stops nothing."""
@@ -155,10 +157,6 @@ class HostFiles:
                 (self.seen.files[place],) = scan_file(path, self.cache).tree.entries
         return replace(self.seen.files[place], path=name)
 
-    def _remember(self, tree: Tree, root: Path) -> Tree:
-        self.roots[tree.digest] = HostFolder(os.fspath(root))
-        return tree
-
 
 def _check_file(path: Path, site: Site) -> None:
     if not path.is_file():
@@ -171,7 +169,7 @@ def blamed(site: Site) -> Iterator[None]:
     """Errors about files, and the system's refusals to look at them, told with the layer that wants them."""
     try:
         yield
-    except SourceError as error:
+    except (IgnoreFileError, SourceError) as error:
         raise site.error(error.message, hint=error.hint) from error
     except OSError as error:
         path = shown(error.filename) if isinstance(error.filename, (str, bytes)) else "a file of it"

@@ -131,8 +131,8 @@ class Reader:
                 path = sdk.root_folder() / ".dockerignore"
             elif not path.is_file():
                 raise where.error(f"file `{path}` does not exist", hint=MISSING_HINT)
-            text = self._files.text(path, where) if path.is_file() else ""
-            self._filtered[name] = self._files.filtered(LEFT_OUT.joined(Ignore.parse(text, str(path))))
+            patterns = self._files.patterns(path, where) if path.is_file() else Ignore.none()
+            self._filtered[name] = self._files.filtered(LEFT_OUT.joined(patterns))
         return self._filtered[name]
 
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:

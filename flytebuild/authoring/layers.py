@@ -7,8 +7,11 @@ reason why it reaches no digest.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
 from flytebuild.spec.canonical import is_plain
 from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
+from flytebuild.spec.specify import PIXI_PROJECT, VENV
 from flytebuild.trees.problems import shown
 
 POETRY_VERSION = "2.2.1"
@@ -186,6 +190,7 @@ def _pixi_project(layer: PixiProject, _: flyte.Image, files: HostFiles, site: Si
         credentials.refuse_conda(files.text(lock, site), lock, site)
     mode = layer.project_install_mode
     packages = projects.pixi_packages(manifest, project, files, site)
+    _refuse_far_above(packages, site)
     if mode == "install_project":
         packages = tuple(package for package in packages if package.path.startswith(".."))
     yield spec.PixiProject(
@@ -199,25 +204,49 @@ def _pixi_project(layer: PixiProject, _: flyte.Image, files: HostFiles, site: Si
     )
 
 
+def _refuse_far_above(packages: Iterable[spec.LocalPackage], site: Site) -> None:
+    """Refuse packages of pixi's that would come upon what is there: they stay in the image, relative to the project."""
+    for package in packages:
+        place = posixpath.normpath(posixpath.join(PIXI_PROJECT, package.path))
+        if posixpath.dirname(place) == "/" or place == VENV:
+            raise site.error(
+                f"it takes a package from `{package.path}`, which would be at `{place}` in the image, among what is "
+                "not the project's",
+                hint="move the package below the project or beside it",
+            )
+
+
 def _uv_script(layer: UVScript, image: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     """What the script's header asks for, as the layers that install it."""
     script = Path(layer.script)
     header = scripts.metadata(script, files, site)
     scripts.check_python(header, image.python_version, script, site)
     options = scripts.uv_options(header, _options(layer, site), script, site)
-    texts = header.get("dependencies", [])
-    packages = [text for text in texts if "file://" not in text]
+    packages, found = scripts.dependencies(header, image.python_version, script, site)
     if packages:
         yield spec.PipPackages(_requirements(packages, site), options)
-    folders = [text.rpartition("file://")[2] for text in texts if "file://" in text]
-    if folders:
+    if any(item.path.suffix != ".whl" for item in found):
         # Projects that take their version from their history need git to tell it.
         yield spec.AptPackages(("git",))
-    for folder in folders:
-        lock = Path(folder, "uv.lock")
-        yield _uv(
-            Path(folder, "pyproject.toml"), lock if lock.exists() else None, "install_project", options, files, site
+    for item in found:
+        yield _local_project(item, options, files, site)
+
+
+def _local_project(item: scripts.LocalProject, options: spec.PipOptions, files: HostFiles, site: Site) -> Part:
+    """A project that is installed with what it needs, or a wheel with what it needs."""
+    if item.path.suffix == ".whl":
+        name = item.name or item.path.name.partition("-")[0]
+        extras = f"[{','.join(item.extras)}]" if item.extras else ""
+        return spec.Wheels(normalise.name(name) + extras, files.file(item.path, site), options)
+    if normalise.is_archive(item.path.name):
+        raise site.error(
+            f"`{item.path}` is an archive of sources", hint="unpack it and name the folder, or name a wheel"
         )
+    wanted = shlex.join(f"--extra={extra}" for extra in item.extras)
+    options = replace(options, extra_args=f"{options.extra_args} {wanted}".strip())
+    lock = item.path / "uv.lock"
+    manifest = item.path / "pyproject.toml"
+    return _uv(manifest, lock if lock.exists() else None, "install_project", options, files, site)
 
 
 def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
@@ -225,7 +254,7 @@ def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site
     try:
         manifest = sdk.pixi_manifest(layer)
     except ValueError as error:
-        raise site.error(str(error)) from error
+        raise site.error(str(error), hint="mend the script's `# /// script` block") from error
     if credentials.CONDA_TOKEN.search(manifest):
         raise site.error(f"`{layer.script}` has a URL with credentials", hint=credentials.CONDA_HINT)
     texts = {"pixi.toml": manifest}
@@ -406,7 +435,10 @@ def _secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[
         secret = flyte.Secret(key=item) if isinstance(item, str) else item
         group, target = secret.group or "", str(secret.mount) if secret.mount else ""
         if target and not target.startswith("/"):
-            raise site.error(f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path")
+            raise site.error(
+                f"the secret `{secret.key}` is mounted at `{target}`, which is not an absolute path",
+                hint="start the path with `/`",
+            )
         if target:
             found.append(spec.Secret(group, secret.key, target=target))
         if secret.as_env_var or not target:

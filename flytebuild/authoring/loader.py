@@ -15,7 +15,7 @@ from flyte._environment import list_loaded_environments
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.modules import Importer, importer
 from flytebuild.authoring.roots import Place, found, named
-from flytebuild.authoring.site import recorded
+from flytebuild.authoring.site import recorded, refusal_of
 from flytebuild.errors import LoadError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 
@@ -29,7 +29,8 @@ def load(paths: Sequence[Path], emit: Emit = ignore) -> Definitions:
 
     Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
     `emit` is told of folders that cannot be looked into. Raises UsageError for a path that is not there or cannot be
-    read, LoadError with the user's traceback when an import fails.
+    read, LoadError with the user's traceback when an import fails, and UnsupportedImageError when that is since an
+    image takes no layers.
     """
     before = {id(environment) for environment in list_loaded_environments()}
     places = list(_places(paths, emit))
@@ -108,7 +109,9 @@ def _import(imports: Importer, place: Place) -> None:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        # Whatever a user's module raises while it is imported, SystemExit included, is theirs to read.
+        if refusal := refusal_of(error):
+            raise refusal from error
+        # Whatever else a user's module raises while it is imported, SystemExit included, is theirs to read.
         raise LoadError(
             f"`{_shown(file)}` fails to import: {type(error).__name__}: {_first_line(error)}",
             traceback=_users_traceback(error),

@@ -240,7 +240,10 @@ def _matches(manifest: Path, pattern: object, site: Site) -> list[Path]:
     try:
         return sorted(manifest.parent.glob(str(pattern)))
     except (ValueError, NotImplementedError) as error:
-        raise site.error(f"`{pattern}` in the workspace of `{manifest}` is not a pattern of relative paths") from error
+        raise site.error(
+            f"`{pattern}` in the workspace of `{manifest}` is not a pattern of relative paths",
+            hint="write it like `packages/*`",
+        ) from error
 
 
 def _check_dependencies(

@@ -140,7 +140,7 @@ def _read(file: Path, shown: Path, files: HostFiles, site: Site, found: _Found) 
                 f"{line} is an editable install, which would point to a folder that the image does not have",
                 hint="leave out `-e`, or use `with_uv_project`",
             )
-        target = _target(value) if option else _package(line, site)
+        target = local_path(value) if option else _package(line, site)
         if not target:
             continue
         # uv reads a package's path from where it runs, and an index's; other paths from the file that names them.
@@ -212,7 +212,7 @@ def _package(line: _Line, site: Site) -> str:
     if not named:
         bare = re.sub(r"\s*\[[^][]*\]$", "", bare)
     if named or "/" in bare.partition(";")[0] or _SCHEME.match(bare) or bare.startswith(".") or is_archive(bare):
-        return _target(bare)
+        return local_path(bare)
     if not is_requirement(text):
         raise site.error(
             f"{line} is not a requirement", hint="write it like `name`, `name==1.2`, `name[extra]>=1` or `name @ URL`"
@@ -220,14 +220,14 @@ def _package(line: _Line, site: Site) -> str:
     return ""
 
 
-def _target(text: str) -> str:
+def local_path(text: str) -> str:
     """The path that a URL or a path names; nothing for what is elsewhere, or only known where uv runs."""
     scheme = _SCHEME.match(text)
     if scheme and scheme[0].lower() != "file:":
         return ""
-    if scheme:
-        text = unquote(re.sub(r"^(?://localhost(?=/)|//)", "", text[len("file:") :]))
     path = text.partition("#")[0]
+    if scheme:
+        path = unquote(re.sub(r"^(?://localhost(?=/)|//)", "", path[len("file:") :]))
     return "" if _EXPANDED.search(path.removeprefix(_ROOT)) else path
 
 

@@ -9,15 +9,19 @@ import datetime
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import tomli
+from packaging.markers import InvalidMarker, Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 
 from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
 from flytebuild.authoring.files import HostFiles
+from flytebuild.authoring.requirements import local_path
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import PipOptions
 
@@ -26,6 +30,41 @@ _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(?:^#(?:|
 
 _HINT = "declare the script's dependencies as PEP 723 describes"
 _INDEX_KEYS = {"name", "url", "default"}
+
+_IN_IMAGES = {
+    "os_name": "posix",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+    "platform_python_implementation": "CPython",
+    "implementation_name": "cpython",
+    "extra": "",
+}
+"""What markers find in every image."""
+
+_IN_EACH_IMAGE = re.compile(
+    r"\b(python_full_version|implementation_version|platform_machine|platform_release|platform_version)\b"
+)
+"""What they find in an image, and nobody knows before."""
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+_LOCAL = re.compile(
+    r"(?:(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[(?P<extras>[^]]*)\])?\s*@\s*)?"
+    r"(?P<url>file:.*?)(?:\s+;(?P<marker>.*))?",
+    re.IGNORECASE,
+)
+"""A requirement by a `file:` URL, in which blanks need not be encoded; its name may be missing, as with Flyte."""
+
+_REPOSITORY = re.compile(r"\+file:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalProject:
+    """What a script depends on that is on this machine, a project's folder or a wheel, and the extras that it wants."""
+
+    path: Path
+    name: str = ""
+    extras: tuple[str, ...] = ()
 
 
 def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
@@ -73,7 +112,10 @@ def check_python(header: Mapping[str, Any], version: tuple[int, int] | None, scr
     try:
         specifier = SpecifierSet(wanted)
     except InvalidSpecifier as error:
-        raise site.error(f"`requires-python` of `{script}` is `{wanted}`, which is not a version specifier") from error
+        raise site.error(
+            f"`requires-python` of `{script}` is `{wanted}`, which is not a version specifier",
+            hint="write it like `>=3.11`",
+        ) from error
     # Which patch release the image has is not known; any will do.
     releases = (f"{version[0]}.{version[1]}.{patch}" for patch in range(100))
     accepted = any(specifier.contains(release, prereleases=True) for release in releases)
@@ -122,10 +164,68 @@ def _indexes(table: Mapping[str, Any], script: Path, site: Site) -> Sequence[Map
         if not isinstance(url, str) or "://" not in url:
             raise site.error(f"`{script}` has an index without a URL", hint="folders cannot be indexes of a script")
         if index.get("explicit"):
-            raise site.error(f"`{script}` has an index that is `explicit`, which needs `[tool.uv.sources]`")
+            raise site.error(
+                f"`{script}` has an index that is `explicit`, which needs `[tool.uv.sources]`",
+                hint="use `with_uv_project` with a project that has them, or leave out `explicit`",
+            )
         if unknown := sorted(key for key in index.keys() - _INDEX_KEYS - {"explicit"} if index[key] != "simple"):
             raise site.error(
                 f"`{unknown[0]}` of an index of `{script}` cannot be honoured in an image",
                 hint="use `with_uv_project` with a project that has it, or leave it out",
             )
     return indexes
+
+
+def dependencies(
+    header: Mapping[str, Any], version: tuple[int, int] | None, script: Path, site: Site
+) -> tuple[list[str], list[LocalProject]]:
+    """What a script depends on: requirements for indexes and URLs elsewhere, and what `file:` URLs name here.
+
+    What a marker leaves out of an image with Python `version` is left out of the latter, which are no requirements any
+    more when they get there. Raises UnsupportedImageError for a marker that only the image can decide, and for
+    repositories of this machine.
+    """
+    requirements: list[str] = []
+    projects: list[LocalProject] = []
+    for text in header.get("dependencies", []):
+        match = _LOCAL.fullmatch(text.strip())
+        if match is None:
+            if _REPOSITORY.search(text):
+                raise site.error(
+                    f"`{text}` of `{script}` is a repository of this machine, which the image does not have",
+                    hint="write the URL that it was cloned from, or name its folder with `file://`",
+                )
+            requirements.append(text)
+        elif _holds(match["marker"] or "", version, text, script, site):
+            names = filter(None, (extra.strip() for extra in (match["extras"] or "").split(",")))
+            extras = tuple(sorted({canonicalize_name(extra) for extra in names}))
+            projects.append(LocalProject(_folder(match["url"], text, script, site), match["name"] or "", extras))
+    return requirements, projects
+
+
+def _folder(url: str, text: str, script: Path, site: Site) -> Path:
+    """What a `file:` URL names, or the part of it that is asked for."""
+    path = local_path(url)
+    if not path:
+        raise site.error(f"`{text}` of `{script}` names no folder", hint="write it like `name @ file:///path/of/it`")
+    within = parse_qs(url.partition("#")[2]).get("subdirectory", [""])[0]
+    return Path(path, within)
+
+
+def _holds(condition: str, version: tuple[int, int] | None, text: str, script: Path, site: Site) -> bool:
+    """Whether a marker, which may be empty, holds in the image."""
+    if not condition.strip():
+        return True
+    try:
+        marker = Marker(condition.strip())
+    except InvalidMarker as error:
+        raise site.error(
+            f"`{text}` of `{script}` has a marker that is none", hint="write it like `; python_version < '3.12'`"
+        ) from error
+    if unknown := _IN_EACH_IMAGE.search(_QUOTED.sub("", str(marker))):
+        raise site.error(
+            f"`{text}` of `{script}` depends on `{unknown[1]}`, which is known only when the image is there",
+            hint="use `python_version`, or leave the marker out",
+        )
+    major, minor = version or (3, 11)
+    return marker.evaluate({**_IN_IMAGES, "python_version": f"{major}.{minor}"})

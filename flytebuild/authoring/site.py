@@ -18,6 +18,7 @@ from flytebuild.errors import UnsupportedImageError
 
 _ORIGIN = "_flytebuild_origin"
 _PYTHON_ORIGIN = "_flytebuild_python_origin"
+_REFUSAL = "_flytebuild_refusal"
 _MACHINERY = tuple(os.path.dirname(os.path.abspath(inspect.getfile(module))) + os.sep for module in (flyte, flytebuild))
 
 
@@ -55,7 +56,12 @@ def recorded() -> Iterator[None]:
         layer = kwargs.get("addl_layer")
         if layer is not None:
             _note(layer)
-        image: flyte.Image = clone(self, *args, **kwargs)
+        try:
+            image: flyte.Image = clone(self, *args, **kwargs)
+        except ValueError as error:
+            if layer is not None:
+                setattr(error, _REFUSAL, _refusal(self, layer, error))
+            raise
         asked = signature.bind(self, *args, **kwargs).arguments.get("python_version")
         place = _user_place(sys._getframe(1)) if asked else getattr(self, _PYTHON_ORIGIN, "")
         object.__setattr__(image, _PYTHON_ORIGIN, place)
@@ -90,6 +96,24 @@ def _relative(origin: str) -> str:
 def python_origin_of(image: flyte.Image) -> str:
     """`file:line` where an image, or one that it was cloned from, was given another Python; nothing if it was not."""
     return _relative(getattr(image, _PYTHON_ORIGIN, ""))
+
+
+def refusal_of(error: BaseException) -> UnsupportedImageError | None:
+    """Our words for an error that the SDK raised while this was recorded, since an image takes no layer."""
+    found: UnsupportedImageError | None = getattr(error, _REFUSAL, None)
+    return found
+
+
+def _refusal(image: flyte.Image, layer: object, error: ValueError) -> UnsupportedImageError:
+    if image.dockerfile:
+        problem, hint = "layers cannot follow a Dockerfile", "write it into the Dockerfile"
+    elif not image.extendable:
+        problem, hint = "the image takes no layers", 'make it one that does: `.clone(name="…", extendable=True)`'
+    else:
+        problem, hint = str(error).partition(".")[0], 'give the image a name: `.clone(name="…")`'
+    where = origin_of(layer)
+    what = f"The `{type(layer).__name__.lstrip('_')}` layer" + (f" ({where})" if where else "")
+    return UnsupportedImageError(f"{what}: {problem}", hint=hint)
 
 
 def _replace(name: str, what: object) -> None:

@@ -1,4 +1,4 @@
-"""Images by a Dockerfile: what BuildKit's own frontend is asked."""
+"""Images by a Dockerfile: what a frontend of BuildKit's is asked."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from flytebuild.spec.model import ImageSpec
 
 
 def lower_dockerfile(spec: ImageSpec, labels: Mapping[str, str]) -> Frontend:
-    """The request for an image that a Dockerfile makes; every image that it names is pinned by digest."""
+    """The request for an image that a Dockerfile makes; all images that it names are pinned, its frontend too."""
     layer = spec.steps[0].layer
     if not isinstance(layer, Dockerfile):
         raise ValueError(f"`{spec.name}` is not made by a Dockerfile")
-    context = marshal(local(layer.tree, name="build context"))
     images = {familiar(image.reference): pinned(image) for image in layer.images}
-    return dockerfile(context, context, spec.platform, filename=layer.file, images=images, labels=labels)
+    return dockerfile(
+        marshal(local(layer.tree, name="build context")),
+        marshal(local(layer.file, name=layer.name)),
+        spec.platform,
+        filename=layer.name,
+        images=images,
+        labels=labels,
+        syntax=layer.syntax,
+        source=pinned(layer.frontend) if layer.frontend else "",
+    )

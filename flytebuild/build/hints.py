@@ -71,6 +71,11 @@ _CAUSES = (
         "these requirements exclude each other; the lines above say which",
     ),
     _cause(
+        r"unsupported frontend capability",
+        "the frontend that the `# syntax=` line names cannot be told which images to use, so they would not be those "
+        "of the plan; Docker's can from `docker/dockerfile:1.4` on",
+    ),
+    _cause(
         r"429 too many requests|toomanyrequests", "the registry wants fewer requests; log in, or set up a mirror of it"
     ),
     _cause(

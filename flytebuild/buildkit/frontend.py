@@ -1,4 +1,4 @@
-"""Solves whose graph a frontend of the daemon makes: a Dockerfile's.
+"""Solves whose graph a frontend makes, the daemon's own or an image: a Dockerfile's.
 
 The context and the Dockerfile are given as graphs. So they have names of their own choice, any number of images can
 be solved in one session, and what is sent is what was hashed: the frontend applies no `.dockerignore` to them.
@@ -30,8 +30,13 @@ def dockerfile(
     filename: str = "Dockerfile",
     images: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    syntax: str = "",
+    source: str = "",
 ) -> Frontend:
     """What the file `filename` in `folder` makes of `context`.
+
+    The daemon's own frontend reads it, or the one that is in the image `source`, best by digest. `syntax` is what the
+    file's `# syntax=` line says: whoever reads the file is told that this was looked at, and fetches no other frontend.
 
     `images` says where an image that it names is taken from, best by digest
     (`{"python:3.11": "mirror.example/python@sha256:…"}`); `labels` are added to the image's own.
@@ -39,4 +44,11 @@ def dockerfile(
     attrs = {"filename": filename, "platform": str(platform)}
     attrs.update({f"context:{name}": f"docker-image://{location}" for name, location in (images or {}).items()})
     attrs.update({f"label:{name}": value for name, value in (labels or {}).items()})
-    return Frontend("dockerfile.v0", attrs, {"context": context, "dockerfile": folder})
+    inputs = {"context": context, "dockerfile": folder}
+    if syntax:
+        attrs["cmdline"] = syntax
+    if not source:
+        return Frontend("dockerfile.v0", attrs, inputs)
+    # A frontend that does not know them would fetch images by their names, whatever these mean by now.
+    needed = {"frontend.caps": "moby.buildkit.frontend.contexts"} if images else {}
+    return Frontend("gateway.v0", {**attrs, **needed, "source": source}, inputs)

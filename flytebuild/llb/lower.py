@@ -17,7 +17,7 @@ from flytebuild.llb.outline import Surveyor, outline
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import Step, pip_arguments, shell, text
+from flytebuild.llb.step import Step, of_its_own, pip_arguments, shell, text
 from flytebuild.llb.tail import place_of, tail_of
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import (
@@ -176,11 +176,15 @@ def _venv_script(layer: Venv) -> str:
 
 
 def _requirements(step: Step, layer: Requirements) -> State:
-    """uv works in the file's own folder: paths of packages in it are relative to that."""
+    """uv works in the file's own folder: paths of packages in it are relative to that.
+
+    Some backends write into the source that they build.
+    """
+    place = of_its_own(REQUIREMENTS, layer.tree)
     # Not as the step's working folder: that is made in the image before anything is mounted there.
-    folder = posixpath.join(REQUIREMENTS, posixpath.dirname(layer.file)).rstrip("/")
+    folder = posixpath.join(place, posixpath.dirname(layer.file)).rstrip("/")
     what = ("--directory", folder, "--requirement", posixpath.basename(layer.file))
-    files = BindMount(REQUIREMENTS, local(layer.tree, name=layer.summary))
+    files = BindMount(place, local(layer.tree, name=layer.summary), writable=True)
     arguments = pip_arguments(step, layer.options, *what)
     return step.install_packages(arguments, binds=(files,), secrets=layer.options.secrets)
 

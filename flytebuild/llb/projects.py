@@ -14,7 +14,7 @@ from flytebuild.llb.file import FIXED_TIME, Copy, change, make_files
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import SCRATCH, Step, has_option, index_arguments, shell, text, with_extra
+from flytebuild.llb.step import SCRATCH, Step, has_option, index_arguments, of_its_own, shell, text, with_extra
 from flytebuild.spec.layers import LocalPackage, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.specify import PIXI_PROJECT
 from flytebuild.spec.tree import Tree
@@ -110,8 +110,9 @@ def pixi(step: Step, layer: PixiProject) -> State:
 def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...]) -> _Place:
     """A folder of its own, with the packages that the project takes from others where it expects them."""
     files = local(tree, name="project files")
+    top = of_its_own(PROJECT, tree, *(item.tree for item in packages))
     if not packages:
-        return _Place(PROJECT, (BindMount(PROJECT, files, writable=True),))
+        return _Place(top, (BindMount(top, files, writable=True),))
     # Packages beside the project, `../library`: the project lies deep enough for their paths to stay below ours.
     inside = "/project" * (1 + max(item.path.count("..") for item in packages))
     copies = [Copy(files, "/", inside + "/", contents_only=True, time=FIXED_TIME)]
@@ -119,7 +120,7 @@ def _place(step: Step, tree: Tree, packages: tuple[LocalPackage, ...]) -> _Place
         source = local(item.tree, name=f"package {item.path}")
         copies.append(Copy(source, "/", _below(inside, item.path) + "/", contents_only=True, time=FIXED_TIME))
     together = change(None, copies, step.platform, name="project files")
-    return _Place(PROJECT + inside, (BindMount(PROJECT, together, writable=True),))
+    return _Place(top + inside, (BindMount(top, together, writable=True),))
 
 
 def _active(step: Step) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from flytebuild.llb.run import BindMount, CacheMount, TmpfsMount, run
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
 from flytebuild.spec.layers import PipOptions, Secret
+from flytebuild.spec.tree import Tree
 
 _UV_CACHE = CacheMount("/root/.cache/uv", "flytebuild-uv", "shared")
 """uv's cache, which is safe for several writers: steps of several images install at the same time."""
@@ -138,6 +140,16 @@ class Step:
             caches=caches,
             secrets=secrets,
         )
+
+
+def of_its_own(folder: str, *trees: Tree) -> str:
+    """A folder below `folder` for sources that are built, which no others are ever in.
+
+    uv keeps what it built by the source's path, and takes that for up to date while the times of a few of its files
+    stay; BuildKit sends only what changed, so these may stay although others did not.
+    """
+    content = hashlib.sha256("".join(tree.digest for tree in trees).encode())
+    return f"{folder}/{content.hexdigest()[:16]}"
 
 
 def shell(text: str) -> tuple[str, ...]:

@@ -133,6 +133,16 @@ class RegistryClient:
             return ResolvedImage(asked, str(location), problem=_malformed(location, error))
         return ResolvedImage(asked, str(location), digest, found, on_build=on_build)
 
+    async def pin(self, asked: str, location: Reference) -> ResolvedImage:
+        """The digest of what a reference names, an index where it is one, and nothing of what is in it."""
+        match await self.presence(location):
+            case Present(digest=digest):
+                return ResolvedImage(asked, str(location), digest)
+            case Absent():
+                return ResolvedImage(asked, str(location), problem=f"`{location}` does not exist")
+            case Unknown(reason=reason):
+                return ResolvedImage(asked, str(location), problem=reason)
+
     async def labels(self, reference: Reference, digest: str) -> dict[str, str] | Unknown:
         """The labels of an image that is known to be there, or the annotations of an index."""
         try:

@@ -331,23 +331,36 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A whole image by the user's own Dockerfile: `file` within the build context `tree`.
+    """A whole image by the user's own Dockerfile, which is all that `file` holds, and the build context `tree`.
 
-    `images` are those that the Dockerfile names, each under the name it is called by there.
+    `images` are those that the Dockerfile names, each under the name it is called by there. `syntax` is what its
+    `# syntax=` line says, `frontend` the image that reads it therefore; without one the builder's own frontend does,
+    and `stand_in` says why where another was asked for.
     """
 
-    file: str
+    file: Tree
     tree: Tree
     images: tuple[ResolvedImage, ...] = ()
+    syntax: str = ""
+    frontend: ResolvedImage | None = None
+    stand_in: str = ""
     kind: ClassVar[str] = "dockerfile"
 
     @property
+    def name(self) -> str:
+        """What the Dockerfile is called."""
+        return self.file.entries[0].path
+
+    @property
     def summary(self) -> str:
-        return f"Dockerfile {self.file}"
+        if self.stand_in:
+            return f"Dockerfile {self.name} by the builder's own frontend ({self.stand_in})"
+        return f"Dockerfile {self.name}" + (f" by {self.frontend.reference}" if self.frontend else "")
 
     def fields(self) -> Document:
         found = {image.reference: image.identity() for image in self.images}
-        return {"file": self.file, "images": found, "tree": self.tree.digest}
+        fields: dict[str, Value] = {"file": self.file.entries[0].digest, "images": found, "tree": self.tree.digest}
+        return fields | ({"frontend": self.frontend.identity()} if self.frontend else {})
 
 
 LayerSpec: TypeAlias = (
@@ -371,16 +384,16 @@ EMITTERS = {
     "pixi": 1,
     "venv": 1,
     "pip": 2,
-    "requirements": 2,
+    "requirements": 3,
     "wheels": 2,
-    "uv-project": 2,
-    "poetry-project": 2,
+    "uv-project": 3,
+    "poetry-project": 3,
     "pixi-project": 1,
     "apt": 2,
     "command": 1,
     "copy": 2,
     "folder": 2,
-    "dockerfile": 1,
+    "dockerfile": 2,
 }
 """The version of each kind's translation to LLB: raised when the same fields come to mean other bytes."""
 
@@ -390,9 +403,10 @@ EXECUTING = frozenset(EMITTERS) - {"uv", "pixi", "copy", "folder", "dockerfile"}
 
 def trees_of(layer: LayerSpec) -> Iterator[Tree]:
     """The trees whose files a layer needs from the host."""
-    tree = getattr(layer, "tree", None)
-    if isinstance(tree, Tree):
-        yield tree
+    for name in ("tree", "file"):
+        tree = getattr(layer, name, None)
+        if isinstance(tree, Tree):
+            yield tree
     for package in getattr(layer, "packages", ()):
         if isinstance(package, LocalPackage):
             yield package.tree
@@ -410,8 +424,8 @@ def images_of(layer: LayerSpec) -> tuple[ResolvedImage, ...]:
     match layer:
         case Binary(image=image):
             return (image,)
-        case Dockerfile(images=images):
-            return images
+        case Dockerfile(images=images, frontend=frontend):
+            return (*images, frontend) if frontend else images
         case _:
             return ()
 

@@ -8,6 +8,7 @@ the user's layers, all of them run as root. Settings are folded into what later 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import Any
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.expand import ExpansionError, expand
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
-from flytebuild.spec.layers import Binary, Command, Copy, Folder, LayerSpec, PixiProject, Venv
+from flytebuild.spec.layers import Binary, Command, Copy, Dockerfile, Folder, LayerSpec, PixiProject, Venv
 from flytebuild.spec.model import (
     DockerfileDefinition,
     ImageDefinition,
@@ -35,6 +36,9 @@ UV_IMAGE = "ghcr.io/astral-sh/uv:0.13.4"
 PIXI_IMAGE = "ghcr.io/prefix-dev/pixi:0.72.2"
 """Where the `pixi` binary comes from, for images with pixi layers; again the version of flyte 2.12's builder."""
 
+_STABLE_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::(?:latest|1(?:\.\d+)*))?")
+"""What `# syntax=` names where the Dockerfile wants no more than what a builder's own frontend reads."""
+
 VENV = "/opt/venv"
 PIXI_PROJECT = "/opt/pixi-project"
 NVIDIA_PATH = "/usr/local/nvidia/bin:/usr/local/cuda/bin"
@@ -50,10 +54,19 @@ def images_needed(definition: ImageDefinition | DockerfileDefinition) -> frozens
     return frozenset({definition.base, UV_IMAGE}) | (frozenset({PIXI_IMAGE}) if has_pixi else frozenset())
 
 
+def frontends_needed(definition: ImageDefinition | DockerfileDefinition) -> frozenset[str]:
+    """The references that must be resolved as they are: what they name runs on whatever platform the builder has."""
+    syntax = definition.dockerfile.syntax if isinstance(definition, DockerfileDefinition) else ""
+    return frozenset(syntax.split()[:1])
+
+
 def specify(
-    definition: ImageDefinition | DockerfileDefinition, platform: Platform, images: Mapping[str, ResolvedImage]
+    definition: ImageDefinition | DockerfileDefinition,
+    platform: Platform,
+    images: Mapping[str, ResolvedImage],
+    frontends: Mapping[str, ResolvedImage] | None = None,
 ) -> ImageSpec:
-    """Pin a definition for one platform. `images` holds what `images_needed` asks for.
+    """Pin a definition for one platform. `images` and `frontends` hold what the functions above ask for.
 
     Raises UnsupportedImageError when the definition or an image that it needs is not meant for that platform, when
     there is no such image, or a value cannot be expanded.
@@ -79,6 +92,8 @@ def specify(
             )
     if isinstance(definition, DockerfileDefinition):
         dockerfile = replace(definition.dockerfile, images=tuple(images[name] for name in definition.images))
+        for name in frontends_needed(definition):
+            dockerfile = _read_by(dockerfile, (frontends or {})[name])
         return ImageSpec(
             name=definition.name,
             registry=definition.registry,
@@ -108,6 +123,13 @@ def specify(
         config=_changed(fold.context, user=fold.user),
         roots=definition.roots,
     )
+
+
+def _read_by(dockerfile: Dockerfile, frontend: ResolvedImage) -> Dockerfile:
+    """Docker's stable frontend is in every builder, and takes its own place where no registry has it."""
+    if frontend.is_resolved or not _STABLE_FRONTEND.fullmatch(frontend.reference):
+        return replace(dockerfile, frontend=frontend)
+    return replace(dockerfile, stand_in=frontend.problem)
 
 
 @lru_cache(maxsize=256)

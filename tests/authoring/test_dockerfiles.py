@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytebuild.authoring.dockerfiles import images, read
+from flytebuild.authoring.dockerfiles import images, read, syntax
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UnsupportedImageError
@@ -176,22 +176,36 @@ def test_a_stage_for_another_platform_than_the_image_is_pinned_to() -> None:
         images(text, SITE, ["linux/amd64", "linux/arm64"])
 
 
-def test_the_context_is_the_file_s_folder_without_what_is_ignored(tmp_path: Path) -> None:
-    for name in ("Dockerfile", "a.txt", "b.log", ".dockerignore", "My.Dockerfile", "My.Dockerfile.dockerignore"):
+@pytest.mark.parametrize(
+    ("ignored", "own", "kept"),
+    [
+        ("*.log\n", None, ".dockerignore Dockerfile My.Dockerfile a.txt"),
+        ("*.log\nDockerfile\n", None, ".dockerignore My.Dockerfile a.txt"),
+        ("*Dockerfile*\n.dockerignore\n", None, "a.txt b.log"),
+        ("*\n!a.txt\n", None, "a.txt"),
+        ("*\n", None, ""),
+        ("*.log\n", "*.txt\n", ".dockerignore Dockerfile Dockerfile.dockerignore My.Dockerfile b.log"),
+        ("*.log\n", "Dockerfile*\n", ".dockerignore My.Dockerfile a.txt b.log"),
+        ("*.log\n", "", ".dockerignore Dockerfile Dockerfile.dockerignore My.Dockerfile a.txt b.log"),
+        (None, None, "Dockerfile My.Dockerfile a.txt b.log"),
+    ],
+)
+def test_the_context_is_the_file_s_folder_without_what_is_ignored(
+    tmp_path: Path, ignored: str | None, own: str | None, kept: str
+) -> None:
+    """The Dockerfile itself may be among it, and so may the files that say what is left out."""
+    for name in ("Dockerfile", "a.txt", "b.log", "My.Dockerfile"):
         (tmp_path / name).write_text("FROM a")
-    (tmp_path / ".dockerignore").write_text("*.log\nDockerfile\n")
-    (tmp_path / "My.Dockerfile.dockerignore").write_text("*.txt\n")
+    for name, text in ((".dockerignore", ignored), ("Dockerfile.dockerignore", own)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
     files = HostFiles()
     layer, named = read(tmp_path / "Dockerfile", files, SITE)
     assert named == ("a",)
-    assert layer.file == "Dockerfile"
-    assert {entry.path for entry in layer.tree.entries} == {
-        *(".dockerignore", "Dockerfile", "My.Dockerfile", "My.Dockerfile.dockerignore", "a.txt")
-    }
-    mine, _ = read(tmp_path / "My.Dockerfile", files, SITE)
-    assert "b.log" in mine.tree.by_path
-    assert "a.txt" not in mine.tree.by_path
-    assert {layer.tree.digest, mine.tree.digest} <= files.roots.keys()
+    assert [entry.path for entry in layer.tree.entries] == kept.split()
+    assert [entry.path for entry in layer.file.entries] == ["Dockerfile"]
+    assert layer.name == "Dockerfile"
+    assert {layer.tree.digest, layer.file.digest} <= files.roots.keys()
 
 
 def test_what_is_kept_beside_code_is_no_context_unless_it_is_asked_for(tmp_path: Path) -> None:
@@ -204,3 +218,43 @@ def test_what_is_kept_beside_code_is_no_context_unless_it_is_asked_for(tmp_path:
         layer, _ = read(tmp_path / "Dockerfile", HostFiles(), SITE)
         found = [entry.path for entry in layer.tree.entries if entry.is_file]
         assert [path for path in found if path.startswith(".flyte")] == paths
+
+
+def test_a_dockerfile_that_is_left_out_of_the_context_counts_by_its_content_alone(tmp_path: Path) -> None:
+    (tmp_path / ".dockerignore").write_text("*Dockerfile\n")
+    layers = []
+    for name, text in (("Dockerfile", "FROM a"), ("My.Dockerfile", "FROM a"), ("Dockerfile", "FROM a\n")):
+        (tmp_path / name).write_text(text)
+        layers.append(read(tmp_path / name, HostFiles(), SITE)[0].fields())
+    assert layers[0] == layers[1]
+    assert layers[0]["tree"] == layers[2]["tree"]
+    assert layers[0] != layers[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("FROM a", ""),
+        ("# syntax=docker/dockerfile:1\nFROM a", "docker/dockerfile:1"),
+        ("#syntax = docker/dockerfile:1.7 \r\nFROM a", "docker/dockerfile:1.7"),
+        ("\ufeff# Syntax=r.example/x@sha256:" + "0" * 64, "r.example/x@sha256:" + "0" * 64),
+        ("# syntax=docker/dockerfile:1 with words\nFROM a", "docker/dockerfile:1 with words"),
+        ("#!/usr/bin/env x\n# syntax=a\nFROM a", "a"),
+        ("# check=skip=all\n# escape=`\n# syntax=a\nFROM a", "a"),
+        ("// syntax=a\nFROM a", "a"),
+        ("# a comment\n# syntax=a\nFROM a", ""),
+        ("# other=x\n# syntax=a\nFROM a", ""),
+        ("\n# syntax=a\nFROM a", ""),
+        (" # syntax=a\nFROM a", ""),
+        ("FROM a\n# syntax=a", ""),
+        ("# syntax=\nFROM a", ""),
+        ("ARG BUILDKIT_SYNTAX=a\nFROM a", ""),
+    ],
+)
+def test_the_frontend_that_a_dockerfile_wants(text: str, found: str) -> None:
+    assert syntax(text, SITE) == found
+
+
+def test_a_frontend_that_is_no_image() -> None:
+    with pytest.raises(UnsupportedImageError, match="line 2 of the Dockerfile names `A:`, which is not an image ref"):
+        syntax("# escape=`\n# syntax=A:\nFROM a", SITE)

@@ -13,7 +13,7 @@ from uv import find_uv_bin
 
 from flytebuild.authoring.credentials import CREDENTIALS
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import read
+from flytebuild.authoring.requirements import local_path, read
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.tree import Tree
@@ -467,3 +467,19 @@ def test_uv_takes_the_same_from_the_tree_as_from_the_host(
     tree, name = read(main, files, SITE)
     copy = laid_out(tree, files, tmp_path_factory.mktemp("image"))
     assert installed(copy / name) == installed(main)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("file:///a%23b%20c#egg=d", "/a#b c"),
+        ("file://localhost/a", "/a"),
+        ("FILE:./a", "./a"),
+        ("./a#egg=b", "./a"),
+        ("https://h/a", ""),
+        ("git+file:///a", ""),
+        ("file:///${HOME}/a", ""),
+    ],
+)
+def test_the_path_that_a_url_names(text: str, path: str) -> None:
+    assert local_path(text) == path

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.scripts import check_python, metadata, uv_options
+from flytebuild.authoring.scripts import LocalProject, check_python, dependencies, metadata, uv_options
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.layers import PipOptions
@@ -169,3 +169,62 @@ def test_exclude_newer(tmp_path: Path, written: str, date: str) -> None:
 def test_what_cannot_be_honoured(tmp_path: Path, text: str, problem: str) -> None:
     with refusal(problem):
         options(tmp_path, text)
+
+
+def depended(text: str, version: tuple[int, int] | None = (3, 11)) -> tuple[list[str], list[LocalProject]]:
+    return dependencies({"dependencies": [text]}, version, Path("s.py"), SITE)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "name", "extras"),
+    [
+        ("a @ file:///x/a", "/x/a", "a", ""),
+        ("A_b@file:///x", "/x", "A_b", ""),
+        ("file:///x", "/x", "", ""),
+        ("a @ FILE:///x", "/x", "a", ""),
+        ("a @ file:/x", "/x", "a", ""),
+        ("a @ file://localhost/x", "/x", "a", ""),
+        ("a @ file:///my%20tools/100%25%23", "/my tools/100%#", "a", ""),
+        ("a @ file:///my tools", "/my tools", "a", ""),
+        ("a @ file://./x", "x", "a", ""),
+        ("a [Gpu, one_Two] @ file:///x", "/x", "a", "gpu one-two"),
+        ("a @ file:///x#subdirectory=p/q", "/x/p/q", "a", ""),
+        ("a @ file:///x#egg=a&subdirectory=p", "/x/p", "a", ""),
+        ("a @ file:///x ; python_version < '3.12'", "/x", "a", ""),
+        ("file:///x ;os_name == 'posix' and (python_version == '3.11' or extra == 'b')", "/x", "", ""),
+    ],
+)
+def test_a_project_of_this_machine(text: str, path: str, name: str, extras: str) -> None:
+    assert depended(text) == ([], [LocalProject(Path(path), name, tuple(extras.split()))])
+
+
+@pytest.mark.parametrize(
+    "marker", ["python_version >= '3.12'", "sys_platform == 'win32'", "platform_python_implementation != 'CPython'"]
+)
+def test_a_project_that_a_marker_leaves_out(marker: str) -> None:
+    assert depended(f"a @ file:///x ; {marker}") == ([], [])
+
+
+def test_markers_are_those_of_the_image_s_python() -> None:
+    text = "a @ file:///x ; python_version >= '3.12'"
+    assert [len(depended(text, version)[1]) for version in ((3, 11), (3, 13), None)] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("text", ["a", "a ; python_version < '3'", "a @ https://h/file:/x", "git+ssh://h/x", "./x"])
+def test_what_is_left_to_uv(text: str) -> None:
+    assert depended(text) == ([text], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a @ git+file:///x", "is a repository of this machine, which the image does not have"),
+        ("a @ file:///x ; platform_machine == 'x86_64'", "depends on `platform_machine`, which is known only when"),
+        ("a @ file:///x ; python_full_version > '3.11.2'", "depends on `python_full_version`, which is known only"),
+        ("a @ file:///x ; no marker", "has a marker that is none"),
+        ("a @ file://", "names no folder"),
+    ],
+)
+def test_projects_of_this_machine_that_are_refused(text: str, problem: str) -> None:
+    with refusal(f"`{text}` of `s.py` {problem}"):
+        depended(text)

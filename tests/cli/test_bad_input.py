@@ -178,6 +178,48 @@ image = tools(base).with_apt_packages("git")""",
         "give the file or folder a name in UTF-8, or decode the text",
         {"odd\udce9/f": ""},
     ),
+    "a package that a pixi project takes from far above": Wrong(
+        'image = base.with_pixi_project("a/b/pixi.toml")  # HERE',
+        "`PixiProject` layer",
+        "it takes a package from `../../lib`, which would be at `/lib` in the image, among what is not the project's",
+        "move the package below the project or beside it",
+        {"a/b/pixi.toml": '[pypi-dependencies]\nlib = { path = "../../lib" }\n', "lib/pyproject.toml": "[project]\n"},
+    ),
+    "an ignore file": Wrong(
+        'image = base.with_dockerignore(Path("my.dockerignore")).with_source_folder(here)  # HERE',
+        "`DockerIgnore` layer",
+        "my.dockerignore:2: the pattern `[a` is malformed",
+        "a line that starts with `#` is a comment",
+        {"my.dockerignore": "x\n[a\n"},
+    ),
+    "an ignore file of a Dockerfile": Wrong(
+        'image = flyte.Image.from_dockerfile(here / "Dockerfile", "r.example", "x")  # HERE',
+        "Dockerfile",
+        ".dockerignore:1: the pattern `[a` is malformed",
+        "a line that starts with `#` is a comment",
+        {"Dockerfile": "FROM a", ".dockerignore": "[a"},
+    ),
+    "a Dockerfile that starts from nothing": Wrong(
+        'image = flyte.Image.from_dockerfile(here / "Dockerfile", "r.example", "x")  # HERE',
+        "Dockerfile",
+        "the Dockerfile has no `FROM`",
+        "start it with the image that is built upon",
+        {"Dockerfile": "# nothing"},
+    ),
+    "a Dockerfile for a frontend that is no image": Wrong(
+        'image = flyte.Image.from_dockerfile(here / "Dockerfile", "r.example", "x")  # HERE',
+        "Dockerfile",
+        "line 1 of the Dockerfile names `Foo`, which is not an image reference",
+        "an example of one",
+        {"Dockerfile": "# syntax=Foo\nFROM a"},
+    ),
+    "a project of a script that is not there": Wrong(
+        'image = flyte.Image.from_uv_script("s.py", name="x", python_version=(3, 11))  # HERE',
+        "`UVScript` layer",
+        "file `/nowhere/pyproject.toml` does not exist",
+        "",
+        {"s.py": '# /// script\n# dependencies = ["a @ file:///nowhere"]\n# ///\n'},
+    ),
     "an option of RUN": Wrong(
         'image = base.with_commands(["--mount=type=cache,target=/x true"])  # HERE',
         "`with_commands` layer",
@@ -314,16 +356,45 @@ def test_a_definition_that_cannot_be_honoured(name: str, outcomes: dict[str, tup
     assert "me:pw" not in told
 
 
-def test_a_layer_after_a_dockerfile_is_the_sdk_s_own_error(tmp_path: Path) -> None:
-    """It raises while the file is imported, so its line is in the traceback."""
-    code = 'image = flyte.Image.from_dockerfile("Dockerfile", "r.example", "x")\n'
-    code += 'image.clone(extendable=True).with_workdir("/x")\n'
+@pytest.mark.parametrize(
+    ("image", "problem", "hint"),
+    [
+        (
+            'flyte.Image.from_dockerfile("Dockerfile", "r.example", "x")',
+            "layers cannot follow a Dockerfile",
+            "write it into the Dockerfile",
+        ),
+        (
+            'flyte.Image.from_dockerfile("Dockerfile", "r.example", "x").clone(extendable=True)',
+            "layers cannot follow a Dockerfile",
+            "write it into the Dockerfile",
+        ),
+        ('flyte.Image.from_base("a")', "the image takes no layers", "extendable=True"),
+        ('flyte.Image.from_base("a").clone(extendable=True)', "Cannot add additional layer", "give the image a name"),
+    ],
+)
+def test_a_layer_on_an_image_that_takes_none(tmp_path: Path, image: str, problem: str, hint: str) -> None:
+    """The SDK raises while the file is imported, when no environment is known."""
+    write(tmp_path, {"main.py": START + f'image = {image}\\\n.with_pip_packages("a")\n' + END})
+    ((exit_code, out, told),) = plan(tmp_path)
+    error, _, rest = told.partition("\n")
+    assert (exit_code, out) == (65, "")
+    assert error.startswith("error: The `PipPackages` layer (main.py:6): " + problem)
+    assert hint in rest
+    assert "Traceback" not in told
+
+
+def test_what_is_done_about_a_layer_on_such_an_image_is_the_user_s(tmp_path: Path) -> None:
+    code = """
+try:
+    image = flyte.Image.from_base("a").with_pip_packages("a")
+except ValueError:
+    raise RuntimeError("no layers") from None
+"""
     write(tmp_path, {"main.py": START + code + END})
     ((exit_code, _, told),) = plan(tmp_path)
     assert exit_code == 65
-    assert 'main.py", line 6' in told
-    assert "Please amend the dockerfile directly" in told
-    assert "flytebuild/" not in told
+    assert "fails to import: RuntimeError: no layers" in told
 
 
 def test_a_plan_that_is_kept_in_a_folder_of_the_image(tmp_path: Path) -> None:

@@ -139,13 +139,22 @@ class Built:
 
 def manifest(reference: str) -> dict[str, Any]:
     """A manifest of the machine's registry."""
+    found: dict[str, Any] = _answer(reference).json()
+    return found
+
+
+def digest(reference: str) -> str:
+    """The digest of what the machine's registry has under a reference."""
+    return str(_answer(reference).headers["docker-content-digest"])
+
+
+def _answer(reference: str) -> httpx.Response:
     host, _, path = reference.partition("/")
     name, _, target = path.partition("@") if "@" in path else path.rpartition(":")
     types = ("oci.image.manifest.v1", "docker.distribution.manifest.v2", "oci.image.index.v1")
     accept = ", ".join(f"application/vnd.{item}+json" for item in types)
     answer = httpx.get(f"http://{host}/v2/{name}/manifests/{target}", headers={"Accept": accept})
-    found: dict[str, Any] = answer.raise_for_status().json()
-    return found
+    return answer.raise_for_status()
 
 
 def unpacked(content: bytes) -> bytes:
@@ -175,6 +184,10 @@ class Builds:
     def base(self) -> flyte.Image:
         """Flyte's own image for Python 3.11, to be extended."""
         return self.named(flyte.Image.from_base(FLYTE_BASE).clone(python_version=(3, 11), name="x"))
+
+    def dockerfile(self, folder: Path) -> flyte.Image:
+        """The image of a folder's Dockerfile, in the registry of these builds."""
+        return flyte.Image.from_dockerfile(folder / "Dockerfile", self.settings.registry or "", self.token)
 
     def plan(self, images: Mapping[str, flyte.Image], settings: config.Config | None = None) -> Plan:
         nodes = [

@@ -34,15 +34,15 @@ def index(folder: Path, *wheels: tuple[str, str]) -> Path:
     return folder
 
 
-def source(folder: Path, name: str, *requires: str, extra: str = "") -> Path:
-    """The source of a package with one module, to be built by hatchling."""
+def source(folder: Path, name: str, *requires: str, extra: str = "", backend: str = "hatchling.build") -> Path:
+    """The source of a package with one module, and the backend that builds it."""
     module = folder / name
     module.mkdir(parents=True, exist_ok=True)
     (module / "__init__.py").write_text(f"where = __file__\nname = {name!r}\n")
     (folder / "pyproject.toml").write_text(
         f'[project]\nname = "{name}"\nversion = "1.2.3"\nrequires-python = ">=3.10"\n'
         f"dependencies = {list(requires)!r}\n"
-        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        f'[build-system]\nrequires = ["{backend.partition(".")[0]}"]\nbuild-backend = "{backend}"\n'
         f"{extra}"
     )
     return folder

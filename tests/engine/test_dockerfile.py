@@ -1,16 +1,20 @@
-"""Dockerfiles, by the frontend that the daemon has."""
+"""Dockerfiles, by the frontend that the daemon has, and by one in an image."""
 
+import json
 import secrets
 from pathlib import Path
+from shutil import copy
 
 import docker
 import pytest
 
+from flytebuild.build.labels import SPEC
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.frontend import Frontend, dockerfile
 from flytebuild.buildkit.solve import Export, SolveError
 from flytebuild.llb.file import make_file
 from flytebuild.llb.marshal import marshal
+from tests.engine.building import Builds, digest
 from tests.engine.solving import FoundTree, Solver, hashed
 
 pytestmark = pytest.mark.engine
@@ -87,7 +91,7 @@ def test_two_contexts_in_one_session(solver: Solver, tmp_path: Path) -> None:
 def test_a_frontend_that_asks_for_parts_of_a_tree(solver: Solver, context: FoundTree) -> None:
     """Without graphs for its inputs it reads local sources: some files of one, another but what is ignored."""
     root = context.root
-    (root / ".dockerignore").write_text("**/*.py\n!keep.py\n")
+    (root / ".dockerignore").write_text("**/*.py\n!keep.py\nDockerfile\n")
     (root / "keep.py").write_text("")
     (root / "ünï").mkdir()
     (root / "ünï" / "x.txt").write_text("")
@@ -96,8 +100,21 @@ def test_a_frontend_that_asks_for_parts_of_a_tree(solver: Solver, context: Found
     tree = hashed(root)
     solved = solver.solve(Frontend("dockerfile.v0", attrs, {}), named={"context": tree, "dockerfile": tree})
     assert solved.log.splitlines() == [
-        *(".", "./.dockerignore", "./Dockerfile", "./keep.py", "./pkg", "./run.sh", "./ünï", "./ünï/x.txt")
+        *(".", "./.dockerignore", "./keep.py", "./pkg", "./run.sh", "./ünï", "./ünï/x.txt")
     ]
+
+
+def test_another_frontend_than_the_daemon_s_own_is_asked_for_in_vain(solver: Solver, context: FoundTree) -> None:
+    """Nothing is fetched: where the file's line was looked at, whoever reads the file does it himself."""
+    line = "127.0.0.1:1/no/frontend:1"
+    work = dockerfile(
+        marshal(context.state),
+        written(solver, f"# syntax={line}\nFROM base\nRUN echo {secrets.token_hex(4)}"),
+        solver.platform,
+        images={"base": solver.base_reference},
+        syntax=line,
+    )
+    assert solver.solve(work, context).log
 
 
 def test_a_step_that_fails(solver: Solver, context: FoundTree) -> None:
@@ -126,3 +143,44 @@ def test_a_dockerfile_that_is_wrong(solver: Solver, context: FoundTree, text: st
     )
     with pytest.raises(SolveError, match=problem):
         solver.solve(work, context)
+
+
+@pytest.fixture(scope="module")
+def frontends(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """References of images that are frontends, by what they say of themselves."""
+    python = builds.build({"python": builds.base.with_pip_packages("grpcio")})["python"].reference
+    images = {}
+    for ability in ("contexts", "subrequests"):
+        folder = tmp_path_factory.mktemp(ability)
+        copy(Path(__file__).with_name("frontend.py"), folder)
+        (folder / "Dockerfile").write_text(
+            f"FROM {python}\nLABEL moby.buildkit.frontend.caps=moby.buildkit.frontend.inputs,"
+            f"moby.buildkit.frontend.{ability}\n"
+            'COPY frontend.py /\nENTRYPOINT ["/opt/venv/bin/python", "/frontend.py"]\n'
+        )
+        images[ability] = builds.dockerfile(folder)
+    return {name: built.reference for name, built in builds.build(images).items()}
+
+
+def test_a_frontend_in_an_image(builds: Builds, frontends: dict[str, str], tmp_path: Path) -> None:
+    """It is pinned, and reads the file with all that is pinned for it."""
+    text = f"# syntax={frontends['contexts']} and words\nFROM ghcr.io/acme/service:1\nCOPY . /context/\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    (tmp_path / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
+    (tmp_path / "file").write_text(secrets.token_hex(4))
+    built = builds.build({"image": builds.dockerfile(tmp_path)})["image"]
+    assert built.config["Labels"]["read-by"] == "the frontend for tests"
+    assert built.run("ls", "-A", "/context", entrypoint=["/bin/busybox"]).split() == ["file"]
+    (layer,) = json.loads(built.config["Labels"][SPEC])["layers"]
+    assert layer["spec"]["frontend"]["image"] == digest(frontends["contexts"])
+
+
+def test_a_frontend_that_cannot_be_told_which_images_to_use(
+    builds: Builds, frontends: dict[str, str], tmp_path: Path
+) -> None:
+    """It would fetch them by their names."""
+    (tmp_path / "Dockerfile").write_text(f"# syntax={frontends['subrequests']}\nFROM ghcr.io/acme/service:1\n")
+    failure = builds.failure(builds.plan({"image": builds.dockerfile(tmp_path)}))
+    assert failure.message == "unsupported frontend capability moby.buildkit.frontend.contexts"
+    assert "`# syntax=`" in failure.hint
+    assert failure.step == f"reading the Dockerfile Dockerfile by {frontends['subrequests']}"

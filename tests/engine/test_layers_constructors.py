@@ -66,7 +66,8 @@ PIXI_SCRIPT = """# /// script
 # ///
 """
 
-DOCKERFILE = """ARG PYTHON=3.11
+DOCKERFILE = """# syntax=docker/dockerfile:1
+ARG PYTHON=3.11
 FROM python:${PYTHON}-slim-bookworm AS first
 RUN echo made >/made
 FROM ghcr.io/acme/copyonly:1
@@ -186,7 +187,7 @@ def test_a_pixi_script_s_image(images: dict[str, Built]) -> None:
 def test_an_image_by_a_dockerfile(images: dict[str, Built], built: dict[str, dict[str, Any]]) -> None:
     image = images["file"]
     assert image.run("cat", "/made") == "made\n"
-    assert image.run("ls", "-A", "/context") == ".dockerignore\nMy.Dockerfile\nkept.txt\n"
+    assert image.run("ls", "-A", "/context") == ".dockerignore\nkept.txt\n"
     labels = image.config["Labels"]
     assert labels["theirs"] == "a label"
     assert labels[IMAGE] == built["file"]["digest"]
@@ -215,6 +216,10 @@ def test_a_dockerfile_s_context_is_part_of_the_image(project: Workspace, built: 
     (place / "kept.txt").write_text("changed")
     assert project.statuses("--for", "file", "main.py") == {"file": "missing"}
     (place / "kept.txt").write_text("kept")
+    # Left out of the context, but what the image is made by.
+    (place / "My.Dockerfile").write_text(DOCKERFILE.replace("made >", "remade >"))
+    assert project.statuses("--for", "file", "main.py") == {"file": "missing"}
+    (place / "My.Dockerfile").write_text(DOCKERFILE)
 
 
 @pytest.mark.parametrize(

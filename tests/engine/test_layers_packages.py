@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import flyte
@@ -13,9 +14,15 @@ from tests.engine.building import Builds, Built
 
 pytestmark = pytest.mark.engine
 
+BESIDE = '[tool.uv.sources]\nlibrary = { path = "../library" }\n'
 SCRIPT = """# /// script
 # requires-python = ">=3.10"
-# dependencies = ["scripted", "local_tool @ file://{folder}"]
+# dependencies = [
+#   "scripted",
+#   "local_tool[more] @ file://localhost{folder} ; python_version < '3.12'",
+#   "other_tool @ file:///nowhere ; python_version >= '3.12'",
+#   "from_wheel @ file://{wheel}",
+# ]
 # [[tool.uv.index]]
 # url = "file:///index/two/simple"
 # [[tool.uv.index]]
@@ -42,10 +49,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages.wheel(top / "dist", "ours", "2.0", "six")
     packages.wheel(top / "dist", "other", "1.0")
     packages.source(top / "library", "library")
+    # It leaves an `egg-info` and a `build` where the source is.
+    packages.source(top / "writing", "writing", backend="setuptools.build_meta")
     (top / "app").mkdir()
     (top / "app" / "requirements.txt").write_text(
         "# what the app needs\n-r ../shared/base.txt\n-c ../shared/bounds.txt\n"
-        "../wheels/from_wheel-1.5-py3-none-any.whl\n./../library\n"
+        "../wheels/from_wheel-1.5-py3-none-any.whl\n./../library\n../writing\n"
     )
     (top / "shared").mkdir()
     (top / "shared" / "base.txt").write_text("six  # any\n-r more.txt\n")
@@ -138,9 +147,23 @@ def test_a_requirements_file_with_all_that_it_refers_to(images: dict[str, Built]
     image = images["requirements"]
     six, iniconfig, *local = versions(image, "six", "iniconfig", "from_wheel", "library")
     assert (six, iniconfig[0], local) == ("1.15.0", "1", ["1.5", "1.2.3"])
-    assert image.sh("python -c 'import library; print(library.where)'") == [
-        "/opt/venv/lib/python3.11/site-packages/library/__init__.py"
+    assert image.sh("python -c 'import library, writing; print(library.where, writing.where)'") == [
+        "/opt/venv/lib/python3.11/site-packages/library/__init__.py "
+        "/opt/venv/lib/python3.11/site-packages/writing/__init__.py"
     ]
+
+
+def test_a_local_package_is_what_it_is_now(builds: Builds, folder: Path) -> None:
+    """Also where only a file changed whose time means nothing to uv, and only that was sent."""
+    module = folder / "library" / "library" / "__init__.py"
+    project = packages.source(folder / "project", "project", "library", extra=BESIDE)
+    given = builds.base.with_requirements(folder / "app" / "requirements.txt")
+    for _ in range(2):
+        word = secrets.token_hex(8)
+        module.write_text(f"where = __file__\nword = {word!r}\n")
+        images = builds.build({"file": given, "project": builds.base.with_uv_project(project / "pyproject.toml")})
+        for image in images.values():
+            assert image.sh("python -c 'import library; print(library.word)'") == [word]
 
 
 def test_a_package_from_a_folder_of_wheels(images: dict[str, Built]) -> None:
@@ -151,12 +174,15 @@ def test_a_package_from_a_folder_of_wheels(images: dict[str, Built]) -> None:
 
 def test_a_script_s_own_requirements(builds: Builds, indexes: Path, tmp_path: Path) -> None:
     """On Flyte's own base: the one of `from_uv_script` is in tests of constructors."""
-    tool = packages.source(tmp_path / "tool", "local_tool")
+    more = '[project.optional-dependencies]\nmore = ["six"]\n'
+    tool = packages.source(tmp_path / "the tool", "local_tool", extra=more)
+    wheel = packages.wheel(tmp_path, "from_wheel", "1.5", "iniconfig")
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(folder=tool))
+    script.write_text(SCRIPT.format(folder=str(tool).replace(" ", "%20"), wheel=wheel))
     from flyte._image import UVScript
 
     base = builds.base.with_source_folder(indexes, "/index", copy_contents_only=True)
     layer = UVScript(script=script, index_url=None, extra_index_urls=None, pre=False, extra_args=None)
     image = builds.build({"script": base.clone(addl_layer=layer)})["script"]
-    assert versions(image, "scripted", "local_tool") == ["5.0", "1.2.3"]
+    assert versions(image, "scripted", "local_tool", "from_wheel") == ["5.0", "1.2.3", "1.5"]
+    assert image.sh("python -c 'import six, iniconfig'") == []

@@ -9,8 +9,9 @@ import pytest
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import in_order
+from flytebuild.llb.projects import PROJECT
 from flytebuild.llb.state import State
-from flytebuild.llb.step import with_extra
+from flytebuild.llb.step import of_its_own, with_extra
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import (
     AptPackages,
@@ -18,12 +19,14 @@ from flytebuild.spec.layers import (
     Copy,
     Folder,
     LayerSpec,
+    LocalPackage,
     PipOptions,
     PipPackages,
     PixiProject,
+    PoetryProject,
     UvProject,
 )
-from flytebuild.spec.model import SetEnv, Step
+from flytebuild.spec.model import SetEnv, SetWorkDir, Step
 from flytebuild.spec.tree import file_tree
 from tests.samples import made_of, pip, spec
 
@@ -77,9 +80,25 @@ def test_options_alone_may_say_what_to_install() -> None:
 def test_no_option_of_uv_comes_twice_or_beside_one_that_excludes_it(extra: str, options: str) -> None:
     lock = file_tree("uv.lock", "0" * 64, 1)
     layer = UvProject("dependencies_only", lock, True, options=PipOptions(extra_args=extra))
-    always = "uv sync --active --inexact --project /run/flytebuild-project --no-editable"
+    always = f"uv sync --active --inexact --project {of_its_own(PROJECT, lock)} --no-editable"
     compiled = "/opt/venv/bin/python -I /run/flytebuild-bytecode.py "
     assert " ".join(arguments(layer)).removeprefix(compiled).removeprefix("/bin/sh -c ") == f"{always} {options}"
+
+
+@pytest.mark.parametrize("workdir", ["/", "/app", "/usr/local/app"])
+def test_packages_above_a_project_are_mounted_with_it_and_nowhere_else(workdir: str) -> None:
+    """`/lib` would hide the system's."""
+    files = file_tree("pyproject.toml", "0" * 64, 1)
+    packages = (LocalPackage("../lib", files), LocalPackage("../../x", files))
+    for layer in (
+        UvProject("dependencies_only", files, False, packages),
+        PoetryProject("dependencies_only", files, "2.2.1", packages),
+    ):
+        step = lower(made_of(SetWorkDir(workdir), layer)).vertex.operation.exec
+        ours = of_its_own(PROJECT, files, files, files)
+        assert ours in {mount.dest for mount in step.mounts}
+        assert not any(mount.dest.startswith(("/lib", "/x", "/usr")) for mount in step.mounts)
+        assert f"{ours}/project/project/project" in " ".join(step.meta.args)
 
 
 def test_pixi_is_told_once_that_its_project_is_locked() -> None:

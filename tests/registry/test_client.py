@@ -105,6 +105,22 @@ def test_a_registry_that_is_there_but_not_for_us_is_not_unreachable() -> None:
     assert presence(slow) == Unknown("`registry.example` does not answer (ReadTimeout)")
 
 
+@pytest.mark.parametrize(
+    ("response", "digest", "problem"),
+    [
+        (httpx.Response(200, headers={"docker-content-digest": "sha256:1"}), "sha256:1", ""),
+        (httpx.Response(404), None, "`registry.example/team/image:1` does not exist"),
+        (httpx.Response(500), None, "`registry.example` answers with status 500"),
+    ],
+)
+def test_a_reference_is_pinned_as_it_is(response: httpx.Response, digest: str | None, problem: str) -> None:
+    async def ask() -> ResolvedImage:
+        async with RegistryClient(httpx.MockTransport(lambda _: response)) as client:
+            return await client.pin("image:1", IMAGE)
+
+    assert asyncio.run(ask()) == ResolvedImage("image:1", str(IMAGE), digest, problem=problem)
+
+
 def test_nobody_listens() -> None:
     async def ask() -> Fact:
         async with RegistryClient() as client:

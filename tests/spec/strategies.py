@@ -73,7 +73,7 @@ BY_KIND: dict[str, st.SearchStrategy[LayerSpec]] = {
     "command": st.builds(Command, TEXT, st.just(()), SECRETS) | st.builds(Command, st.just(""), ONE_OR_MORE, SECRETS),
     "copy": st.builds(Copy, TREES, TEXT, st.booleans(), MAYBE),
     "folder": st.builds(Folder, TEXT, MAYBE),
-    "dockerfile": st.builds(Dockerfile, TEXT, TREES, NAMED_IMAGES),
+    "dockerfile": st.builds(Dockerfile, TREES, TREES, NAMED_IMAGES, st.just(""), st.none() | IMAGES),
 }
 
 KINDS = frozenset(BY_KIND)

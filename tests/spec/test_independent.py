@@ -99,10 +99,11 @@ def every_layer(**fields: Any) -> ImageSpec:
 
 
 def dockerfile() -> ImageSpec:
-    layer = layers.Dockerfile("Dockerfile", tree("context"))
+    layer = layers.Dockerfile(tree("context"), tree("context"), syntax="docker/dockerfile:1 and more")
     images = {"tool:1": replace(UV, reference="tool:1"), "\u00fc:1": replace(PIXI, reference="\u00fc:1", digest=None)}
     definition = DockerfileDefinition("n", None, (AMD64,), layer, tuple(images))
-    return specify(definition, AMD64, images)
+    frontends = {"docker/dockerfile:1": replace(UV, reference="docker/dockerfile:1")}
+    return specify(definition, AMD64, images, frontends)
 
 
 IMAGES = {
@@ -217,6 +218,7 @@ def test_vectors_have_every_kind_of_layer_and_every_field() -> None:
     assert found["pixi-project"] >= {"manifest", "environment", "locked", "tree", "texts", "packages", "extra_args"}
     assert found["command"] == {"shell", "args", "secrets"}
     assert found["copy"] == {"tree", "destination", "into", "owner"}
+    assert found["dockerfile"] == {"file", "tree", "images", "frontend"}
 
 
 def test_trees_in_vectors_are_those_of_the_folders() -> None:

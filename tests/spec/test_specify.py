@@ -6,11 +6,11 @@ import pytest
 
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.images import Platform, ResolvedImage
-from flytebuild.spec.layers import Command, Copy, Folder, PixiProject
-from flytebuild.spec.model import RunAs, SetEnv, SetLabels, SetWorkDir
-from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, images_needed, specify
+from flytebuild.spec.layers import Command, Copy, Dockerfile, Folder, PixiProject
+from flytebuild.spec.model import DockerfileDefinition, RunAs, SetEnv, SetLabels, SetWorkDir
+from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, frontends_needed, images_needed, specify
 from flytebuild.spec.tree import file_tree
-from tests.samples import BASE, UV, definition, images, made_of, pip, spec
+from tests.samples import AMD64, BASE, UV, definition, images, made_of, pip, spec
 
 FILE = file_tree("a.txt", "0" * 64, 1)
 
@@ -133,3 +133,38 @@ def test_only_images_with_pixi_need_it() -> None:
 def test_what_cannot_be_expanded_is_named_with_its_place() -> None:
     with pytest.raises(UnsupportedImageError, match=r"`\$\{A\?no\}` in the value of `B` .* \(main.py:1\)"):
         made_of(SetEnv((("B", "${A?no}"),)))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "is_found", "by", "problem"),
+    [
+        ("docker/dockerfile:1", True, "docker/dockerfile:1", ""),
+        ("docker/dockerfile:1 and words", True, "docker/dockerfile:1", ""),
+        ("docker/dockerfile:1", False, "", ""),
+        ("docker.io/docker/dockerfile", False, "", ""),
+        ("docker/dockerfile:1.7.1", False, "", ""),
+        ("docker/dockerfile:1-labs", False, "docker/dockerfile:1-labs", "no answer"),
+        ("docker/dockerfile:1@sha256:" + "0" * 64, False, "docker/dockerfile:1@sha256:" + "0" * 64, "no answer"),
+        ("r.example/docker/dockerfile:1", False, "r.example/docker/dockerfile:1", "no answer"),
+    ],
+)
+def test_the_frontend_of_a_dockerfile(syntax: str, is_found: bool, by: str, problem: str) -> None:
+    """It is pinned; Docker's stable one has the builder's own as its stand-in, which is told, and no other has."""
+    made = DockerfileDefinition("n", None, (AMD64,), Dockerfile(FILE, FILE, syntax=syntax), ())
+    (name,) = frontends_needed(made)
+    found = ResolvedImage(name, name, problem="no answer")
+    if is_found:
+        found = ResolvedImage(name, name, "sha256:" + "5" * 64)
+    pinned = specify(made, AMD64, {}, {name: found})
+    (layer,) = (step.layer for step in pinned.steps)
+    assert isinstance(layer, Dockerfile)
+    assert (layer.frontend.reference if layer.frontend else "") == by
+    assert pinned.problem == problem
+    stands_in = "Dockerfile a.txt by the builder's own frontend (no answer)"
+    assert layer.summary == (f"Dockerfile a.txt by {by}" if by else stands_in)
+    assert layer.fields().get("frontend") == ((found.identity()) if by else None)
+
+
+def test_no_frontend_is_needed_where_none_is_named() -> None:
+    assert frontends_needed(DockerfileDefinition("n", None, (AMD64,), Dockerfile(FILE, FILE), ())) == frozenset()
+    assert frontends_needed(definition(pip("a"))) == frozenset()

@@ -90,7 +90,6 @@ def _of_dockerfile(spec: ImageSpec) -> CacheKey:
     layer = spec.steps[0].layer
     if not isinstance(layer, Dockerfile):
         raise ValueError(f"`{spec.name}` is not made by a Dockerfile")
-    (text,) = [entry.digest for entry in layer.tree.entries if entry.path == layer.file]
-    images: dict[str, Value] = {image.reference: image.identity() for image in layer.images}
-    head = digest("cache", {"dockerfile": text, "images": images, "platform": str(spec.platform)})
+    alone: dict[str, Value] = {name: value for name, value in layer.fields().items() if name != "tree"}
+    head = digest("cache", {"dockerfile": alone, "platform": str(spec.platform)})
     return CacheKey("d-" + digests(spec).layers[-1][:_DIGITS], (CacheKey("d-" + head[:_DIGITS]),))
