@@ -51,8 +51,7 @@ class Drawn:
     calls: tuple[Call, ...]
 
     def image(self) -> flyte.Image:
-        given = dict(self.start)
-        image = extendable(given.pop("base"), **given)
+        image = started(**self.start)
         for call in self.calls:
             image = call.on(image)
         return image
@@ -64,23 +63,65 @@ class Drawn:
 
 def draw(dice: random.Random, files: Path) -> Drawn:
     """An image of one to six layers on the files of `write_files`."""
+    way, source = dice.choice(
+        [
+            *(("base", f"r.example/base:{number}") for number in (1, 2)),
+            ("name", "r.example/base:1"),
+            *(("debian", is_with_flyte) for is_with_flyte in (True, False)),
+            *((kind, files / "script.py") for kind in ("uv script", "pixi script")),
+            ("dockerfile", files / "docker/Dockerfile"),
+        ]
+    )
     start = {
-        "base": dice.choice(["r.example/base:1", "r.example/base:2"]),
+        "way": way,
+        "source": source,
         "python_version": dice.choice([(3, 11), (3, 13)]),
         "platform": dice.choice([("linux/amd64",), ("linux/arm64",), ("linux/amd64", "linux/arm64")]),
         "name": dice.choice(["x", "y"]),
     }
     makers = list(_MAKERS.values())
-    return Drawn(start, tuple(dice.choice(makers)(dice, files) for _ in range(dice.randint(1, 6))))
+    count = 0 if way == "dockerfile" else dice.randint(1, 6)
+    return Drawn(start, tuple(dice.choice(makers)(dice, files) for _ in range(count)))
+
+
+def started(way: str, source: Any, name: str, registry: str = "r.example", **options: Any) -> flyte.Image:
+    """An image by one of the SDK's constructors; `source` is what it is mainly made of."""
+    platform, python = options.pop("platform"), options.pop("python_version")
+    match way:
+        case "base":
+            image = extendable(source)
+        case "name":
+            image = flyte.Image.from_ref_name("configured").clone(base_image=source)
+        case "debian":
+            image = flyte.Image.from_debian_base(python, install_flyte=source, name=name)
+        case "uv script":
+            image = flyte.Image.from_uv_script(source, name=name, python_version=python, **options)
+        case "pixi script":
+            image = flyte.Image.from_pixi_script(source, name=name, platform=platform, **options)
+        case _:
+            return flyte.Image.from_dockerfile(source, registry, name, platform)
+    return image.clone(name=name, registry=registry, platform=platform, python_version=python, extendable=True)
 
 
 def changes(drawn: Drawn, dice: random.Random, files: Path) -> Iterator[tuple[str, Drawn]]:
     """Images that differ from this one in one thing that reaches a container, each with what it is."""
-    start = drawn.start
-    yield "base", replace(drawn, start={**start, "base": start["base"] + "0"})
-    yield "python", replace(drawn, start={**start, "python_version": (3, 12)})
+    start, way = drawn.start, drawn.start["way"]
+    match way:
+        case "base" | "name":
+            yield "base", replace(drawn, start={**start, "source": start["source"] + "0"})
+        case "debian":
+            yield "flyte", replace(drawn, start={**start, "source": not start["source"]})
+        case "uv script":
+            yield "index", replace(drawn, start={**start, "index_url": URLS[0]})
+        case "pixi script":
+            yield "environment", replace(drawn, start={**start, "environment": "another"})
+        case _:
+            yield "context", replace(drawn, start={**start, "source": files / "other/docker/Dockerfile"})
     others = {("linux/amd64",), ("linux/arm64",), ("linux/amd64", "linux/arm64")} - {start["platform"]}
     yield "platform", replace(drawn, start={**start, "platform": dice.choice(sorted(others))})
+    if way == "dockerfile":
+        return
+    yield "python", replace(drawn, start={**start, "python_version": (3, 12)})
     yield "one more layer", replace(drawn, calls=(*drawn.calls, Call("with_commands", (["one more"],))))
     for position, call in enumerate(drawn.calls):
         later = {
@@ -101,9 +142,20 @@ def changes(drawn: Drawn, dice: random.Random, files: Path) -> Iterator[tuple[st
 
 def rewritings(drawn: Drawn, dice: random.Random, files: Path, copy: Path) -> Iterator[tuple[str, Drawn]]:
     """The same image written in another way, each with what was done. `copy` is a copy of `files`."""
-    yield "name and registry", replace(drawn, start={**drawn.start, "name": "another", "registry": "elsewhere.example"})
-    yield "order of platforms", replace(drawn, start={**drawn.start, "platform": drawn.start["platform"][::-1]})
-    yield "other folder", replace(drawn, calls=tuple(_moved(call, files, copy) for call in drawn.calls))
+    start, way, source = drawn.start, drawn.start["way"], drawn.start["source"]
+    yield "name and registry", replace(drawn, start={**start, "name": "another", "registry": "elsewhere.example"})
+    if way != "pixi script":
+        # The manifest that the SDK makes of a script names them in their order.
+        yield "order of platforms", replace(drawn, start={**start, "platform": start["platform"][::-1]})
+    moved = copy / source.relative_to(files) if isinstance(source, Path) else source
+    calls = tuple(_moved(call, files, copy) for call in drawn.calls)
+    yield "other folder", Drawn({**start, "source": moved}, calls)
+    if way == "dockerfile":
+        return
+    if way.endswith("script"):
+        yield "the rest of the script", replace(drawn, start={**start, "source": files / "other/script.py"})
+    if way in ("base", "name"):
+        yield "constructor", replace(drawn, start={**start, "way": "name" if way == "base" else "base"})
     ignore = Call("with_dockerignore", (files / "ignore-nothing",))
     yield "an ignore file", replace(drawn, calls=(*drawn.calls, ignore))
     yield "an unresolved bundle", replace(drawn, calls=(*drawn.calls, Call("with_code_bundle")))
