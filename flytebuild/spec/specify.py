@@ -108,13 +108,15 @@ def _prologue(config: RuntimeConfig, uv: ResolvedImage, python: str) -> tuple[St
     """What every image starts with; the last step sees what the user's layers see."""
     base, before = dict(config.env), replace(config, user="root")
     libraries = base.get("LD_LIBRARY_PATH", "")
+    if NVIDIA_LIBRARIES not in libraries.split(":"):
+        libraries = f"{libraries}:{NVIDIA_LIBRARIES}" if libraries else NVIDIA_LIBRARIES
     env = {
         "UV_COMPILE_BYTECODE": "1",
         "UV_LINK_MODE": "copy",
         "VIRTUALENV": VENV,
         "UV_PYTHON": f"{VENV}/bin/python",
         "PATH": f"{VENV}/bin:{base.get('PATH', DEFAULT_PATH)}:{NVIDIA_PATH}",
-        "LD_LIBRARY_PATH": f"{libraries}:{NVIDIA_LIBRARIES}" if libraries else NVIDIA_LIBRARIES,
+        "LD_LIBRARY_PATH": libraries,
     }
     after = replace(before, env=(*before.env, *env.items()))
     return Step(Binary("uv", uv, "/uv", "/usr/bin/uv"), before), Step(Venv(python, VENV), after)

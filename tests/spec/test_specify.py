@@ -30,6 +30,9 @@ def test_the_virtual_environment_is_first_on_the_path_and_the_base_s_path_is_kep
 def test_the_library_path_of_the_base_is_appended_to() -> None:
     base = replace(BASE, config=replace(BASE.config, env=(("LD_LIBRARY_PATH", "/opt/lib"),)))
     assert dict(spec("ruff", base=base).config.env)["LD_LIBRARY_PATH"] == "/opt/lib:/usr/local/nvidia/lib64"
+    # Flyte's own images have it, and so has every image that was made here.
+    base = replace(BASE, config=replace(BASE.config, env=(("LD_LIBRARY_PATH", "/usr/local/nvidia/lib64:/opt/lib"),)))
+    assert dict(spec("ruff", base=base).config.env)["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64:/opt/lib"
 
 
 def test_the_base_s_shell_runs_what_is_shell_text() -> None:
