@@ -15,7 +15,7 @@ from flytebuild.llb.file import FIXED_TIME, Copy, change, make_files
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import local
 from flytebuild.llb.state import State
-from flytebuild.llb.step import SCRATCH, Step, index_arguments, shell, text, with_extra
+from flytebuild.llb.step import SCRATCH, Step, has_option, index_arguments, shell, text, with_extra
 from flytebuild.spec.layers import LocalPackage, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.specify import PIXI_PROJECT
 from flytebuild.spec.tree import Tree
@@ -23,6 +23,12 @@ from flytebuild.spec.tree import Tree
 PROJECT = "/run/flytebuild-project"
 POETRY_CACHE = CacheMount("/tmp/poetry_cache", "flytebuild-poetry", "shared")  # noqa: S108 - a path in the image
 PIXI_CACHE = CacheMount("/root/.cache/rattler", "flytebuild-pixi", "shared")
+
+_ONCE = ("--active", "--inexact", "--no-editable", "--no-install-project", "--locked")
+"""Options that uv takes once only: those that the user gives are not given again."""
+
+_OTHERWISE_LOCKED = ("--frozen", "--no-locked", "--upgrade", "-U", "--upgrade-package", "-P")
+"""Options of uv that say what becomes of the lock, and exclude `--locked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,10 @@ def uv(step: Step, layer: UvProject) -> State:
     place = _place(step, layer.tree, layer.packages, layer.mode == "dependencies_only")
     options = layer.options
     arguments = ["uv", "sync", "--active", "--inexact", "--project", place.folder]
-    if layer.mode == "install_project":
-        arguments += ["--no-editable"]
-    elif "--no-install-project" not in options.extra_args:
-        arguments += ["--no-install-project"]
-    if layer.locked and "--frozen" not in options.extra_args:
+    arguments += ["--no-editable" if layer.mode == "install_project" else "--no-install-project"]
+    if layer.locked and not has_option(options.extra_args, *_OTHERWISE_LOCKED):
         arguments += ["--locked"]
+    arguments = [item for item in arguments if item not in _ONCE or not has_option(options.extra_args, item)]
     arguments += index_arguments(options)
     if options.pre:
         arguments += ["--prerelease", "allow"]
@@ -87,7 +91,7 @@ def pixi(step: Step, layer: PixiProject) -> State:
         state = change(state, copies, step.platform, name=f"files of {layer.summary}")
     arguments = ["pixi", "install", "--manifest-path", f"{PIXI_PROJECT}/{layer.manifest}"]
     arguments += ["--environment", layer.environment]
-    if layer.locked and "--frozen" not in layer.extra_args:
+    if layer.locked and not has_option(layer.extra_args, "--locked", "--frozen"):
         arguments += ["--locked"]
     command = with_extra(arguments, layer.extra_args)
     return replace(step, state=state).run(command, caches=(PIXI_CACHE,), secrets=layer.secrets)

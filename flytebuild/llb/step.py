@@ -114,6 +114,11 @@ def with_extra(arguments: Sequence[str], extra: str, last: Sequence[str] = ()) -
     return shell(" ".join(filter(None, words)))
 
 
+def has_option(extra: str, *names: str) -> bool:
+    """Whether the user's shell text gives one of these options."""
+    return any(word.partition("=")[0] in names for word in extra.split())
+
+
 def _quoted(argument: str) -> str:
     """A word of shell text, in which nothing but `${NAME}` means anything."""
     if not _VARIABLE.search(argument):

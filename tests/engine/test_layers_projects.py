@@ -64,7 +64,7 @@ def images(builds: Builds, projects: dict[str, Path]) -> dict[str, Built]:
     return builds.build(
         {
             "dependencies": base.with_uv_project(at["locked"]),
-            "group": base.with_uv_project(at["locked"], extra_args="--group more"),
+            "group": base.with_uv_project(at["locked"], extra_args="--locked --group more"),
             "project": base.with_uv_project(at["locked"], project_install_mode="install_project"),
             "unlocked": base.with_uv_project(at["unlocked"]),
             "unlocked project": base.with_uv_project(at["unlocked"], project_install_mode="install_project"),
