@@ -108,12 +108,12 @@ def poetry_packages(manifest: Path, lock: Table, files: HostFiles, site: Site) -
 
 def is_poetry_package(project: Table) -> bool:
     """Whether Poetry installs the project itself: not where it manages dependencies only."""
-    return bool(project.get("tool", {}).get("poetry", {}).get("package-mode", True))
+    return bool(_table(project, "tool", "poetry").get("package-mode", True))
 
 
 def refuse_poetry_develop(lock: Table, lock_path: Path, site: Site) -> None:
     """Refuse packages that would be links to folders which are there only while the project is installed."""
-    for package in lock.get("package", ()):
+    for package in _tables(lock.get("package")):
         if package.get("develop"):
             raise site.error(
                 f"`{lock_path}` has `{package.get('name')}` with `develop`, which would point to a folder that the "
