@@ -12,8 +12,10 @@ from types import FrameType
 from typing import Any
 
 import flyte
+from flyte._image import Layer
 
 import flytebuild
+from flytebuild.authoring.methods import method_of
 from flytebuild.errors import UnsupportedImageError
 
 _ORIGIN = "_flytebuild_origin"
@@ -104,7 +106,7 @@ def refusal_of(error: BaseException) -> UnsupportedImageError | None:
     return found
 
 
-def _refusal(image: flyte.Image, layer: object, error: ValueError) -> UnsupportedImageError:
+def _refusal(image: flyte.Image, layer: Layer, error: ValueError) -> UnsupportedImageError:
     if image.dockerfile:
         problem, hint = "layers cannot follow a Dockerfile", "write it into the Dockerfile"
     elif not image.extendable:
@@ -112,7 +114,7 @@ def _refusal(image: flyte.Image, layer: object, error: ValueError) -> Unsupporte
     else:
         problem, hint = str(error).partition(".")[0], 'give the image a name: `.clone(name="…")`'
     where = origin_of(layer)
-    what = f"The `{type(layer).__name__.lstrip('_')}` layer" + (f" ({where})" if where else "")
+    what = f"The `{method_of(layer)}` layer" + (f" ({where})" if where else "")
     return UnsupportedImageError(f"{what}: {problem}", hint=hint)
 
 

@@ -180,14 +180,14 @@ image = tools(base).with_apt_packages("git")""",
     ),
     "a package that a pixi project takes from far above": Wrong(
         'image = base.with_pixi_project("a/b/pixi.toml")  # HERE',
-        "`PixiProject` layer",
+        "`with_pixi_project` layer",
         "it takes a package from `../../lib`, which would be at `/lib` in the image, among what is not the project's",
         "move the package below the project or beside it",
         {"a/b/pixi.toml": '[pypi-dependencies]\nlib = { path = "../../lib" }\n', "lib/pyproject.toml": "[project]\n"},
     ),
     "an ignore file": Wrong(
         'image = base.with_dockerignore(Path("my.dockerignore")).with_source_folder(here)  # HERE',
-        "`DockerIgnore` layer",
+        "`with_dockerignore` layer",
         "my.dockerignore:2: the pattern `[a` is malformed",
         "a line that starts with `#` is a comment",
         {"my.dockerignore": "x\n[a\n"},
@@ -215,7 +215,7 @@ image = tools(base).with_apt_packages("git")""",
     ),
     "a project of a script that is not there": Wrong(
         'image = flyte.Image.from_uv_script("s.py", name="x", python_version=(3, 11))  # HERE',
-        "`UVScript` layer",
+        "`from_uv_script` layer",
         "file `/nowhere/pyproject.toml` does not exist",
         "",
         {"s.py": '# /// script\n# dependencies = ["a @ file:///nowhere"]\n# ///\n'},
@@ -379,7 +379,7 @@ def test_a_layer_on_an_image_that_takes_none(tmp_path: Path, image: str, problem
     ((exit_code, out, told),) = plan(tmp_path)
     error, _, rest = told.partition("\n")
     assert (exit_code, out) == (65, "")
-    assert error.startswith("error: The `PipPackages` layer (main.py:6): " + problem)
+    assert error.startswith("error: The `with_pip_packages` layer (main.py:6): " + problem)
     assert hint in rest
     assert "Traceback" not in told
 
