@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ def machine() -> Iterator[Machine]:
     `TEST_MACHINE=<state folder>` keeps one between runs. A machine that cannot come up fails the test.
     """
     kept = os.environ.get("TEST_MACHINE")
-    state = Path(kept or TOP / "build/test-machine").resolve()
+    state = _state()
     try:
         found = _bring_up(state)
         with pytest.MonkeyPatch.context() as patch:
@@ -46,6 +46,17 @@ def machine() -> Iterator[Machine]:
     finally:
         if not kept:
             _call("down", state)
+
+
+@pytest.fixture(scope="session")
+def second_machine(machine: Machine) -> Iterator[Machine]:
+    """Another engine, which has nothing, for the same registry; it comes up in seconds and goes with the run."""
+    state = TOP / "build/second-machine"
+    try:
+        found = _bring_up(state, "--beside", str(_state()))
+        yield replace(found, mirrors=machine.mirrors)
+    finally:
+        _call("down", state)
 
 
 @pytest.fixture
@@ -73,10 +84,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.insert(0, "machine")
 
 
-def _bring_up(state: Path) -> Machine:
-    result = _call("up", state, "--bases", "all", "--json")
+def _state() -> Path:
+    return Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
+
+
+def _bring_up(state: Path, *options: str) -> Machine:
+    options = options or ("--bases", "all")
+    result = _call("up", state, *options, "--json")
     if result.returncode:
-        command = f"{Path(sys.executable).name} -m scripts.machine up --state {state} --bases all"
+        command = f"{Path(sys.executable).name} -m scripts.machine up --state {state} {' '.join(options)}"
         pytest.fail(f"no machine for tests on a real engine; `{command}` says:\n{result.stderr}", pytrace=False)
     document = json.loads(result.stdout)
     return Machine(document["docker_host"], document["registry"], document["mirrors"], tuple(document["platforms"]))

@@ -16,9 +16,9 @@ import uvicorn
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
-    """One request: `sent` and `received` are the bytes of the client's body and of the answer's."""
+    """One request: `sent` and `received` are the bytes of the client's body and of the answer's, as far as it is."""
 
     method: str
     path: str
@@ -31,12 +31,17 @@ Answer = Callable[[str, str, httpx.Headers], int | None]
 """Given a request's method, path and headers: the status to refuse it with, or None to pass it on."""
 
 
+Rewrite = Callable[[str, str], str]
+"""Given a request's method and query (`?…` or nothing): the query to pass on."""
+
+
 @dataclass
 class RegistryProxy:
-    """`host` is where it answers. `calls` grows by each request that has ended."""
+    """`host` is where it answers. `calls` grows by each request, before its client gets the answer."""
 
     upstream: str
     answer: Answer | None = None
+    rewrite: Rewrite | None = None
     calls: list[Call] = field(default_factory=list)
     host: str = ""
 
@@ -64,7 +69,7 @@ class RegistryProxy:
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body"})
             return
-        sent = received = 0
+        sent = 0
 
         async def body() -> AsyncIterator[bytes]:
             nonlocal sent
@@ -78,6 +83,8 @@ class RegistryProxy:
                 yield message.get("body", b"")
 
         query = "?" + scope["query_string"].decode() if scope["query_string"] else ""
+        if self.rewrite:
+            query = self.rewrite(method, query)
         request = self._client.build_request(
             method, f"http://{self.upstream}{path}{query}", headers=headers, content=body() if has_body else None
         )
@@ -85,13 +92,14 @@ class RegistryProxy:
             response = await self._client.send(request, stream=True)
         except ConnectionAbortedError:
             return
+        call = Call(method, path + query, response.status_code, sent, 0)
+        self.calls.append(call)
         passed = [(name, value) for name, value in response.headers.raw if name.lower() not in _HOP_BY_HOP]
         await send({"type": "http.response.start", "status": response.status_code, "headers": passed})
         async for chunk in response.aiter_raw():
-            received += len(chunk)
+            call.received += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await response.aclose()
-        self.calls.append(Call(method, path + query, response.status_code, sent, received))
         await send({"type": "http.response.body"})
 
     async def _serve(self, server: uvicorn.Server) -> None:

@@ -110,6 +110,7 @@ class BuildKitBuilder:
             lost = str(error)
         self._lost.append(lost)
         emit(Notice(f"the image of {', '.join(image.environments)} is built once more, without the cache: {lost}"))
+        progress.restart()
         return await self._solve(image, progress, ())
 
     async def _solve(self, image: ImagePlan, progress: Progress, imports: Sequence[Cache]) -> str | None:

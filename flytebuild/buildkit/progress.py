@@ -68,6 +68,10 @@ class Progress:
         """Whether the image was made, and its export began."""
         return any(step.name.startswith(_EXPORT) for step in self._steps.values())
 
+    def restart(self) -> None:
+        """The image is solved once more: what was told of its steps is told again."""
+        self._steps.clear()
+
     def name(self, digest: str) -> str:
         """What a step is called, or its digest when the daemon never named it."""
         return self._steps[digest].name or digest

@@ -1,0 +1,128 @@
+"""Where a build's results are looked up, by a stand-in for the registry."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from flytebuild.build.cache.keys import CacheKey, key_of, tag_of_all
+from flytebuild.build.cache.lookup import IMPORTS, Found, look_up
+from flytebuild.build.cache.probe import why_no_cache
+from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.reference import parse
+from flytebuild.spec.images import ResolvedImage, RuntimeConfig
+from flytebuild.spec.layers import Command, Dockerfile
+from flytebuild.spec.model import ImageSpec, Step
+from flytebuild.spec.tree import Entry, assemble
+from tests.samples import AMD64
+
+CACHE = parse("registry.example/cache:x")
+BASE = CacheKey("v-base")
+DEPENDENCIES = CacheKey("v-deps", (BASE,))
+ONE, TWO = CacheKey("v-one", (DEPENDENCIES,)), CacheKey("v-two", (DEPENDENCIES,))
+
+
+def found(holders: dict[str, str], *keys: CacheKey) -> tuple[Found, list[str]]:
+    """What is found where each tag leads to a manifest, and the tags that were asked for."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        tag = request.url.path.rpartition("/")[2]
+        asked.append(tag)
+        digest = holders.get(tag)
+        if digest == "broken":
+            return httpx.Response(503)
+        return httpx.Response(200, headers={"docker-content-digest": digest}) if digest else httpx.Response(404)
+
+    async def act() -> Found:
+        async with RegistryClient(httpx.MockTransport(answer)) as client:
+            return await look_up(client, dict.fromkeys(keys, CACHE))
+
+    return asyncio.run(act()), asked
+
+
+def test_nothing_more_is_asked_for_than_what_is_missing() -> None:
+    what, asked = found({"v-one": "sha256:1", "v-deps": "sha256:0", "v-base": "sha256:0"}, ONE)
+    assert asked == ["v-one"]
+    assert [str(item) for item in what.manifests] == ["registry.example/cache@sha256:1"]
+    assert what.tags == {"v-one", "v-deps", "v-base"}
+    assert [(item.type, item.attrs["ref"]) for item in what.imports] == [
+        ("registry", "registry.example/cache@sha256:1")
+    ]
+
+
+def test_what_is_shared_is_asked_for_once_and_from_the_images_down() -> None:
+    what, asked = found({"v-deps": "sha256:1"}, ONE, TWO)
+    assert asked == ["v-one", "v-two", "v-deps"]
+    assert what.tags == {"v-deps", "v-base"}
+
+
+def test_manifests_that_hold_most_come_first_and_few_are_imported() -> None:
+    keys = [CacheKey(f"v-{number}") for number in range(20)]
+    holders = {key.tag: f"sha256:{min(number, 15)}" for number, key in enumerate(keys)}
+    what, _ = found(holders, *keys)
+    assert len(what.manifests) == IMPORTS
+    assert what.manifests[0].digest == "sha256:15"
+    assert what == found(holders, *reversed(keys))[0]
+
+
+def test_a_registry_that_does_not_say_has_no_cache() -> None:
+    what, _ = found({"v-one": "sha256:1", "v-two": "broken"}, ONE, TWO)
+    assert what == Found(problem="`registry.example` answers with status 503")
+
+
+def test_keys_are_those_of_operations_and_the_same_everywhere() -> None:
+    base = ResolvedImage("x", "registry.example/x:1", "sha256:" + "0" * 64, RuntimeConfig())
+    step = Step(Command("true"), RuntimeConfig())
+    plain = ImageSpec("a", None, AMD64, base, (), RuntimeConfig())
+    assert key_of(plain, has_bundle=False) is None
+    made = [
+        key_of(ImageSpec(name, None, AMD64, base, (step, step), RuntimeConfig()), has_bundle=False) for name in "ab"
+    ]
+    assert made[0] is not None
+    assert made[1] is not None
+    assert made[0].tag == made[1].tag
+    assert len(made[0].closure()) == 2
+    # Steps that trust another bundle are other steps.
+    with_bundle = key_of(ImageSpec("a", None, AMD64, base, (step,), RuntimeConfig()), has_bundle=True)
+    assert with_bundle is not None
+    assert with_bundle.tag not in made[0].closure()
+
+
+def test_a_dockerfile_is_found_by_itself_when_its_context_has_changed() -> None:
+    def key(notes: str) -> CacheKey:
+        entries = (Entry("Dockerfile", "file", "1" * 64, 9), Entry("notes", "file", notes * 64, 9))
+        layer = Dockerfile("Dockerfile", assemble(entries))
+        made = key_of(
+            ImageSpec("a", None, AMD64, None, (Step(layer, RuntimeConfig()),), RuntimeConfig()), has_bundle=False
+        )
+        assert made is not None
+        return made
+
+    before, after = key("2"), key("3")
+    assert before.tag != after.tag
+    assert [item.tag for item in before.below] == [item.tag for item in after.below]
+
+
+def test_what_images_share_a_manifest_under_is_a_tag_of_theirs() -> None:
+    assert tag_of_all([ONE, TWO]) == tag_of_all([TWO, ONE, ONE])
+    assert tag_of_all([ONE]) != tag_of_all([TWO])
+
+
+@pytest.mark.parametrize(("status", "problem"), [(201, None), (400, 400), (503, 503)])
+def test_a_registry_is_asked_whether_it_takes_a_cache(status: int, problem: int | None) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(202, headers={"location": "/v2/cache/blobs/uploads/1"})
+        if request.method == "PUT" and "/manifests/" in request.url.path:
+            return httpx.Response(status)
+        return httpx.Response(404 if request.method == "HEAD" else 201)
+
+    async def act() -> int | None:
+        async with RegistryClient(httpx.MockTransport(answer)) as client:
+            refusal = await why_no_cache(client, CACHE)
+            return refusal.status if refusal else None
+
+    assert asyncio.run(act()) == problem
