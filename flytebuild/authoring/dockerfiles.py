@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flytebuild.authoring import credentials
-from flytebuild.authoring.files import HostFiles
+from flytebuild.authoring.files import STATE, HostFiles
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UsageError
 from flytebuild.registry import reference
@@ -81,7 +81,7 @@ def read(
     folder = file.parent
     candidates = (folder / f"{file.name}.dockerignore", folder / ".dockerignore")
     ignore_file = next((path for path in candidates if path.is_file()), None)
-    ignore = Ignore.parse(files.text(ignore_file, site), str(ignore_file)) if ignore_file else Ignore.none()
+    ignore = STATE.joined(Ignore.parse(files.text(ignore_file, site), str(ignore_file))) if ignore_file else STATE
     tree = files.filtered(ignore).folder(folder, site, keep=(file.name,))
     return Dockerfile(file.name, tree), images(text, site, platforms)
 

@@ -18,12 +18,14 @@ from flytebuild.trees.problems import shown
 from flytebuild.trees.scan import ScannedTree, scan, scan_file
 from flytebuild.trees.statcache import StatCache
 
-LEFT_OUT = Ignore.parse("**/__pycache__\n**/*.pyc\n**/.flyte\n", "flytebuild")
-"""Left out wherever the user's own patterns do not ask for it.
+STATE = Ignore.parse("**/.flyte\n", "flytebuild")
+"""Left out of every folder, those of Dockerfiles included: what `flytebuild up` and Flyte's SDK keep beside code.
 
-Importing a module must not change an image, and nor must what `flytebuild up` and Flyte's SDK keep in `.flyte`.
+It would be another image after each run. The user's own patterns may ask for it.
 """
 
+LEFT_OUT = Ignore.parse("**/__pycache__\n**/*.pyc\n", "flytebuild").joined(STATE)
+"""Left out in the same way, but for Dockerfiles' folders: importing a module must not change an image either."""
 
 ENVIRONMENTS = Ignore.parse("**/.venv\n**/.pixi\n", "flytebuild")
 """Left out of projects in the same way: what uv and pixi install on the host, for the host."""

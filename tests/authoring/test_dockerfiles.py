@@ -192,3 +192,15 @@ def test_the_context_is_the_file_s_folder_without_what_is_ignored(tmp_path: Path
     assert "b.log" in mine.tree.by_path
     assert "a.txt" not in mine.tree.by_path
     assert {layer.tree.digest, mine.tree.digest} <= files.roots.keys()
+
+
+def test_what_is_kept_beside_code_is_no_context_unless_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / ".flyte").mkdir()
+    (tmp_path / ".flyte/config.yaml").touch()
+    for patterns, paths in ((None, []), ("*.log\n", []), ("!.flyte\n", [".flyte/config.yaml"])):
+        if patterns:
+            (tmp_path / ".dockerignore").write_text(patterns)
+        layer, _ = read(tmp_path / "Dockerfile", HostFiles(), SITE)
+        found = [entry.path for entry in layer.tree.entries if entry.is_file]
+        assert [path for path in found if path.startswith(".flyte")] == paths
