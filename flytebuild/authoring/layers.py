@@ -253,8 +253,10 @@ def _pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site
     scripts.metadata(Path(layer.script), files, site)
     try:
         manifest = sdk.pixi_manifest(layer)
-    except ValueError as error:
-        raise site.error(str(error), hint="mend the script's `# /// script` block") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # The SDK reads tables without looking whether they are any.
+        known = str(error) if isinstance(error, ValueError) else f"`[tool.pixi]` of `{layer.script}` is malformed"
+        raise site.error(known, hint="mend the script's `# /// script` block") from error
     if credentials.CONDA_TOKEN.search(manifest):
         raise site.error(f"`{layer.script}` has a URL with credentials", hint=credentials.CONDA_HINT)
     texts = {"pixi.toml": manifest}

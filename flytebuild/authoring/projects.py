@@ -115,7 +115,7 @@ def poetry_packages(manifest: Path, lock: Table, files: HostFiles, site: Site) -
 
 def is_poetry_package(project: Table) -> bool:
     """Whether Poetry installs the project itself: not where it manages dependencies only."""
-    return bool(project.get("tool", {}).get("poetry", {}).get("package-mode", True))
+    return bool(_table(project, "tool", "poetry").get("package-mode", True))
 
 
 def pixi_packages(manifest: Path, project: Table, files: HostFiles, site: Site) -> tuple[LocalPackage, ...]:

@@ -181,3 +181,20 @@ def test_text_of_several_lines_ends_with_the_first_that_fails(text: str, is_stri
     assert command.shell.startswith("set -e\n") == is_strict
     assert not is_strict or command.shell == "set -e\n" + text
     assert "set -e" not in command.summary
+
+
+@pytest.mark.parametrize(
+    "tables", ["tool = 3", "[tool]\npixi = 3", '[tool.pixi]\nworkspace = "x"', "[tool.pixi]\na = [[1], {}]"]
+)
+def test_tables_of_other_types_in_a_script_are_refused(tmp_path: Path, tables: str) -> None:
+    lines = "".join(f"# {line}\n" for line in tables.splitlines())
+    (tmp_path / "script.py").write_text(f"# /// script\n{lines}# ///\n")
+    with pytest.raises(UnsupportedImageError, match="`PixiScript` layer"):
+        define(flyte.Image.from_pixi_script(tmp_path / "script.py", name="x"), "env")
+
+
+@pytest.mark.parametrize("tables", ["tool = 3", "[tool]\npoetry = 3", "[tool.poetry]\ngroup = 3", "project = 3"])
+def test_tables_of_other_types_in_a_project_are_none(tmp_path: Path, tables: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(tables)
+    (tmp_path / "poetry.lock").write_text("package = 3\n")
+    define(BASE.with_poetry_project(tmp_path / "pyproject.toml", project_install_mode="install_project"), "env")
