@@ -143,7 +143,7 @@ def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) ->
     """What reads images, remembering the digests of files that did not change since the last time."""
     cache = StatCache.open(_STAT_CACHE, emit=emit) if config.stat_cache else None
     try:
-        yield Reader(cache, emit, outputs=(config.home, _STAT_CACHE, *outputs))
+        yield Reader(cache, emit, outputs=(config.home, _STAT_CACHE, _STATE, *outputs))
     finally:
         if cache:
             cache.close()

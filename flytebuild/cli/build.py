@@ -84,7 +84,8 @@ def build(
     definitions = load(kept.paths if kept else options.or_here(paths), notice)
 
     async def plan_and_build() -> tuple[Plan, BuildError | Sequence[Outcome]]:
-        planned = await pipeline.plan_definitions(settings, definitions, kept.plan.targets if kept else targets, notice)
+        asked, outputs = kept.plan.targets if kept else targets, (written.folder,) if written else ()
+        planned = await pipeline.plan_definitions(settings, definitions, asked, notice, outputs=outputs)
         if kept:
             refuse_drift(kept.plan, planned, str(kept.file))
         err().print(summary(planned))

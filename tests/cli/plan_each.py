@@ -1,6 +1,6 @@
 """Runs `flytebuild plan main.py` in each of the given folders, each in a process of its own; run as a script.
 
-`TEST_PLAN_OPTIONS` are more options.
+`TEST_COMMAND` is another command than `plan`, or has more options.
 
 The processes are forks of this one, which has imported everything: a start takes most of a plan's time. Prints a JSON
 list with the exit code, what went to stdout and what went to stderr. With `PLAN_WITHOUT_PRIVILEGES` in the environment,
@@ -28,7 +28,7 @@ def planned(folder: Path) -> tuple[int, str, str]:
         if "PLAN_WITHOUT_PRIVILEGES" in os.environ:
             drop_capabilities()
         try:
-            main(["plan", *os.environ.get("TEST_PLAN_OPTIONS", "").split(), "main.py"])
+            main([*os.environ.get("TEST_COMMAND", "plan").split(), "main.py"])
         except SystemExit as error:
             sys.stdout.flush()
             os._exit(int(error.code or 0))

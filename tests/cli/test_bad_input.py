@@ -397,13 +397,14 @@ except ValueError:
     assert "fails to import: RuntimeError: no layers" in told
 
 
-def test_a_plan_that_is_kept_in_a_folder_of_the_image(tmp_path: Path) -> None:
-    """It would make another image of the one that it plans."""
+@pytest.mark.parametrize("command", ["plan -o src/out", "build --dry-run --output oci:src/out"])
+def test_what_is_written_into_a_folder_of_the_image(tmp_path: Path, command: str) -> None:
+    """It would make another image of the one that is planned."""
     write(tmp_path, {"main.py": START + 'image = base.with_source_folder(here / "src")' + END, "src/f": ""})
-    ((exit_code, out, told),) = plan(tmp_path, TEST_PLAN_OPTIONS="-o src/plan.json")
+    ((exit_code, out, told),) = plan(tmp_path, TEST_COMMAND=command)
     assert (exit_code, out) == (65, "")
-    assert "holds `src/plan.json`, which flytebuild itself writes" in told
-    assert not (tmp_path / "src/plan.json").exists()
+    assert "holds `src/out`, which flytebuild itself writes" in told
+    assert not (tmp_path / "src/out").exists()
 
 
 @pytest.mark.parametrize("is_index", [True, False])
