@@ -92,7 +92,7 @@ class Definitions:
             file=environment._declaring_file,
             depends_on=tuple(item.name for item in environment.depends_on),
             tasks=tuple(_tasks(environment)),
-            image=reader.define(environment.image, name),
+            image=reader.define(environment.image, name, environment._declaring_file),
         )
 
     def _environment_of(self, target: str) -> str:

@@ -14,7 +14,7 @@ from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
 from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.methods import method_of
-from flytebuild.authoring.site import Site, origin_of
+from flytebuild.authoring.site import Site, origin_of, relative
 from flytebuild.config import PLATFORMS
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.spec.images import Platform
@@ -51,12 +51,13 @@ class Reader:
     def __post_init__(self) -> None:
         self._files = HostFiles(Ignore.none(), self.cache, outputs=self.outputs)
 
-    def define(self, image: object, environment: str) -> Definition:
-        """What the user asked for with an environment's `image`.
+    def define(self, image: object, environment: str, file: str | None = None) -> Definition:
+        """What the user asked for with an environment's `image`; `file` is where the environment was written.
 
         Raises UnsupportedImageError for what cannot be honoured; nothing is dropped silently.
         """
-        site = Site(environment, origin=origin_of(image))
+        # Who only uses an SDK that has imported the code knows no lines.
+        site = Site(environment, origin=origin_of(image) or relative(file or ""))
         try:
             with blamed(site):
                 return self._define(image, environment, site)
@@ -97,7 +98,9 @@ class Reader:
         last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
         files = self._files_without(last, site)
         placed = [
-            Placed(part, origin_of(layer)) for layer in image._layers for part in self._parts(layer, image, files, site)
+            Placed(part, origin_of(layer) or site.origin)
+            for layer in image._layers
+            for part in self._parts(layer, image, files, site)
         ]
         return ImageDefinition(
             base=base,

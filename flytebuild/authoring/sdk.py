@@ -45,10 +45,9 @@ def uses_our_builder() -> bool:
     return builder == BUILDER
 
 
-def environment_of(image: flyte.Image) -> str | None:
-    """The name of an environment that uses this image; the SDK tells its builder the image only."""
-    found = (item.name for item in list_loaded_environments() if item.image is image)
-    return next(found, None)
+def environment_of(image: flyte.Image) -> flyte.Environment | None:
+    """An environment that uses this image; the SDK tells its builder the image only."""
+    return next((item for item in list_loaded_environments() if item.image is image), None)
 
 
 def configured_endpoint() -> str | None:

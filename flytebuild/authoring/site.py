@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -81,12 +81,23 @@ def recorded() -> Iterator[None]:
         _replace("_new", new)
 
 
+def record() -> None:
+    """Do that from now on, for as long as this process lives: for code that somebody else imports."""
+    if not _kept:
+        _kept.append(recorded())
+        _kept[0].__enter__()
+
+
+_kept: list[AbstractContextManager[None]] = []
+
+
 def origin_of(thing: object) -> str:
     """`file:line` where a layer or an image was written, or nothing; relative to the current folder if below it."""
-    return _relative(getattr(thing, _ORIGIN, ""))
+    return relative(getattr(thing, _ORIGIN, ""))
 
 
-def _relative(origin: str) -> str:
+def relative(origin: str) -> str:
+    """A place without the current folder, if it is below that."""
     try:
         return origin.removeprefix(os.path.join(os.getcwd(), ""))
     except OSError:  # The folder is gone.
@@ -95,7 +106,7 @@ def _relative(origin: str) -> str:
 
 def python_origin_of(image: flyte.Image) -> str:
     """`file:line` where an image, or one that it was cloned from, was given another Python; nothing if it was not."""
-    return _relative(getattr(image, _PYTHON_ORIGIN, ""))
+    return relative(getattr(image, _PYTHON_ORIGIN, ""))
 
 
 def refusal_of(error: BaseException) -> UnsupportedImageError | None:

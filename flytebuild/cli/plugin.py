@@ -19,6 +19,7 @@ from flytebuild.authoring import sdk
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.hooks import before_leaves
 from flytebuild.authoring.images import Reader
+from flytebuild.authoring.site import record
 from flytebuild.cli import console
 from flytebuild.cli.console import err, print_error
 from flytebuild.errors import FlytebuildError
@@ -39,8 +40,14 @@ class FlytebuildImageBuilder:
         self, image: flyte.Image, dry_run: bool, wait: bool = True, force: bool = False
     ) -> sdk.ImageBuild:
         """Build one image, or find it built; `wait` and `force` change nothing, since we never trust a guess."""
-        with _reading() as read:
-            definition = read.define(image, sdk.environment_of(image) or image.name or "image")
+        environment = sdk.environment_of(image)
+        name, file = (environment.name, environment._declaring_file) if environment else (image.name or "image", None)
+        try:
+            with _reading() as read:
+                definition = read.define(image, name, file)
+        except FlytebuildError as error:
+            _tell(error)
+            raise
         if isinstance(definition, ExternalImage):
             return sdk.ImageBuild(uri=definition.reference, remote_run=None)
         if dry_run:
@@ -72,7 +79,8 @@ class _Batch:
 
     async def reference(self, image: flyte.Image, definition: Definition) -> str:
         """The reference under which the image is there when this returns."""
-        name = sdk.environment_of(image) or f"image {len(self._nodes) + 1}"
+        environment = sdk.environment_of(image)
+        name = environment.name if environment else f"image {len(self._nodes) + 1}"
         if name in {node.name for node in self._nodes}:
             name = f"{name} ({len(self._nodes) + 1})"
         self._nodes.append(EnvironmentNode(name, None, (), (), definition))
@@ -103,11 +111,13 @@ def _batch_of(loop: asyncio.AbstractEventLoop) -> _Batch:
 
 def hook_run(command: click.Command) -> click.Command:
     """Prepare images before `flyte run` starts a task remotely."""
+    record()
     return before_leaves(command, _prepare_closure)
 
 
 def hook_deploy(command: click.Command) -> click.Command:
     """Prepare images before `flyte deploy` deploys an environment."""
+    record()
     return before_leaves(command, _prepare_closure)
 
 

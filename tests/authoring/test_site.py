@@ -14,8 +14,8 @@ import flyte
 import pytest
 
 import flytebuild
-from flytebuild.authoring.images import define
-from flytebuild.authoring.site import Site, origin_of, recorded
+from flytebuild.authoring.images import Reader, define
+from flytebuild.authoring.site import Site, origin_of, record, recorded
 from flytebuild.errors import UnsupportedImageError
 
 
@@ -192,3 +192,26 @@ image = image.with_pip_packages("b=1")
 def test_an_error_without_a_place() -> None:
     error = Site("env").error("it is empty", hint="fill it")
     assert (error.message, error.hint) == ("The image of environment `env`: it is empty", "fill it")
+
+
+def test_without_a_line_the_file_is_named(folder: Path) -> None:
+    """The SDK imports code before it asks its builder, and knows where environments are written."""
+    image = flyte.Image.from_base("r/x:1").clone(name="x", extendable=True).with_pip_packages("a=2")
+    with pytest.raises(
+        UnsupportedImageError, match=r"^The `PipPackages` layer of environment `env` \(lib/main\.py\): "
+    ):
+        Reader().define(image, "env", str(folder / "lib/main.py"))
+
+
+def test_for_as_long_as_the_process_lives(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {name: flyte.Image.__dict__[name] for name in ("clone", "_new")}
+    monkeypatch.setattr("flytebuild.authoring.site._kept", [])
+    try:
+        record()
+        noting = flyte.Image.__dict__["clone"]
+        record()
+        assert flyte.Image.__dict__["clone"] is noting
+        assert origin_of(flyte.Image.from_base("r/x:1")).endswith(f"{Path(__file__).name}:{sys._getframe().f_lineno}")
+    finally:
+        for name, method in kept.items():
+            setattr(flyte.Image, name, method)

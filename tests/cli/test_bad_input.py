@@ -356,6 +356,38 @@ def test_a_definition_that_cannot_be_honoured(name: str, outcomes: dict[str, tup
     assert "me:pw" not in told
 
 
+CONFIG = """
+admin:
+  endpoint: dns:///127.0.0.1:1
+  insecure: true
+image:
+  builder: flytebuild
+task: { org: o, project: p, domain: d }
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        (("-c", "from flyte.cli.main import main; main()", "run", "main.py", "f"), "main.py:5"),
+        # Nobody asked flytebuild before the layer was written; where the environment is, the SDK knows.
+        (("main.py",), "main.py"),
+    ],
+)
+def test_the_place_is_told_by_flyte_s_own_tools_too(tmp_path: Path, command: tuple[str, ...], place: str) -> None:
+    code = 'image = base.with_pip_packages("pandas=2")' + END + "@env.task\ndef f() -> None: ...\n"
+    code += 'if __name__ == "__main__":\n    flyte.init_from_config()\n    flyte.run(f)\n'
+    write(tmp_path, {"main.py": START + code, ".flyte/config.yaml": CONFIG})
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "DOCKER", "UCTL"))}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env={**clean, "HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    told = " ".join((done.stdout + done.stderr).split())
+    assert f"error: The `PipPackages` layer of environment `env` ({place}): `pandas=2` is not a requirement" in told
+    assert "hint: write it like `name`" in told
+
+
 @pytest.mark.parametrize(
     ("image", "problem", "hint"),
     [
