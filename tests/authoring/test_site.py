@@ -198,7 +198,7 @@ def test_without_a_line_the_file_is_named(folder: Path) -> None:
     """The SDK imports code before it asks its builder, and knows where environments are written."""
     image = flyte.Image.from_base("r/x:1").clone(name="x", extendable=True).with_pip_packages("a=2")
     with pytest.raises(
-        UnsupportedImageError, match=r"^The `PipPackages` layer of environment `env` \(lib/main\.py\): "
+        UnsupportedImageError, match=r"^The `with_pip_packages` layer of environment `env` \(lib/main\.py\): "
     ):
         Reader().define(image, "env", str(folder / "lib/main.py"))
 
