@@ -95,8 +95,12 @@ class BuildKitBuilder:
         return outcome
 
     async def keep_cache(self, emit: Emit) -> None:
-        """Write to the cache what the images have that were built here; to be called when all of them have ended."""
-        await self.cache.keep(self._built, self.solver, emit, all_of_it=bool(self._lost))
+        """Write to the cache what the images have that were built here; to be called when all of them have ended.
+
+        A BuildKit that merges no layers exports no cache either.
+        """
+        if self.can_merge:
+            await self.cache.keep(self._built, self.solver, emit, all_of_it=bool(self._lost))
 
     async def _publish(self, image: ImagePlan, progress: Progress, emit: Emit) -> str | None:
         """Build it, once more without the cache when a registry has lost a part of it meanwhile, and put its tag."""

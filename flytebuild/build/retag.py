@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flytebuild.build.builder import Outcome
 from flytebuild.build.stores import Destination
@@ -18,9 +18,10 @@ from flytebuild.registry.publish import IncompleteError
 async def retag(images: Sequence[ImagePlan], stores: Destination, emit: Emit) -> tuple[list[Outcome], list[ImagePlan]]:
     """Name images from others that are there; those that could not be named have to be built instead."""
     ended = await asyncio.gather(*(_retag(image, stores, emit) for image in images))
-    return [item for item in ended if isinstance(item, Outcome)], [
-        item for item in ended if isinstance(item, ImagePlan)
-    ]
+    refused = [item for item in ended if isinstance(item, _Refusal)]
+    for item in refused:
+        emit(Notice(f"`{item.image.reference}` is built, since it cannot be re-tagged: {item.reason}"))
+    return [item for item in ended if isinstance(item, Outcome)], [item.image for item in refused]
 
 
 async def retag_built(
@@ -28,8 +29,8 @@ async def retag_built(
 ) -> list[Outcome]:
     """Name images from others that this build has made, or not."""
     ready = [image for image in images if not _is_lost(built[image.copied_from or ""])]
-    outcomes, refused = await retag(ready, stores, emit)
-    outcomes += [_failed(image, "the registry did not take its other name", None) for image in refused]
+    ended = await asyncio.gather(*(_retag(image, stores, emit) for image in ready))
+    outcomes = [item if isinstance(item, Outcome) else _failed(item.image, item.reason, None) for item in ended]
     for image in images:
         source = built[image.copied_from or ""]
         if source.is_cancelled:
@@ -39,13 +40,20 @@ async def retag_built(
     return outcomes
 
 
-async def _retag(image: ImagePlan, stores: Destination, emit: Emit) -> Outcome | ImagePlan:
+@dataclass(frozen=True)
+class _Refusal:
+    """An image that could not be named from another one, and why."""
+
+    image: ImagePlan
+    reason: str
+
+
+async def _retag(image: ImagePlan, stores: Destination, emit: Emit) -> Outcome | _Refusal:
     source, started = image.copied_from or "", time.monotonic()
     try:
         manifest = await stores.copy(image, source)
     except (UnavailableError, IncompleteError) as error:
-        emit(Notice(f"`{image.reference}` is built, since it cannot be re-tagged: {error}"))
-        return replace(image, copied_from=None)
+        return _Refusal(replace(image, copied_from=None), str(error))
     seconds = time.monotonic() - started
     names = image.environments
     emit(ImageFinished(image.reference, names, image.reference, manifest, seconds, copied_from=source))

@@ -93,8 +93,8 @@ def test_keys_are_those_of_operations_and_the_same_everywhere() -> None:
 
 def test_a_dockerfile_is_found_by_itself_when_its_context_has_changed() -> None:
     def key(notes: str) -> CacheKey:
-        entries = (Entry("Dockerfile", "file", "1" * 64, 9), Entry("notes", "file", notes * 64, 9))
-        layer = Dockerfile("Dockerfile", assemble(entries))
+        file = assemble([Entry("Dockerfile", "file", "1" * 64, 9)])
+        layer = Dockerfile(file, assemble([*file.entries, Entry("notes", "file", notes * 64, 9)]))
         made = key_of(
             ImageSpec("a", None, AMD64, None, (Step(layer, RuntimeConfig()),), RuntimeConfig()), has_bundle=False
         )

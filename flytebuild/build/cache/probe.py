@@ -21,9 +21,7 @@ async def why_no_cache(client: RegistryClient, repository: Reference) -> Refused
 
     The manifest has no tag, and is the same each time.
     """
-    blobs = {
-        Blob("sha256:" + hashlib.sha256(content).hexdigest(), len(content)): content for content in (_CONFIG, _LAYER)
-    }
+    blobs = {_blob(content): content for content in (_CONFIG, _LAYER)}
     config, layer = blobs
     document = {
         "schemaVersion": 2,
