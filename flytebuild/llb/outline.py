@@ -13,13 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from flytebuild.inside import text_of
-from flytebuild.llb.file import Owner, copy
+from flytebuild.llb.file import Owner, copy, make_file
 from flytebuild.llb.run import BindMount, fill
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
 
 _IMAGE = "/run/flytebuild-survey/image"
 _OUTLINE = "/run/flytebuild-survey/outline"
+_PROGRAM = "/run/flytebuild-survey/survey.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,16 @@ def outline(
         "groups": sorted({owner.group for owner in given if isinstance(owner.group, str)}),
     }
     where = ", ".join(sorted({place.path for place in places}))
+    program = make_file(None, "/survey.py", text_of("survey").encode(), platform, name="program that draws outlines")
     drawn = fill(
         surveyor.state,
         # Neither the environment nor anything installed has a say in how Python starts.
-        (surveyor.python, "-I", "-S", "-c", text_of("survey"), _IMAGE, _OUTLINE, json.dumps(wanted, sort_keys=True)),
+        (surveyor.python, "-I", "-S", _PROGRAM, _IMAGE, _OUTLINE, json.dumps(wanted, sort_keys=True)),
         replace(surveyor.context, workdir="/"),
         platform,
         name=f"look at {where}",
         target=_OUTLINE,
-        binds=(BindMount(_IMAGE, image),),
+        binds=(BindMount(_IMAGE, image), BindMount(_PROGRAM, program, "/survey.py")),
     )
     # The copy is known by what it holds: images with equal outlines share all that is copied onto them.
     return copy(None, drawn, "/", "/", platform, name=f"outline of {where}", contents_only=True, owner=None)

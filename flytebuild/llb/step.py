@@ -132,7 +132,7 @@ class Step:
         if env.get("UV_COMPILE_BYTECODE", "").lower() not in _TRUE or _INVALIDATION in env:
             return self.run_uv(arguments, binds=binds, caches=caches, secrets=secrets)
         script = make_file(
-            None, "/bytecode.py", text_of("bytecode").encode(), self.platform, name="compiler of bytecode"
+            None, "/bytecode.py", text_of("bytecode").encode(), self.platform, name="program that compiles bytecode"
         )
         return self.with_env(UV_COMPILE_BYTECODE="0").run_uv(
             (python, "-I", _BYTECODE, *arguments),

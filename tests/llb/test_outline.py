@@ -31,14 +31,15 @@ def look(state: State) -> ops_pb2.ExecOp:
 def test_it_is_drawn_by_a_python_below_the_image_that_can_change_nothing() -> None:
     state = drawn(Place("/app"))
     source = state.vertex.inputs[0].vertex
-    assert source.inputs == (BASE, IMAGE)
+    assert source.inputs[:2] == (BASE, IMAGE)
     assert source.name == "look at /app"
     step = look(state)
-    assert list(step.meta.args[:4]) == ["/opt/venv/bin/python", "-I", "-S", "-c"]
+    assert list(step.meta.args[:4]) == ["/opt/venv/bin/python", "-I", "-S", "/run/flytebuild-survey/survey.py"]
     assert (step.meta.cwd, step.network) == ("/", ops_pb2.NONE)
     assert [(mount.dest, mount.readonly, mount.output) for mount in step.mounts] == [
         ("/", True, -1),
         ("/run/flytebuild-survey/image", True, -1),
+        ("/run/flytebuild-survey/survey.py", True, -1),
         ("/run/flytebuild-survey/outline", False, 0),
     ]
 
@@ -46,6 +47,7 @@ def test_it_is_drawn_by_a_python_below_the_image_that_can_change_nothing() -> No
 def test_the_image_is_not_read_to_know_whether_it_was_drawn_before() -> None:
     assert [mount.content_cache for mount in look(drawn(Place("/app"))).mounts] == [
         ops_pb2.DEFAULT,
+        ops_pb2.OFF,
         ops_pb2.OFF,
         ops_pb2.DEFAULT,
     ]
