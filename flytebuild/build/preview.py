@@ -28,6 +28,8 @@ class Preview:
 def preview(plan: Plan, *, has_bundle: bool) -> tuple[Preview, ...]:
     """The solves of a plan's images that are to be built; indexes are published without one.
 
+    They are those for a BuildKit that merges layers, as all with containerd's store do.
+
     An image that cannot be solved, since its base is unknown, has no operations; nor has a Dockerfile's, which the
     frontend makes when it is solved.
     """
