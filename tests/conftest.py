@@ -33,7 +33,7 @@ def machine() -> Iterator[Machine]:
     `TEST_MACHINE=<state folder>` keeps one between runs. A machine that cannot come up fails the test.
     """
     kept = os.environ.get("TEST_MACHINE")
-    state = Path(kept or TOP / "build/test-machine").resolve()
+    state = machine_state()
     try:
         found = _bring_up(state)
         with pytest.MonkeyPatch.context() as patch:
@@ -71,6 +71,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_marked = isinstance(item, pytest.Function) and item.get_closest_marker("engine")
         if is_marked and "machine" not in item.fixturenames:
             item.fixturenames.insert(0, "machine")
+
+
+def machine_state() -> Path:
+    """The folder in which the machine is, whether it is kept or not."""
+    return Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
 
 
 def _bring_up(state: Path) -> Machine:
