@@ -33,7 +33,7 @@ def machine() -> Iterator[Machine]:
     `TEST_MACHINE=<state folder>` keeps one between runs. A machine that cannot come up fails the test.
     """
     kept = os.environ.get("TEST_MACHINE")
-    state = _state()
+    state = machinemachine_state()
     try:
         found = _bring_up(state)
         with pytest.MonkeyPatch.context() as patch:
@@ -53,7 +53,7 @@ def second_machine(machine: Machine) -> Iterator[Machine]:
     """Another engine, which has nothing, for the same registry; it comes up in seconds and goes with the run."""
     state = TOP / "build/second-machine"
     try:
-        found = _bring_up(state, "--beside", str(_state()))
+        found = _bring_up(state, "--beside", str(machine_state()))
         yield replace(found, mirrors=machine.mirrors)
     finally:
         _call("down", state)
@@ -84,7 +84,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.insert(0, "machine")
 
 
-def _state() -> Path:
+def machinemachine_state() -> Path:
+    """The folder in which the machine is, whether it is kept or not."""
     return Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
 
 

@@ -137,9 +137,9 @@ class Built:
         }
 
 
-def manifest(reference: str) -> dict[str, Any]:
-    """A manifest of the machine's registry."""
-    found: dict[str, Any] = _answer(reference).json()
+def manifest(reference: str, auth: tuple[str, str] | None = None) -> dict[str, Any]:
+    """A manifest of a registry on this machine."""
+    found: dict[str, Any] = _answer(reference, auth).json()
     return found
 
 
@@ -148,12 +148,12 @@ def digest(reference: str) -> str:
     return str(_answer(reference).headers["docker-content-digest"])
 
 
-def _answer(reference: str) -> httpx.Response:
+def _answer(reference: str, auth: tuple[str, str] | None = None) -> httpx.Response:
     host, _, path = reference.partition("/")
     name, _, target = path.partition("@") if "@" in path else path.rpartition(":")
     types = ("oci.image.manifest.v1", "docker.distribution.manifest.v2", "oci.image.index.v1")
     accept = ", ".join(f"application/vnd.{item}+json" for item in types)
-    answer = httpx.get(f"http://{host}/v2/{name}/manifests/{target}", headers={"Accept": accept})
+    answer = httpx.get(f"http://{host}/v2/{name}/manifests/{target}", headers={"Accept": accept}, auth=auth)
     return answer.raise_for_status()
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import docker
 import flyte
 import pytest
 
+from flytebuild.build.labels import labels
+from flytebuild.llb.lower import lower
+from flytebuild.llb.marshal import marshal
+from flytebuild.spec.digests import digests
+from tests.conftest import Machine
 from tests.engine import packages
-from tests.engine.building import Builds, Built
-from tests.engine.conftest import Workspace
+from tests.engine.building import FLYTE_BASE, Builds, Built
+from tests.engine.conftest import Workspace, in_image
+from tests.engine.nowhere import Search
 
 pytestmark = pytest.mark.engine
 
@@ -21,7 +32,24 @@ AS_FILE = flyte.Secret(key="file", group="mine", mount=Path("/etc/flyte/secrets"
 
 
 @pytest.fixture(scope="module")
-def images(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Built]]:
+def records() -> Iterator[list[logging.LogRecord]]:
+    """All that is logged in this process, by whatever library."""
+    found: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = found.append  # type: ignore[method-assign]
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield found
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def images(
+    records: list[logging.LogRecord], builds: Builds, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Built]]:
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "requirements.txt").write_text("six\n")
     project = packages.source(folder / "project", "secret_project")
@@ -86,9 +114,93 @@ def test_no_value_is_in_the_image(images: dict[str, Built], name: str) -> None:
     assert not {path for path in image.added if path.startswith(("/run/", "/etc/flyte"))}
 
 
-def test_no_value_is_in_what_is_told_of_a_build(builds: Builds, images: dict[str, Built]) -> None:
-    assert images
-    assert VALUE not in repr(builds.events)
+def test_no_value_is_in_what_is_told_of_a_build(
+    builds: Builds,
+    images: dict[str, Built],
+    records: list[logging.LogRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("KEY", "MINE_FILE"):
+        monkeypatch.setenv(name, VALUE)
+    command = 'test "$KEY" = "$(cat /etc/flyte/secrets)"; exit 3'
+    planned = builds.plan({"failing": builds.base.with_commands([command], secret_mounts=["KEY", AS_FILE])})
+    failure = builds.failure(planned)
+    assert (failure.step, failure.exit_code) == (f"run: {command}", 3)
+
+    search = Search((VALUE,))
+    search.look("failure", repr(failure))
+    for event in builds.events:
+        search.look("event", repr(event))
+    for record in records:
+        search.look("log", f"{record.getMessage()} {record.args!r} {record.exc_info!r}")
+    for spec in (image.spec for image in planned.images):
+        assert spec
+        search.look("operations", marshal(lower(spec, has_bundle=True)).SerializeToString())
+        search.look("labels", repr(labels(spec, digests(spec))))
+    assert {"event", "log", "operations"} <= set(search.places)
+    assert not search.found
+
+
+MAIN = """
+import flyte
+from pathlib import Path
+
+base = flyte.Image.from_base("ghcr.io/flyteorg/flyte:py3.11-v2.12.1").clone(python_version=(3, 11), name="secretive")
+mounts = ["VARIABLE", flyte.Secret(key="file", group="my", mount=Path("/etc/flyte/secrets")), "PRINTED"]
+# Executed once more by every run: what is cached has the values of the run before.
+seen = ': NONCE; printf %s "$VARIABLE$(cat /etc/flyte/secrets)$PRINTED" | sha256sum'
+image = base.clone(extendable=True).with_commands([seen + " >/seen"], secret_mounts=mounts)
+fine = flyte.TaskEnvironment("fine", image=image)
+refused = image.with_commands([seen + " >/dev/null; exit 3"], secret_mounts=mounts)
+failing = flyte.TaskEnvironment("failing", image=refused)
+"""
+
+
+def test_no_value_is_in_anything_that_commands_leave_or_tell(workspace: Workspace, machine: Machine) -> None:
+    """From a variable, a file and a program; in a step that succeeds and in one that fails."""
+    values = {name: secrets.token_urlsafe(24) for name in ("VARIABLE", "my_file", "PRINTED")}
+    given = workspace.folder.parent / "given"
+    given.mkdir()
+    (given / "value").write_text(values["my_file"])
+    (given / "print").write_text(f"#!/bin/sh\necho {values['PRINTED']}\necho >&2 printed\n")
+    (given / "print").chmod(0o755)
+    workspace.write(
+        {
+            "main.py": MAIN.replace("NONCE", secrets.token_hex(4)),
+            "pyproject.toml": '[tool.flytebuild.secrets]\nMY_FILE = "file:../given/value"\n'
+            'PRINTED = "command:../given/print"\n',
+        }
+    )
+    environ = {"HIDDEN": values["VARIABLE"], "FLYTEBUILD_TRACEBACK": "1", "FLYTE_LOG_LEVEL": "10"}
+    option = ("--secret", "VARIABLE=env:HIDDEN")
+    told = [
+        workspace.flytebuild("plan", "-o", "plan.json", "main.py", **environ),
+        workspace.flytebuild("build", "--dry-run", "--json", "main.py", **environ),
+        workspace.flytebuild("build", "main.py", code=65, **environ),
+        workspace.flytebuild("build", "-v", "--json", "--progress", "json", *option, "main.py", code=1, **environ),
+    ]
+
+    built = {name: image for image in json.loads(told[3].stdout)["images"] for name in image["environments"]}
+    assert {name: image["result"] for name, image in built.items()} == {"fine": "built", "failing": "failed"}
+    whole = hashlib.sha256("".join(values.values()).encode()).hexdigest()
+    assert in_image(built["fine"]["reference"], "cat", "/seen").split()[0] == whole
+
+    search = Search(tuple(values.values()))
+    for number, done in enumerate(told):
+        search.look(f"output {number}", done.stdout)
+        search.look(f"complaint {number}", done.stderr)
+    search.look_below(workspace.folder.parent, given)
+    search.look_in_registry(workspace.registry, FLYTE_BASE.replace("ghcr.io", machine.mirrors["ghcr.io"]))
+    with closing(docker.from_env()) as client:
+        image = client.images.get(built["fine"]["reference"])
+        search.look("image", json.dumps([image.attrs, image.history()]))
+    for ending in ("plan.json", "files.sqlite as SQL", "state.sqlite as SQL", "image"):
+        assert any(place.endswith(ending) for place in search.places), search.places
+    assert any("flytebuild-cache" in place for place in search.places)
+    assert not search.found
+    # The search itself finds what there is.
+    search.look_below(given)
+    assert len(search.found) == 2
 
 
 def test_a_value_that_changes_builds_nothing_anew(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
