@@ -33,7 +33,7 @@ def machine() -> Iterator[Machine]:
     `TEST_MACHINE=<state folder>` keeps one between runs. A machine that cannot come up fails the test.
     """
     kept = os.environ.get("TEST_MACHINE")
-    state = machinemachine_state()
+    state = machine_state()
     try:
         found = _bring_up(state)
         with pytest.MonkeyPatch.context() as patch:
@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.insert(0, "machine")
 
 
-def machinemachine_state() -> Path:
+def machine_state() -> Path:
     """The folder in which the machine is, whether it is kept or not."""
     return Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
 
