@@ -1,0 +1,115 @@
+"""The closed set of layer specs: what one step of an image is, as a value.
+
+`fields()` is the whole meaning of a layer: everything in it reaches the digest, and what is not in it does not. The
+digest also covers the kind, the version of its translation to BuildKit (`EMITTERS`), everything below it and, for
+kinds that execute something (`EXECUTING`), what the process sees: environment, working directory and user.
+
+Files of the host are named by the digest of their tree; where they lie is not part of a spec. Paths inside an image are
+absolute once `flytebuild.spec.specify` has resolved them against the working directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.layers.dockerfile import Dockerfile
+from flytebuild.spec.layers.options import PipOptions, Secret
+from flytebuild.spec.layers.packages import PipPackages, Requirements, Wheels
+from flytebuild.spec.layers.projects import LocalPackage, Mode, PixiProject, PoetryProject, UvProject
+from flytebuild.spec.layers.system import STRICT, AptPackages, Binary, Command, Copy, Folder, Venv
+from flytebuild.spec.tree import Tree
+
+__all__ = [
+    "EMITTERS",
+    "EXECUTING",
+    "STRICT",
+    "AptPackages",
+    "Binary",
+    "Command",
+    "Copy",
+    "Dockerfile",
+    "Folder",
+    "LayerSpec",
+    "LocalPackage",
+    "Mode",
+    "PipOptions",
+    "PipPackages",
+    "PixiProject",
+    "PoetryProject",
+    "Requirements",
+    "Secret",
+    "UvProject",
+    "Venv",
+    "Wheels",
+    "images_of",
+    "secrets_of",
+    "trees_of",
+]
+
+LayerSpec: TypeAlias = (
+    Binary
+    | Venv
+    | PipPackages
+    | Requirements
+    | Wheels
+    | UvProject
+    | PoetryProject
+    | PixiProject
+    | AptPackages
+    | Command
+    | Copy
+    | Folder
+    | Dockerfile
+)
+
+EMITTERS = {
+    "uv": 1,
+    "pixi": 1,
+    "venv": 1,
+    "pip": 2,
+    "requirements": 3,
+    "wheels": 2,
+    "uv-project": 3,
+    "poetry-project": 3,
+    "pixi-project": 1,
+    "apt": 2,
+    "command": 1,
+    "copy": 2,
+    "folder": 2,
+    "dockerfile": 2,
+}
+"""The version of each kind's translation to LLB: raised when the same fields come to mean other bytes."""
+
+EXECUTING = frozenset(EMITTERS) - {"uv", "pixi", "copy", "folder", "dockerfile"}
+"""The kinds that run a process, and therefore see the environment."""
+
+
+def trees_of(layer: LayerSpec) -> Iterator[Tree]:
+    """The trees whose files a layer needs from the host."""
+    for name in ("tree", "file"):
+        tree = getattr(layer, name, None)
+        if isinstance(tree, Tree):
+            yield tree
+    for package in getattr(layer, "packages", ()):
+        if isinstance(package, LocalPackage):
+            yield package.tree
+
+
+def secrets_of(layer: LayerSpec) -> tuple[Secret, ...]:
+    """The secrets that a layer's steps are given."""
+    options = getattr(layer, "options", None)
+    secrets: tuple[Secret, ...] = options.secrets if isinstance(options, PipOptions) else getattr(layer, "secrets", ())
+    return secrets
+
+
+def images_of(layer: LayerSpec) -> tuple[ResolvedImage, ...]:
+    """The images that a layer takes files from."""
+    match layer:
+        case Binary(image=image):
+            return (image,)
+        case Dockerfile(images=images, frontend=frontend):
+            return (*images, frontend) if frontend else images
+        case _:
+            return ()
