@@ -44,7 +44,16 @@ class Told:
         """The steps that ran. Sources are looked at and exports made in any case; files are called as their copy is."""
         ended = [event for event in self.events if event["event"] == "step_finished"]
         cached = {event["name"] for event in ended if event["cached"]}
-        always = ("base ", "uv ghcr.io", "importing ", "exporting ", "[internal]", "[context ", "build context", "Dockerfile")
+        always = (
+            "base ",
+            "uv ghcr.io",
+            "importing ",
+            "exporting ",
+            "[internal]",
+            "[context ",
+            "build context",
+            "Dockerfile",
+        )
         return {event["name"] for event in ended if not event["name"].startswith(always)} - cached
 
     @property
