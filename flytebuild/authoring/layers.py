@@ -39,7 +39,7 @@ from flyte._image import (
 )
 
 from flytebuild.authoring import credentials, projects, requirements, scripts, sdk
-from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
+from flytebuild.authoring.credentials import CREDENTIALS_HINT
 from flytebuild.authoring.dockerfiles import is_one_instruction
 from flytebuild.authoring.dockerlines import settings
 from flytebuild.authoring.files import HostFiles, blamed
@@ -48,7 +48,7 @@ from flytebuild.spec import layers as spec
 from flytebuild.spec import normalise
 from flytebuild.spec.canonical import is_plain
 from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
-from flytebuild.spec.specify import PIXI_PROJECT, VENV
+from flytebuild.spec.prefix import PIXI_PROJECT, VENV
 from flytebuild.trees.problems import shown
 
 POETRY_VERSION = "2.2.1"
@@ -287,7 +287,7 @@ def _commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Ite
     secrets = _secrets(layer.secret_mounts, site)
     for text in layer.commands:
         _refuse_null(text, site)
-        if CREDENTIALS.search(text):
+        if credentials.find(text):
             raise site.error("a command has a URL with credentials", hint="pass them with `secret_mounts`")
         yield _command(text, secrets, site)
         if text == _CREATE_FLYTE_USER_CMD:
@@ -365,7 +365,7 @@ def _env(layer: Env, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part
         if not isinstance(value, str):
             raise site.error(f"the value of `{name}` is a `{type(value).__name__}`", hint="write it as a string")
         _refuse_null(value, site)
-        if CREDENTIALS.search(value):
+        if credentials.find(value):
             raise site.error(
                 f"the value of `{name}` is a URL with credentials", hint="use a `flyte.Secret` of the task"
             )
@@ -434,8 +434,10 @@ def _requirements(texts: Sequence[str], site: Site) -> tuple[str, ...]:
 
 def _secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[spec.Secret, ...]:
     """Secrets by what they do to a step: `"KEY"` and `Secret(key="KEY")` are the same."""
+    if not secrets:
+        return ()
     found = []
-    for item in secrets or ():
+    for item in secrets:
         secret = flyte.Secret(key=item) if isinstance(item, str) else item
         group, target = secret.group or "", str(secret.mount) if secret.mount else ""
         if target and not target.startswith("/"):
@@ -475,7 +477,7 @@ def _environment(name: str, site: Site) -> str:
 
 def _text(text: str | None, site: Site) -> str:
     _refuse_null(text or "", site)
-    if text and CREDENTIALS.search(text):
+    if text and credentials.find(text):
         raise site.error("a URL holds credentials, which would end up in the image's history", hint=CREDENTIALS_HINT)
     return text or ""
 
