@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -126,13 +128,16 @@ def main() -> None:
         for number in range(FILES):
             (folder / "src" / f"module{number}.py").write_text(f"value = {number}\n" * 100)
         results = {name: measure(make, arguments.images, arguments.rounds, folder) for name, make in CASES.items()}
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     if arguments.json:
-        print(json.dumps({"images": arguments.images, "layers": 6, "seconds": results}, indent=2))
+        facts = {"images": arguments.images, "layers": 6, "load": load, "cores": os.cpu_count()}
+        print(json.dumps({**facts, "seconds": results}, indent=2))
         return
     print(f"{arguments.images} images with 6 layers each, the best of {arguments.rounds} rounds\n")
     print(f"{'':40} {'flyte':>10} {'flytebuild':>11} {'ratio':>7}")
     for name, found in results.items():
-        print(f"{name:40} {found['flyte'] * 1000:7.0f} ms {found['flytebuild'] * 1000:8.0f} ms {found['ratio']:6.1f}x")
+        print(f"{name:40} {found['flyte'] * 1000:7.0f} ms {found['flytebuild'] * 1000:8.0f} ms {found['ratio']:6.2f}x")
+    print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, load {load}")
 
 
 if __name__ == "__main__":
