@@ -323,7 +323,7 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
             f"`{stripped.splitlines()[0]}` does not start a script that can be read",
             hint="write `<<EOF`, the lines of the script, and `EOF`",
         )
-    if not is_one_instruction(f"RUN {stripped}"):
+    if "\n" in stripped and not is_one_instruction(f"RUN {stripped}"):
         # A Dockerfile can hold one line only. A shell would take the last one's success for that of all.
         text = spec.STRICT + text
     return spec.Command(text, secrets=secrets)
