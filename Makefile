@@ -30,6 +30,7 @@ test: setup ## the tests, those on a real engine included
 	$(BIN)/python -m pytest
 
 bench: setup ## the benchmarks, beside flyte's own code
+	$(BIN)/python -m benchmarks.digests
 	$(BIN)/python -m benchmarks.trees
 
 demo: ## plan, build and run the example, on a machine that may have nothing

@@ -1,9 +1,11 @@
 """How long digests of many images take, beside flyte's own tags for the same images.
 
-    python benchmarks/digests.py [--images 1000] [--rounds 5] [--json]
+    python -m benchmarks.digests [--images 1000] [--rounds 5] [--json]
 
-Each round makes the images anew (flyte keeps a tag on its image), then takes flyte's `.uri` and our digests of all of
-them, one after the other; the best round of each counts. Ours reads every file of a plan once and has no stat cache.
+Each round makes the images anew (flyte keeps a tag on its image), as our loader does it, which notes where each layer
+was written. Then flyte's `.uri` or our digests of all of them are taken; the best round of each counts. Ours does what
+a plan does: it reads all images, pins them (the registries' answers are made up) and digests them. It reads every file
+once and has no stat cache.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +23,11 @@ from pathlib import Path
 import flyte
 
 from flytebuild.authoring.images import Reader
+from flytebuild.authoring.site import recorded
 from flytebuild.spec.digests import digests
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.model import ExternalImage
-from flytebuild.spec.specify import images_needed, specify
+from flytebuild.spec.specify import Specifier, images_needed
 
 PLATFORM = Platform("linux", "amd64")
 CONFIG = RuntimeConfig(env=(("PATH", "/opt/venv/bin:/usr/bin"),), user="flyte", workdir="/home/flyte")
@@ -86,25 +91,22 @@ def flyte_tags(images: Sequence[flyte.Image]) -> int:
 
 
 def our_digests(images: Sequence[flyte.Image]) -> int:
-    """From `flyte.Image` to the digest that the tag is made of, as a plan does it once registries have answered."""
+    """From `flyte.Image` to the digests that tags are made of, in the steps of `flytebuild.pipeline`."""
     reader = Reader()
-    resolved: dict[str, ResolvedImage] = {}
-    found = set()
-    for image in images:
-        definition = reader.define(image, "env")
-        if isinstance(definition, ExternalImage):
-            raise TypeError(image)
-        for name in images_needed(definition):
-            resolved.setdefault(name, ResolvedImage(name, name, "sha256:" + "1" * 64, CONFIG))
-        found.add(digests(specify(definition, PLATFORM, resolved)).image)
-    return len(found)
+    definitions = [item for image in images if not isinstance(item := reader.define(image, "env"), ExternalImage)]
+    names = {name for definition in definitions for name in images_needed(definition)}
+    resolved = {name: ResolvedImage(name, name, "sha256:" + "1" * 64, CONFIG) for name in names}
+    specifier = Specifier(PLATFORM, resolved)
+    specs = [specifier.specify(definition) for definition in definitions]
+    return len({digests(spec).image for spec in specs})
 
 
 def measure(make: Callable[[int, Path], flyte.Image], count: int, rounds: int, folder: Path) -> dict[str, float]:
     best = {"flyte": float("inf"), "flytebuild": float("inf")}
     for _ in range(rounds):
         for name, work in (("flyte", flyte_tags), ("flytebuild", our_digests)):
-            images = [make(number, folder) for number in range(count)]
+            with recorded():
+                images = [make(number, folder) for number in range(count)]
             gc.collect()
             started = time.perf_counter()
             if work(images) != count:
@@ -126,13 +128,16 @@ def main() -> None:
         for number in range(FILES):
             (folder / "src" / f"module{number}.py").write_text(f"value = {number}\n" * 100)
         results = {name: measure(make, arguments.images, arguments.rounds, folder) for name, make in CASES.items()}
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     if arguments.json:
-        print(json.dumps({"images": arguments.images, "layers": 6, "seconds": results}, indent=2))
+        facts = {"images": arguments.images, "layers": 6, "load": load, "cores": os.cpu_count()}
+        print(json.dumps({**facts, "seconds": results}, indent=2))
         return
     print(f"{arguments.images} images with 6 layers each, the best of {arguments.rounds} rounds\n")
     print(f"{'':40} {'flyte':>10} {'flytebuild':>11} {'ratio':>7}")
     for name, found in results.items():
-        print(f"{name:40} {found['flyte'] * 1000:7.0f} ms {found['flytebuild'] * 1000:8.0f} ms {found['ratio']:6.1f}x")
+        print(f"{name:40} {found['flyte'] * 1000:7.0f} ms {found['flytebuild'] * 1000:8.0f} ms {found['ratio']:6.2f}x")
+    print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, load {load}")
 
 
 if __name__ == "__main__":

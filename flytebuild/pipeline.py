@@ -27,7 +27,7 @@ from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
-from flytebuild.spec.specify import frontends_needed, images_needed, specify
+from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
 from flytebuild.state import State
 from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
@@ -115,8 +115,9 @@ async def _specify(
     }
     pinned = await asyncio.gather(*(registry.pin(name, parse(mirrored(name, config.mirrors))) for name in readers))
     frontends = dict(zip(readers, pinned, strict=True))
+    specifiers = {platform: Specifier(platform, images, frontends) for platform, images in found.items()}
     return {
-        name: {platform: specify(definition, platform, found[platform], frontends) for platform in platforms}
+        name: {platform: specifier.specify(definition) for platform, specifier in specifiers.items()}
         for name, definition in definitions.items()
     }
 

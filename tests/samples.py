@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import PipOptions, PipPackages
 from flytebuild.spec.model import ImageDefinition, ImageSpec, Part, Placed
-from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, specify
+from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE
+from flytebuild.spec.specify import specify
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")

@@ -9,19 +9,13 @@ from flytebuild.authoring.site import Site
 
 _VARIABLE = r"\$\{\w+\}"
 _KNOWN_USER = "(?:git|aws|oauth2|oauth2accesstoken|x-access-token|VssSessionToken|__token__)"
-CREDENTIALS = re.compile(
+_CREDENTIALS = re.compile(
     rf"(?<!ssh)://(?!(?:{_VARIABLE}(?::(?:x-oauth-basic|{_VARIABLE})?)?|[\w.~%+-]*:{_VARIABLE}|{_KNOWN_USER})@)"
     r"[^/\s@?#\"'<>]+@"
     rf"|ssh://[^/\s@:]*:(?!{_VARIABLE}@)[^/\s@]+@"
     # A password with a slash in it, which is no port.
     r"|://[^/\s@:?#\"'<>\[]*:(?!(?:\d+|\$\w+|\$\{\w+\})(?:[/?#\s\"']|$))[^\s@?#\"'<>]*/[^\s@\"'<>]*@"
 )
-"""A URL with a password in it, or a user that may be a token.
-
-`${NAME}` is none, nor is a user whose password is one, nor the names that package indexes give to users with a token;
-the user of an ssh URL is no secret.
-"""
-
 CREDENTIALS_HINT = (
     "set `UV_INDEX_URL` with the credentials in the environment that builds, or write `${NAME}` in the URL and pass "
     "the secret with `secret_mounts`; neither enters a layer"
@@ -41,19 +35,29 @@ _DOCKERFILE_HINT = (
 )
 
 
+def find(text: str) -> re.Match[str] | None:
+    """The first URL with a password in it, or with a user that may be a token.
+
+    `${NAME}` is none, nor is a user whose password is one, nor the names that package indexes give to users with a
+    token; the user of an ssh URL is no secret.
+    """
+    # Few texts have a URL at all, and that is seen many times faster.
+    return _CREDENTIALS.search(text) if "://" in text else None
+
+
 def refuse(text: str, file: Path, site: Site) -> None:
     """Raise UnsupportedImageError for the text of a file that has such a URL, naming the line and not the URL."""
-    _refuse(CREDENTIALS.search(text), file, site, CREDENTIALS_HINT)
+    _refuse(find(text), file, site, CREDENTIALS_HINT)
 
 
 def refuse_conda(text: str, file: Path, site: Site) -> None:
     """The same for a file of pixi's, where a channel's token may be in the path: `/t/TOKEN/`."""
-    _refuse(CREDENTIALS.search(text) or CONDA_TOKEN.search(text), file, site, CONDA_HINT)
+    _refuse(find(text) or CONDA_TOKEN.search(text), file, site, CONDA_HINT)
 
 
 def refuse_dockerfile(text: str, file: Path, site: Site) -> None:
     """The same for a Dockerfile, whose steps may ask for what this session has."""
-    _refuse(CREDENTIALS.search(text), file, site, _DOCKERFILE_HINT)
+    _refuse(find(text), file, site, _DOCKERFILE_HINT)
 
 
 def _refuse(leak: re.Match[str] | None, file: Path, site: Site, hint: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import flyte
@@ -14,7 +15,7 @@ from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
 from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.methods import method_of
-from flytebuild.authoring.site import Site, origin_of, relative
+from flytebuild.authoring.site import Site, current_folder, origin_of, relative
 from flytebuild.config import PLATFORMS
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.spec.images import Platform
@@ -46,7 +47,7 @@ class Reader:
     outputs: tuple[Path, ...] = ()
     _files: HostFiles = field(init=False)
     _filtered: dict[str, HostFiles] = field(default_factory=dict)
-    _known: dict[tuple[Layer, int, tuple[int, int] | None], tuple[Part, ...]] = field(default_factory=dict)
+    _known: dict[tuple[int, tuple[int, int] | None], dict[Layer, tuple[Part, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._files = HostFiles(Ignore.none(), self.cache, outputs=self.outputs)
@@ -56,11 +57,12 @@ class Reader:
 
         Raises UnsupportedImageError for what cannot be honoured; nothing is dropped silently.
         """
+        here = current_folder()
         # Who only uses an SDK that has imported the code knows no lines.
-        site = Site(environment, origin=origin_of(image) or relative(file or ""))
+        site = Site(environment, origin=origin_of(image, here) or relative(file or "", here))
         try:
             with blamed(site):
-                return self._define(image, environment, site)
+                return self._define(image, environment, site, here)
         except (AttributeError, TypeError, ValueError) as error:
             _blame(image, site, error)
             raise
@@ -69,7 +71,7 @@ class Reader:
                 self.emit(Notice(message))
             self._files.warnings.clear()
 
-    def _define(self, image: object, environment: str, site: Site) -> Definition:
+    def _define(self, image: object, environment: str, site: Site, here: str) -> Definition:
         if image is None or image == "auto":
             configured = sdk.image_references().get("default")
             image = flyte.Image.from_base(configured) if configured else flyte.Image.from_debian_base()
@@ -95,32 +97,32 @@ class Reader:
             return references.external(base, site)
         references.check(base, base, "its base `{}`", site)
         references.check_names(image, site)
-        last = next((layer for layer in reversed(image._layers) if _is_ignore(layer)), None)
-        files = self._files_without(last, site)
-        placed = [
-            Placed(part, origin_of(layer) or site.origin)
-            for layer in image._layers
-            for part in self._parts(layer, image, files, site)
-        ]
+        ignores = [layer for layer in image._layers if isinstance(layer, DockerIgnore) and layer.path.strip()]
+        files = self._files_without(ignores[-1] if ignores else None, site)
         return ImageDefinition(
             base=base,
             name=image.name or environment,
             registry=image.registry,
             python=python,
             platforms=_platforms(image, site),
-            parts=tuple(placed),
+            parts=tuple(self._placed(image, files, site, here)),
             roots=self._files.roots,
             environment=environment,
             origin=site.origin,
         )
 
-    def _parts(self, layer: Layer, image: flyte.Image, files: HostFiles, site: Site) -> tuple[Part, ...]:
-        """What a layer comes to: equal layers of a plan to equal parts, which is worked out once."""
-        key = (layer, id(files), image.python_version)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = tuple(parts(layer, image, files, _site_of(layer, site)))
-        return known
+    def _placed(self, image: flyte.Image, files: HostFiles, site: Site, here: str) -> list[Placed]:
+        """What an image's layers come to. For equal layers of a plan that is worked out once."""
+        # Of an image, no more than this decides.
+        known = self._known.setdefault((id(files), image.python_version), {})
+        placed: list[Placed] = []
+        for layer in image._layers:
+            found = known.get(layer)
+            if found is None:
+                found = known[layer] = tuple(parts(layer, image, files, _site_of(layer, site)))
+            origin = origin_of(layer, here) or site.origin
+            placed += [Placed(part, origin) for part in found]
+        return placed
 
     def _files_without(self, layer: Layer | None, site: Site) -> HostFiles:
         """Files as an image's folders are copied: the last `with_dockerignore` counts for all of them, as in Flyte.
@@ -175,10 +177,6 @@ def _site_of(layer: Layer, site: Site) -> Site:
     return site.at(f"`{method_of(layer)}` layer", origin_of(layer) or site.origin)
 
 
-def _is_ignore(layer: Layer) -> bool:
-    return isinstance(layer, DockerIgnore) and bool(layer.path.strip())
-
-
 def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:
     if not image.platform:
         raise site.error("it is for no platform", hint="leave `platform` out, or name one")
@@ -186,4 +184,7 @@ def _platforms(image: flyte.Image, site: Site) -> tuple[Platform, ...]:
         if text not in PLATFORMS:
             known = ", ".join(f"`{item}`" for item in PLATFORMS)
             raise site.error(f"`{text}` is not a platform that Flyte runs on", hint=f"use one of {known}")
-    return tuple(Platform.parse(text) for text in dict.fromkeys(image.platform))
+    return tuple(map(_platform, dict.fromkeys(image.platform)))
+
+
+_platform = lru_cache(maxsize=16)(Platform.parse)

@@ -19,7 +19,7 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
+from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.requirements import local_path
 from flytebuild.authoring.site import Site
@@ -82,8 +82,8 @@ def metadata(script: Path, files: HostFiles, site: Site) -> Mapping[str, Any]:
         )
     lines = (line[2:] if line.startswith("# ") else line[1:] for line in blocks[0].splitlines())
     source = "\n".join(lines)
-    if CREDENTIALS.search(source):
-        raise site.error(f"`{script}` has a URL with credentials", hint=CREDENTIALS_HINT)
+    if credentials.find(source):
+        raise site.error(f"`{script}` has a URL with credentials", hint=credentials.CREDENTIALS_HINT)
     try:
         header = tomli.loads(source)
     except tomli.TOMLDecodeError as error:

@@ -93,17 +93,25 @@ def record() -> None:
 _kept: list[AbstractContextManager[None]] = []
 
 
-def origin_of(thing: object) -> str:
-    """`file:line` where a layer or an image was written, or nothing; relative to the current folder if below it."""
-    return relative(getattr(thing, _ORIGIN, ""))
+def origin_of(thing: object, here: str | None = None) -> str:
+    """`file:line` where a layer or an image was written, or nothing; relative to the current folder if below it.
+
+    `here` is what `current_folder` says, for who asks for many.
+    """
+    return relative(getattr(thing, _ORIGIN, ""), here)
 
 
-def relative(origin: str) -> str:
-    """A place without the current folder, if it is below that."""
+def current_folder() -> str:
+    """How the paths of what is below the current folder begin; nothing where that folder is gone."""
     try:
-        return origin.removeprefix(os.path.join(os.getcwd(), ""))
-    except OSError:  # The folder is gone.
-        return origin
+        return os.path.join(os.getcwd(), "")
+    except OSError:
+        return ""
+
+
+def relative(origin: str, here: str | None = None) -> str:
+    """A place without the current folder, if it is below that."""
+    return origin.removeprefix(current_folder() if here is None else here) if origin else ""
 
 
 def python_origin_of(image: flyte.Image) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flytebuild.facts import Present
 from flytebuild.plan import Observation
 from flytebuild.spec.canonical import Value, encode
-from flytebuild.spec.digests import ImageDigests, base_document, layer_document
+from flytebuild.spec.digests import ImageDigests, base_document
 from flytebuild.spec.images import OUR_LABELS
 from flytebuild.spec.model import ImageSpec
 
@@ -21,7 +21,7 @@ def labels(spec: ImageSpec, spec_digests: ImageDigests) -> dict[str, str]:
     parents = (spec_digests.base, *spec_digests.layers)
     documents: dict[str, Value] = {
         "base": base_document(spec.base, str(spec.platform)),
-        "layers": [layer_document(step, parent) for step, parent in zip(spec.steps, parents, strict=False)],
+        "layers": [step.document(parent) for step, parent in zip(spec.steps, parents, strict=False)],
         "config": spec.config.document(),
     }
     return {

@@ -15,7 +15,8 @@ from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, INDEX_VARIABLES, secret_id
 from flytebuild.secret_source import SecretSource, variable_of
 from flytebuild.spec.layers import Secret, secrets_of
-from flytebuild.spec.model import ImageSpec, Step
+from flytebuild.spec.model import ImageSpec
+from flytebuild.spec.step import Step
 
 FOLDER = Path("/etc/secrets")
 """Where secrets lie as files, as for Flyte's own builder."""

@@ -37,7 +37,7 @@ from flytebuild.spec.layers import (
     Wheels,
 )
 from flytebuild.spec.model import ImageSpec
-from flytebuild.spec.model import Step as SpecStep
+from flytebuild.spec.step import Step as SpecStep
 
 REQUIREMENTS = "/run/flytebuild-requirements"
 WHEELS = "/run/flytebuild-wheels"

@@ -16,7 +16,7 @@ from flytebuild.llb.source import local
 from flytebuild.llb.state import State
 from flytebuild.llb.step import SCRATCH, Step, has_option, index_arguments, of_its_own, shell, text, with_extra
 from flytebuild.spec.layers import LocalPackage, PixiProject, PoetryProject, UvProject
-from flytebuild.spec.specify import PIXI_PROJECT
+from flytebuild.spec.prefix import PIXI_PROJECT
 from flytebuild.spec.tree import Tree
 
 PROJECT = "/run/flytebuild-project"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from flytebuild.llb.outline import Place
 from flytebuild.spec.layers import Copy, Folder, LayerSpec, Venv
-from flytebuild.spec.specify import VENV
+from flytebuild.spec.prefix import VENV
 from flytebuild.spec.tree import Tree
 
 _SYSTEM = frozenset(

@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flytebuild.spec.canonical import SCHEMA, Document, Value, digest, digest_bytes, encode
+from flytebuild.spec.canonical import SCHEMA, Document, digest, digest_bytes, split
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
-from flytebuild.spec.layers import EMITTERS, EXECUTING
-from flytebuild.spec.model import ImageSpec, Step
+from flytebuild.spec.model import ImageSpec
 
 TAG_PREFIX = "b3-"
 _TAG_DIGITS = 32
@@ -44,11 +43,11 @@ def digests(spec: ImageSpec) -> ImageDigests:
     base = _base_digest(spec.base, spec.platform)
     tip, layers = base, []
     for step in spec.steps:
-        tip = digest_bytes("layer", _layer_bytes(step, tip))
+        tip = _layer_digest(tip, step.around_parent())
         layers.append(tip)
     config = _config_digest(spec.config)
-    image = digest("image", {"config": config, "layers": tip, "platform": str(spec.platform), "schema": SCHEMA})
-    return ImageDigests(base, tuple(layers), config, image)
+    before, after = _around_layers(config, spec.platform)
+    return ImageDigests(base, tuple(layers), config, digest_bytes("image", before + tip.encode() + after))
 
 
 def index_digest(images: Mapping[Platform, str]) -> str:
@@ -67,32 +66,21 @@ def base_document(base: ResolvedImage | None, platform: str) -> Document:
     return {**identity, "platform": platform, "schema": SCHEMA}
 
 
-def layer_document(step: Step, parent: str) -> Document:
-    """What a layer's digest is taken of. Files do not see the environment; steps that execute do."""
-    kind = step.layer.kind
-    document: dict[str, Value] = {
-        "emitter": EMITTERS[kind],
-        "kind": kind,
-        "parent": parent,
-        "schema": SCHEMA,
-        "spec": step.layer.fields(),
-    }
-    if kind in EXECUTING:
-        document["step"] = _execution(step.context)
-    return document
+def image_document(config: str, layers: str, platform: Platform) -> Document:
+    """What an image's digest is taken of, from the digests of its config and of its last layer."""
+    return {"config": config, "layers": layers, "platform": str(platform), "schema": SCHEMA}
 
 
-def _layer_bytes(step: Step, parent: str) -> bytes:
-    """The canonical bytes of a layer's document, put together from its parts: many steps see the same environment."""
-    kind = step.layer.kind
-    head = f'{{"emitter":{EMITTERS[kind]},"kind":"{kind}","parent":"{parent}","schema":{SCHEMA},"spec":'
-    tail = b',"step":' + _execution_bytes(step.context) + b"}" if kind in EXECUTING else b"}"
-    return head.encode() + encode(step.layer.fields()) + tail
+# Most images of a plan share layers, and so do its calls for one image.
+@lru_cache(maxsize=4096)
+def _layer_digest(parent: str, around: tuple[bytes, bytes]) -> str:
+    before, after = around
+    return digest_bytes("layer", before + parent.encode() + after)
 
 
 @lru_cache(maxsize=1024)
-def _execution_bytes(context: RuntimeConfig) -> bytes:
-    return encode(_execution(context))
+def _around_layers(config: str, platform: Platform) -> tuple[bytes, bytes]:
+    return split(image_document(config, "", platform), "layers")
 
 
 @lru_cache(maxsize=1024)
@@ -103,7 +91,3 @@ def _base_digest(base: ResolvedImage | None, platform: Platform) -> str:
 @lru_cache(maxsize=1024)
 def _config_digest(config: RuntimeConfig) -> str:
     return digest("config", {"schema": SCHEMA, **config.document()})
-
-
-def _execution(context: RuntimeConfig) -> Document:
-    return {"cwd": context.workdir, "env": dict(context.env), "user": context.user or "root"}

@@ -51,6 +51,10 @@ class RuntimeConfig:
         object.__setattr__(self, "env", tuple(sorted(dict(self.env).items())))
         object.__setattr__(self, "labels", tuple(sorted(dict(self.labels).items())))
 
+    def seen(self) -> Document:
+        """The canonical document of what a step sees that executes something."""
+        return {"cwd": self.workdir, "env": dict(self.env), "user": self.user or "root"}
+
     def document(self) -> Document:
         """The canonical document that the config's digest is taken of."""
         document: dict[str, Value] = {"env": dict(self.env), "workdir": self.workdir}

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import Dockerfile, LayerSpec, images_of
+from flytebuild.spec.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,6 @@ class ExternalImage:
 
 
 Definition: TypeAlias = ImageDefinition | DockerfileDefinition | ExternalImage
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One layer spec in its place; `context` is what an executing step sees (environment, folder, user)."""
-
-    layer: LayerSpec
-    context: RuntimeConfig
-    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

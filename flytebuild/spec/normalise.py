@@ -56,7 +56,7 @@ def requirements(texts: Sequence[str]) -> tuple[str, ...]:
 def _normal(text: str) -> str | None:
     """A requirement's normal form; None for what is none."""
     # The file name of an archive would pass for a project's name.
-    is_file = "@" not in text and is_archive(_AFTER_PATH.sub("", text))
+    is_file = "." in text and "@" not in text and is_archive(_AFTER_PATH.sub("", text))
     plain = _PLAIN.fullmatch(text)
     if plain and not is_file:
         # Most are of this form, and the full parser takes fifty times as long.

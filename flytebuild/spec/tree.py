@@ -92,6 +92,9 @@ class Tree:
     entries: tuple[Entry, ...]
     digest: str
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @cached_property
     def size(self) -> int:
         """Bytes of all files' content."""

@@ -13,7 +13,7 @@ from flytebuild.authoring.layers import _KINDS
 from flytebuild.build.labels import labels
 from flytebuild.build.secrets import layer_secrets
 from flytebuild.spec.canonical import encode
-from flytebuild.spec.digests import digests, layer_document
+from flytebuild.spec.digests import digests
 from tests.authoring.every_layer import FILES, every_image, write_files
 from tests.authoring.meaning import meaning, specs
 
@@ -75,7 +75,7 @@ def test_nothing_of_the_host_and_no_secret_is_in_what_is_hashed_or_published(
         found = digests(spec)
         texts = [
             *labels(spec, found).values(),
-            *(encode(layer_document(step, "")).decode() for step in spec.steps),
+            *(encode(step.document("")).decode() for step in spec.steps),
             *(step.layer.summary for step in spec.steps),
             str(spec.config),
         ]

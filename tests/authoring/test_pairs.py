@@ -31,7 +31,7 @@ from flytebuild.spec.digests import digests
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import EMITTERS
 from flytebuild.spec.model import ImageSpec
-from flytebuild.spec.specify import UV_IMAGE
+from flytebuild.spec.prefix import UV_IMAGE
 from flytebuild.trees.statcache import StatCache
 from tests.authoring.meaning import differ, extendable, meaning, same, specs
 from tests.loopback import publish, registry

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
-from flytebuild.authoring.credentials import CREDENTIALS
+from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.requirements import local_path, read
 from flytebuild.authoring.site import Site
@@ -362,7 +362,7 @@ class TestRefusals:
     ],
 )
 def test_what_credentials_are(url: str, has_credentials: bool) -> None:
-    assert bool(CREDENTIALS.search(f"--index-url {url} ")) is has_credentials
+    assert bool(credentials.find(f"--index-url {url} ")) is has_credentials
 
 
 def installed(file: Path) -> list[str]:

@@ -11,7 +11,8 @@ from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET
 from flytebuild.secret_source import SecretSource
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import Command, Secret
-from flytebuild.spec.model import ImageSpec, Step
+from flytebuild.spec.model import ImageSpec
+from flytebuild.spec.step import Step
 from tests.samples import AMD64
 
 

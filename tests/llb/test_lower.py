@@ -26,7 +26,8 @@ from flytebuild.spec.layers import (
     PoetryProject,
     UvProject,
 )
-from flytebuild.spec.model import SetEnv, SetWorkDir, Step
+from flytebuild.spec.model import SetEnv, SetWorkDir
+from flytebuild.spec.step import Step
 from flytebuild.spec.tree import file_tree
 from tests.samples import made_of, pip, spec
 

@@ -7,7 +7,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytebuild.spec.canonical import digest, encode
+from flytebuild.spec.canonical import digest, encode, extend, split
 
 BASE = {"image": "sha256:" + "1" * 64, "platform": "linux/amd64", "schema": 1}
 VALUES = st.recursive(
@@ -59,6 +59,18 @@ def test_what_has_no_single_encoding_is_refused(value: object) -> None:
 def test_bytes_are_those_of_rfc_8785(document: dict[str, object]) -> None:
     """Most documents take a shorter way."""
     assert encode(document) == rfc8785.dumps(document)  # type: ignore[arg-type]
+
+
+@given(st.dictionaries(st.from_regex("[a-y]{1,3}", fullmatch=True), VALUES, min_size=1, max_size=4), VALUES)
+def test_a_field_more_at_the_end(document: dict[str, object], value: object) -> None:
+    extended = extend(encode(document), "z", rfc8785.dumps(value))  # type: ignore[arg-type]
+    assert extended == rfc8785.dumps({**document, "z": value})  # type: ignore[dict-item]
+
+
+@given(st.dictionaries(st.sampled_from("abcxyz"), st.text() | st.booleans()), DOCUMENTS, st.text("0123456789abcdef"))
+def test_what_is_around_a_field(fields: dict[str, object], later: dict[str, object], text: str) -> None:
+    before, after = split({**fields, "n": later}, "m")  # type: ignore[dict-item]
+    assert before + text.encode() + after == rfc8785.dumps({**fields, "n": later, "m": text})  # type: ignore[dict-item]
 
 
 @given(DOCUMENTS)

@@ -87,10 +87,9 @@ def test_an_index_is_what_its_images_are() -> None:
 
 
 def test_the_version_of_the_translation_is_in_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    item = made_of(pip("a"))
-    before = digests(item)
+    before = digests(made_of(pip("a")))
     monkeypatch.setitem(EMITTERS, "pip", EMITTERS["pip"] + 1)
-    after = digests(item)
+    after = digests(made_of(pip("a")))
     assert after.layers[:2] == before.layers[:2]
     assert after.layers[2] != before.layers[2]
 

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from flytebuild.spec import layers
 from flytebuild.spec.canonical import digest, encode
-from flytebuild.spec.digests import base_document, digests, index_digest, layer_document, tag_of
+from flytebuild.spec.digests import base_document, digests, index_digest, tag_of
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import EMITTERS, EXECUTING, LocalPackage, PipOptions, Secret
 from flytebuild.spec.model import DockerfileDefinition, ImageSpec, RunAs, SetEnv, SetLabels, SetWorkDir
@@ -137,7 +137,7 @@ IMAGES = {
 def described(spec: ImageSpec) -> dict[str, Any]:
     """What a vector says of an image: its documents, and their digests."""
     found = digests(spec)
-    documents = [layer_document(step, "") for step in spec.steps]
+    documents = [step.document("") for step in spec.steps]
     return {
         "base": _without(base_document(spec.base, str(spec.platform)), "platform", "schema"),
         "platform": str(spec.platform),

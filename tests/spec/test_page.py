@@ -10,7 +10,7 @@ from flytebuild.spec.digests import digests
 from flytebuild.spec.images import ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import EMITTERS, EXECUTING, Command
 from flytebuild.spec.model import SetEnv, SetWorkDir
-from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE
+from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE
 from tests.samples import UV, made_of, pip
 from tests.spec import independent
 

@@ -7,16 +7,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flytebuild.spec.canonical import encode
-from flytebuild.spec.digests import digests, layer_document
+from flytebuild.spec.digests import digests
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import EMITTERS, LayerSpec, Secret
-from flytebuild.spec.model import ImageSpec, Part, Step
-from tests.samples import made_of
+from flytebuild.spec.model import ImageSpec, Part
+from flytebuild.spec.specify import Specifier
+from flytebuild.spec.step import Step
+from tests.samples import AMD64, definition, images, made_of
 from tests.spec import independent
-from tests.spec.strategies import BY_KIND, KINDS, LAYERS, PARTS
+from tests.spec.strategies import BY_KIND, KINDS, LAYERS, MAYBE, PAIRS, PARTS, TEXT
 from tests.spec.test_independent import described
 
 BOUNDED = settings(max_examples=200, deadline=None)
+CONTEXTS = st.builds(RuntimeConfig, PAIRS, MAYBE, TEXT, labels=PAIRS)
 
 
 def test_layers_of_every_kind_are_drawn() -> None:
@@ -26,7 +29,7 @@ def test_layers_of_every_kind_are_drawn() -> None:
 @BOUNDED
 @given(LAYERS, LAYERS)
 def test_two_layers_share_their_bytes_only_if_they_are_equal(one: LayerSpec, other: LayerSpec) -> None:
-    documents = [encode(layer_document(Step(layer, RuntimeConfig()), "")) for layer in (one, other)]
+    documents = [encode(Step(layer, RuntimeConfig()).document("")) for layer in (one, other)]
     assert (documents[0] == documents[1]) == (one == other)
 
 
@@ -39,7 +42,7 @@ def test_every_field_of_a_layer_is_in_its_bytes(pair: tuple[LayerSpec, LayerSpec
     mixed = replace(layer, **{name: getattr(other, name)})
     # A command has either; the pair may have had one each.
     assume(not (getattr(mixed, "args", ()) and getattr(mixed, "shell", "")))
-    documents = [encode(layer_document(Step(item, RuntimeConfig()), "")) for item in (layer, mixed)]
+    documents = [encode(Step(item, RuntimeConfig()).document("")) for item in (layer, mixed)]
     assert (documents[0] == documents[1]) == (layer == mixed)
 
 
@@ -77,8 +80,31 @@ def test_a_change_moves_its_layer_and_those_above(parts: list[Part], part: Part,
 @given(st.lists(PARTS, max_size=3))
 def test_bytes_are_those_of_rfc_8785(parts: list[Part]) -> None:
     for step in made_of(*parts).steps:
-        document = layer_document(step, "")
+        document = step.document("")
         assert encode(document) == rfc8785.dumps(document)  # type: ignore[arg-type]
+
+
+@BOUNDED
+@given(LAYERS, CONTEXTS, st.sampled_from(["", "0" * 64, "f" * 64]))
+def test_the_bytes_around_a_parent_are_those_of_the_whole_document(
+    layer: LayerSpec, context: RuntimeConfig, parent: str
+) -> None:
+    """They are put together from parts, and kept."""
+    step = Step(layer, context)
+    for _ in range(2):
+        before, after = step.around_parent()
+        assert before + parent.encode() + after == rfc8785.dumps(step.document(parent))  # type: ignore[arg-type]
+
+
+@BOUNDED
+@given(st.lists(st.lists(PARTS, max_size=3), max_size=4))
+def test_images_are_the_same_whatever_else_is_in_their_plan(images_of_plan: list[list[Part]]) -> None:
+    specifier = Specifier(AMD64, images())
+    for parts in images_of_plan:
+        together, alone = specifier.specify(definition(*parts)), made_of(*parts)
+        assert together == alone
+        assert [step.origin for step in together.steps] == [step.origin for step in alone.steps]
+        assert digests(together) == digests(alone)
 
 
 @given(st.permutations([Secret("g", "a", "A"), Secret("", "b", "B"), Secret("", "c", "", "/c")]))

@@ -7,10 +7,11 @@ import pytest
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import Command, Copy, Dockerfile, Folder, PixiProject
-from flytebuild.spec.model import DockerfileDefinition, RunAs, SetEnv, SetLabels, SetWorkDir
-from flytebuild.spec.specify import PIXI_IMAGE, UV_IMAGE, frontends_needed, images_needed, specify
+from flytebuild.spec.model import DockerfileDefinition, Placed, RunAs, SetEnv, SetLabels, SetWorkDir
+from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE
+from flytebuild.spec.specify import Specifier, frontends_needed, images_needed, specify
 from flytebuild.spec.tree import file_tree
-from tests.samples import AMD64, BASE, UV, definition, images, made_of, pip, spec
+from tests.samples import AMD64, BASE, PIXI, UV, definition, images, made_of, pip, spec
 
 FILE = file_tree("a.txt", "0" * 64, 1)
 
@@ -168,3 +169,44 @@ def test_the_frontend_of_a_dockerfile(syntax: str, is_found: bool, by: str, prob
 def test_no_frontend_is_needed_where_none_is_named() -> None:
     assert frontends_needed(DockerfileDefinition("n", None, (AMD64,), Dockerfile(FILE, FILE), ())) == frozenset()
     assert frontends_needed(definition(pip("a"))) == frozenset()
+
+
+def test_images_of_a_plan_share_the_steps_that_they_start_with() -> None:
+    specifier = Specifier(AMD64, images())
+    one, other, last = (
+        specifier.specify(definition(*parts))
+        for parts in ((pip("a"), pip("b")), (pip("a"), pip("c")), (SetEnv((("A", "1"),)), pip("a")))
+    )
+    assert [step is same for step, same in zip(one.steps, other.steps, strict=True)] == [True, True, True, False]
+    assert one.steps[2].layer == last.steps[2].layer
+    assert one.steps[2].context != last.steps[2].context
+
+
+def test_equal_parts_that_were_written_in_two_places_keep_both() -> None:
+    specifier = Specifier(AMD64, images())
+    made = [
+        specifier.specify(replace(definition(), parts=(Placed(pip("a"), place), Placed(pip("b"), place))))
+        for place in ("one.py:1", "other.py:2", "one.py:1")
+    ]
+    assert [[step.origin for step in item.steps[2:]] for item in made] == [
+        ["one.py:1"] * 2,
+        ["other.py:2"] * 2,
+        ["one.py:1"] * 2,
+    ]
+    assert made[0] == made[1] == made[2]
+
+
+def test_every_image_with_a_part_that_cannot_be_expanded_is_told() -> None:
+    specifier = Specifier(AMD64, images())
+    bad = definition(pip("a"), SetWorkDir("${A?no}"))
+    for name in ("one", "other"):
+        with pytest.raises(UnsupportedImageError, match=rf"the path `\$\{{A\?no\}}` of environment `{name}` cannot"):
+            specifier.specify(replace(bad, environment=name))
+
+
+def test_an_image_that_is_for_other_platforms_is_told_to_those_who_need_it() -> None:
+    pixi = replace(PIXI, digest=None, is_for_others=True, problem="only for others")
+    specifier = Specifier(AMD64, images(pixi=pixi))
+    specifier.specify(definition(pip("a")))
+    with pytest.raises(UnsupportedImageError, match=r"cannot be made for `linux/amd64`: only for others"):
+        specifier.specify(definition(PixiProject("pixi.toml", "default", locked=False)))

@@ -213,5 +213,12 @@ def test_a_digest_has_one_length() -> None:
         file_entry("a", "abcd", 0)
 
 
+def test_equal_trees_are_one_key() -> None:
+    assert {assemble([plain("a")]), assemble([plain("a")]), assemble([plain("b")])} == {
+        assemble([plain("a")]),
+        assemble([plain("b")]),
+    }
+
+
 def test_the_empty_tree_has_nothing() -> None:
     assert assemble([]) == Tree((), EMPTY_FOLDER)

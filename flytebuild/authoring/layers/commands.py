@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import flyte
 from flyte._image import _CREATE_FLYTE_USER_CMD, Commands
 
-from flytebuild.authoring.credentials import CREDENTIALS
+from flytebuild.authoring import credentials
 from flytebuild.authoring.dockerfiles import is_one_instruction
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.layers.options import layer_secrets, refuse_null
@@ -30,7 +30,7 @@ def commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Iter
     secrets = layer_secrets(layer.secret_mounts, site)
     for text in layer.commands:
         refuse_null(text, site)
-        if CREDENTIALS.search(text):
+        if credentials.find(text):
             raise site.error("a command has a URL with credentials", hint="pass them with `secret_mounts`")
         yield _command(text, secrets, site)
         if text == _CREATE_FLYTE_USER_CMD:
@@ -66,7 +66,7 @@ def _command(text: str, secrets: tuple[spec.Secret, ...], site: Site) -> spec.Co
             f"`{stripped.splitlines()[0]}` does not start a script that can be read",
             hint="write `<<EOF`, the lines of the script, and `EOF`",
         )
-    if not is_one_instruction(f"RUN {stripped}"):
+    if "\n" in stripped and not is_one_instruction(f"RUN {stripped}"):
         # A Dockerfile can hold one line only. A shell would take the last one's success for that of all.
         text = spec.STRICT + text
     return spec.Command(text, secrets=secrets)

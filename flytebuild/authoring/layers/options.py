@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import flyte
 from flyte._image import PipOption
 
-from flytebuild.authoring.credentials import CREDENTIALS, CREDENTIALS_HINT
+from flytebuild.authoring import credentials
+from flytebuild.authoring.credentials import CREDENTIALS_HINT
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 
@@ -28,8 +29,10 @@ def pip_options(layer: PipOption, site: Site) -> spec.PipOptions:
 
 def layer_secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> tuple[spec.Secret, ...]:
     """Secrets by what they do to a step: `"KEY"` and `Secret(key="KEY")` are the same."""
+    if not secrets:
+        return ()
     found = []
-    for item in secrets or ():
+    for item in secrets:
         secret = flyte.Secret(key=item) if isinstance(item, str) else item
         group, target = secret.group or "", str(secret.mount) if secret.mount else ""
         if target and not target.startswith("/"):
@@ -62,7 +65,7 @@ def _refuse_shared(secrets: Sequence[spec.Secret], site: Site) -> None:
 def checked_text(text: str | None, site: Site) -> str:
     """Text of a command line. Raises UnsupportedImageError for credentials in it, and for null characters."""
     refuse_null(text or "", site)
-    if text and CREDENTIALS.search(text):
+    if text and credentials.find(text):
         raise site.error("a URL holds credentials, which would end up in the image's history", hint=CREDENTIALS_HINT)
     return text or ""
 

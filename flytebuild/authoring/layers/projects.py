@@ -17,7 +17,7 @@ from flytebuild.authoring.layers.options import checked_text, layer_secrets, pip
 from flytebuild.authoring.site import Site
 from flytebuild.spec import layers as spec
 from flytebuild.spec.model import Part
-from flytebuild.spec.specify import PIXI_PROJECT, VENV
+from flytebuild.spec.prefix import PIXI_PROJECT, VENV
 
 POETRY_VERSION = "2.2.1"
 """The Poetry that installs projects; Flyte's builder takes whichever is newest."""

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import flyte
 from flyte._image import Env, WorkDir, _DockerLines
 
-from flytebuild.authoring import dockerlines
-from flytebuild.authoring.credentials import CREDENTIALS
+from flytebuild.authoring import credentials, dockerlines
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.layers.options import refuse_null
 from flytebuild.authoring.site import Site
@@ -28,7 +27,7 @@ def env(layer: Env, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]
         if not isinstance(value, str):
             raise site.error(f"the value of `{name}` is a `{type(value).__name__}`", hint="write it as a string")
         refuse_null(value, site)
-        if CREDENTIALS.search(value):
+        if credentials.find(value):
             raise site.error(
                 f"the value of `{name}` is a URL with credentials", hint="use a `flyte.Secret` of the task"
             )

@@ -1,0 +1,60 @@
+"""One layer of an image in its place: the canonical document that the layer's digest is taken of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from flytebuild.spec.canonical import SCHEMA, Document, Value, encode, extend, split
+from flytebuild.spec.images import RuntimeConfig
+from flytebuild.spec.layers import EMITTERS, EXECUTING, LayerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One layer spec in its place; `context` is what an executing step sees (environment, folder, user)."""
+
+    layer: LayerSpec
+    context: RuntimeConfig
+    origin: str = field(default="", compare=False)
+    _bytes: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def document(self, parent: str) -> Document:
+        """What the layer's digest is taken of. Files do not see the environment; steps that execute do."""
+        kind = self.layer.kind
+        document: dict[str, Value] = {
+            "emitter": EMITTERS[kind],
+            "kind": kind,
+            "parent": parent,
+            "schema": SCHEMA,
+            "spec": self.layer.fields(),
+        }
+        if kind in EXECUTING:
+            document["step"] = self.context.seen()
+        return document
+
+    def around_parent(self) -> tuple[bytes, bytes]:
+        """The canonical bytes of the document before and after the parent's digest, for any parent."""
+        known = self._bytes
+        if known is None:
+            # Kept, since images share steps.
+            known = self._around_parent()
+            object.__setattr__(self, "_bytes", known)
+        return known
+
+    def _around_parent(self) -> tuple[bytes, bytes]:
+        # Put together from their parts, since many steps are of one kind and many see the same environment.
+        kind = self.layer.kind
+        before, after = _head(kind, EMITTERS[kind])
+        after = extend(after, "spec", encode(self.layer.fields()))
+        return before, extend(after, "step", _seen(self.context)) if kind in EXECUTING else after
+
+
+@lru_cache(maxsize=64)
+def _head(kind: str, emitter: int) -> tuple[bytes, bytes]:
+    return split({"emitter": emitter, "kind": kind, "schema": SCHEMA}, "parent")
+
+
+@lru_cache(maxsize=1024)
+def _seen(context: RuntimeConfig) -> bytes:
+    return encode(context.seen())
