@@ -35,7 +35,7 @@ def machine() -> Iterator[Machine]:
     kept = os.environ.get("TEST_MACHINE")
     state = machine_state()
     try:
-        found = _bring_up(state)
+        found = bring_up(state)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", found.docker_host)
             patch.delenv("BUILDKIT_HOST", raising=False)
@@ -45,7 +45,7 @@ def machine() -> Iterator[Machine]:
             yield found
     finally:
         if not kept:
-            _call("down", state)
+            take_down(state)
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +53,10 @@ def second_machine(machine: Machine) -> Iterator[Machine]:
     """Another engine, which has nothing, for the same registry; it comes up in seconds and goes with the run."""
     state = TOP / "build/second-machine"
     try:
-        found = _bring_up(state, "--beside", str(machine_state()))
+        found = bring_up(state, "--beside", str(machine_state()))
         yield replace(found, mirrors=machine.mirrors)
     finally:
-        _call("down", state)
+        take_down(state)
 
 
 @pytest.fixture
@@ -89,7 +89,8 @@ def machine_state() -> Path:
     return Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
 
 
-def _bring_up(state: Path, *options: str) -> Machine:
+def bring_up(state: Path, *options: str) -> Machine:
+    """A machine in a state folder; fails the test where it does not come up."""
     options = options or ("--bases", "all")
     result = _call("up", state, *options, "--json")
     if result.returncode:
@@ -97,6 +98,11 @@ def _bring_up(state: Path, *options: str) -> Machine:
         pytest.fail(f"no machine for tests on a real engine; `{command}` says:\n{result.stderr}", pytrace=False)
     document = json.loads(result.stdout)
     return Machine(document["docker_host"], document["registry"], document["mirrors"], tuple(document["platforms"]))
+
+
+def take_down(state: Path) -> None:
+    """Stop it, and remove all that it had."""
+    _call("down", state)
 
 
 def _call(verb: str, state: Path, *options: str) -> subprocess.CompletedProcess[str]:

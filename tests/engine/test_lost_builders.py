@@ -1,0 +1,178 @@
+"""Builders that go away while they build, and clients that do: what is left, and how it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flytebuild.engine import EngineAddress
+from scripts.machine.state import Record, State
+from tests.buildkit.doors import Engine, unix_door
+from tests.conftest import TOP, Machine, bring_up, machine_state, take_down
+from tests.engine.conftest import BIN, Workspace
+from tests.runtime.proxy import Proxy
+
+pytestmark = pytest.mark.engine
+
+STEPS = """
+import flyte
+
+base = flyte.Image.from_debian_base(python_version=(3, 11))
+for number in range({images}):
+    image = base.clone(name="lost").with_commands(["sleep {seconds} # {token} %d" % number])
+    globals()["env%d" % number] = flyte.TaskEnvironment(name="env%d" % number, image=image)
+"""
+
+
+class Build:
+    """A `flytebuild build` whose events are read while it runs."""
+
+    def __init__(self, workspace: Workspace, **environ: str) -> None:
+        self.process = subprocess.Popen(
+            [str(BIN / "flytebuild"), "build", "--progress", "json", "lost.py"],
+            cwd=workspace.folder,
+            env={**workspace.environ, **environ},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._grew = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def wait_for(self, words: str, times: int = 1) -> None:
+        """Wait until so many lines have these words."""
+        with self._grew:
+            came = self._grew.wait_for(lambda: sum(words in line for line in self.lines) >= times, timeout=120)
+        assert came, "".join(self.lines)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code, and all that it said."""
+        code = self.process.wait(180)
+        self._reader.join()
+        return code, "".join(self.lines)
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as stream:
+            for line in stream:
+                with self._grew:
+                    self.lines.append(line)
+                    self._grew.notify_all()
+
+
+@pytest.fixture
+def token(registry_prefix: str) -> str:
+    return registry_prefix.rpartition("/")[2]
+
+
+@pytest.fixture
+def front(machine: Machine, tmp_path: Path) -> Iterator[Proxy]:
+    """A socket before the engine, which can be cut."""
+    proxy = Proxy(tmp_path)
+    try:
+        yield proxy
+    finally:
+        proxy.end()
+
+
+@pytest.fixture
+def mortal(machine: Machine) -> Iterator[tuple[Machine, State]]:
+    """An engine that a test may kill."""
+    state = TOP / "build/mortal-machine"
+    try:
+        yield bring_up(state, "--beside", str(machine_state())), State(state.resolve())
+    finally:
+        take_down(state)
+
+
+def tags(workspace: Workspace) -> list[str]:
+    host, _, path = workspace.registry.partition("/")
+    answer = httpx.get(f"http://{host}/v2/{path}/lost/tags/list")
+    return list(answer.json().get("tags") or ()) if answer.status_code == 200 else []
+
+
+def sleeping(workspace: Workspace, token: str, images: int, seconds: int) -> None:
+    workspace.write({"lost.py": STEPS.format(token=token, images=images, seconds=seconds)})
+
+
+def test_an_engine_that_comes_back_is_gone_on_with(workspace: Workspace, front: Proxy, token: str) -> None:
+    sleeping(workspace, token, 1, 4)
+    build = Build(workspace, DOCKER_HOST=front.url)
+    build.wait_for(f'"name": "run: sleep 4 # {token} 0"')
+    front.cut()
+    front.come_back()
+    code, said = build.end()
+    assert code == 0, said
+    assert "was lost and is back; the image of env0 goes on" in said
+    assert len(tags(workspace)) == 1
+
+
+def test_an_engine_that_does_not_is_told(workspace: Workspace, front: Proxy, token: str) -> None:
+    sleeping(workspace, token, 1, 30)
+    build = Build(workspace, DOCKER_HOST=front.url)
+    build.wait_for(f'"name": "run: sleep 30 # {token} 0"')
+    front.cut()
+    code, said = build.end()
+    assert code == 69, said
+    assert f"The connection to the BuildKit at `{front.url}` was lost while it was building" in said
+    assert "the same command goes on from what was built" in said
+    assert tags(workspace) == []
+
+
+def test_images_of_a_builder_that_is_killed_are_built_by_the_other(
+    workspace: Workspace, machine: Machine, mortal: tuple[Machine, State], tmp_path: Path, token: str
+) -> None:
+    sleeping(workspace, token, 4, 6)
+    killed, state = mortal
+    with ExitStack() as stack:
+        doors = {
+            name: stack.enter_context(
+                unix_door(tmp_path / f"{name}.sock", Engine(EngineAddress(host, "the test")).buildkit)
+            )
+            for name, host in (("stays", machine.docker_host), ("goes", killed.docker_host))
+        }
+        builders = ",".join(f"unix://{path}" for path in doors.values())
+        build = Build(workspace, FLYTEBUILD_BUILDER=builders)
+        build.wait_for('"name": "run: sleep 6', times=4)
+        engine = Record.load(state).engine
+        assert engine
+        os.kill(engine.pid, signal.SIGKILL)
+        code, said = build.end()
+    assert code == 0, said
+    assert f"The builder `unix://{doors['goes']}` has gone; its images are built elsewhere" in said
+    assert len(tags(workspace)) == 4
+    ended = [json.loads(line) for line in said.splitlines() if '"event": "image_finished"' in line]
+    assert [event["error"] for event in ended] == [None] * 4
+
+
+@pytest.mark.parametrize("moment", ["run: sleep 3", "exporting to image"])
+def test_a_client_that_is_killed_leaves_nothing_half_done(workspace: Workspace, token: str, moment: str) -> None:
+    sleeping(workspace, token, 1, 3)
+    build = Build(workspace)
+    build.wait_for(f'"name": "{moment}')
+    build.process.kill()
+    assert build.end()[0] == -signal.SIGKILL
+    document = workspace.plan("lost.py")
+    # What the client could still do in its last moment is whole, or is not there.
+    assert [image["status"] for image in document["images"]] in (["missing"], ["present"])
+    workspace.flytebuild("build", "lost.py")
+    assert len(tags(workspace)) == 1
+    assert workspace.plan("lost.py")["to_build"] == []
+
+
+def test_a_full_disk_is_told_as_such(workspace: Workspace) -> None:
+    source = STEPS.format(images=1, seconds=0, token="x").replace("sleep 0 # x %d", "cat /etc/passwd >/dev/full #%d")
+    workspace.write({"lost.py": source})
+    failed = workspace.flytebuild("build", "lost.py", code=1)
+    assert "No space left on device" in failed.stderr
+    assert "hint: the builder's disk is full" in failed.stderr
+    assert "written at lost.py:7" in failed.stderr
