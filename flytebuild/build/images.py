@@ -7,9 +7,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-
-import platformdirs
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.credentials import for_build
@@ -34,8 +31,6 @@ from flytebuild.plan import ImagePlan, Plan, is_in_engine
 from flytebuild.registry.reference import parse
 from flytebuild.state import State
 from flytebuild.threads import in_thread
-
-_KEYS = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "sessions"
 
 
 async def build_images(

@@ -223,7 +223,8 @@ class DockerExecutor:
 
         def pull() -> None:
             nonlocal heard
-            found = find(api_host(parse(image).registry))
+            source = parse(image)
+            found = find(api_host(source.registry), source.repository)
             for message in self._api.pull(image, stream=True, decode=True, auth_config=_auth_config(found)):
                 heard = time.monotonic()
                 if "error" in message:

@@ -12,6 +12,8 @@ import pytest
 from flytebuild.authoring.layers import _KINDS
 from flytebuild.build.labels import labels
 from flytebuild.build.secrets import layer_secrets
+from flytebuild.llb.lower import lower
+from flytebuild.llb.marshal import marshal
 from flytebuild.spec.canonical import encode
 from flytebuild.spec.digests import digests
 from tests.authoring.every_layer import FILES, every_image, write_files
@@ -48,6 +50,23 @@ def test_digests_are_the_same_everywhere(tmp_path: Path) -> None:
     assert printed("one", tmp_path, PYTHONHASHSEED="1", LC_ALL="C", TZ="Asia/Tokyo") == expected
     assert printed(other, one, PYTHONHASHSEED="2", HTTPS_PROXY="http://p.example:1", HOME="/nowhere") == expected
     assert printed(".", other, LC_ALL="C", UV_INDEX_URL="https://u.example", SSL_CERT_FILE="") == expected
+
+
+def test_operations_are_the_same_wherever_files_lie(tmp_path: Path) -> None:
+    """Byte for byte: BuildKit takes equal ones of several clients for one."""
+    places = [write_files(tmp_path / name, sorted(FILES)) for name in ("one", "deeper/another place")]
+    made = [
+        [
+            marshal(lower(spec, has_bundle=True)).SerializeToString(deterministic=True)
+            for image in every_image(place)
+            for spec in specs(image).values()  # type: ignore[union-attr]
+            if spec.base
+        ]
+        for place in places
+    ]
+    assert made[0] == made[1]
+    assert len(made[0]) >= 10
+    assert not [content for content in made[0] if str(tmp_path).encode() in content]
 
 
 def test_the_images_above_have_every_kind_of_layer(tmp_path: Path) -> None:
