@@ -22,7 +22,7 @@ from flytebuild.buildkit.connection import Connection
 from flytebuild.config import Config
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
-from flytebuild.plan import Observation, Plan, make_plan, references
+from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
 from flytebuild.spec.images import Platform, ResolvedImage
@@ -82,6 +82,7 @@ async def _elsewhere(
     state.record_published((digest, reference) for status, digest, reference in digests if status == "present")
     missing = [digest for status, digest, _ in digests if status == "missing"]
     known = [reference for digest in missing for reference in state.references(digest, _ELSEWHERE)]
+    known = [reference for reference in known if stores.engine or not is_in_engine(reference)]
     return await stores.observe_all({reference: None for reference in known if reference not in observed})
 
 
