@@ -36,6 +36,9 @@ _STATE = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "sta
 _ELSEWHERE = 4
 """Places that are looked at for one image that is missing where it should be."""
 
+_ELSEWHERE_SECONDS = 3.0
+"""How long that may take: it only saves a build, and a registry of yesterday may be out of reach today."""
+
 _STAT_CACHE = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "files.sqlite"
 
 
@@ -83,7 +86,11 @@ async def _elsewhere(
     missing = [digest for status, digest, _ in digests if status == "missing"]
     known = [reference for digest in missing for reference in state.references(digest, _ELSEWHERE)]
     known = [reference for reference in known if stores.engine or not is_in_engine(reference)]
-    return await stores.observe_all({reference: None for reference in known if reference not in observed})
+    looking = stores.observe_all({reference: None for reference in known if reference not in observed})
+    try:
+        return await asyncio.wait_for(looking, _ELSEWHERE_SECONDS)
+    except asyncio.TimeoutError:
+        return {}
 
 
 async def build(
