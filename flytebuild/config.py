@@ -253,6 +253,11 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
     if key == "builder_server_name":
         return value or None
     value = value.rstrip("/")
+    if key == "cache" and "/" not in value and value not in ("", "inline", "off"):
+        raise ConfigError(
+            f"`{key}` in `{source}` is `{value}`, which is not a repository",
+            hint="write `host/path`, or `inline`, or `off`",
+        )
     if value:
         _refuse_no_registry(key, value, source)
     return value or None

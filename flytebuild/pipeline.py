@@ -22,7 +22,7 @@ from flytebuild.buildkit.connection import Connection
 from flytebuild.config import Config
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
-from flytebuild.plan import Observation, Plan, make_plan, references
+from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
 from flytebuild.spec.images import Platform, ResolvedImage
@@ -35,6 +35,9 @@ from flytebuild.trees.statcache import StatCache
 _STATE = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
 _ELSEWHERE = 4
 """Places that are looked at for one image that is missing where it should be."""
+
+_ELSEWHERE_SECONDS = 3.0
+"""How long that may take: it only saves a build, and a registry of yesterday may be out of reach today."""
 
 _STAT_CACHE = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "files.sqlite"
 
@@ -82,7 +85,12 @@ async def _elsewhere(
     state.record_published((digest, reference) for status, digest, reference in digests if status == "present")
     missing = [digest for status, digest, _ in digests if status == "missing"]
     known = [reference for digest in missing for reference in state.references(digest, _ELSEWHERE)]
-    return await stores.observe_all({reference: None for reference in known if reference not in observed})
+    known = [reference for reference in known if stores.engine or not is_in_engine(reference)]
+    looking = stores.observe_all({reference: None for reference in known if reference not in observed})
+    try:
+        return await asyncio.wait_for(looking, _ELSEWHERE_SECONDS)
+    except asyncio.TimeoutError:
+        return {}
 
 
 async def build(

@@ -88,6 +88,9 @@ def test_jobs_have_the_same_bounds_everywhere(tmp_path: Path, value: int) -> Non
             "`linux/foo` is not a platform that Flyte runs on",
             "`linux/amd64` or `linux/arm64`",
         ),
+        ("cache = 'r.example'", "is `r.example`, which is not a repository", "`inline`, or `off`"),
+        ("cache = 'r.example/cache:1'", "is not a registry", "small letters"),
+        ("compression = 'xz'", "must be one of `zstd`, `gzip`, not `xz`", None),
         ("platforms = [1]", "`1` is not a platform", "`linux/amd64` or `linux/arm64`"),
         ("registry = ", "cannot be read", None),
     ],
@@ -168,3 +171,11 @@ def test_secrets_that_are_no_table(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be a table") as caught:
         load(tmp_path, {})
     assert "s3cret" not in caught.value.message + (caught.value.hint or "")
+
+
+def test_what_is_pushed_and_cached_is_a_choice(tmp_path: Path) -> None:
+    given = {"FLYTEBUILD_CACHE": "r.example/team/cache", "FLYTEBUILD_COMPRESSION": "gzip"}
+    found = load(tmp_path, given)
+    assert (found.cache, found.compression) == ("r.example/team/cache", "gzip")
+    assert (load(tmp_path, {}).cache, load(tmp_path, {}).compression) == (None, "zstd")
+    assert load(tmp_path, {"FLYTEBUILD_CACHE": "off"}).cache == "off"

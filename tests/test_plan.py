@@ -1,6 +1,7 @@
 """Specs and facts become a plan."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -174,3 +175,63 @@ def test_what_is_there_of_an_index_is_not_built_again() -> None:
     assert two({index.reference: whole}).images[2].status == "present"
     other = Observation(Present("sha256:1"), image="something else")
     assert two({index.reference: other}).images[2].status == "unknown"
+
+
+def named(item: ImageSpec, name: str, registry: str | None = None) -> ImageSpec:
+    return replace(item, name=name, registry=registry)
+
+
+def copies(
+    specs: dict[str, ImageSpec], there: dict[str, ImageSpec], elsewhere: dict[str, ImageSpec] | None = None
+) -> dict[str, str | None]:
+    """Where each environment's image is copied from; in what is `there`, by environment, it is seen to be present."""
+    observations = {target(item): ABSENT for item in specs.values()}
+    observations |= {target(specs[name]): present(item) for name, item in there.items()}
+    others = {target: present(item) for target, item in (elsewhere or {}).items()}
+    planned = make_plan(tuple(map(node, specs)), variants(specs), None, observations, others)
+    assert {image.reference for image in planned.to_copy}.isdisjoint(image.reference for image in planned.to_build)
+    return {name: image.copied_from for image in planned.images for name in image.environments}
+
+
+def test_an_image_that_is_there_under_another_name_is_not_built() -> None:
+    one, two = named(spec("ruff"), "one", "r.example"), named(spec("ruff"), "two", "r.example")
+    assert copies({"a": one, "b": two}, {"b": two}) == {"a": target(two), "b": None}
+    assert copies({"a": one}, {}, {"r.example/x:1": one}) == {"a": "r.example/x:1"}
+
+
+def test_one_of_two_names_is_built_and_the_other_follows() -> None:
+    one, two = named(spec("ruff"), "one", "r.example"), named(spec("ruff"), "two", "r.example")
+    assert copies({"a": one, "b": two}, {}) == {"a": None, "b": target(one)}
+    planned = make_plan(
+        (node("a"), node("b")), variants({"a": one, "b": two}), None, {target(one): ABSENT, target(two): ABSENT}
+    )
+    assert ([image.reference for image in planned.to_build], planned.is_fulfilled) == ([target(one)], False)
+    document = to_document(planned)
+    assert (document["to_build"], document["to_copy"]) == ([target(one)], [target(two)])
+    assert document["images"][1]["copied_from"] == target(one)
+
+
+def test_a_copy_comes_from_the_same_registry_if_it_can_and_never_from_another_kind_of_store() -> None:
+    one = named(spec("ruff"), "one", "r.example")
+    assert copies({"a": one}, {}, {"q.example/x:1": one, "r.example/x:1": one}) == {"a": "r.example/x:1"}
+    assert copies({"a": one}, {}, {"q.example/x:1": one}) == {"a": "q.example/x:1"}
+    assert copies({"a": one}, {}, {"flytebuild.local/x:1": one}) == {"a": None}
+    assert copies({"a": spec("ruff")}, {}, {"r.example/x:1": one}) == {"a": None}
+
+
+def test_what_is_not_known_to_be_missing_is_no_copy() -> None:
+    one, two = named(spec("ruff"), "one", "r.example"), named(spec("ruff"), "two", "r.example")
+    unknown = Observation(Unknown("`r.example` refuses access to `one`"))
+    planned = make_plan(
+        (node("a"), node("b")), variants({"a": one, "b": two}), None, {target(one): unknown, target(two): present(two)}
+    )
+    assert [image.copied_from for image in planned.images] == [None, None]
+
+
+def test_layers_of_an_image_that_is_elsewhere_count_as_there() -> None:
+    one = named(spec("ruff", "pytest"), "one", "r.example")
+    base = named(spec("ruff"), "two", "r.example")
+    planned = make_plan(
+        (node("a"),), variants({"a": one}), None, {target(one): ABSENT}, {"r.example/x:1": present(base)}
+    )
+    assert [layer.status for layer in planned.images[0].layers] == ["present"] * 4 + ["missing"]

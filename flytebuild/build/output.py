@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from blake3 import blake3
+
 from flytebuild.build import layouts
 from flytebuild.build.builder import Outcome
 from flytebuild.build.images import build_images
@@ -164,10 +166,10 @@ class FileStores:
         return folder
 
     def _archive(self, reference: str) -> Path:
-        return self.scratch / f"{reference.replace('/', '%')}.tar"
+        return self._folder(reference).with_suffix(".tar")
 
     def _folder(self, reference: str) -> Path:
-        return self.scratch / reference.replace("/", "%")
+        return self.scratch / blake3(reference.encode()).hexdigest(16)
 
 
 def _source(image: ImagePlan, plan: Plan) -> str | None:

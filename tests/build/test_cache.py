@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from flytebuild.build.cache import BuildCache, NoCache, open_cache
+from flytebuild.build.cache.inline import InlineCache
 from flytebuild.build.cache.keys import CacheKey, key_of, tag_of_all
 from flytebuild.build.cache.lookup import IMPORTS, Found, look_up
 from flytebuild.build.cache.probe import why_no_cache
+from flytebuild.build.cache.remote import RemoteCache
+from flytebuild.config import Config
+from flytebuild.events import Event, Notice
+from flytebuild.plan import ImagePlan
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import parse
 from flytebuild.spec.images import ResolvedImage, RuntimeConfig
@@ -109,6 +116,48 @@ def test_a_dockerfile_is_found_by_itself_when_its_context_has_changed() -> None:
 def test_what_images_share_a_manifest_under_is_a_tag_of_theirs() -> None:
     assert tag_of_all([ONE, TWO]) == tag_of_all([TWO, ONE, ONE])
     assert tag_of_all([ONE]) != tag_of_all([TWO])
+
+
+def opened(looks: int, pushes: int, settings: Config) -> tuple[type[BuildCache], list[str]]:
+    """Which cache a build has where the registry answers questions and pushes so, and what the user is told."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "/manifests/v-" in request.url.path:
+            return httpx.Response(looks)
+        if request.method == "POST":
+            return httpx.Response(202, headers={"location": "/v2/cache/blobs/uploads/1"})
+        return httpx.Response(pushes if "/manifests/" in request.url.path else 404 if request.method == "HEAD" else 201)
+
+    base = ResolvedImage("x", "registry.example/x:1", "sha256:" + "0" * 64, RuntimeConfig())
+    spec = ImageSpec("a", None, AMD64, base, (Step(Command("true"), RuntimeConfig()),), RuntimeConfig())
+    image = ImagePlan("registry.example/team/a:b3-1", "missing", "not there", ("env",), "1" * 64, (), spec)
+    events: list[Event] = []
+
+    async def act() -> type[BuildCache]:
+        async with RegistryClient(httpx.MockTransport(answer)) as client:
+            return type(await open_cache(settings, client, [image], events.append, has_bundle=False))
+
+    return asyncio.run(act()), [event.message for event in events if isinstance(event, Notice)]
+
+
+def test_which_cache_there_is() -> None:
+    settings = Config(registry="registry.example/team")
+    assert opened(404, 201, settings) == (RemoteCache, [])
+    # A registry that is asked for a repository that is not there yet.
+    kind, notices = opened(403, 201, settings)
+    assert kind is RemoteCache
+    assert notices == [
+        "the cache in `registry.example/team/flytebuild-cache` was not looked into: "
+        "`registry.example` refuses access to `team/flytebuild-cache`"
+    ]
+    kind, notices = opened(404, 400, settings)
+    assert kind is InlineCache
+    assert "`registry.example/team/flytebuild-cache` takes no cache, so images keep what they can of it" in notices[0]
+    assert opened(404, 503, settings)[0] is NoCache
+    assert opened(404, 400, replace(settings, cache="inline")) == (InlineCache, [])
+    assert opened(404, 201, replace(settings, cache="off")) == (NoCache, [])
+    assert opened(404, 201, replace(settings, registry=None)) == (NoCache, [])
+    assert opened(404, 201, replace(settings, registry=None, cache="registry.example/c")) == (RemoteCache, [])
 
 
 @pytest.mark.parametrize(("status", "problem"), [(201, None), (400, 400), (503, 503)])

@@ -157,3 +157,12 @@ def test_long_errors_are_cut() -> None:
 def test_images_are_called_as_in_the_plan() -> None:
     assert short_image(IMAGE) == "0123456789ab"
     assert short_image("ghcr.io/acme/own:1") == "ghcr.io/acme/own:1"
+
+
+def test_an_image_that_is_pulled_is_told_once_for_its_environment() -> None:
+    waiting = action("a0", None, "env.main", "INITIALIZING", waiting_for="pulling its image, 3 of 40 MB")
+    assert told([waiting], [waiting], [action("a0", None, "env.main")]) == [
+        ["  env waits for image 0123456789ab, which is pulled"],
+        [],
+        ["  env runs in image 0123456789ab", "  running    env.main"],
+    ]

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.engine
 NOTHING = "nothing to build"
 
 
-def repository_tags(registry: str) -> set[str]:
+def repository_tags(registry: str, name: str = "flyte") -> set[str]:
     host, _, path = registry.partition("/")
-    answer = httpx.get(f"http://{host}/v2/{path}/flyte/tags/list")
+    answer = httpx.get(f"http://{host}/v2/{path}/{name}/tags/list")
     return set(answer.json().get("tags") or ()) if answer.status_code == 200 else set()
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import docker
 import pytest
 
 from scripts.machine.network import CANDIDATES, address_pool, bridge_address
@@ -53,3 +54,19 @@ def test_the_environment_is_for_a_shell_to_read(machine: Machine) -> None:
     assert all(line.startswith("export ") for line in lines)
     mirrors = ",".join(f"{name}={target}" for name, target in machine.mirrors.items())
     assert f"export FLYTEBUILD_MIRRORS={mirrors}" in lines
+
+
+@pytest.mark.engine
+def test_a_second_engine_has_the_registry_and_nothing_else_of_the_first(
+    machine: Machine, second_machine: Machine
+) -> None:
+    assert second_machine.docker_host != machine.docker_host
+    assert second_machine.registry == machine.registry
+    found = []
+    for host in (machine.docker_host, second_machine.docker_host):
+        client = docker.DockerClient(host)
+        found.append((client.info()["Driver"], client.info()["ID"]))
+        client.close()
+    (first_driver, first_id), (second_driver, second_id) = found
+    assert (second_driver, second_id) != (first_driver, first_id)
+    assert second_driver == "overlayfs"

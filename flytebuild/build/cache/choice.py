@@ -68,15 +68,15 @@ async def open_cache(
         return NoCache()
     keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
     found = await look_up(client, dict.fromkeys(keys, repository))
-    if found.problem:
-        emit(Notice(f"there is no cache in this build: {found.problem}"))
-        return NoCache()
+    # Of a repository that is not there yet, some registries say only that it may not be looked into.
     if keys and not found.manifests and (refusal := await why_no_cache(client, repository)):
         if refusal.status is None or refusal.status >= 500:
             emit(Notice(f"there is no cache in this build: {refusal}"))
             return NoCache()
         emit(Notice(f"`{repository.name}` takes no cache, so images keep what they can of it: {refusal}"))
         return await _inline(client, images, has_bundle)
+    if found.problem:
+        emit(Notice(f"the cache in `{repository.name}` was not looked into: {found.problem}"))
     return RemoteCache(client, repository, config.compression, has_bundle, found)
 
 
