@@ -286,10 +286,13 @@ def _apt(layer: AptPackages, _: flyte.Image, __: HostFiles, site: Site) -> Itera
 def _commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     secrets = _secrets(layer.secret_mounts, site)
     for text in layer.commands:
-        _refuse_null(text, site)
-        if CREDENTIALS.search(text):
+        command = _command(text, secrets, site)
+        # Of an array what it says, however it is escaped.
+        said = " ".join(command.args) or text
+        _refuse_null(said, site)
+        if CREDENTIALS.search(said):
             raise site.error("a command has a URL with credentials", hint="pass them with `secret_mounts`")
-        yield _command(text, secrets, site)
+        yield command
         if text == _CREATE_FLYTE_USER_CMD:
             yield RunAs("flyte")
 

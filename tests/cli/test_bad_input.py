@@ -384,7 +384,9 @@ def test_the_place_is_told_by_flyte_s_own_tools_too(tmp_path: Path, command: tup
     )
     assert done.returncode != 0
     told = " ".join((done.stdout + done.stderr).split())
-    assert f"error: The `with_pip_packages` layer of environment `env` ({place}): `pandas=2` is not a requirement" in told
+    assert (
+        f"error: The `with_pip_packages` layer of environment `env` ({place}): `pandas=2` is not a requirement" in told
+    )
     assert "hint: write it like `name`" in told
 
 
