@@ -78,6 +78,9 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
         (BASE.clone(python_version=(3,)), "its `python_version` is `(3,)`, not a pair of numbers"),  # type: ignore[arg-type]
         (BASE.clone(python_version="3.11"), "its `python_version` is `'3.11'`, not a pair of numbers"),  # type: ignore[arg-type]
         (BASE.with_commands(["echo \0"]), "a text has a null character"),
+        (BASE.with_commands(['["echo", "\\u0000"]']), "a text has a null character"),
+        (BASE.with_commands(["curl https://u:pw@i/x"]), "a command has a URL with credentials"),
+        (BASE.with_commands(['["curl", "https:\\/\\/u:pw\\u0040i/x"]']), "a command has a URL with credentials"),
         (BASE.with_pip_packages("a", extra_args="\0"), "a text has a null character"),
         (BASE.with_workdir("/a\0"), "a text has a null character"),
         (BASE.with_source_file(Path(__file__), "/a\0"), "a text has a null character"),

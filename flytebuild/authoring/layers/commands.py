@@ -29,10 +29,13 @@ def commands(layer: Commands, _: flyte.Image, __: HostFiles, site: Site) -> Iter
     """Commands of the user's, each a step of its own."""
     secrets = layer_secrets(layer.secret_mounts, site)
     for text in layer.commands:
-        refuse_null(text, site)
-        if credentials.find(text):
+        command = _command(text, secrets, site)
+        # Of an array what it says, however it is escaped.
+        said = " ".join(command.args) or text
+        refuse_null(said, site)
+        if credentials.find(said):
             raise site.error("a command has a URL with credentials", hint="pass them with `secret_mounts`")
-        yield _command(text, secrets, site)
+        yield command
         if text == _CREATE_FLYTE_USER_CMD:
             yield RunAs("flyte")
 
