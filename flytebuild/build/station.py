@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,10 +36,14 @@ _KEYS = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "sess
 
 @dataclass
 class Station:
-    """A BuildKit at `address`; `open` it before the first solve and `close` it after the last."""
+    """A BuildKit at `address`; `open` it before the first solve and `close` it after the last.
+
+    `check` is told what the daemon says of itself before anything is asked of it, and raises where that will not do.
+    """
 
     address: Address
     providers: Sequence[Provider | StreamProvider]
+    check: Callable[[Address, Worker], None]
     _line: _Line | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -62,7 +66,7 @@ class Station:
 
     async def open(self) -> None:
         """Connect. Raises EngineUnavailableError, or ConfigError for certificates that cannot be used."""
-        self._line = await in_thread(lambda: _Line.open(self.address, self.providers), "flytebuild-connection")
+        self._line = await in_thread(self._connect, "flytebuild-connection")
 
     async def close(self) -> None:
         """End the session and the connection; solves that still run are cancelled by it."""
@@ -90,7 +94,7 @@ class Station:
             until = time.monotonic() + patience
             while True:
                 try:
-                    found = await in_thread(lambda: _Line.open(self.address, self.providers), "flytebuild-connection")
+                    found = await in_thread(self._connect, "flytebuild-connection")
                 except EngineUnavailableError:
                     if time.monotonic() > until:
                         return False
@@ -100,6 +104,18 @@ class Station:
                     await in_thread(lost.close, "flytebuild-connection")
                     return True
 
+    def _connect(self) -> _Line:
+        with ExitStack() as stack:
+            connection = Connection.open(self.address)
+            stack.callback(connection.close)
+            worker = connection.worker()
+            self.check(self.address, worker)
+            session = Session(connection, self.providers, keys=_KEYS)
+            session.open()
+            stack.callback(session.close)
+            return _Line(Solver(connection, session.id), worker, stack.pop_all())
+        raise AssertionError("nothing above suppresses an exception")
+
 
 @dataclass(frozen=True)
 class _Line:
@@ -108,18 +124,6 @@ class _Line:
     solver: Solver
     worker: Worker
     _stack: ExitStack
-
-    @classmethod
-    def open(cls, address: Address, providers: Sequence[Provider | StreamProvider]) -> _Line:
-        with ExitStack() as stack:
-            connection = Connection.open(address)
-            stack.callback(connection.close)
-            worker = connection.worker()
-            session = Session(connection, providers, keys=_KEYS)
-            session.open()
-            stack.callback(session.close)
-            return cls(Solver(connection, session.id), worker, stack.pop_all())
-        raise AssertionError("nothing above suppresses an exception")
 
     def close(self) -> None:
         self._stack.close()

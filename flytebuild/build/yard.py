@@ -17,9 +17,11 @@ from flytebuild.build.recorded import Recorded
 from flytebuild.build.retry import Retried
 from flytebuild.build.station import Reconnected, Station
 from flytebuild.build.stores import Destination
-from flytebuild.buildkit.address import DaemonAddress, locate_all
+from flytebuild.buildkit.address import Address, locate_all
+from flytebuild.buildkit.connection import Worker
 from flytebuild.buildkit.session.providers import Provider, StreamProvider
 from flytebuild.config import Config
+from flytebuild.engine import EngineAddress
 from flytebuild.errors import EngineUnavailableError, UnavailableError
 from flytebuild.events import Emit, Notice
 from flytebuild.plan import ImagePlan, LayerPlan, is_in_engine
@@ -61,10 +63,9 @@ async def open_yard(
     Of a fleet those that do not answer are left out, with a notice. Raises EngineUnavailableError when none answers or
     one cannot publish these images.
     """
-    stations = await _open(config, providers, emit)
+    must_push = not stores.is_public or not all(is_in_engine(image.reference) for image in images)
+    stations = await _open(config, providers, emit, must_push=must_push)
     try:
-        for station in stations:
-            _refuse_unsuitable(station, images, stores)
         has_bundle = config.ca_bundle is not None
         cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
         ends = [_end(station, stores, cache, has_bundle=has_bundle) for station in stations]
@@ -103,8 +104,11 @@ def _member(
     return Member(station.address.shown, builder, frozenset({station.worker.platform}))
 
 
-async def _open(config: Config, providers: Sequence[Provider | StreamProvider], emit: Emit) -> list[Station]:
-    stations = [Station(address, providers) for address in locate_all(config)]
+async def _open(
+    config: Config, providers: Sequence[Provider | StreamProvider], emit: Emit, *, must_push: bool
+) -> list[Station]:
+    check = _refuse_unsuitable if must_push else _take_any
+    stations = [Station(address, providers, check) for address in locate_all(config)]
     answers = await asyncio.gather(*(station.open() for station in stations), return_exceptions=True)
     opened = [station for station, answer in zip(stations, answers, strict=True) if answer is None]
     failed = [answer for answer in answers if answer is not None]
@@ -127,11 +131,13 @@ def _weigher(state: State, stations: Sequence[Station]) -> Weigh:
     return weigh
 
 
-def _refuse_unsuitable(station: Station, images: Sequence[ImagePlan], stores: Destination) -> None:
+def _take_any(_address: Address, _worker: Worker) -> None:
+    """Images that stay in an engine's store ask nothing of it."""
+
+
+def _refuse_unsuitable(address: Address, worker: Worker) -> None:
     """A daemon that has no store but its cache can push; an engine only with containerd's."""
-    if isinstance(station.address, DaemonAddress) or station.worker.has_containerd_store:
-        return
-    if not stores.is_public or not all(is_in_engine(image.reference) for image in images):
+    if isinstance(address, EngineAddress) and not worker.has_containerd_store:
         raise EngineUnavailableError(
             "This Docker Engine cannot push what its BuildKit builds: it does not use the containerd image store",
             hint='set `{"features": {"containerd-snapshotter": true}}` in its daemon.json and restart it, '

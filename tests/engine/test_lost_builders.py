@@ -175,4 +175,4 @@ def test_a_full_disk_is_told_as_such(workspace: Workspace) -> None:
     failed = workspace.flytebuild("build", "lost.py", code=1)
     assert "No space left on device" in failed.stderr
     assert "hint: the builder's disk is full" in failed.stderr
-    assert "written at lost.py:7" in failed.stderr
+    assert "written at lost.py:6" in failed.stderr
