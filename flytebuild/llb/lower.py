@@ -13,7 +13,7 @@ from collections.abc import Sequence, Set
 from flytebuild.llb import projects
 from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_file, make_folder
 from flytebuild.llb.merge import diff, merge
-from flytebuild.llb.outline import Surveyor, outline
+from flytebuild.llb.outline import Place, Surveyor, outline
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
@@ -109,7 +109,9 @@ def _outline(spec: ImageSpec, start: int, states: Sequence[State]) -> State:
     surveyor = Surveyor(states[number + 1], _python(venv), spec.steps[number].context)
     layers = [step.layer for step in spec.steps[start:] if isinstance(step.layer, Copy | Folder)]
     owners = [_owner(layer, states[-1]) for layer in layers]
-    return outline(states[-1], [place_of(layer) for layer in layers], owners, surveyor, spec.platform)
+    # So that what images have in common is copied once, also where each has more files of its own elsewhere.
+    usual = (Place("/"), Place(spec.base.config.workdir if spec.base else "/"))
+    return outline(states[-1], [place_of(layer) for layer in layers], usual, owners, surveyor, spec.platform)
 
 
 def _vertices(state: State, known: Set[str]) -> set[str]:

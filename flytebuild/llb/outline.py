@@ -13,14 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from flytebuild.inside import text_of
-from flytebuild.llb.file import Owner, copy, make_file
+from flytebuild.llb.file import Owner, copy
 from flytebuild.llb.run import BindMount, fill
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
 
 _IMAGE = "/run/flytebuild-survey/image"
 _OUTLINE = "/run/flytebuild-survey/outline"
-_PROGRAM = "/run/flytebuild-survey/survey.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +44,35 @@ class Surveyor:
 
 
 def outline(
-    image: State, places: Sequence[Place], owners: Iterable[Owner], surveyor: Surveyor, platform: Platform
+    image: State,
+    places: Sequence[Place],
+    usual: Sequence[Place],
+    owners: Iterable[Owner],
+    surveyor: Surveyor,
+    platform: Platform,
 ) -> State:
-    """The outline of `image` at these places, with those of its names that `owners` have."""
+    """The outline of `image` at `places`, and at the `usual` ones, with those of its names that `owners` have.
+
+    The more of the usual places there are, the more often are outlines for different places equal after all.
+    """
     given = list(owners)
+    asked = {(place.path, tuple(sorted(place.listed)), tuple(sorted(place.searched))) for place in (*places, *usual)}
     wanted = {
-        "places": sorted(
-            {(place.path, tuple(sorted(place.listed)), tuple(sorted(place.searched))) for place in places}
-        ),
+        "places": sorted(asked),
         "users": sorted({owner.user for owner in given if isinstance(owner.user, str)}),
         "groups": sorted({owner.group for owner in given if isinstance(owner.group, str)}),
     }
     where = ", ".join(sorted({place.path for place in places}))
-    program = make_file(None, "/survey.py", text_of("survey").encode(), platform, name="program that draws outlines")
     drawn = fill(
         surveyor.state,
-        # Neither the environment nor anything installed has a say in how Python starts.
-        (surveyor.python, "-I", "-S", _PROGRAM, _IMAGE, _OUTLINE, json.dumps(wanted, sort_keys=True)),
+        # Neither the environment nor anything installed has a say in how Python starts. The program is an argument and
+        # no file: making that would be a step, which an engine executes that has all else from a cache.
+        (surveyor.python, "-I", "-S", "-c", text_of("survey"), _IMAGE, _OUTLINE, json.dumps(wanted, sort_keys=True)),
         replace(surveyor.context, workdir="/"),
         platform,
         name=f"look at {where}",
         target=_OUTLINE,
-        binds=(BindMount(_IMAGE, image), BindMount(_PROGRAM, program, "/survey.py")),
+        binds=(BindMount(_IMAGE, image),),
     )
     # The copy is known by what it holds: images with equal outlines share all that is copied onto them.
     return copy(None, drawn, "/", "/", platform, name=f"outline of {where}", contents_only=True, owner=None)

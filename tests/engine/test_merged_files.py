@@ -13,6 +13,7 @@ import pytest
 
 from flytebuild.build.files import served
 from flytebuild.buildkit.solve import SolveError
+from flytebuild.events import StepFinished
 from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import in_order
 from flytebuild.llb.run import BindMount, fill
@@ -202,6 +203,19 @@ def test_equal_files_in_equal_places_are_copied_once_whatever_is_below_them(
     assert {f"look at /srv/{token}", "copied files"} <= first.executed
     assert f"look at /srv/{token}" in second.executed
     assert not {f"outline of /srv/{token}", "copied files"} & second.executed
+
+
+def test_what_images_have_in_common_is_copied_once(solver: Solver, builds: Builds, folder: Path) -> None:
+    less = builds.base.with_commands(["true"]).with_source_folder(folder / "source", f"/{secrets.token_hex(8)}")
+    more = less.with_source_file(folder / "one.txt", "/etc/own/").with_workdir("/home/flyte/own/deep")
+    one, other = specs(builds, {"less": less, "more": more}).values()
+    solved(solver, one)
+    (copied,) = [
+        item for item in in_order(lower(other)) if item.name == other.steps[-3].layer.summary and item.platform
+    ]
+    assert copied.inputs
+    ended = {event.step: event.cached for event in solved(solver, other).events if isinstance(event, StepFinished)}
+    assert ended[copied.digest]
 
 
 def test_operations_are_told_by_the_digests_that_they_were_sent_with(

@@ -19,8 +19,8 @@ IMAGE = run(BASE, ["true"], CONTEXT, AMD64, name="step")
 SURVEYOR = Surveyor(BASE, "/opt/venv/bin/python", CONTEXT)
 
 
-def drawn(*places: Place, owners: tuple[Owner, ...] = ()) -> State:
-    return outline(IMAGE, places, owners, SURVEYOR, AMD64)
+def drawn(*places: Place, usual: tuple[Place, ...] = (), owners: tuple[Owner, ...] = ()) -> State:
+    return outline(IMAGE, places, usual, owners, SURVEYOR, AMD64)
 
 
 def look(state: State) -> ops_pb2.ExecOp:
@@ -31,15 +31,14 @@ def look(state: State) -> ops_pb2.ExecOp:
 def test_it_is_drawn_by_a_python_below_the_image_that_can_change_nothing() -> None:
     state = drawn(Place("/app"))
     source = state.vertex.inputs[0].vertex
-    assert source.inputs[:2] == (BASE, IMAGE)
+    assert source.inputs == (BASE, IMAGE)
     assert source.name == "look at /app"
     step = look(state)
-    assert list(step.meta.args[:4]) == ["/opt/venv/bin/python", "-I", "-S", "/run/flytebuild-survey/survey.py"]
+    assert list(step.meta.args[:4]) == ["/opt/venv/bin/python", "-I", "-S", "-c"]
     assert (step.meta.cwd, step.network) == ("/", ops_pb2.NONE)
     assert [(mount.dest, mount.readonly, mount.output) for mount in step.mounts] == [
         ("/", True, -1),
         ("/run/flytebuild-survey/image", True, -1),
-        ("/run/flytebuild-survey/survey.py", True, -1),
         ("/run/flytebuild-survey/outline", False, 0),
     ]
 
@@ -47,7 +46,6 @@ def test_it_is_drawn_by_a_python_below_the_image_that_can_change_nothing() -> No
 def test_the_image_is_not_read_to_know_whether_it_was_drawn_before() -> None:
     assert [mount.content_cache for mount in look(drawn(Place("/app"))).mounts] == [
         ops_pb2.DEFAULT,
-        ops_pb2.OFF,
         ops_pb2.OFF,
         ops_pb2.DEFAULT,
     ]
@@ -65,6 +63,13 @@ def test_only_names_of_owners_are_looked_up() -> None:
     owners = (Owner("flyte", "flyte"), Owner("b"), Owner(1000), Owner("flyte", 5), Owner(0, "staff"))
     wanted = json.loads(look(drawn(Place("/app"), owners=owners)).meta.args[-1])
     assert (wanted["users"], wanted["groups"]) == (["b", "flyte"], ["flyte", "staff"])
+
+
+def test_usual_places_are_looked_at_as_well() -> None:
+    state = drawn(Place("/app"), usual=(Place("/"), Place("/app"), Place("/home")))
+    wanted = json.loads(look(state).meta.args[-1])
+    assert [path for path, *_ in wanted["places"]] == ["/", "/app", "/home"]
+    assert state.vertex.name == "outline of /app"
 
 
 def test_equal_questions_are_one_vertex() -> None:
