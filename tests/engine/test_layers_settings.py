@@ -12,7 +12,7 @@ import pytest
 from flytebuild.build.labels import IMAGE, LAYERS, SPEC
 from flytebuild.buildkit.solve import Export, image_config
 from flytebuild.spec.images import RuntimeConfig
-from tests.engine.building import FLYTE_BASE, Builds, Built
+from tests.engine.building import Builds, Built
 from tests.engine.solving import Solver
 
 pytestmark = pytest.mark.engine
@@ -179,8 +179,8 @@ def test_images_say_what_they_are_made_of(builds: Builds, images: dict[str, Buil
     assert document["config"]["user"] == "app"
 
 
-def test_clones_under_another_name_are_the_same_image(builds: Builds) -> None:
-    image = flyte.Image.from_base(FLYTE_BASE).clone(name="one", extendable=True).with_env_vars({"A": "1"})
+def test_clones_under_another_name_are_the_same_image(builds: Builds, service: str) -> None:
+    image = flyte.Image.from_base(service).clone(name="one", extendable=True).with_env_vars({"A": "1"})
     other = image.clone(name="two", registry="r.example/team")
     planned = builds.plan({"one": image, "two": other, "python": image.clone(python_version=(3, 12))})
     one, two, python = planned.images
