@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import platform as host
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -17,7 +18,7 @@ from flytebuild.build.builder import Outcome
 from flytebuild.build.images import build_images
 from flytebuild.build.output import Output, write_images
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
-from flytebuild.buildkit.address import locate
+from flytebuild.buildkit.address import locate, locate_all
 from flytebuild.buildkit.connection import Connection
 from flytebuild.config import Config
 from flytebuild.events import Emit, Notice, ignore
@@ -156,6 +157,20 @@ def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) ->
     finally:
         if cache:
             cache.close()
+
+
+@contextmanager
+def recorded(config: Config) -> Iterator[Callable[[str], float | None]]:
+    """How many seconds a step of some name took before, at the builders that are configured; None where never seen."""
+    with State.open(_STATE) as state:
+        builders = [address.shown for address in locate_all(config)]
+
+        @cache
+        def expected(name: str) -> float | None:
+            found = (state.expected(builder, name) for builder in builders)
+            return next((record.seconds for record in found if record), None)
+
+        yield expected
 
 
 @asynccontextmanager

@@ -92,7 +92,10 @@ def build(
         if dry_run:
             return planned, ()
         try:
-            with follow(settings.progress, verbose=verbose) as emit:
+            with (
+                pipeline.recorded(settings) as expected,
+                follow(settings.progress, verbose=verbose, expected=expected) as emit,
+            ):
                 return planned, await pipeline.build(settings, planned, emit, fail_fast=fail_fast, output=written)
         except BuildError as error:
             return planned, error
