@@ -101,6 +101,8 @@ async def build(
 
     With an `output` all images of the plan are written as files instead, and nothing is published.
     """
+    if not output and not planned.to_build and not planned.to_copy:
+        return ()
     async with _outside(config, emit) as (stores, state):
         if output:
             return await write_images(planned, config, stores, state, output, emit, fail_fast=fail_fast)

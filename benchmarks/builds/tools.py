@@ -90,4 +90,6 @@ class Setting:
             "FLYTEBUILD_REGISTRY": self.repository,
             "FLYTEBUILD_MIRRORS": ",".join(f"{name}={at}" for name, at in mirrors.items()),
             "FLYTEBUILD_PROGRESS": "plain",
+            # flyte has a remote cache only where it is asked for.
+            **({} if cache else {"FLYTEBUILD_CACHE": "off"}),
         }
