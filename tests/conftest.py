@@ -27,7 +27,7 @@ class Machine:
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """The engine, the registry and the bases that tests marked `engine` use; the environment leads to them.
 
     `TEST_MACHINE=<state folder>` keeps one between runs. A machine that cannot come up fails the test.
@@ -39,6 +39,8 @@ def machine() -> Iterator[Machine]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", found.docker_host)
             patch.delenv("BUILDKIT_HOST", raising=False)
+            # What the user's own builds have seen would be re-tagged here, and not built.
+            patch.setattr("flytebuild.pipeline._STATE", tmp_path_factory.mktemp("state") / "state.sqlite")
             if found.registry:
                 patch.setenv("FLYTEBUILD_REGISTRY", found.registry)
             patch.setenv("FLYTEBUILD_MIRRORS", ",".join(f"{name}={to}" for name, to in found.mirrors.items()))
