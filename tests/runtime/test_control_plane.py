@@ -99,7 +99,7 @@ def test_the_health_document_tells_what_it_was_started_with(config: Config) -> N
     assert document["runs_in_progress"] == 0
     assert document["fingerprint"]["engine"] == os.environ["DOCKER_HOST"]
     assert document["fingerprint"]["mirrors"] == dict(config.mirrors)
-    assert document["fingerprint"]["python"] == sys.executable
+    assert document["fingerprint"]["python"] == f"{os.path.realpath(sys.prefix)} ({os.path.realpath(sys.executable)})"
     assert client.ensure(config) == plane
 
 
