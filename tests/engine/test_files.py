@@ -169,7 +169,8 @@ def test_a_file_that_cannot_be_read_is_named(solver: Solver) -> None:
 
 def test_a_tree_that_the_session_does_not_have(solver: Solver, folder: Path) -> None:
     write(folder, "file", "x")
-    with pytest.raises(SolveError, match="this build has no files called `tree-"):
+    # BuildKit tells our refusal or that it gave up for it, whichever comes to it first.
+    with pytest.raises(SolveError, match=r"this build has no files called `tree-|^context canceled$"):
         solver.solve(hashed(folder).state)
 
 
