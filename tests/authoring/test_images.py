@@ -9,7 +9,7 @@ import pytest
 from flytebuild.authoring.images import define
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.images import Platform
-from flytebuild.spec.layers import Command, PipOptions, PipPackages
+from flytebuild.spec.layers import Command, PipOptions, PipPackages, PoetryProject
 from flytebuild.spec.model import ExternalImage, ImageDefinition
 
 BASE = flyte.Image.from_debian_base(python_version=(3, 11))
@@ -200,4 +200,8 @@ def test_tables_of_other_types_in_a_script_are_refused(tmp_path: Path, tables: s
 def test_tables_of_other_types_in_a_project_are_none(tmp_path: Path, tables: str) -> None:
     (tmp_path / "pyproject.toml").write_text(tables)
     (tmp_path / "poetry.lock").write_text("package = 3\n")
-    define(BASE.with_poetry_project(tmp_path / "pyproject.toml", project_install_mode="install_project"), "env")
+    found = define(BASE.with_poetry_project(tmp_path / "pyproject.toml", project_install_mode="install_project"), "env")
+    assert isinstance(found, ImageDefinition)
+    (project,) = (placed.part for placed in found.parts)
+    assert isinstance(project, PoetryProject)
+    assert project.packages == ()

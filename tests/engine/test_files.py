@@ -169,8 +169,7 @@ def test_a_file_that_cannot_be_read_is_named(solver: Solver) -> None:
 
 def test_a_tree_that_the_session_does_not_have(solver: Solver, folder: Path) -> None:
     write(folder, "file", "x")
-    # BuildKit tells our refusal or that it gave up for it, whichever comes to it first.
-    with pytest.raises(SolveError, match=r"this build has no files called `tree-|^context canceled$"):
+    with pytest.raises(SolveError, match=r"^this build has no files called `tree-"):
         solver.solve(hashed(folder).state)
 
 

@@ -20,7 +20,6 @@ from blake3 import blake3
 
 from flytebuild.buildkit._pb import filesync_pb2 as pb
 from flytebuild.buildkit.session.patterns import Patterns
-from flytebuild.buildkit.session.providers import NOT_FOUND, RefusedCallError
 from flytebuild.errors import DefinitionError
 
 _CHUNK = 1024 * 1024
@@ -89,7 +88,10 @@ class Files:
         names = [name for key in ("dir-name", "followpaths") for name in asked.get(key, ())]
         tree = next((self.trees[name] for name in names if name in self.trees), None)
         if tree is None:
-            raise RefusedCallError(NOT_FOUND, f"this build has no files called `{names[-1] if names else ''}`")
+            # Not as the call's status: BuildKit now and then tells of a call that ends so only that it was cancelled.
+            said = f"this build has no files called `{names[-1] if names else ''}`"
+            yield bytes(pb.Packet(type=pb.ERR, data=said.encode()).SerializeToString())
+            return
         # Other `followpaths` say what will be looked at, as far as known. To send more than that is no mistake.
         patterns = Patterns(asked.get("include-patterns", ()), asked.get("exclude-patterns", ()))
         for packet in _transfer(tree, patterns, requests):
