@@ -37,7 +37,8 @@ def prepare(state: State, record: Record) -> None:
             )
         # Written down first: an interrupted command leaves nothing that `down` does not know of.
         record.save(state)
-        _demand(state, "ip", "link", "add", state.name, "type", "bridge")
+        hardware = hardware_address(record.subnet)
+        _demand(state, "ip", "link", "add", state.name, "address", hardware, "type", "bridge")
         _demand(state, "ip", "address", "add", bridge_address(record.subnet), "dev", state.name)
         _demand(state, "ip", "link", "set", state.name, "up")
     for table, chain, place, rule in _rules(record.subnet):
@@ -63,6 +64,16 @@ def bridge_address(subnet: str) -> str:
     """The bridge has the lower half of the /16."""
     lower, _ = ipaddress.ip_network(subnet).subnets()
     return f"{lower[1]}/{lower.prefixlen}"
+
+
+def hardware_address(subnet: str) -> str:
+    """The bridge's own, made of its address as Docker does it.
+
+    A bridge without one takes the lowest of its ports': whenever that one comes or goes, every other container keeps
+    sending to an address that is no more, for up to a minute.
+    """
+    lower, _ = ipaddress.ip_network(subnet).subnets()
+    return ":".join(f"{part:02x}" for part in (0x02, 0x42, *lower[1].packed))
 
 
 def address_pool(subnet: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from scripts.machine.network import CANDIDATES, address_pool, bridge_address
+from scripts.machine.network import CANDIDATES, address_pool, bridge_address, hardware_address
 from tests.conftest import TOP, Machine
 
 STATE = Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
@@ -26,6 +26,7 @@ def call(verb: str, state: Path, *options: str) -> subprocess.CompletedProcess[s
 def test_an_engine_has_a_network_of_its_own() -> None:
     assert bridge_address("172.16.0.0/16") == "172.16.0.1/17"
     assert address_pool("172.16.0.0/16") == {"base": "172.16.128.0/17", "size": 24}
+    assert hardware_address("172.16.0.0/16") == "02:42:ac:10:00:01"
     assert len(CANDIDATES) == 16
 
 
