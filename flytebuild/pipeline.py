@@ -8,18 +8,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
-from flytebuild.build.builder import Outcome
-from flytebuild.build.images import build_images
-from flytebuild.build.output import Output, write_images
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
 from flytebuild.buildkit.address import locate, locate_all
-from flytebuild.buildkit.connection import Connection
 from flytebuild.config import Config
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
@@ -32,6 +29,10 @@ from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
 from flytebuild.state import State
 from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
+
+if TYPE_CHECKING:
+    from flytebuild.build.builder import Outcome
+    from flytebuild.build.output import Output
 
 _STATE = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
 _ELSEWHERE = 4
@@ -103,6 +104,10 @@ async def build(
     """
     if not output and not planned.to_build and not planned.to_copy:
         return ()
+    # Loaded here: most commands find nothing to build, and need neither LLB nor gRPC.
+    from flytebuild.build.images import build_images
+    from flytebuild.build.output import write_images
+
     async with _outside(config, emit) as (stores, state):
         if output:
             return await write_images(planned, config, stores, state, output, emit, fail_fast=fail_fast)
@@ -146,6 +151,8 @@ async def _native(config: Config, stores: Stores, emit: Emit) -> Platform:
 
 
 def _builder_platform(config: Config) -> Platform:
+    from flytebuild.buildkit.connection import Connection
+
     with Connection.open(locate(config)) as connection:
         return connection.worker().platform
 

@@ -22,9 +22,9 @@ from flytebuild.build.builder import Outcome
 from flytebuild.build.images import build_images
 from flytebuild.build.labels import IMAGE
 from flytebuild.build.stores import Stores
+from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.session.providers import StreamProvider
 from flytebuild.buildkit.session.receive import Archives
-from flytebuild.buildkit.solve import Export
 from flytebuild.config import Compression, Config
 from flytebuild.errors import OutputError, UsageError
 from flytebuild.events import Emit

@@ -9,9 +9,10 @@ from typing import Protocol
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
-from flytebuild.buildkit.solve import Cache, Export, Solve
+from flytebuild.buildkit.solve import Cache, Solve
 from flytebuild.threads import in_thread
 
 

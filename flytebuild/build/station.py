@@ -17,11 +17,12 @@ from flytebuild.build.solves import Solver
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.address import Address, DaemonAddress
 from flytebuild.buildkit.connection import Connection, Worker
+from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.session.providers import Provider, StreamProvider
 from flytebuild.buildkit.session.session import Session
-from flytebuild.buildkit.solve import Cache, Export
+from flytebuild.buildkit.solve import Cache
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.events import Emit, Notice
 from flytebuild.plan import ImagePlan

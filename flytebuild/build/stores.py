@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from flytebuild.build.labels import IMAGE, observation
-from flytebuild.buildkit.session.providers import StreamProvider
-from flytebuild.buildkit.solve import Export
+from flytebuild.buildkit.export import Export
 from flytebuild.config import Compression
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError, UsageError
@@ -24,6 +23,8 @@ from flytebuild.spec.images import Platform
 
 if TYPE_CHECKING:
     import docker
+
+    from flytebuild.buildkit.session.providers import StreamProvider
 
 
 class Store(Protocol):

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flytebuild.buildkit.address import Certificates, locate, parse
     from flytebuild.buildkit.connection import Connection
+    from flytebuild.buildkit.export import Export
     from flytebuild.buildkit.frontend import Frontend, dockerfile
     from flytebuild.buildkit.progress import Progress
     from flytebuild.buildkit.session.files import Files
     from flytebuild.buildkit.session.providers import RegistryCredentials, Secrets
     from flytebuild.buildkit.session.session import Session
-    from flytebuild.buildkit.solve import Export, Solve, SolveError, image_config
+    from flytebuild.buildkit.solve import Solve, SolveError, image_config
 
 __all__ = [
     "Certificates",
@@ -45,7 +46,8 @@ _PLACES = {
     "session.files": ("Files",),
     "session.providers": ("RegistryCredentials", "Secrets"),
     "session.session": ("Session",),
-    "solve": ("Export", "Solve", "SolveError", "image_config"),
+    "export": ("Export",),
+    "solve": ("Solve", "SolveError", "image_config"),
 }
 
 

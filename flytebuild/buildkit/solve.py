@@ -15,6 +15,7 @@ from flytebuild.buildkit import failure
 from flytebuild.buildkit._pb import control_pb2, ops_pb2
 from flytebuild.buildkit.connection import Connection
 from flytebuild.buildkit.excess import find_excess, name_of
+from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
@@ -24,14 +25,6 @@ MANIFEST_DIGEST = "containerimage.digest"
 CACHE_MANIFEST = "cache.manifest"
 _STATUS_DEADLINE = 5.0
 """Seconds that the status stream may need after the solve has ended, to deliver the last logs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """Where the result goes: a kind of exporter and its attributes (buildkit `exporter/containerimage/exptypes`)."""
-
-    type: str
-    attrs: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

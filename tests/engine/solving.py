@@ -19,13 +19,14 @@ from blake3 import blake3
 from flytebuild import engine
 from flytebuild.buildkit._pb import filesync_pb2 as pb
 from flytebuild.buildkit.connection import Connection
+from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.session.files import Files
 from flytebuild.buildkit.session.files import Tree as ServedTree
 from flytebuild.buildkit.session.providers import Secrets
 from flytebuild.buildkit.session.session import Session
-from flytebuild.buildkit.solve import Export, Solve
+from flytebuild.buildkit.solve import Solve
 from flytebuild.events import Event, StepFinished, StepLog
 from flytebuild.llb.file import FIXED_TIME, ROOT, Owner, copy
 from flytebuild.llb.marshal import marshal

@@ -16,7 +16,8 @@ import pytest
 from flytebuild.buildkit._pb import control_pb2
 from flytebuild.buildkit.address import Address, Certificates, parse
 from flytebuild.buildkit.connection import Connection
-from flytebuild.buildkit.solve import Export, image_config
+from flytebuild.buildkit.export import Export
+from flytebuild.buildkit.solve import image_config
 from flytebuild.engine import EngineAddress, locate
 from flytebuild.llb.run import SecretVariable
 from tests.buildkit.daemon import daemon

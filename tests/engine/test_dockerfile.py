@@ -10,8 +10,9 @@ import pytest
 
 from flytebuild.build.labels import SPEC
 from flytebuild.buildkit._pb import ops_pb2
+from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.frontend import Frontend, dockerfile
-from flytebuild.buildkit.solve import Export, SolveError
+from flytebuild.buildkit.solve import SolveError
 from flytebuild.llb.file import make_file
 from flytebuild.llb.marshal import marshal
 from tests.engine.building import Builds, digest

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from flytebuild.buildkit.excess import LARGEST
+from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.session.files import Files
 from flytebuild.buildkit.session.session import Session
-from flytebuild.buildkit.solve import Export, Solve, SolveError
+from flytebuild.buildkit.solve import Solve, SolveError
 from flytebuild.errors import DefinitionError
 from flytebuild.llb.file import (
     FIXED_TIME,

@@ -10,7 +10,8 @@ import flyte
 import pytest
 
 from flytebuild.build.labels import IMAGE, LAYERS, SPEC
-from flytebuild.buildkit.solve import Export, image_config
+from flytebuild.buildkit.export import Export
+from flytebuild.buildkit.solve import image_config
 from flytebuild.spec.images import RuntimeConfig
 from tests.engine.building import Builds, Built
 from tests.engine.solving import Solver
