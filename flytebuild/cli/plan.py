@@ -26,6 +26,7 @@ CHANGES = 2
 )
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
 @options.platforms
+@options.secrets
 @options.stat_cache
 @options.paths
 def plan(
@@ -34,6 +35,7 @@ def plan(
     output: Path | None,
     exit_code: bool,
     platforms: tuple[str, ...],
+    secrets: dict[str, str] | None,
     stat_cache: bool | None,
     paths: tuple[Path, ...],
 ) -> int:
@@ -59,7 +61,7 @@ def plan(
     from flytebuild.events import Notice
     from flytebuild.plan import to_document
 
-    settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache)
+    settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache, secrets=secrets)
     # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
     definitions = load(options.or_here(paths), notice)
     outputs = (output,) if output else ()
