@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -84,14 +85,18 @@ def front(machine: Machine, tmp_path: Path) -> Iterator[Proxy]:
         proxy.end()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mortal(machine: Machine) -> Iterator[tuple[Machine, State]]:
-    """An engine that a test may kill."""
-    state = TOP / "build/mortal-machine"
+    """An engine that a test may kill, on a disk that a test may fill: in memory, of 2 GB."""
+    disk = TOP / "build/mortal-disk"
+    disk.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", disk], check=True)
+    state = disk / "machine"
     try:
-        yield bring_up(state, "--beside", str(machine_state())), State(state.resolve())
+        yield replace(bring_up(state, "--beside", str(machine_state())), mirrors=machine.mirrors), State(state)
     finally:
         take_down(state)
+        subprocess.run(["umount", disk], check=True)
 
 
 def tags(workspace: Workspace) -> list[str]:
@@ -126,6 +131,27 @@ def test_an_engine_that_does_not_is_told(workspace: Workspace, front: Proxy, tok
     assert f"The connection to the BuildKit at `{front.url}` was lost while it was building" in said
     assert "the same command goes on from what was built" in said
     assert tags(workspace) == []
+
+
+def test_an_engine_with_a_full_disk_is_told_and_goes_on_when_there_is_room(
+    workspace: Workspace, mortal: tuple[Machine, State], token: str
+) -> None:
+    sleeping(workspace, token, 2, 0)
+    engine = {"DOCKER_HOST": mortal[0].docker_host}
+    filler = mortal[1].folder / "filler"
+    with filler.open("wb") as file:
+        room = os.statvfs(filler)
+        # The base does not fit any more.
+        os.posix_fallocate(file.fileno(), 0, (room.f_bavail * room.f_frsize) - (100 << 20))
+    code, said = Build(workspace, **engine).end()
+    assert code == 1, said
+    assert "no space left on device" in said
+    assert "docker builder prune" in said
+    assert tags(workspace) == []
+    filler.unlink()
+    code, said = Build(workspace, **engine).end()
+    assert code == 0, said
+    assert len(tags(workspace)) == 2
 
 
 def test_images_of_a_builder_that_is_killed_are_built_by_the_other(
