@@ -21,6 +21,7 @@ from flytebuild.errors import RegistryUnavailableError, StepFailure
 from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, Notice
 from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
+from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.publish import IncompleteError
@@ -63,6 +64,7 @@ class BuildKitBuilder:
     cache: BuildCache
     has_bundle: bool
     can_merge: bool = True
+    proxies: Proxies = field(default_factory=Proxies)
     _built: list[BuiltImage] = field(default_factory=list)
     _lost: list[str] = field(default_factory=list)
 
@@ -124,7 +126,7 @@ class BuildKitBuilder:
         said = labels(spec, digests(spec))
         # A Dockerfile's frontend makes the config itself, and is told the labels.
         config = image_config(spec.config, spec.platform, said) if spec.base else None
-        work = marshal(self._lower(spec)) if spec.base else lower_dockerfile(spec, said)
+        work = marshal(self._lower(spec)) if spec.base else lower_dockerfile(spec, said, self.proxies)
         store = self.stores.of(image.reference)
         answer = await self.solver.solve(
             work,
@@ -148,13 +150,13 @@ class BuildKitBuilder:
         if spec and spec.base is None and (vertex or not progress.has_exported):
             return spec.steps[0].origin
         return (
-            origins(spec, has_bundle=self.has_bundle, can_merge=self.can_merge).get(vertex, "")
+            origins(spec, has_bundle=self.has_bundle, can_merge=self.can_merge, proxies=self.proxies).get(vertex, "")
             if spec and vertex
             else ""
         )
 
     def _lower(self, spec: ImageSpec) -> State:
-        return lower(spec, has_bundle=self.has_bundle, can_merge=self.can_merge)
+        return lower(spec, has_bundle=self.has_bundle, can_merge=self.can_merge, proxies=self.proxies)
 
 
 @dataclass(frozen=True)

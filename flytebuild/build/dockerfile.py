@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from flytebuild.buildkit.frontend import Frontend, dockerfile
 from flytebuild.llb.lower import pinned
 from flytebuild.llb.marshal import marshal
+from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.source import local
 from flytebuild.registry.reference import familiar
 from flytebuild.spec.layers import Dockerfile
 from flytebuild.spec.model import ImageSpec
 
 
-def lower_dockerfile(spec: ImageSpec, labels: Mapping[str, str]) -> Frontend:
+def lower_dockerfile(spec: ImageSpec, labels: Mapping[str, str], proxies: Proxies | None = None) -> Frontend:
     """The request for an image that a Dockerfile makes; all images that it names are pinned, its frontend too."""
     layer = spec.steps[0].layer
     if not isinstance(layer, Dockerfile):
@@ -26,6 +27,7 @@ def lower_dockerfile(spec: ImageSpec, labels: Mapping[str, str]) -> Frontend:
         filename=layer.name,
         images=images,
         labels=labels,
+        arguments=proxies.variables() if proxies else {},
         syntax=layer.syntax,
         source=pinned(layer.frontend) if layer.frontend else "",
     )

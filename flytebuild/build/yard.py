@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from flytebuild.config import Config
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import EngineUnavailableError, UnavailableError
 from flytebuild.events import Emit, Notice
+from flytebuild.llb.proxies import proxies_of
 from flytebuild.plan import ImagePlan, LayerPlan, is_in_engine
 from flytebuild.state import State
 
@@ -85,7 +87,7 @@ async def open_yard(
 
 
 def _end(station: Station, stores: Destination, cache: BuildCache, *, has_bundle: bool) -> BuildKitBuilder:
-    return BuildKitBuilder(station, stores, cache, has_bundle, station.can_merge)
+    return BuildKitBuilder(station, stores, cache, has_bundle, station.can_merge, proxies_of(os.environ))
 
 
 def _member(

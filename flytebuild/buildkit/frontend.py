@@ -30,6 +30,7 @@ def dockerfile(
     filename: str = "Dockerfile",
     images: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    arguments: Mapping[str, str] | None = None,
     syntax: str = "",
     source: str = "",
 ) -> Frontend:
@@ -39,11 +40,13 @@ def dockerfile(
     file's `# syntax=` line says: whoever reads the file is told that this was looked at, and fetches no other frontend.
 
     `images` says where an image that it names is taken from, best by digest
-    (`{"python:3.11": "mirror.example/python@sha256:…"}`); `labels` are added to the image's own.
+    (`{"python:3.11": "mirror.example/python@sha256:…"}`); `labels` are added to the image's own, `arguments` are
+    those of the build. Proxies among them are no part of what a result is known by.
     """
     attrs = {"filename": filename, "platform": str(platform)}
     attrs.update({f"context:{name}": f"docker-image://{location}" for name, location in (images or {}).items()})
     attrs.update({f"label:{name}": value for name, value in (labels or {}).items()})
+    attrs.update({f"build-arg:{name}": value for name, value in (arguments or {}).items()})
     inputs = {"context": context, "dockerfile": folder}
     if syntax:
         attrs["cmdline"] = syntax

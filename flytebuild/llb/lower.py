@@ -14,6 +14,7 @@ from flytebuild.llb import projects
 from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_file, make_folder
 from flytebuild.llb.merge import diff, merge
 from flytebuild.llb.outline import Place, Surveyor, outline
+from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.run import BindMount, CacheMount
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
@@ -46,21 +47,26 @@ _APT_HOOK = "/etc/apt/apt.conf.d/docker-clean"
 _APT_KEEPS = b'APT::Keep-Downloaded-Packages "true";\n'
 
 
-def lower(spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True) -> State:
+def lower(
+    spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True, proxies: Proxies | None = None
+) -> State:
     """The file system of an image. The spec must be resolved: an image without a digest cannot be a source.
 
     `has_bundle` says whether the session has a CA bundle for steps to trust, `can_merge` whether BuildKit merges
     layers without unpacking them: files that no step sees are then put on top of the image instead of copied onto it.
+    `proxies` are no part of what BuildKit knows a result by.
 
     Raises ValueError for an image by a Dockerfile, which BuildKit's own frontend makes.
     """
-    return _states(spec, has_bundle, can_merge)[-1]
+    return _states(spec, has_bundle, can_merge, proxies or Proxies())[-1]
 
 
-def origins(spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True) -> dict[str, str]:
+def origins(
+    spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True, proxies: Proxies | None = None
+) -> dict[str, str]:
     """Where the user asked for each operation of what `lower` gives, `file:line` by the vertex's digest."""
     found: dict[str, str] = {}
-    below, *states = _states(spec, has_bundle, can_merge)
+    below, *states = _states(spec, has_bundle, can_merge, proxies or Proxies())
     known = _vertices(below, set())
     for step, state in zip(spec.steps, states, strict=True):
         made = _vertices(state, known)
@@ -78,7 +84,7 @@ def pinned(resolved: ResolvedImage) -> str:
     return f"{host}{slash}{path.partition(':')[0]}@{resolved.digest}"
 
 
-def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool) -> list[State]:
+def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool, proxies: Proxies) -> list[State]:
     """The base, and what each step leaves: of the tail on the outline, and at the very end on the image."""
     if spec.base is None:
         raise ValueError(f"`{spec.name}` is made by a Dockerfile")
@@ -86,7 +92,7 @@ def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool) -> list[State]:
     states = [_source(spec.base, spec.platform, "base")]
 
     def add(step: SpecStep, state: State) -> None:
-        placed = Step(state, step.context, spec.platform, step.layer.summary, has_bundle)
+        placed = Step(state, step.context, spec.platform, step.layer.summary, has_bundle, proxies)
         states.append(_layer(placed, step.layer, distribution))
 
     start = tail_of([step.layer for step in spec.steps]) if can_merge else len(spec.steps)

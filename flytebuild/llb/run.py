@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from flytebuild.buildkit._pb import ops_pb2
+from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State, Vertex
 from flytebuild.spec.images import Platform, RuntimeConfig
 
@@ -84,6 +85,7 @@ def run(
     tmpfs: Sequence[TmpfsMount] = (),
     files: Sequence[SecretFile] = (),
     variables: Sequence[SecretVariable] = (),
+    proxies: Proxies | None = None,
 ) -> State:
     """What `args` leaves of `state`, run with the environment, folder and user of `context`.
 
@@ -102,6 +104,7 @@ def run(
             env=[f"{key}={value}" for key, value in context.env],
             cwd=context.workdir,
             user=context.user,
+            proxy_env=proxies.encode() if proxies else None,
             # Or the folders above a mount's target would stay in the image.
             remove_mount_stubs_recursive=True,
         ),

@@ -6,11 +6,12 @@ import hashlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flytebuild.inside import text_of
 from flytebuild.llb import trust
 from flytebuild.llb.file import make_file
+from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.run import BindMount, CacheMount, TmpfsMount, run
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
@@ -42,7 +43,7 @@ _SPECIAL = re.compile(r'[\\"`]|\$(?!\{\w+\})')
 class Step:
     """What a layer starts from: the file system below it, and what its processes see.
 
-    `has_bundle` says whether the session has a CA bundle for them.
+    `has_bundle` says whether the session has a CA bundle for them, `proxies` which way they reach the network.
     """
 
     state: State
@@ -50,6 +51,7 @@ class Step:
     platform: Platform
     name: str
     has_bundle: bool = False
+    proxies: Proxies = field(default_factory=Proxies)
 
     @property
     def env(self) -> dict[str, str]:
@@ -82,6 +84,7 @@ class Step:
             tmpfs=tmpfs,
             files=(*(trust.BUNDLE_FILES if self.has_bundle else ()), *trust.files(secrets)),
             variables=(*(item for item in given if item.name not in self.env), *trust.variables(secrets)),
+            proxies=self.proxies.without(self.env),
         )
 
     def run_uv(

@@ -39,8 +39,10 @@ Action: TypeAlias = Literal["pull", "push"]
 
 _TIMEOUT = httpx.Timeout(20, connect=5)
 _CONNECTIONS = 32
-_PASSED_THROUGH = ("ExposedPorts", "Healthcheck", "StopSignal", "Volumes")
+_UNPROXIED: Mapping[str, None] = MappingProxyType(dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]")))
+"""What is asked without the host's proxies, whatever `NO_PROXY` says, as by Docker."""
 
+_PASSED_THROUGH = ("ExposedPorts", "Healthcheck", "StopSignal", "Volumes")
 
 _USUAL_VARIANTS = {"amd64": "v1", "arm64": "v8"}
 """What an architecture without a variant means."""
@@ -87,7 +89,9 @@ class RegistryClient:
 
     async def __aenter__(self) -> RegistryClient:
         limits = httpx.Limits(max_connections=_CONNECTIONS)
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT, limits=limits, follow_redirects=True, transport=self.transport)
+        self._http = httpx.AsyncClient(
+            timeout=_TIMEOUT, limits=limits, follow_redirects=True, transport=self.transport, mounts=_UNPROXIED
+        )
         self._authorizer = Authorizer(self._http, self.look_up)
         return self
 

@@ -96,18 +96,34 @@ class ExecOp(_message.Message):
     def __init__(self, meta: _Optional[_Union[Meta, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., network: _Optional[_Union[NetMode, str]] = ..., secret_env: _Optional[_Iterable[_Union[SecretEnv, _Mapping]]] = ...) -> None: ...
 
 class Meta(_message.Message):
-    __slots__ = ("args", "env", "cwd", "user", "remove_mount_stubs_recursive")
+    __slots__ = ("args", "env", "cwd", "user", "proxy_env", "remove_mount_stubs_recursive")
     ARGS_FIELD_NUMBER: _ClassVar[int]
     ENV_FIELD_NUMBER: _ClassVar[int]
     CWD_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    PROXY_ENV_FIELD_NUMBER: _ClassVar[int]
     REMOVE_MOUNT_STUBS_RECURSIVE_FIELD_NUMBER: _ClassVar[int]
     args: _containers.RepeatedScalarFieldContainer[str]
     env: _containers.RepeatedScalarFieldContainer[str]
     cwd: str
     user: str
+    proxy_env: ProxyEnv
     remove_mount_stubs_recursive: bool
-    def __init__(self, args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., user: _Optional[str] = ..., remove_mount_stubs_recursive: bool = ...) -> None: ...
+    def __init__(self, args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., user: _Optional[str] = ..., proxy_env: _Optional[_Union[ProxyEnv, _Mapping]] = ..., remove_mount_stubs_recursive: bool = ...) -> None: ...
+
+class ProxyEnv(_message.Message):
+    __slots__ = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+    HTTP_PROXY_FIELD_NUMBER: _ClassVar[int]
+    HTTPS_PROXY_FIELD_NUMBER: _ClassVar[int]
+    FTP_PROXY_FIELD_NUMBER: _ClassVar[int]
+    NO_PROXY_FIELD_NUMBER: _ClassVar[int]
+    ALL_PROXY_FIELD_NUMBER: _ClassVar[int]
+    http_proxy: str
+    https_proxy: str
+    ftp_proxy: str
+    no_proxy: str
+    all_proxy: str
+    def __init__(self, http_proxy: _Optional[str] = ..., https_proxy: _Optional[str] = ..., ftp_proxy: _Optional[str] = ..., no_proxy: _Optional[str] = ..., all_proxy: _Optional[str] = ...) -> None: ...
 
 class SecretEnv(_message.Message):
     __slots__ = ("id", "name", "optional")
