@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,14 @@ class Definitions:
         roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
         read = reader or Reader()
         return tuple(self._node(name, read) for name in closure(edges, roots))
+
+    def alone(self, target: str, reader: Reader) -> EnvironmentNode:
+        """The environment that a target stands for, as if it depended on none; errors as in `needed`."""
+        return replace(self._node(self._environment_of(target), reader), depends_on=())
+
+    def variables(self, name: str) -> dict[str, str]:
+        """The variables that an environment's tasks get."""
+        return dict(getattr(self.environments[name], "env_vars", None) or {})
 
     def open_bundles(self, names: Iterable[str]) -> Iterator[str]:
         """A sentence for each `with_code_bundle` in the images of these environments that no run has decided yet."""

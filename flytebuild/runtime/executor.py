@@ -120,7 +120,7 @@ class DockerExecutor:
         tell: Tell = _nobody,
     ) -> Started:
         """Pull the image when the engine lacks it, then create and start the container."""
-        image = await self._present(order.image, tell)
+        image = await self.present(order.image, tell)
         async with turn:
             # What the engine was asked for comes, also when nobody wants it any more; it can be removed only then.
             launching = asyncio.ensure_future(self._launch(order, image, log_file))
@@ -184,8 +184,11 @@ class DockerExecutor:
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    async def _present(self, image: str, tell: Tell = _nobody) -> str:
-        """The name under which the engine has an image, pulled from a mirror if there is one for it."""
+    async def present(self, image: str, tell: Tell = _nobody) -> str:
+        """The name under which the engine has an image, pulled from a mirror if there is one for it.
+
+        Raises StartError.
+        """
         from docker.errors import APIError
 
         try:

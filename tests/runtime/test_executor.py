@@ -103,7 +103,7 @@ def bench(machine: Machine, tmp_path: Path) -> Iterator[Bench]:
 
 
 async def _pulled(executor: DockerExecutor, order: Order) -> None:
-    await executor._present(order.image)
+    await executor.present(order.image)
 
 
 def test_a_log_and_an_exit_code(bench: Bench) -> None:

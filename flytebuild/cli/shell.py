@@ -1,0 +1,112 @@
+"""`flytebuild shell`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flytebuild.cli import options
+from flytebuild.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from flytebuild.config import Config
+    from flytebuild.runtime.shell import Session
+
+
+@click.command(
+    short_help="Open a shell in an environment's image.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option(
+    "--in",
+    "paths",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH",
+    help="The file or folder with the code; the current folder without it. May be given several times.",
+)
+@options.secrets
+@click.argument("name", metavar="ENVIRONMENT")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
+def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, command: tuple[str, ...]) -> int:
+    """Open a shell in the image of an environment, or of a task's, with your code in its working directory.
+
+    The image is built first where it is missing. The container has the environment's variables, and is gone
+    afterwards. With COMMAND that is run instead, and its exit code is ours.
+
+    \b
+    Examples:
+      flytebuild shell train
+      flytebuild shell train python -c 'import torch; print(torch.__version__)'
+      cat data.csv | flytebuild shell main.main python -c 'import sys; print(len(sys.stdin.read()))'
+    """
+    from flytebuild import config
+    from flytebuild.engine import connect
+    from flytebuild.runtime.shell import converse
+
+    if command[:1] == ("--",):
+        command = command[1:]
+    settings = config.load(Path.cwd(), secrets=secrets)
+    session = _session(settings, options.or_here(paths), name, command)
+    client = connect()
+    try:
+        return converse(client, session)
+    finally:
+        client.close()
+
+
+def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tuple[str, ...]) -> Session:
+    """The image, built and with the engine; the user's code; the environment's variables."""
+    from flytebuild import pipeline
+    from flytebuild.authoring.loaded import loaded_files
+    from flytebuild.authoring.loader import load
+    from flytebuild.authoring.roots import named
+    from flytebuild.cli.progress import follow, notice
+    from flytebuild.llb.trust import CA_VARIABLES
+    from flytebuild.runtime.container import CA_PATH
+    from flytebuild.runtime.identity import read_bundle
+    from flytebuild.runtime.shell import SHELL, Session
+
+    definitions = load(paths, notice)
+    with pipeline.reader(settings, notice) as read:
+        environment = definitions.alone(name, read)
+    if environment.file is None:
+        raise DefinitionError(f"Environment `{environment.name}` is written in no file")
+
+    async def built() -> str:
+        planned = await pipeline.plan_nodes(settings, [environment], notice)
+        if planned.to_build or planned.to_copy:
+            with pipeline.recorded(settings) as expected, follow(settings.progress, expected=expected) as emit:
+                await pipeline.build(settings, planned, emit)
+        return planned.environments[0].image
+
+    image = asyncio.run(built())
+    bundle = read_bundle(settings.ca_bundle)
+    trust = dict.fromkeys(CA_VARIABLES, CA_PATH) if bundle else {}
+    return Session(
+        image=_fetched(image, settings),
+        command=command or SHELL,
+        environment=trust | definitions.variables(environment.name),
+        files=loaded_files(named(Path(environment.file)).roots[0]),
+        extra={CA_PATH: bundle} if bundle else {},
+        is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+    )
+
+
+def _fetched(image: str, settings: Config) -> str:
+    """The name under which the engine has the image by now."""
+    from flytebuild.engine import connect
+    from flytebuild.errors import EngineUnavailableError
+    from flytebuild.runtime.executor import DockerExecutor, StartError
+
+    executor = DockerExecutor(connect(), settings.mirrors, None)
+    try:
+        return asyncio.run(executor.present(image))
+    except StartError as error:
+        raise EngineUnavailableError(error.message) from error
+    finally:
+        executor.close()

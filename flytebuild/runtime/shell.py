@@ -1,0 +1,136 @@
+"""One container at the user's terminal, or at pipes: created, fed, listened to, removed.
+
+Nothing is bind-mounted: the engine may live on another machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tarfile
+import termios
+import threading
+import tty
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytebuild.errors import EngineUnavailableError
+from flytebuild.runtime.container import LABEL
+
+if TYPE_CHECKING:
+    import docker
+
+SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null && exec bash || exec sh")
+"""What runs where no command is given: the better one of the shells that images have."""
+
+_CHUNK = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What runs where: `files` are put into the image's working directory, `extra` where their names say.
+
+    `is_terminal` asks for a terminal in the container; it needs one here.
+    """
+
+    image: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    files: Mapping[str, Path]
+    extra: Mapping[str, bytes]
+    is_terminal: bool
+
+
+def converse(client: docker.DockerClient, session: Session) -> int:
+    """Run it to its end between stdin and stdout; returns its exit code, and leaves no container.
+
+    Raises EngineUnavailableError when the engine refuses it.
+    """
+    from docker.errors import DockerException
+
+    api = client.api
+    name = f"flytebuild-shell-{secrets.token_hex(6)}"
+    try:
+        folder = api.inspect_image(session.image)["Config"].get("WorkingDir") or "/"
+        api.create_container(
+            session.image,
+            name=name,
+            command=list(session.command),
+            entrypoint=[],
+            environment=dict(session.environment),
+            labels={f"{LABEL}.shell": session.image},
+            tty=session.is_terminal,
+            stdin_open=True,
+            host_config=api.create_host_config(init=True),
+        )
+        api.put_archive(name, folder, _archive({path: file.read_bytes() for path, file in session.files.items()}))
+        api.put_archive(name, "/", _archive({path.lstrip("/"): content for path, content in session.extra.items()}))
+        socket = api.attach_socket(name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+        api.start(name)
+        with _raw(api, name) if session.is_terminal else contextlib.nullcontext():
+            threading.Thread(target=_feed, args=(socket,), daemon=True).start()
+            _listen(socket, is_terminal=session.is_terminal)
+        return int(api.wait(name)["StatusCode"])
+    except (DockerException, OSError) as error:
+        reason = getattr(error, "explanation", None) or error
+        raise EngineUnavailableError(f"The container cannot be run: {reason}") from error
+    finally:
+        with contextlib.suppress(DockerException, OSError):
+            api.remove_container(name, force=True, v=True)
+
+
+def _feed(socket: Any) -> None:
+    """What is typed or piped in, until its end."""
+    raw = getattr(socket, "_sock", socket)
+    with contextlib.suppress(OSError, ValueError):
+        while data := os.read(sys.stdin.fileno(), _CHUNK):
+            raw.sendall(data)
+        raw.shutdown(1)
+
+
+def _listen(socket: Any, *, is_terminal: bool) -> None:
+    """What the container writes, to the stream that it is for."""
+    from docker.utils.socket import STDERR, frames_iter
+
+    for stream, data in frames_iter(socket, is_terminal):
+        out = sys.stderr if stream == STDERR and not is_terminal else sys.stdout
+        with contextlib.suppress(io.UnsupportedOperation):
+            out.flush()
+        os.write(out.fileno(), data)
+
+
+@contextlib.contextmanager
+def _raw(api: Any, container: str) -> Iterator[None]:
+    """Every key goes to the container, whose terminal is as large as ours; ours is as it was afterwards."""
+
+    def resize(*_: object) -> None:
+        size = shutil.get_terminal_size()
+        with contextlib.suppress(Exception):
+            api.resize(container, size.lines, size.columns)
+
+    before = termios.tcgetattr(sys.stdin)
+    handler = signal.signal(signal.SIGWINCH, resize)
+    try:
+        tty.setraw(sys.stdin)
+        resize()
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGWINCH, handler)
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
