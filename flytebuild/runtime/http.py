@@ -44,6 +44,11 @@ class Request:
             if not message.get("more_body"):
                 return
 
+    async def gone(self) -> None:
+        """Wait until the client goes away."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def body(self, limit: int) -> bytes:
         """The whole body."""
         return b"".join([piece async for piece in self.stream(limit)])

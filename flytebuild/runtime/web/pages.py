@@ -6,7 +6,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -16,6 +16,7 @@ from urllib.parse import quote
 from flytebuild.runtime.http import Response
 from flytebuild.runtime.logs import Line
 from flytebuild.runtime.model import Action, Attempt, Kind, Phase, Run, now
+from flytebuild.runtime.web import timeline
 from flytebuild.runtime.web.documents import path
 from flytebuild.runtime.web.values import Values
 
@@ -68,8 +69,8 @@ def missing_page(sentence: str) -> str:
     return _page("Not found", body, is_live=False)
 
 
-def run_page(run: Run, root: Action, views: Iterable[View]) -> str:
-    """A run: its state, and its actions as a tree."""
+def run_page(run: Run, root: Action, views: Sequence[View]) -> str:
+    """A run: its state, its actions over time and as a tree."""
     children: dict[str | None, list[View]] = {}
     for view in views:
         children.setdefault(view.action.parent, []).append(view)
@@ -79,11 +80,13 @@ def run_page(run: Run, root: Action, views: Iterable[View]) -> str:
         ("Project", f"{_text(run.project)} / {_text(run.domain)}"),
     )
     tree = _branch(None, children, run)
+    drawing = timeline.draw([view.action for view in views], root.ended or now())
     body = (
         f"<p class='crumbs'><a href='/'>Runs</a></p><h1>{_badge(root.phase)} {_text(root.task_name)} "
-        f"<code class='quiet'>{_text(run.name)}</code></h1>{facts}<ul class='tree'>{tree}</ul>"
+        f"<code class='quiet'>{_text(run.name)}</code></h1>{facts}{drawing}<ul class='tree'>{tree}</ul>"
     )
-    return _page(f"{root.task_name} · {run.name}", body, is_live=not root.phase.is_terminal)
+    events = "" if root.phase.is_terminal else f"/api/runs/{quote(run.name)}/events"
+    return _page(f"{root.task_name} · {run.name}", body, is_live=not root.phase.is_terminal, events=events)
 
 
 def _branch(parent: str | None, children: dict[str | None, list[View]], run: Run) -> str:
@@ -116,7 +119,7 @@ def _action(view: View, run: Run) -> str:
     kind = "" if action.kind is Kind.TASK else " <span class='quiet'>trace</span>"
     environment = f"<span class='environment'>{_text(action.environment)}</span>" if action.environment else ""
     return (
-        f"<section class='action {action.phase.name.lower()}'><h2>{_badge(action.phase)} "
+        f"<section class='action {action.phase.name.lower()}' id='{_text(action.key.name)}'><h2>{_badge(action.phase)} "
         f"{_text(action.task_name.rpartition('.')[2])}{kind} {environment}"
         f"<span class='took'>{_duration(action.created, action.ended)}</span></h2>{_facts(*rows)}{detail}</section>"
     )
@@ -132,6 +135,8 @@ def _container_facts(attempt: Attempt, count: int) -> list[tuple[str, str]]:
         rows.append(("Container", f"<code title='{_text(attempt.container)}'>{_text(attempt.container[:12])}</code>"))
     if count > 1:
         rows.append(("Attempt", str(count)))
+    if attempt.waiting_for:
+        rows.append(("Waits for", _text(attempt.waiting_for)))
     if attempt.exit_code:
         rows.append(("Exit code", str(attempt.exit_code)))
     return rows
@@ -204,14 +209,14 @@ def _text(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
-def _page(title: str, body: str, *, is_live: bool) -> str:
+def _page(title: str, body: str, *, is_live: bool, events: str = "") -> str:
     # Without scripts, a page that lives reloads as a whole.
     refresh = "<noscript><meta http-equiv='refresh' content='2'></noscript>" if is_live else ""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{_text(title)} · flytebuild</title>{refresh}<style>{_asset('page.css')}</style></head>"
-        f"<body><main data-live='{'yes' if is_live else 'no'}'>{body}</main>"
+        f"<body><main data-live='{'yes' if is_live else 'no'}' data-events='{_text(events)}'>{body}</main>"
         f"<script>{_asset('page.js')}</script></body></html>"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,10 @@ from flytebuild.runtime.model import Action, ActionKey, Run
 from flytebuild.runtime.services.run import outputs_file
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore
 from flytebuild.runtime.web import documents, pages
+from flytebuild.runtime.web.events import changes
 from flytebuild.runtime.web.values import Values, read
 
+_UNCACHED = (("cache-control", "no-store"),)
 TAIL_LINES = 200
 _ON_A_PAGE = 64 << 10
 _IN_A_DOCUMENT = 1 << 20
@@ -47,7 +50,17 @@ class Web:
             response = await self._answer(request)
         except UnknownError as error:
             response = _missing(request, str(error.args[0]))
-        await response.send(send)
+        if response.pieces is None:
+            await response.send(send)
+            return
+        # Events go on for as long as somebody listens.
+        ends = [asyncio.create_task(response.send(send)), asyncio.create_task(request.gone())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
 
     async def _answer(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -68,6 +81,9 @@ class Web:
                 run = self._ledger.run(name)
                 outputs = await self._outputs(self._ledger.root(name), _IN_A_DOCUMENT)
                 return json_response(documents.run_document(self._ledger, run, self._port, outputs))
+            case ["api", "runs", name, "events"]:
+                stream = changes(self._ledger, self._logs, self._ledger.run(name).name)
+                return Response(200, content_type="text/event-stream", headers=_UNCACHED, pieces=stream)
             case ["api", "runs", name, "actions", action, "logs"]:
                 return self._log(ActionKey(name, action), request.query.get("attempt", "0"))
         return _missing(request, "there is no such page")
