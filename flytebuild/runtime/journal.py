@@ -14,7 +14,7 @@ import itertools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,16 +70,21 @@ class Ended:
 class Database:
     """The journal, what it holds, and the table of results. `close` it at the end."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, making it where it is not there; one that cannot be read is put aside, with a warning."""
+    def __init__(self, path: Path, *, is_ours: bool = True) -> None:
+        """Open the file, making it where it is not there; one that cannot be read is put aside, with a warning.
+
+        Where it may be another process's, `is_ours` is false, and sqlite3.Error is raised instead.
+        """
         self._path = path
         self._pending: dict[ActionKey | str, Action | Run] = {}
         self._kept: set[str] = set()
         self._has_failed = False
-        self._version = 0
+        self._version = self._looked_at = 0
         try:
             self._connection = _opened(path)
         except sqlite3.DatabaseError as error:
+            if not is_ours:
+                raise
             aside = path.with_name(f"{path.name}.{int(time.time())}")
             log.warning("`%s` cannot be used (%s); it is now `%s`, and its runs are not shown", path, error, aside.name)
             for suffix in ("", "-wal", "-shm"):
@@ -156,6 +161,24 @@ class Database:
         """The folders of runs that results lie in."""
         return frozenset(row[0] for row in self._connection.execute("SELECT DISTINCT folder FROM results"))
 
+    def staying_folders(self, runs: Sequence[str], before: float | None) -> frozenset[str]:
+        """The same, once `forget` has dropped some runs with results."""
+        rows = self._connection.execute("SELECT folder, run, created FROM results").fetchall()
+        staying = {row[0] for row in self._connection.execute("SELECT name FROM runs")}.difference(runs)
+        return frozenset(
+            folder
+            for folder, run, created in rows
+            if run in staying or (run not in runs and before is not None and created >= before)
+        )
+
+    def missing(self, known: Iterable[str]) -> frozenset[str]:
+        """Which runs another process has dropped; costs nothing while no other process writes."""
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._looked_at:
+            return frozenset()
+        self._looked_at = version
+        return frozenset(known) - {row[0] for row in self._connection.execute("SELECT name FROM runs")}
+
     # Pruning
 
     def ended(self) -> list[Ended]:
@@ -166,14 +189,22 @@ class Database:
         )
         return [Ended(*row) for row in rows]
 
-    def forget(self, runs: list[str], *, with_results: bool = False) -> None:
-        """Drop runs with their actions, and what only they used; raises sqlite3.Error."""
+    def forget(self, runs: Sequence[str], *, with_results: bool = False, before: float | None = None) -> None:
+        """Drop runs with their actions, and what only they used; raises sqlite3.Error.
+
+        `with_results`, their results go as well, and those kept `before` a time whose runs are not known any more.
+        """
         with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
             names = [(name,) for name in runs]
             self._connection.executemany("DELETE FROM actions WHERE run = ?", names)
             self._connection.executemany("DELETE FROM runs WHERE name = ?", names)
             if with_results:
                 self._connection.executemany("DELETE FROM results WHERE run = ?", names)
+                self._connection.execute(
+                    "DELETE FROM results WHERE run NOT IN (SELECT name FROM runs) AND (created < ?1 OR ?1 IS NULL)",
+                    (before,),
+                )
             self._drop_unused_messages()
         self._connection.execute("VACUUM")
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 KEEP_DAYS = 30
 _KEPT_PER_RUN = ("logs", f"{OBJECTS}/{BUCKET}/runs", f"{OBJECTS}/{BUCKET}/inputs")
-_ASIDE = ".expired"
+ASIDE = ".expired"
 
 
 def expire(home: Path, now: float, kept: Collection[str] = ()) -> int:
@@ -30,7 +30,7 @@ def expire(home: Path, now: float, kept: Collection[str] = ()) -> int:
     run must not meet it.
     """
     cutoff = now - KEEP_DAYS * 24 * 3600
-    aside = home / _ASIDE
+    aside = home / ASIDE
     moved = 0
     for place in _KEPT_PER_RUN:
         folder = home / place

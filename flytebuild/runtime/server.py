@@ -27,6 +27,8 @@ from flytebuild.runtime.retention import KEEP_DAYS, expire
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 3
+_PRUNED_SECONDS = 1.0
+"""How often it is looked whether another process has pruned runs; that costs a few microseconds."""
 
 
 class Server(uvicorn.Server):
@@ -124,9 +126,11 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
     )
     server = Server(settings)
     task = asyncio.create_task(_run(server, sockets))
+    noticing = asyncio.create_task(_notice_pruning(plane))
     try:
         yield task
     finally:
+        noticing.cancel()
         await plane.supervisor.aclose()
         plane.ledger.close()
         server.should_exit = True
@@ -134,6 +138,13 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
             await task
         finally:
             plane.database.close()
+
+
+async def _notice_pruning(plane: ControlPlane) -> None:
+    """Forget the runs that another process has taken out of the journal."""
+    while True:
+        await asyncio.sleep(_PRUNED_SECONDS)
+        plane.ledger.forget(plane.database.missing(run.name for run in plane.ledger.runs()))
 
 
 async def _run(server: Server, sockets: list[socket.socket]) -> None:
