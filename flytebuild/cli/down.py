@@ -11,7 +11,7 @@ import click
 def down() -> None:
     """Stop the local control plane; the containers of unfinished runs are removed.
 
-    Logs, inputs and outputs stay in the data folder. Runs are forgotten. Exits with 0 as well when there was none, and
+    Runs that have ended stay in the data folder, with their logs, inputs and outputs. Exits with 0 as well when there was none, and
     with 69 when it cannot be ended.
     """
     from flytebuild import config
@@ -22,7 +22,7 @@ def down() -> None:
     words = {
         End.NOT_RUNNING: "No control plane is running",
         End.STOPPED: "The control plane is stopped",
-        End.KILLED: "The control plane did not end when it was told to, and was killed; containers that it left "
-        "are removed when it is started again",
+        End.KILLED: "The control plane did not end when it was told to, and was killed; runs that it left go on when "
+        "it is started again",
     }
     err().print(words[client.stop(config.load(Path.cwd()))])

@@ -15,12 +15,15 @@ from flyteidl2.workflow.run_service_connect import RunServiceASGIApplication
 from flyteidl2.workflow.state_service_connect import StateServiceASGIApplication
 
 from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.catalogue import Catalogue
 from flytebuild.runtime.container import Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.executor import Executor
 from flytebuild.runtime.http import Application, Receive, Scope, Send, text_response
+from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.logs import LogBook
+from flytebuild.runtime.results import Results
 from flytebuild.runtime.s3 import S3
 from flytebuild.runtime.services.actions import Actions, Children, Queue, State
 from flytebuild.runtime.services.cluster import Cluster
@@ -43,6 +46,7 @@ class ControlPlane:
     app: Application
     ledger: Ledger
     supervisor: Supervisor
+    database: Database
 
 
 def assemble(
@@ -51,15 +55,30 @@ def assemble(
     credentials: Credentials,
     executor: Executor,
     fingerprint: Mapping[str, object] | None = None,
+    capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
 ) -> ControlPlane:
-    """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with."""
+    """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with.
+
+    The runs of earlier control planes of the folder are known then; `supervisor.resume` takes them up again.
+    """
     store = ObjectStore(home / OBJECTS)
     logs = LogBook(home / "logs")
     links = Links(credentials.link_secret)
-    ledger = Ledger()
+    database = Database(home / FILE_NAME)
+    ledger = Ledger(database, archive=database)
+    ledger.restore(database.runs())
     catalogue = Catalogue(home / "tasks")
     # Starting a container costs a CPU's time: more at once than there are CPUs only makes each of them later.
-    supervisor = Supervisor(ledger, store, logs, executor, site, starts=max(site.cpus, 2))
+    supervisor = Supervisor(
+        ledger,
+        store,
+        logs,
+        executor,
+        site,
+        starts=max(site.cpus, 2),
+        capacity=capacity,
+        results=Results(database, store),
+    )
     children = Children(ledger, supervisor)
     limit = MAX_MESSAGE
     services = [
@@ -77,7 +96,7 @@ def assemble(
         "s3": S3(store, credentials.key_id),
         "objects": Transfer(store, links),
     }
-    return ControlPlane(Dispatcher(routes, web), ledger, supervisor)
+    return ControlPlane(Dispatcher(routes, web), ledger, supervisor, database)
 
 
 class Dispatcher:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from flytebuild.errors import UsageError
 from flytebuild.registry.credentials import Credentials, api_host, find
 from flytebuild.registry.reference import mirrored, parse
+from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.container import CA_PATH, LABEL, Order
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.watcher import Patience, Watcher
@@ -65,6 +66,17 @@ class Started:
     image_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """A container of ours that is on the engine, whoever started it; `has_run` is false for one never started."""
+
+    started: Started
+    run: str
+    action: str
+    attempt: int
+    has_run: bool
+
+
 Tell: TypeAlias = Callable[[str], None]
 """Told what a container waits for, in a few words, again and again."""
 
@@ -91,8 +103,21 @@ class Executor(Protocol):
         """Remove it, killing it when it still runs."""
 
 
+class Survivors(Protocol):
+    """What still has the containers of a control plane that was killed."""
+
+    async def found(self) -> tuple[Survivor, ...]:
+        """All containers of this control plane's folder; raises StartError when the engine does not answer."""
+
+    def attach(self, started: Started, log_file: Path) -> None:
+        """Watch a container as if this executor had started it; its log is followed on."""
+
+
 class DockerExecutor:
-    """The executor on a Docker Engine; `ca_bundle` is the content of the bundle that containers shall trust."""
+    """The executor on a Docker Engine; `ca_bundle` is the content of the bundle that containers shall trust.
+
+    `home` is the value of their label that tells whose they are.
+    """
 
     def __init__(
         self,
@@ -100,11 +125,14 @@ class DockerExecutor:
         mirrors: Mapping[str, str],
         ca_bundle: bytes | None,
         patience: Patience = Patience(),  # noqa: B008 - a frozen value
+        *,
+        home: str = "",
     ) -> None:
         self._api = client.api
         self._mirrors = mirrors
         self._ca_bundle = ca_bundle
         self._patience = patience
+        self._home = home
         self._pool = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="engine")
         self._pulls: dict[str, asyncio.Lock] = {}
         self._ends: dict[str, asyncio.Future[Exit]] = {}
@@ -148,9 +176,14 @@ class DockerExecutor:
 
     # The engine as a whole
 
-    def cpus(self) -> int:
-        """How many CPUs containers can have."""
-        return int(self._api.info().get("NCPU", 0))
+    def capacity(self) -> Capacity:
+        """What containers can have."""
+        info = self._api.info()
+        cpus, memory = int(info.get("NCPU") or 0), int(info.get("MemTotal") or 0)
+        # Newer engines list their devices; of an older one it is not known how many there are.
+        devices = info.get("DiscoveredDevices")
+        gpus = sum("/gpu" in str(item.get("ID", "")) for item in devices) if devices else None
+        return Capacity(cpus * 1000 or None, memory or None, gpus)
 
     def gateway(self) -> str | None:
         """The address of the default bridge, by which containers reach the machine."""
@@ -164,12 +197,32 @@ class DockerExecutor:
             log.warning("the engine has no default bridge: %s", error)
         return None
 
-    def remove_leftovers(self, identifier: str) -> int:
-        """Remove the containers that an earlier control plane of the same folder left when it was killed."""
-        found = self._api.containers(all=True, filters={"label": f"{LABEL}.home={identifier}"})
-        for item in found:
-            self._api.remove_container(item["Id"], force=True, v=True)
-        return len(found)
+    # Survivors
+
+    async def found(self) -> tuple[Survivor, ...]:
+        """The containers of the folder that an earlier control plane left."""
+        try:
+            items = await self._call(self._listed)
+        except Exception as error:
+            raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
+        return tuple(
+            Survivor(
+                started=Started(str(item["Id"]), str(item["ImageID"])),
+                run=labels.get(f"{LABEL}.run", ""),
+                action=labels.get(f"{LABEL}.action", ""),
+                attempt=int(labels.get(f"{LABEL}.attempt") or 0),
+                has_run=item.get("State") != "created",
+            )
+            for item in items
+            for labels in (item.get("Labels") or {},)
+        )
+
+    def attach(self, started: Started, log_file: Path) -> None:
+        """Watch a container that runs, or has ended."""
+        self._watch(started.container, log_file)
+
+    def _listed(self) -> list[dict[str, Any]]:
+        return list(self._api.containers(all=True, filters={"label": f"{LABEL}.home={self._home}"}))
 
     def close(self) -> None:
         """Try once more to remove what could not be removed, then let go of the threads and the connection."""

@@ -43,6 +43,17 @@ class Phase(IntEnum):
 _TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED, Phase.TIMED_OUT, Phase.RECOVERED})
 
 
+class Cache(IntEnum):
+    """What the cache of results had to do with an action."""
+
+    DISABLED = 0
+    MISS = 1
+    HIT = 2
+    POPULATED = 3
+    PUT_FAILURE = 5
+    SKIPPED = 6
+
+
 class Kind(IntEnum):
     """What an action executes."""
 
@@ -124,7 +135,8 @@ class Action:
     """One execution of a task, or a traced function that a task reported.
 
     `input_uri` is the file of inputs; attempts write below `output_base`. `outputs` is set when the action has
-    succeeded: the prefix of a task's outputs, or the very file of a trace's.
+    succeeded: the prefix of a task's outputs, or the very file of a trace's. `cache_key` is empty for a task whose
+    results are not cached; `cached_from` names the run and the action that a result was taken from.
     """
 
     key: ActionKey
@@ -142,6 +154,9 @@ class Action:
     failure: Failure | None = None
     abort_reason: str | None = None
     outputs: str = ""
+    cache_key: str = ""
+    cache: Cache = Cache.DISABLED
+    cached_from: str = ""
 
     @property
     def task_name(self) -> str:

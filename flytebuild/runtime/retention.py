@@ -1,7 +1,7 @@
 """How long the data folder keeps what runs left: logs, outputs and inputs that nothing has touched for `KEEP_DAYS`.
 
 Code bundles and uploaded files stay, since tasks that are deployed name them; so does whatever else the user's tasks
-wrote. Runs are forgotten when the control plane ends, so at its start nothing here belongs to one that it knows.
+wrote. The folders of runs under way and of cached results stay as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 from flytebuild.runtime.storage import BUCKET, OBJECTS
@@ -19,16 +20,17 @@ log = logging.getLogger(__name__)
 
 KEEP_DAYS = 30
 _KEPT_PER_RUN = ("logs", f"{OBJECTS}/{BUCKET}/runs", f"{OBJECTS}/{BUCKET}/inputs")
-_ASIDE = ".expired"
+ASIDE = ".expired"
 
 
-def expire(home: Path, now: float) -> int:
+def expire(home: Path, now: float, kept: Collection[str] = ()) -> int:
     """Move what is too old aside, at once, and remove it later, in a thread; how many folders that were.
 
-    `now` is in seconds since the epoch. Belongs before the first request: a run must not meet it.
+    `now` is in seconds since the epoch; folders whose names are in `kept` stay. Belongs before the first request: a
+    run must not meet it.
     """
     cutoff = now - KEEP_DAYS * 24 * 3600
-    aside = home / _ASIDE
+    aside = home / ASIDE
     moved = 0
     for place in _KEPT_PER_RUN:
         folder = home / place
@@ -36,6 +38,8 @@ def expire(home: Path, now: float) -> int:
         if not folder.is_dir() or folder.resolve() != home.resolve() / place:
             continue
         for entry in _entries(folder):
+            if entry.name in kept:
+                continue
             try:
                 if entry.is_dir(follow_symlinks=False) and not _has_newer(entry.path, cutoff):
                     aside.mkdir(exist_ok=True)

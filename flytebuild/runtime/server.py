@@ -17,15 +17,18 @@ from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError, EngineUnavailableError
 from flytebuild.runtime import home, identity
+from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import LOOPBACK, Site
 from flytebuild.runtime.credentials import load_or_create
-from flytebuild.runtime.executor import DockerExecutor
+from flytebuild.runtime.executor import DockerExecutor, StartError
 from flytebuild.runtime.retention import KEEP_DAYS, expire
 
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 3
+_PRUNED_SECONDS = 1.0
+"""How often it is looked whether another process has pruned runs; that costs a few microseconds."""
 
 
 class Server(uvicorn.Server):
@@ -49,39 +52,60 @@ async def serve(config: Config) -> None:
         bundle = identity.read_bundle(config.ca_bundle)
         fingerprint = identity.fingerprint(config, bundle)
         client = await asyncio.to_thread(engine.connect)
-        executor = DockerExecutor(client, config.mirrors, bundle)
+        executor = DockerExecutor(client, config.mirrors, bundle, home=identifier)
         stack.callback(executor.close)
-        gateway, cpus = await asyncio.to_thread(_settle, executor, identifier)
+        gateway, capacity = await asyncio.to_thread(_look_at, executor)
         sockets = stack.enter_context(listen(config.port, gateway))
-        if expired := await asyncio.to_thread(expire, config.home, time.time()):
-            log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         credentials = load_or_create(config.home)
         site = Site(
             home=identifier,
             port=config.port,
             key_id=credentials.key_id,
             key_secret=credentials.key_secret,
-            cpus=cpus,
+            cpus=(capacity.cpu or 0) // 1000,
             has_ca_bundle=bundle is not None,
         )
-        plane = assemble(config.home, site, credentials, executor, fingerprint)
+        plane = assemble(config.home, site, credentials, executor, fingerprint, capacity)
+        if expired := await asyncio.to_thread(expire, config.home, time.time(), _kept(plane)):
+            log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
+        await _resume(plane, executor)
         ended = await stack.enter_async_context(serving(plane, sockets))
         await stop_signal(ended)
         log.warning("stopping")
 
 
-def _settle(executor: DockerExecutor, identifier: str) -> tuple[str | None, int]:
-    """Remove what an earlier control plane of the folder left; the engine's bridge and its number of CPUs."""
+def _look_at(executor: DockerExecutor) -> tuple[str | None, Capacity]:
+    """The engine's bridge, and what the engine has for containers."""
     from docker.errors import DockerException
 
     try:
-        if removed := executor.remove_leftovers(identifier):
-            log.warning("removed %d containers of an earlier control plane that did not end well", removed)
-        return executor.gateway(), executor.cpus()
+        return executor.gateway(), executor.capacity()
     except (DockerException, OSError) as error:
-        raise EngineUnavailableError(
-            f"The Docker Engine answered once and then refused: {error}", hint="`docker info` shows how it is"
-        ) from error
+        raise _refused(error) from error
+
+
+async def _resume(plane: ControlPlane, executor: DockerExecutor) -> None:
+    """Take up what an earlier control plane of the folder left when it was killed."""
+    try:
+        resumed, unknown = await plane.supervisor.resume(executor)
+    except StartError as error:
+        raise _refused(error) from error
+    if resumed or unknown:
+        log.warning("an earlier control plane did not end well: %d actions go on", resumed)
+        log.warning("%d containers that it left belong to none of them and are removed", unknown)
+
+
+def _refused(error: Exception) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"The Docker Engine answered once and then refused: {error}", hint="`docker info` shows how it is"
+    )
+
+
+def _kept(plane: ControlPlane) -> frozenset[str]:
+    """The names of the folders that stay whatever their age: of runs under way, and of cached results."""
+    live = {action.key.run for action in plane.ledger.unfinished()}
+    folders = {plane.ledger.run(name).folder for name in live}
+    return frozenset(live | folders) | plane.database.cached_folders()
 
 
 @contextlib.asynccontextmanager
@@ -102,13 +126,25 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
     )
     server = Server(settings)
     task = asyncio.create_task(_run(server, sockets))
+    noticing = asyncio.create_task(_notice_pruning(plane))
     try:
         yield task
     finally:
+        noticing.cancel()
         await plane.supervisor.aclose()
         plane.ledger.close()
         server.should_exit = True
-        await task
+        try:
+            await task
+        finally:
+            plane.database.close()
+
+
+async def _notice_pruning(plane: ControlPlane) -> None:
+    """Forget the runs that another process has taken out of the journal."""
+    while True:
+        await asyncio.sleep(_PRUNED_SECONDS)
+        plane.ledger.forget(plane.database.missing(run.name for run in plane.ledger.runs()))
 
 
 async def _run(server: Server, sockets: list[socket.socket]) -> None:

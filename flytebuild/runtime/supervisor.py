@@ -1,7 +1,7 @@
-"""Takes actions from their queue to their end: attempts, retries, time limits, abort.
+"""Takes actions from their queue to their end: the cache, attempts, retries, time limits, abort.
 
-One asyncio task per action that is under way. Only the creation and the start of containers are limited; a running
-one never is, since a parent runs while it waits for its children.
+One asyncio task per action that is under way. An attempt waits for its admission first, and the start of containers is
+limited besides. What a control plane that was killed left under way is taken up again by `resume`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any
 
 from flytebuild.runtime.actions import FinishedError, Ledger
+from flytebuild.runtime.admission import Admission, Capacity, demand, excess
 from flytebuild.runtime.container import Order, OrderError, Site, order
-from flytebuild.runtime.executor import Executor, Started, StartError
+from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Survivors
 from flytebuild.runtime.logs import LogBook
-from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Phase
+from flytebuild.runtime.model import Action, ActionKey, Attempt, Cache, Failure, Phase, now
+from flytebuild.runtime.results import NoTable, Results, is_overwriting
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore
 from flytebuild.runtime.verdict import Exit, judge, retry_delay, seconds
 
@@ -26,11 +29,29 @@ _LAST_WORDS = 10
 """Lines of its log that go into the error of a container that wrote no error document."""
 
 
+class _RefusedError(Exception):
+    """Raised for an attempt whose container is not even asked for, with the verdict on it."""
+
+    def __init__(self, phase: Phase, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.phase = phase
+        self.failure = failure
+
+
 class Supervisor:
     """Executes the task actions of a ledger."""
 
     def __init__(
-        self, ledger: Ledger, store: ObjectStore, logs: LogBook, executor: Executor, site: Site, *, starts: int
+        self,
+        ledger: Ledger,
+        store: ObjectStore,
+        logs: LogBook,
+        executor: Executor,
+        site: Site,
+        *,
+        starts: int,
+        capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
+        results: Results | None = None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -38,14 +59,47 @@ class Supervisor:
         self._executor = executor
         self._site = site
         self._starts = asyncio.Semaphore(starts)
+        self._admission = Admission(capacity, ledger.has_live_children)
+        self._results = results or Results(NoTable(), store)
+        self._survivors: dict[tuple[ActionKey, int], Survivor] = {}
+        self._resumed: set[ActionKey] = set()
         self._under_way: dict[ActionKey, asyncio.Task[None]] = {}
         self._chores: set[asyncio.Task[None]] = set()
+        self._has_told_interruptible = False
+        # A parent that begins to wait makes room.
+        ledger.listen(lambda _: self._admission.reconsider())
 
     def submit(self, key: ActionKey) -> None:
         """Begin to execute a queued action; returns at once."""
         task = asyncio.create_task(self._supervise(key), name=f"{key.run}/{key.name}")
         self._under_way[key] = task
         task.add_done_callback(lambda _: self._under_way.pop(key, None))
+
+    async def resume(self, survivors: Survivors) -> tuple[int, int]:
+        """Take up what an earlier control plane left under way, and remove the containers that nobody wants.
+
+        How many actions go on, and how many containers were unknown. Belongs before the first request. Raises
+        StartError when the engine does not answer.
+        """
+        found = await survivors.found()
+        for action in self._ledger.unfinished():
+            if action.parent and self._ledger.action(ActionKey(action.key.run, action.parent)).phase.is_terminal:
+                self.abort(action.key, f"its parent `{action.parent}` has ended")
+        unfinished = {action.key: action for action in self._ledger.unfinished() if action.task is not None}
+        unknown = 0
+        for item in found:
+            key = ActionKey(item.run, item.action)
+            last = unfinished[key].last if key in unfinished else None
+            if item.has_run and last is not None and last.number == item.attempt and not last.phase.is_terminal:
+                survivors.attach(item.started, self._logs.path(key, item.attempt))
+                self._survivors[key, item.attempt] = item
+            else:
+                unknown += 1
+                self._later(self._executor.remove(item.started))
+        for key in unfinished:
+            self._resumed.add(key)
+            self.submit(key)
+        return len(unfinished), unknown
 
     def abort(self, key: ActionKey, reason: str) -> None:
         """End an action and everything below it; their containers are killed."""
@@ -84,48 +138,80 @@ class Supervisor:
         """Attempt an action until it succeeds or may not be tried again."""
         action = self._ledger.action(key)
         assert action.task is not None  # noqa: S101 - only tasks are submitted
-        template = action.task.task_template
-        deadline = seconds(template.metadata.timeouts.deadline)
+        self._tell_interruptible(action)
+        deadline = seconds(action.task.task_template.metadata.timeouts.deadline)
         try:
-            await asyncio.wait_for(self._attempts(action), deadline or None)
+            await asyncio.wait_for(self._obtain(action), self._left(deadline, key, action.created))
         except asyncio.TimeoutError:
             if not deadline:
                 raise  # Somebody else's: the same class tells of a store that does not answer.
             message = f"The action did not end within its deadline of {deadline:g} s"
             self._ledger.finish(key, Phase.TIMED_OUT, failure=Failure("DEADLINE_EXCEEDED", message))
 
+    async def _obtain(self, action: Action) -> None:
+        """Take an action's result from the cache, or execute it."""
+        run = self._ledger.run(action.key.run)
+        async with self._results.flight(run, action):
+            if not action.attempts and (found := self._results.find(run, action)):
+                source = f"{found.run}/{found.action}"
+                facts = {"outputs": found.outputs, "cache": Cache.HIT, "cached_from": source}
+                self._ledger.finish(action.key, Phase.SUCCEEDED, **facts)  # type: ignore[arg-type]
+                return
+            if action.cache_key and not action.attempts:
+                self._ledger.note(action.key, cache=Cache.SKIPPED if is_overwriting(run) else Cache.MISS)
+            await self._attempts(self._ledger.action(action.key))
+
     async def _attempts(self, action: Action) -> None:
         assert action.task is not None  # noqa: S101 - only tasks are submitted
         template = action.task.task_template
+        attempt = action.last
         while True:
-            attempt = self._ledger.begin_attempt(action.key, template.container.image)
-            self._logs.forget(action.key, attempt.number)
-            phase, failure = await self._attempt(action, attempt, seconds(template.metadata.timeout))
+            if attempt is None or attempt.phase.is_terminal:
+                attempt = self._ledger.begin_attempt(action.key, template.container.image)
+                self._logs.forget(action.key, attempt.number)
+            try:
+                phase, failure = await self._attempt(action, attempt, seconds(template.metadata.timeout))
+            finally:
+                self._admission.leave(action.key)
+            self._resumed.discard(action.key)
             if failure is None:
-                self._ledger.finish(action.key, phase, outputs=attempt.outputs)
+                self._succeed(action, phase, attempt)
                 return
             delay = retry_delay(template.metadata, attempt.number) if failure.is_recoverable else None
             if delay is None:
                 self._ledger.finish(action.key, phase, failure=failure)
                 return
             self._ledger.end_attempt(action.key, phase, failure)
+            attempt = None
             await asyncio.sleep(delay)
+
+    def _succeed(self, action: Action, phase: Phase, attempt: Attempt) -> None:
+        cache = Cache.DISABLED
+        if action.cache_key and not self._ledger.action(action.key).phase.is_terminal:
+            self._results.keep(self._ledger.run(action.key.run), action, attempt.outputs)
+            cache = Cache.POPULATED
+        self._ledger.finish(action.key, phase, outputs=attempt.outputs, cache=cache)
 
     async def _attempt(self, action: Action, attempt: Attempt, limit: float) -> tuple[Phase, Failure | None]:
         """One container from start to verdict; `limit` is in seconds, 0 for none."""
-        assert action.task is not None  # noqa: S101 - only tasks are submitted
         key = action.key
+        survivor = self._survivors.pop((key, attempt.number), None)
+        if survivor is None and attempt.started:
+            gone = "The container was gone when the control plane was started again"
+            return await self._judge(action, attempt, Exit(attempt.exit_code, problem=gone))
         try:
-            wanted = order(self._ledger.run(key.run), action, attempt, self._site)
-            self._ledger.advance(key, Phase.INITIALIZING)
-            started = await self._start(wanted, key, attempt)
+            started = survivor.started if survivor else await self._begin(action, attempt)
         except OrderError as error:
             return Phase.FAILED, Failure("Unsupported", str(error))
         except StartError as error:
             return Phase.FAILED, Failure(error.code, error.message, is_system=error.is_system, is_recoverable=True)
+        except _RefusedError as error:
+            return error.phase, error.failure
         try:
+            if survivor:
+                self._count(action)
             self._ledger.advance(key, Phase.RUNNING, container=started.container, image_id=started.image_id)
-            exit_ = await asyncio.wait_for(self._executor.wait(started), limit or None)
+            exit_ = await asyncio.wait_for(self._executor.wait(started), self._left(limit, key, attempt.started))
         except asyncio.TimeoutError:
             if not limit:
                 raise
@@ -135,6 +221,58 @@ class Supervisor:
             self._later(self._executor.remove(started))
         self._ledger.advance(key, Phase.RUNNING, exit_code=exit_.code)
         return await self._judge(action, attempt, exit_)
+
+    async def _begin(self, action: Action, attempt: Attempt) -> Started:
+        """Wait for room, then start an attempt's container. Raises OrderError, StartError and _RefusedError."""
+        assert action.task is not None  # noqa: S101 - only tasks are submitted
+        key, template = action.key, action.task.task_template
+        wanted = order(self._ledger.run(key.run), action, attempt, self._site)
+        needs = demand(template.container)
+        if beyond := excess(needs.asked, self._admission.capacity):
+            message = f"Task `{template.id.name}` asks for {beyond}"
+            raise _RefusedError(Phase.FAILED, Failure("InsufficientResources", message))
+
+        def tell(words: str) -> None:
+            self._ledger.advance(key, Phase.WAITING_FOR_RESOURCES, waiting_for=words)
+
+        limit = seconds(template.metadata.timeouts.queued_timeout)
+        try:
+            entering = self._admission.enter(key, needs.counted, tell)
+            await asyncio.wait_for(entering, self._left(limit, key, attempt.created))
+        except asyncio.TimeoutError:
+            if not limit:
+                raise
+            message = f"There was no room for the attempt within its limit of {limit:g} s in the queue"
+            failure = Failure("QUEUED_TIMEOUT_EXCEEDED", message, is_recoverable=True)
+            raise _RefusedError(Phase.TIMED_OUT, failure) from None
+        self._ledger.advance(key, Phase.INITIALIZING, waiting_for="")
+        return await self._start(wanted, key, attempt)
+
+    def _count(self, action: Action) -> None:
+        """Count an attempt that runs already; what it asks for could be read when it was started."""
+        assert action.task is not None  # noqa: S101 - only tasks are submitted
+        with contextlib.suppress(ValueError):
+            self._admission.hold(action.key, demand(action.task.task_template.container).counted)
+
+    def _left(self, limit: float, key: ActionKey, since: datetime | None) -> float | None:
+        """What is left of a limit, in seconds; None for a limit of 0.
+
+        The clock on the wall counts only for what an earlier process began: it may step.
+        """
+        if not limit:
+            return None
+        elapsed = (now() - since).total_seconds() if since and key in self._resumed else 0.0
+        return max(limit - max(elapsed, 0.0), 0.001)
+
+    def _tell_interruptible(self, action: Action) -> None:
+        if action.task is None or self._has_told_interruptible:
+            return
+        if (
+            action.task.task_template.metadata.interruptible
+            or self._ledger.run(action.key.run).spec.interruptible.value
+        ):
+            self._has_told_interruptible = True
+            log.warning("task `%s` is interruptible; nothing interrupts a task on this machine", action.task_name)
 
     async def _judge(self, action: Action, attempt: Attempt, exit_: Exit) -> tuple[Phase, Failure | None]:
         """The verdict on an attempt whose container has ended."""

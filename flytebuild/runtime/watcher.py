@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -99,7 +100,8 @@ class Watcher:
     def _copy_log(self) -> None:
         try:
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._log_file.open("wb") as file:
+            # What an earlier control plane has copied is written again, byte by byte, and not missing meanwhile.
+            with open(os.open(self._log_file, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
                 self._follow(file)
         except OSError as error:
             self._problem = f"{error.strerror or error} (`{self._log_file}`)"

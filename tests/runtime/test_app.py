@@ -29,6 +29,7 @@ from flyteidl2.workflow.state_service_pb2 import WatchRequest
 
 from flytebuild.runtime.app import is_local_host
 from flytebuild.runtime.container import Order
+from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.model import Phase
 from flytebuild.runtime.verdict import Exit
 from tests.runtime import samples
@@ -114,6 +115,9 @@ def test_a_run_never_sees_what_one_of_its_name_left_before_a_restart(
         for _ in range(2):
             with served(tmp_path, executor) as server:
                 assert ended(server, create(server, name="mine", base=prefix)) is Phase.SUCCEEDED
+            database = Database(tmp_path / FILE_NAME)
+            database.forget(["mine"])
+            database.close()
         first, second = (order.environment["_U_RUN_BASE"] for order in executor.orders[-2:])
         assert first != second
         assert first.startswith(f"{prefix or 's3://flytebuild/runs/'}mine-")

@@ -259,18 +259,25 @@ def test_down_in_the_middle_of_many_starts_leaves_no_container(driver: Driver, t
     process.communicate()
 
 
-def test_what_a_killed_control_plane_left_is_removed_by_the_next(driver: Driver, tmp_path: Path) -> None:
+def test_a_run_outlives_a_control_plane_that_is_killed(driver: Driver, tmp_path: Path) -> None:
     config = replace(driver.config, home=tmp_path / "own", port=free_port())
     own = Driver(config, client.ensure(config))
-    process, name = own.begin("sleep_long")
-    own.until_running(name, "flows.sleep_long")
-    process.kill()
-    process.communicate()
+    process, name = own.begin("fan_out", {"count": 4})
+    own.until_running(name, "flows.double")
+    before = {action["name"]: action["container"] for action in own.document(name)["actions"]}
     os.kill(own.plane.pid, signal.SIGKILL)
     os.waitpid(own.plane.pid, 0)
-    assert len(containers(config.home)) == 1
+    assert before["a0"] in containers(config.home)
     client.ensure(config)
+    said = own.end(process)
+    assert (said["phase"], said["outputs"]) == ("succeeded", [[0, 2, 4, 6]])
+    document = own.document(name)
+    root = document["actions"][0]
+    assert (root["container"], root["attempt"]) == (before["a0"], 1), "the parent has not noticed"
+    assert client.stop(config) is End.STOPPED
     assert containers(config.home) == []
+    again = Driver(config, client.ensure(config))
+    assert again.document(name)["phase"] == "SUCCEEDED"
     assert client.stop(config) is End.STOPPED
 
 

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flytebuild.runtime.actions import Ledger, SealedError
+from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.container import Order
 from flytebuild.runtime.executor import StartError
+from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.logs import LogBook
-from flytebuild.runtime.model import Action, ActionKey, Phase
+from flytebuild.runtime.model import Action, ActionKey, Cache, Phase
+from flytebuild.runtime.results import Results
 from flytebuild.runtime.storage import ObjectStore
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.verdict import Exit
@@ -21,10 +25,20 @@ ROOT = ActionKey("r1", "a0")
 
 
 class Scene:
-    def __init__(self, folder: Path, executor: ScriptedExecutor, root: Action) -> None:
+    def __init__(self, folder: Path, executor: ScriptedExecutor, root: Action, capacity: Capacity) -> None:
         self.store = ObjectStore(folder / "objects")
-        self.ledger = Ledger()
-        self.supervisor = Supervisor(self.ledger, self.store, LogBook(folder / "logs"), executor, SITE, starts=2)
+        self.database = Database(folder / FILE_NAME)
+        self.ledger = Ledger(self.database)
+        self.supervisor = Supervisor(
+            self.ledger,
+            self.store,
+            LogBook(folder / "logs"),
+            executor,
+            SITE,
+            starts=2,
+            capacity=capacity,
+            results=Results(self.database, self.store),
+        )
         self.ledger.create_run(samples.run(), root)
         self.supervisor.submit(ROOT)
 
@@ -36,11 +50,18 @@ class Scene:
         raise AssertionError
 
 
-def play(folder: Path, executor: ScriptedExecutor, root: Action, act: Callable[[Scene], Awaitable[None]]) -> None:
+def play(
+    folder: Path,
+    executor: ScriptedExecutor,
+    root: Action,
+    act: Callable[[Scene], Awaitable[None]],
+    capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
+) -> None:
     async def main() -> None:
-        scene = Scene(folder, executor, root)
+        scene = Scene(folder, executor, root, capacity)
         await act(scene)
         await scene.supervisor.aclose()
+        scene.database.close()
         assert sorted(executor.removed) == sorted(executor.running), "every container is removed"
 
     asyncio.run(main())
@@ -269,3 +290,120 @@ def test_what_cannot_be_executed_fails_with_its_reason(tmp_path: Path, executor:
 
     play(tmp_path, executor, samples.action(spec=spec), act)
     assert executor.orders == []
+
+
+def test_an_attempt_waits_for_room_and_says_so(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    spec = samples.task_spec()
+    spec.task_template.container.resources.requests.add(name=1, value="2")
+
+    async def act(scene: Scene) -> None:
+        await scene.until(is_running)
+        second = ActionKey("r2", "a0")
+        scene.ledger.create_run(samples.run("r2"), samples.action(spec=spec, run_name="r2"))
+        scene.supervisor.submit(second)
+        waiting = await scene.until(lambda action: action.phase is Phase.WAITING_FOR_RESOURCES, second)
+        assert waiting.last is not None
+        assert waiting.last.waiting_for == "waiting for 2 CPUs (0 CPUs free)"
+        executor.running["container-1"].set_result(Exit(0))
+        running = await scene.until(is_running, second)
+        assert running.last is not None
+        assert running.last.waiting_for == ""
+
+    play(tmp_path, executor, samples.action(spec=spec), act, Capacity(cpu=2000))
+
+
+def test_parents_that_wait_hold_no_room(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    """Five nested levels on one CPU, which each of them asks for."""
+    spec = samples.task_spec()
+    spec.task_template.container.resources.requests.add(name=1, value="1")
+
+    async def act(scene: Scene) -> None:
+        keys = [ROOT, *(ActionKey("r1", f"c{level}") for level in range(4))]
+        for key, parent in zip(keys[1:], keys, strict=False):
+            await scene.until(is_running, parent)
+            scene.ledger.add(samples.action(key.name, parent=parent.name, spec=spec))
+            scene.supervisor.submit(key)
+        await scene.until(is_running, keys[-1])
+        for key, container in zip(reversed(keys), range(5, 0, -1), strict=True):
+            executor.running[f"container-{container}"].set_result(Exit(0))
+            assert (await scene.until(is_over, key)).phase is Phase.SUCCEEDED
+
+    play(tmp_path, executor, samples.action(spec=spec), act, Capacity(cpu=1000))
+
+
+def test_a_request_larger_than_the_machine_fails_at_once(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    spec = samples.task_spec(retries=3)
+    spec.task_template.container.resources.requests.add(name=1, value="64")
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert action.failure is not None
+        assert action.failure.code == "InsufficientResources"
+        assert action.failure.message == "Task `env.work` asks for 64 CPUs, where this machine has 2 CPUs"
+
+    play(tmp_path, executor, samples.action(spec=spec), act, Capacity(cpu=2000))
+    assert executor.orders == []
+
+
+def test_a_limit_on_the_time_in_the_queue(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    spec = samples.task_spec()
+    spec.task_template.container.resources.requests.add(name=1, value="1")
+    patient = samples.task_spec()
+    patient.CopyFrom(spec)
+    spec.task_template.metadata.timeouts.queued_timeout.nanos = 10_000_000
+
+    async def act(scene: Scene) -> None:
+        await scene.until(is_running)
+        second = ActionKey("r2", "a0")
+        scene.ledger.create_run(samples.run("r2"), samples.action(spec=spec, run_name="r2"))
+        scene.supervisor.submit(second)
+        action = await scene.until(is_over, second)
+        assert action.phase is Phase.TIMED_OUT
+        assert action.failure is not None
+        assert action.failure.code == "QUEUED_TIMEOUT_EXCEEDED"
+
+    play(tmp_path, executor, samples.action(spec=patient), act, Capacity(cpu=1000))
+
+
+def test_a_result_is_taken_from_the_cache_without_a_container(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    def script(order: Order, _number: int) -> Exit:
+        prefix = order.arguments[order.arguments.index("--outputs-path") + 1]
+        path = tmp_path / "objects" / prefix.removeprefix("s3://") / "outputs.pb"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        return Exit(0)
+
+    executor.script = script
+
+    async def act(scene: Scene) -> None:
+        assert (await scene.until(is_over)).cache is Cache.POPULATED
+        for name, overwrites, outcome in (("r2", False, Cache.HIT), ("r3", True, Cache.POPULATED)):
+            run, key = samples.run(name), ActionKey(name, "a0")
+            run.spec.overwrite_cache = overwrites
+            scene.ledger.create_run(run, replace(samples.action(run_name=name), cache_key="k"))
+            scene.supervisor.submit(key)
+            action = await scene.until(is_over, key)
+            assert (action.phase, action.cache) == (Phase.SUCCEEDED, outcome)
+            if outcome is Cache.HIT:
+                assert (action.cached_from, action.attempts) == ("r1/a0", ())
+                assert action.outputs == scene.ledger.action(ROOT).outputs
+
+    play(tmp_path, executor, replace(samples.action(), cache_key="k"), act)
+    assert len(executor.orders) == 2
+
+
+def test_interruptible_is_said_once(
+    tmp_path: Path, executor: ScriptedExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor.script = lambda _order, _number: Exit(0)
+    spec = samples.task_spec()
+    spec.task_template.metadata.interruptible = True
+
+    async def act(scene: Scene) -> None:
+        await scene.until(is_over)
+        scene.ledger.create_run(samples.run("r2"), samples.action(spec=spec, run_name="r2"))
+        scene.supervisor.submit(ActionKey("r2", "a0"))
+        await scene.until(is_over, ActionKey("r2", "a0"))
+
+    play(tmp_path, executor, samples.action(spec=spec), act)
+    assert caplog.text.count("nothing interrupts a task") == 1

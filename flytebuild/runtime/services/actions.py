@@ -58,6 +58,7 @@ class Children:
                     phase=Phase(trace.phase or Phase.SUCCEEDED) if trace is not None else Phase.QUEUED,
                     ended=now() if trace is not None else None,
                     outputs=trace.outputs.output_uri if trace is not None else "",
+                    cache_key=request.task.cache_key.value if kind == "task" else "",
                 )
             )
         if is_new and kind == "task":

@@ -98,6 +98,7 @@ def status(action: Action) -> definition.ActionStatus:
         phase=ActionPhase.Name(action.phase),
         start_time=timestamp(action.created),
         attempts=len(action.attempts),
+        cache_status=int(action.cache),
         duration_ms=int(((action.ended or now()) - action.created).total_seconds() * 1000),
     )
     if action.ended:

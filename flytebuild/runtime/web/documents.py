@@ -78,6 +78,8 @@ def action_document(action: Action) -> dict[str, object]:
         "ended": _instant(action.ended),
         "attempt": len(action.attempts),
         "exit_code": last.exit_code if last else None,
+        "cache": action.cache.name.lower(),
+        "cached_from": action.cached_from or None,
         "attempts": [_attempt(attempt) for attempt in action.attempts],
     }
     failure = action.failure or (last.failure if last and not action.phase.is_terminal else None)

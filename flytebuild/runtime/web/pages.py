@@ -103,6 +103,8 @@ def _action(view: View, run: Run) -> str:
     rows = [("Action", f"<code>{_text(action.key.name)}</code>")]
     if action.group:
         rows.append(("Group", _text(action.group)))
+    if action.cached_from:
+        rows.append(("Cached", f"the outputs are those of <code>{_text(action.cached_from)}</code>"))
     if last:
         rows += _container_facts(last, len(action.attempts))
     detail = _failure(action)

@@ -1,0 +1,67 @@
+"""`flytebuild runs`."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import click
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+class _Age(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A length of time, in seconds."""
+
+    name = "AGE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"(\d+)([mhdw])", str(value))
+        if not found:
+            self.fail(f"`{value}` is no age: it is a number with `m`, `h`, `d` or `w`, such as `7d`", param, ctx)
+        return int(found[1]) * _SECONDS[found[2]]
+
+
+@click.group(short_help="Look after the runs of this machine.")
+def runs() -> None:
+    """Look after the runs of this machine."""
+
+
+@runs.command(short_help="Remove runs that have ended, with their logs and outputs.")
+@click.option("--older-than", type=_Age(), help="Only runs that ended longer ago than this, such as `7d` or `12h`.")
+@click.option("--keep", type=click.IntRange(0), help="Keep the newest N runs that have ended; 0 keeps none.")
+@click.option("--cache", "with_cache", is_flag=True, help="Also remove cached results of these runs.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.prune/1`).")
+def prune(older_than: int | None, keep: int | None, with_cache: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove runs that have ended: what is remembered of them, their logs, their outputs.
+
+    Outputs that cached results point to stay without `--cache`. Runs in progress, code bundles and uploaded files stay.
+    A control plane may be running.
+    """
+    from flytebuild import config
+    from flytebuild.cli.console import out
+    from flytebuild.errors import UsageError
+    from flytebuild.runtime import prune as library
+
+    if older_than is None and keep is None:
+        raise UsageError("It is not said which runs are to go", hint="give `--older-than 7d`, `--keep 20`, or both")
+    before = time.time() - older_than if older_than is not None else None
+    home = config.load(Path.cwd()).home
+    done = library.prune(home, before=before, keep=keep, with_cache=with_cache, is_rehearsal=dry_run)
+    if as_json:
+        document = {
+            "schema": "flytebuild.prune/1",
+            "dry_run": dry_run,
+            "runs": list(done.runs),
+            "bytes": done.size,
+            "kept_for_cache": list(done.kept_for_cache),
+        }
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    count = f"{len(done.runs)} run{'' if len(done.runs) == 1 else 's'}"
+    out().print(f"{'Would remove' if dry_run else 'Removed'} {count}, {done.size / 1e6:,.1f} MB")
+    if done.kept_for_cache:
+        out().print(f"The outputs of {len(done.kept_for_cache)} of them stay for the cache; `--cache` removes them")

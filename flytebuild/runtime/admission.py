@@ -1,0 +1,171 @@
+"""Who may start a container now: the sum of what attempts ask for stays within the machine.
+
+A parent that waits for its children is not counted, or it would keep them from ever starting; so what counts ends by
+itself, and whoever waits gets its turn. Runs take turns, each with its oldest attempt first; an attempt that does not
+fit yet holds up the others, or a large one would wait for ever behind small ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from flytebuild.runtime import quantity
+from flytebuild.runtime.model import ActionKey
+
+if TYPE_CHECKING:
+    from flyteidl2.core.tasks_pb2 import Container
+
+DEFAULT_MEMORY = 128 << 20
+"""Bytes that an attempt counts for where its task asks for no memory: what the SDK itself takes, and a little."""
+
+_CPU, _GPU, _MEMORY = 1, 2, 3
+"""Numbers of `Resources.ResourceName` in the protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """An amount of each resource: CPUs in thousandths, memory in bytes."""
+
+    cpu: int = 0
+    memory: int = 0
+    gpus: int = 0
+
+    def __add__(self, other: Amounts) -> Amounts:
+        return Amounts(self.cpu + other.cpu, self.memory + other.memory, self.gpus + other.gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a machine has; None is not known, and bounds nothing."""
+
+    cpu: int | None = None
+    memory: int | None = None
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What an attempt counts for, and which of it its task asked for itself."""
+
+    counted: Amounts
+    asked: Amounts
+
+
+def demand(container: Container) -> Demand:
+    """What a task's container counts for: its requests, or its limits where it has none.
+
+    Raises ValueError for a quantity that cannot be read.
+    """
+    amounts = {item.name: item.value for item in (*container.resources.limits, *container.resources.requests)}
+    cpu = int(quantity.parse(amounts[_CPU]) * 1000) if amounts.get(_CPU) else 0
+    memory = int(quantity.parse(amounts[_MEMORY])) if amounts.get(_MEMORY) else 0
+    gpus = int(quantity.parse(amounts[_GPU])) if amounts.get(_GPU) else 0
+    return Demand(Amounts(cpu, memory or DEFAULT_MEMORY, gpus), Amounts(cpu, memory, gpus))
+
+
+def excess(asked: Amounts, capacity: Capacity) -> str:
+    """Which requests are larger than the machine, in words with the numbers; empty when none is."""
+    found = []
+    for item in fields(Amounts):
+        wanted, there = getattr(asked, item.name), getattr(capacity, item.name)
+        if there is not None and wanted > there:
+            found.append(f"{_words(item.name, wanted)}, where this machine has {_words(item.name, there)}")
+    return "; ".join(found)
+
+
+@dataclass(slots=True)
+class _Ticket:
+    key: ActionKey
+    amounts: Amounts
+    admitted: asyncio.Future[None]
+
+
+class Admission:
+    """The turns of one machine. `is_waiting` tells whether an action waits for others that it enqueued."""
+
+    def __init__(self, capacity: Capacity, is_waiting: Callable[[ActionKey], bool]) -> None:
+        self.capacity = capacity
+        self._is_waiting = is_waiting
+        self._held: dict[ActionKey, Amounts] = {}
+        self._queues: dict[str, deque[_Ticket]] = {}
+
+    async def enter(self, key: ActionKey, amounts: Amounts, tell: Callable[[str], None]) -> None:
+        """Wait until there is room, and take it; `tell` is called with what is missing when there is none at once.
+
+        Whoever entered leaves in the end; who is cancelled here has not entered.
+        """
+        ticket = _Ticket(key, amounts, asyncio.get_running_loop().create_future())
+        self._queues.setdefault(key.run, deque()).append(ticket)
+        self.reconsider()
+        try:
+            if not ticket.admitted.done():
+                tell(self._missing(amounts))
+            await ticket.admitted
+        except asyncio.CancelledError:
+            self._withdraw(ticket)
+            raise
+
+    def hold(self, key: ActionKey, amounts: Amounts) -> None:
+        """Count an attempt that runs already."""
+        self._held[key] = amounts
+
+    def leave(self, key: ActionKey) -> None:
+        """Give room back; harmless for who has none."""
+        if self._held.pop(key, None) is not None:
+            self.reconsider()
+
+    def reconsider(self) -> None:
+        """Admit who fits now: after a change of what counts."""
+        while self._queues:
+            run, queue = next(iter(self._queues.items()))
+            ticket = queue[0]
+            if not ticket.admitted.cancelled() and not self._fits(ticket.amounts):
+                return
+            queue.popleft()
+            del self._queues[run]
+            if queue:
+                # The next turn is another run's.
+                self._queues[run] = queue
+            if not ticket.admitted.cancelled():
+                self._held[ticket.key] = ticket.amounts
+                ticket.admitted.set_result(None)
+
+    def _withdraw(self, ticket: _Ticket) -> None:
+        self._held.pop(ticket.key, None)
+        queue = self._queues.get(ticket.key.run)
+        if queue is not None and ticket in queue:
+            queue.remove(ticket)
+            if not queue:
+                del self._queues[ticket.key.run]
+        self.reconsider()
+
+    def _used(self) -> Amounts:
+        return sum((held for key, held in self._held.items() if not self._is_waiting(key)), Amounts())
+
+    def _fits(self, amounts: Amounts) -> bool:
+        used = self._used()
+        # Alone, everything fits: what is larger than the machine was refused before.
+        return used == Amounts() or not excess(used + amounts, self.capacity)
+
+    def _missing(self, amounts: Amounts) -> str:
+        used = self._used()
+        short = [
+            f"{_words(item.name, wanted)} ({_words(item.name, max(there - getattr(used, item.name), 0))} free)"
+            for item in fields(Amounts)
+            if (wanted := getattr(amounts, item.name))
+            if (there := getattr(self.capacity, item.name)) is not None
+            if wanted + getattr(used, item.name) > there
+        ]
+        return f"waiting for {' and '.join(short)}" if short else "waiting for its turn"
+
+
+def _words(name: str, amount: int) -> str:
+    if name == "cpu":
+        return f"{amount / 1000:g} CPU{'' if amount == 1000 else 's'}"
+    if name == "memory":
+        return f"{amount / (1 << 20):,.0f} MiB of memory"
+    return f"{amount} GPU{'' if amount == 1 else 's'}"

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flytebuild.cli.runs import runs
+from flytebuild.errors import UsageError
+from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.journal import FILE_NAME, Database, Ended, Result
+from flytebuild.runtime.model import ActionKey, Phase, now
+from flytebuild.runtime.prune import Pruned, choose, prune
+from tests.runtime import samples
+
+
+def put(home: Path, name: str) -> Path:
+    path = home / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * 100)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Three runs that ended 2, 1 and 0 days ago, a result of the first, and one in progress."""
+    database = Database(tmp_path / FILE_NAME)
+    for number, name in enumerate(["r0", "r1", "r2", "r3"]):
+        ledger = Ledger(database, clock=lambda number=number: now() - timedelta(days=2 - number))
+        run = replace(samples.run(name), base=f"s3://flytebuild/runs/{name}-x")
+        ledger.create_run(run, samples.action(run_name=name))
+        if name != "r3":
+            ledger.finish(ActionKey(name, "a0"), Phase.SUCCEEDED)
+        put(tmp_path, f"logs/{name}/a0/1.log")
+        put(tmp_path, f"objects/flytebuild/runs/{name}-x/a0/1/outputs.pb")
+    database.keep_result("p/d", "k", Result("s3://flytebuild/runs/r0-x/a0/1", "r0-x", "r0", "a0", time.time() - 10**6))
+    database.close()
+    return tmp_path
+
+
+def left(home: Path) -> tuple[list[str], list[str]]:
+    """Which runs are remembered, and the folders of which are there."""
+    database = Database(home / FILE_NAME)
+    names = [run.name for run, _, _ in database.runs()]
+    database.close()
+    return names, sorted(path.name for path in (home / "objects/flytebuild/runs").iterdir())
+
+
+def test_which_go() -> None:
+    ended = [Ended(f"r{number}", "", float(number)) for number in range(4)]
+    assert [run.name for run in choose(ended, None, 1)] == ["r0", "r1", "r2"]
+    assert [run.name for run in choose(ended, 2.0, None)] == ["r0", "r1"]
+    assert [run.name for run in choose(ended, 2.0, 3)] == ["r0"]
+    assert choose(ended, None, 9) == []
+
+
+def test_what_the_cache_needs_stays_and_what_runs_too(home: Path) -> None:
+    assert prune(home, before=None, keep=0) == Pruned(("r0", "r1", "r2"), 500, ("r0",))
+    assert left(home) == (["r3"], ["r0-x", "r3-x"])
+    assert [path.name for path in (home / "logs").iterdir()] == ["r3"]
+    # Its run is gone; its result goes when results do.
+    assert prune(home, before=None, keep=0, with_cache=True) == Pruned((), 100)
+    assert left(home) == (["r3"], ["r3-x"])
+    assert not (home / ".expired").exists()
+
+
+def test_by_the_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYTEBUILD_HOME", str(home))
+    monkeypatch.chdir(home)
+
+    def said(*arguments: str) -> str:
+        return CliRunner().invoke(runs, ["prune", *arguments], catch_exceptions=False).output
+
+    before = left(home)
+    assert "Would remove 2 runs" in said("--older-than", "12h", "--cache", "--dry-run")
+    assert left(home) == before
+    document = json.loads(said("--older-than", "12h", "--json"))
+    assert (document["schema"], document["runs"], document["kept_for_cache"]) == (
+        "flytebuild.prune/1",
+        ["r0", "r1"],
+        ["r0"],
+    )
+    assert "is no age" in said("--older-than", "soon")
+    with pytest.raises(UsageError):
+        said()
+
+
+def test_a_folder_without_runs(tmp_path: Path) -> None:
+    assert prune(tmp_path, before=None, keep=0) == Pruned()
+    assert list(tmp_path.iterdir()) == []
