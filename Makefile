@@ -32,6 +32,7 @@ test: setup ## the tests, those on a real engine included
 bench: setup ## the benchmarks, beside flyte's own code
 	$(BIN)/python -m benchmarks.digests
 	$(BIN)/python -m benchmarks.trees
+	$(BIN)/python -m benchmarks.runtime.history
 	$(BIN)/python -m benchmarks.builds
 
 demo: ## plan, build and run the example, on a machine that may have nothing

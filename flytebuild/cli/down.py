@@ -11,8 +11,8 @@ import click
 def down() -> None:
     """Stop the local control plane; the containers of unfinished runs are removed.
 
-    Runs that have ended stay in the data folder, with their logs, inputs and outputs. Exits with 0 as well when there was none, and
-    with 69 when it cannot be ended.
+    Runs that have ended stay in the data folder, with their logs, inputs and outputs. Exits with 0 as well when there
+    was none, and with 69 when it cannot be ended.
     """
     from flytebuild import config
     from flytebuild.cli.console import err

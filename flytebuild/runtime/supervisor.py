@@ -105,14 +105,17 @@ class Supervisor:
         """End an action and everything below it; their containers are killed."""
         if self._ledger.finish(key, Phase.ABORTED, reason=reason) and (task := self._under_way.get(key)):
             task.cancel()
+        for survivor in [item for item in self._survivors if item[0] == key]:
+            # Cancelled before it began, its task would not have seen the container.
+            self._later(self._executor.remove(self._survivors.pop(survivor).started))
         for child in self._ledger.children(key):
             self.abort(child.key, reason)
 
     async def aclose(self) -> None:
         """Refuse new work from now on, abort everything that runs and wait until no container is left."""
         self._ledger.seal()
-        for run in list(self._ledger.runs()):
-            self.abort(self._ledger.root(run.name).key, "the control plane was stopped")
+        for action in self._ledger.unfinished():
+            self.abort(action.key, "the control plane was stopped")
         for task in self._under_way.values():
             task.cancel()
         while pending := [*self._under_way.values(), *self._chores]:

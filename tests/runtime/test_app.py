@@ -235,7 +235,7 @@ def test_a_run_that_is_unknown_is_told_in_a_sentence(server: str) -> None:
     page = httpx.get(f"{server}/v2/domain/d/project/p/runs/{quote('<b>x')}")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "<p>There is no run `&lt;b&gt;x`" in page.text
-    assert "forgets its runs when it is stopped" in page.text
+    assert "flytebuild runs prune" in page.text
     assert httpx.get(f"{server}/api/runs/nobody").text == "there is no run `nobody`\n"
 
 

@@ -184,9 +184,14 @@ def test_variables_and_their_precedence(driver: Driver) -> None:
     assert said["outputs"] == [["task", "run", "task", document["run"], bundle, "/mine.pem"]]
 
 
-def test_many_children_at_once(driver: Driver) -> None:
-    said, _ = driver.run("fan_out", {"count": 5})
+def test_many_children_at_once_and_again_from_the_cache(driver: Driver) -> None:
+    _, first = driver.run("fan_out", {"count": 5})
+    said, second = driver.run("fan_out", {"count": 5})
     assert said["outputs"] == [[0, 2, 4, 6, 8]]
+    assert {action["cache"] for action in first["actions"][1:]} == {"populated"}
+    children = second["actions"][1:]
+    assert {(action["cache"], len(action["attempts"])) for action in children} == {("hit", 0)}
+    assert {action["cached_from"].partition("/")[0] for action in children} == {first["run"]}
 
 
 def test_abort_kills_the_containers(driver: Driver) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +17,7 @@ from flytebuild.runtime.journal import FILE_NAME, Database, Ended, Result
 from flytebuild.runtime.model import ActionKey, Phase, now
 from flytebuild.runtime.prune import Pruned, choose, prune
 from tests.runtime import samples
+from tests.runtime.conftest import ScriptedExecutor, served
 
 
 def put(home: Path, name: str) -> Path:
@@ -92,3 +94,14 @@ def test_by_the_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_without_runs(tmp_path: Path) -> None:
     assert prune(tmp_path, before=None, keep=0) == Pruned()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_control_plane_that_runs_notices(home: Path, executor: ScriptedExecutor) -> None:
+    with served(home, executor) as server:
+        assert len(httpx.get(f"{server}/api/runs").json()["runs"]) == 4
+        prune(home, before=None, keep=0)
+        deadline = time.monotonic() + 30
+        while len(runs_left := httpx.get(f"{server}/api/runs").json()["runs"]) == 4:
+            assert time.monotonic() < deadline
+        assert [row["run"] for row in runs_left] == ["r3"]
+        assert httpx.get(f"{server}/api/runs/r0").status_code == 404

@@ -132,3 +132,17 @@ def test_children_of_a_parent_that_has_ended_end(tmp_path: Path, executor: Scrip
     resume(tmp_path, executor, ledger, Engine())
     assert [action.phase for action in ledger.actions("r1")] == [Phase.SUCCEEDED, Phase.ABORTED, Phase.ABORTED]
     assert executor.orders == []
+
+
+def test_an_end_right_after_the_start_leaves_nothing(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    ledger = under_way(Phase.RUNNING, now(), container="mine")
+
+    async def main() -> None:
+        store, logs = ObjectStore(tmp_path / "objects"), LogBook(tmp_path / "logs")
+        supervisor = Supervisor(ledger, store, logs, executor, SITE, starts=2)
+        await supervisor.resume(Engine((survivor("mine"),)))
+        await supervisor.aclose()
+
+    asyncio.run(main())
+    assert executor.removed == ["mine"]
+    assert ledger.root("r1").phase is Phase.ABORTED

@@ -63,8 +63,7 @@ def missing_page(sentence: str) -> str:
     told = _text(sentence[:1].upper() + sentence[1:])
     body = (
         f"<p class='crumbs'><a href='/'>Runs</a></p><h1>Not found</h1><p>{told}.</p>"
-        "<p class='quiet'>The control plane forgets its runs when it is stopped; their logs and outputs stay in its "
-        "data folder for a while.</p>"
+        "<p class='quiet'>Runs are remembered until <code>flytebuild runs prune</code> takes them away.</p>"
     )
     return _page("Not found", body, is_live=False)
 

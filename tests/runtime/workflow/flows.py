@@ -114,7 +114,7 @@ async def variables(names: list[str]) -> list[str]:
     return [os.environ.get(name, "") for name in names]
 
 
-@env.task
+@env.task(cache=flyte.Cache(behavior="override", version_override="1"))
 async def double(number: int) -> int:
     return 2 * number
 
