@@ -69,6 +69,11 @@ class Definitions:
         """The variables that an environment's tasks get."""
         return dict(getattr(self.environments[name], "env_vars", None) or {})
 
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that tasks ask for: the key, after its group if it has one."""
+        asked = [secret for item in self.environments.values() for secret in sdk.secrets_of(item)]
+        return tuple(dict.fromkeys("_".join(filter(None, (secret.group, secret.key))) for secret in asked))
+
     def open_bundles(self, names: Iterable[str]) -> Iterator[str]:
         """A sentence for each `with_code_bundle` in the images of these environments that no run has decided yet."""
         for name in names:

@@ -16,6 +16,7 @@ from flyte._code_bundle._utils import list_imported_modules_as_files
 from flyte._environment import list_loaded_environments
 from flyte._image import CodeBundleLayer, PixiScript
 from flyte._initialize import _get_init_config
+from flyte._secret import secrets_from_request
 from flyte._utils import pixi_script_parser
 
 BUILDER = "flytebuild"
@@ -28,11 +29,13 @@ __all__ = [
     "environment_of",
     "image_references",
     "keep_resolved_bundles",
+    "loaded_environments",
     "loaded_modules",
     "open_bundles",
     "pixi_manifest",
     "remember_bundles_only_where",
     "root_folder",
+    "secrets_of",
     "set_storage_defaults",
     "uses_our_builder",
 ]
@@ -48,6 +51,18 @@ def uses_our_builder() -> bool:
 def environment_of(image: flyte.Image) -> flyte.Environment | None:
     """An environment that uses this image; the SDK tells its builder the image only."""
     return next((item for item in list_loaded_environments() if item.image is image), None)
+
+
+def secrets_of(environment: flyte.Environment) -> list[flyte.Secret]:
+    """The secrets that an environment's tasks ask for; a task may ask for others than its environment does."""
+    tasks = getattr(environment, "tasks", {}).values()
+    requests = [environment.secrets, *(task.secrets for task in tasks)]
+    return [secret for request in requests if request for secret in secrets_from_request(request)]
+
+
+def loaded_environments() -> list[flyte.Environment]:
+    """The environments that this process has defined."""
+    return list(list_loaded_environments())
 
 
 def configured_endpoint() -> str | None:

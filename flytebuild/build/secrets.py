@@ -5,6 +5,7 @@ As secrets of the session they reach the steps that run, and no layer, digest or
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -78,6 +79,24 @@ def missing_secrets(
             yield "; ".join(filter(None, (error.message, error.hint)))
 
 
+def task_secrets(
+    names: Iterable[str],
+    environ: Mapping[str, str],
+    sources: Mapping[str, SecretSource] = MappingProxyType({}),
+    folder: Path = FOLDER,
+) -> dict[str, str]:
+    """The values of secrets that tasks ask for, as far as they are to be had and text, by name: `GROUP_KEY`.
+
+    They are looked for where those of layers are. One that is missing is no error: a task that is not run needs none.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        source = _configured(name, sources)
+        with contextlib.suppress(SecretMissingError, UnicodeDecodeError):
+            found[name] = (read(source, environ) if source else _by_name(name, environ, folder)).decode()
+    return found
+
+
 def _wanted(specs: Iterable[ImageSpec]) -> Iterator[tuple[Step, Secret]]:
     """Each secret once, with the first step that needs it."""
     seen = set[str]()
@@ -90,13 +109,16 @@ def _wanted(specs: Iterable[ImageSpec]) -> Iterator[tuple[Step, Secret]]:
 
 
 def _source(secret: Secret, sources: Mapping[str, SecretSource]) -> SecretSource | None:
-    configured = {variable_of(name): source for name, source in sources.items()}
-    return configured.get(variable_of(_name(secret)))
+    return _configured(_name(secret), sources)
+
+
+def _configured(name: str, sources: Mapping[str, SecretSource]) -> SecretSource | None:
+    return {variable_of(known): source for known, source in sources.items()}.get(variable_of(name))
 
 
 def _value(step: Step, secret: Secret, source: SecretSource | None, environ: Mapping[str, str], folder: Path) -> bytes:
     try:
-        value = read(source, environ) if source else _by_name(secret, environ, folder)
+        value = read(source, environ) if source else _by_name(_name(secret), environ, folder)
         if len(value) > LARGEST:
             raise SecretMissingError(f"it has {len(value)} bytes, of which BuildKit takes {LARGEST}")
     except SecretMissingError as problem:
@@ -107,9 +129,8 @@ def _value(step: Step, secret: Secret, source: SecretSource | None, environ: Map
     return value
 
 
-def _by_name(secret: Secret, environ: Mapping[str, str], folder: Path) -> bytes:
+def _by_name(name: str, environ: Mapping[str, str], folder: Path) -> bytes:
     # Flyte's builder asks for the name as it is, which no shell can set where it has a hyphen.
-    name = _name(secret)
     for variable in (name.upper(), variable_of(name)):
         if value := environ.get(variable):
             return value.encode("utf-8", "surrogateescape")

@@ -96,6 +96,7 @@ class _Batch:
         try:
             await asyncio.to_thread(_ensure_control_plane)
             planned = await prepare_nodes(_settings(), self._nodes)
+            await asyncio.to_thread(_hand_over, Definitions.collect(sdk.loaded_environments()))
         except FlytebuildError as error:
             _tell(error)
             raise
@@ -134,6 +135,7 @@ def _prepare_closure(environments: Iterable[flyte.Environment], copy_style: str)
             # What these images are is not decided yet: they are built when the SDK asks for them, all at once.
             return
         asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
+        _hand_over(definitions)
     except FlytebuildError as error:
         _tell(error)
         raise SystemExit(error.exit_code) from error
@@ -171,6 +173,18 @@ def _ensure_control_plane() -> None:
     settings = _settings()
     if _is_ours(settings):
         sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings, err().print)))
+
+
+def _hand_over(definitions: Definitions) -> None:
+    """Give the control plane, if it is ours, what the tasks ask for of this process's secrets."""
+    import os
+
+    from flytebuild.build.secrets import task_secrets
+    from flytebuild.runtime import client
+
+    settings = _settings()
+    if _is_ours(settings) and (plane := client.find(settings)):
+        client.hand_over(plane, task_secrets(definitions.secrets(), os.environ, settings.secrets))
 
 
 @contextmanager

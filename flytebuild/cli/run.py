@@ -158,11 +158,16 @@ def _run(
     as_json: bool,
 ) -> None:
     """Build what is missing, start the run, follow it to its end."""
+    import os
+
     from flytebuild.authoring import run as sdk
+    from flytebuild.build.secrets import task_secrets
     from flytebuild.cli.follow import follow_run
     from flytebuild.cli.prepare import prepare
+    from flytebuild.runtime import client
 
     asyncio.run(prepare(settings, program.definitions, [program.task.name]))
+    client.hand_over(plane, task_secrets(program.definitions.secrets(), os.environ, settings.secrets))
     started = sdk.start(program, values, name)
     if detach:
         click.echo(json.dumps({"run": started.name, "url": started.url}) if as_json else started.url)

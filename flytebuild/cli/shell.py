@@ -62,7 +62,7 @@ def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, co
 def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tuple[str, ...]) -> Session:
     """The image, built and with the engine; the user's code; the environment's variables."""
     from flytebuild import pipeline
-    from flytebuild.authoring.loaded import loaded_files
+    from flytebuild.authoring import sdk
     from flytebuild.authoring.loader import load
     from flytebuild.authoring.roots import named
     from flytebuild.cli.progress import follow, notice
@@ -85,13 +85,14 @@ def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tupl
         return planned.environments[0].image
 
     image = asyncio.run(built())
+    root = named(Path(environment.file)).roots[0]
     bundle = read_bundle(settings.ca_bundle)
     trust = dict.fromkeys(CA_VARIABLES, CA_PATH) if bundle else {}
     return Session(
         image=_fetched(image, settings),
         command=command or SHELL,
         environment=trust | definitions.variables(environment.name),
-        files=loaded_files(named(Path(environment.file)).roots[0]),
+        files={file.relative_to(root).as_posix(): file for file in sdk.loaded_modules(root)},
         extra={CA_PATH: bundle} if bundle else {},
         is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
     )

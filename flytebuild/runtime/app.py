@@ -25,6 +25,7 @@ from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.results import Results
 from flytebuild.runtime.s3 import S3
+from flytebuild.runtime.secret_book import Handover, SecretBook
 from flytebuild.runtime.services.actions import Actions, Children, Queue, State
 from flytebuild.runtime.services.cluster import Cluster
 from flytebuild.runtime.services.data_proxy import DataProxy
@@ -67,6 +68,7 @@ def assemble(
     database = Database(home / FILE_NAME)
     ledger = Ledger(database, archive=database)
     ledger.restore(database.runs())
+    book = SecretBook()
     catalogue = Catalogue(home / "tasks")
     # Starting a container costs a CPU's time: more at once than there are CPUs only makes each of them later.
     supervisor = Supervisor(
@@ -78,6 +80,7 @@ def assemble(
         starts=max(site.cpus, 2),
         capacity=capacity,
         results=Results(database, store),
+        secrets=book.find,
     )
     children = Children(ledger, supervisor)
     limit = MAX_MESSAGE
@@ -95,6 +98,7 @@ def assemble(
         **{service.path.strip("/"): service for service in services},
         "s3": S3(store, credentials.key_id),
         "objects": Transfer(store, links),
+        "secrets": Handover(book, credentials.owner_token),
     }
     return ControlPlane(Dispatcher(routes, web), ledger, supervisor, database)
 

@@ -98,6 +98,24 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
         return plane
 
 
+def hand_over(plane: ControlPlane, secrets: Mapping[str, str]) -> None:
+    """Give the control plane the secrets that its tasks may ask for, by name. Raises ControlPlaneError."""
+    if not secrets:
+        return
+    headers = {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
+    try:
+        # Never through a proxy: the address is this machine's.
+        answer = httpx.put(
+            f"{plane.endpoint}/secrets", json=dict(secrets), headers=headers, timeout=_HEALTH_SECONDS, trust_env=False
+        )
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ControlPlaneError(
+            f"The control plane at {plane.endpoint} does not take the secrets of the run's tasks",
+            hint=f"its log is `{plane.log_file}`",
+        ) from error
+
+
 def stop(config: Config) -> process.End:
     """Stop the control plane that holds the configured folder, and wait for its end.
 

@@ -1,22 +1,24 @@
 """From a task's template to the order for a container: pure functions, no engine.
 
-Environment, the weakest first: what trust in a private CA needs, the run's variables, the task's variables, and what
-the SDK inside relies on, which nothing overrides.
+Environment, the weakest first: what trust in a private CA needs, the run's variables, the task's variables, its
+secrets, and what the SDK inside relies on, which nothing overrides.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timezone
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from flytebuild.runtime import quantity
 from flytebuild.runtime.model import Action, Attempt, Run
+from flytebuild.secret_source import variable_of
 
 if TYPE_CHECKING:
+    from flyteidl2.core.security_pb2 import Secret
     from flyteidl2.core.tasks_pb2 import Container, TaskTemplate
 
 LABEL = "dev.flytebuild"
@@ -38,7 +40,26 @@ _CPU, _GPU, _MEMORY = 1, 2, 3
 
 
 class OrderError(Exception):
-    """Raised when a task asks for something that this control plane does not do; says so in one sentence."""
+    """Raised when a task asks for something that this control plane does not do; says so in one sentence.
+
+    `code` is the failure's, as Flyte names it.
+    """
+
+    code = "Unsupported"
+
+
+class SecretUnknownError(OrderError):
+    """Raised for a secret that nobody has handed over."""
+
+    code = "SecretNotFound"
+
+
+Secrets: TypeAlias = Callable[[str], str | None]
+"""A secret's value by its name, or None."""
+
+
+def no_secrets(_name: str) -> None:
+    """No secret at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +105,10 @@ class Order:
     hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({HOST_NAME: "host-gateway"}))
 
 
-def order(run: Run, action: Action, attempt: Attempt, site: Site) -> Order:
-    """The container that executes one attempt of a task.
+def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secrets = no_secrets) -> Order:
+    """The container that executes one attempt of a task, with those of the secrets that it asks for.
 
-    Raises OrderError for a task that cannot be executed here.
+    Raises OrderError for a task that cannot be executed here, SecretUnknownError.
     """
     if action.task is None:
         raise OrderError("only tasks run in containers")
@@ -98,7 +119,7 @@ def order(run: Run, action: Action, attempt: Attempt, site: Site) -> Order:
         image=container.image,
         entrypoint=tuple(substitute(item, values) for item in container.command),
         arguments=tuple(substitute(item, values) for item in container.args),
-        environment=environment(run, action, attempt, container, site),
+        environment=environment(run, action, attempt, container, site, secret_variables(template, secrets)),
         labels={
             f"{LABEL}.home": site.home,
             f"{LABEL}.run": run.name,
@@ -118,10 +139,12 @@ def executable(template: TaskTemplate) -> Container:
         raise OrderError(f"Task `{template.id.name}` has a `{template.WhichOneof('target')}`, not a container")
     if template.container.data_config.enabled:
         raise OrderError(f"Task `{template.id.name}` is a raw container, which the local control plane cannot feed yet")
-    secrets = [secret.key for secret in template.security_context.secrets]
-    if secrets:
-        names = ", ".join(f"`{name}`" for name in secrets)
-        raise OrderError(f"Task `{template.id.name}` asks for secrets ({names}), which cannot be given locally yet")
+    if mounted := [secret for secret in template.security_context.secrets if not secret.env_var]:
+        names = ", ".join(f"`{_secret_name(secret)}`" for secret in mounted)
+        raise OrderError(
+            f"Task `{template.id.name}` asks for secrets as files ({names}), which the local control plane gives as "
+            "variables only yet"
+        )
     return template.container
 
 
@@ -147,7 +170,34 @@ def substitute(text: str, values: Mapping[str, str]) -> str:
     return _TEMPLATE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
-def environment(run: Run, action: Action, attempt: Attempt, container: Container, site: Site) -> dict[str, str]:
+def secret_variables(template: TaskTemplate, secrets: Secrets) -> dict[str, str]:
+    """The secrets that a task asks for, by the variables that it wants them in. Raises SecretUnknownError."""
+    found: dict[str, str] = {}
+    for secret in template.security_context.secrets:
+        name = _secret_name(secret)
+        value = secrets(name)
+        if value is None:
+            raise SecretUnknownError(
+                f"Task `{template.id.name}` asks for the secret `{name}`, and there is none; set the variable "
+                f"`{variable_of(name)}` where the run is started, or say where it is with `--secret {name}=…` or in "
+                "`[tool.flytebuild.secrets]`"
+            )
+        found[secret.env_var] = value
+    return found
+
+
+def _secret_name(secret: Secret) -> str:
+    return "_".join(filter(None, (secret.group, secret.key)))
+
+
+def environment(
+    run: Run,
+    action: Action,
+    attempt: Attempt,
+    container: Container,
+    site: Site,
+    secrets: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """A container's environment variables, by the precedence that this module's docstring gives."""
     trust = dict.fromkeys(_TRUST_VARIABLES, CA_PATH) if site.has_ca_bundle else {}
     return {
@@ -157,6 +207,7 @@ def environment(run: Run, action: Action, attempt: Attempt, container: Container
         **trust,
         **{item.key: item.value for item in run.spec.envs.values},
         **{item.key: item.value for item in container.env},
+        **secrets,
         "ACTION_NAME": action.key.name,
         "RUN_NAME": run.name,
         "FLYTE_ATTEMPT_NUMBER": str(attempt.number - 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import secrets
@@ -20,6 +21,11 @@ class Credentials:
     key_id: str
     key_secret: str
     link_secret: str
+
+    @property
+    def owner_token(self) -> str:
+        """What shows that one can read this folder's credentials; containers have no part of it."""
+        return hmac.new(self.link_secret.encode(), b"owner", "sha256").hexdigest()
 
 
 def load_or_create(home: Path) -> Credentials:

@@ -15,7 +15,7 @@ from typing import Any
 
 from flytebuild.runtime.actions import FinishedError, Ledger
 from flytebuild.runtime.admission import Admission, Capacity, demand, excess
-from flytebuild.runtime.container import Order, OrderError, Site, order
+from flytebuild.runtime.container import Order, OrderError, Secrets, Site, no_secrets, order
 from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Survivors
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Cache, Failure, Phase, now
@@ -52,6 +52,7 @@ class Supervisor:
         starts: int,
         capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
         results: Results | None = None,
+        secrets: Secrets = no_secrets,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -60,6 +61,7 @@ class Supervisor:
         self._site = site
         self._starts = asyncio.Semaphore(starts)
         self._admission = Admission(capacity, ledger.has_live_children)
+        self._secrets = secrets
         self._results = results or Results(NoTable(), store)
         self._survivors: dict[tuple[ActionKey, int], Survivor] = {}
         self._resumed: set[ActionKey] = set()
@@ -205,7 +207,7 @@ class Supervisor:
         try:
             started = survivor.started if survivor else await self._begin(action, attempt)
         except OrderError as error:
-            return Phase.FAILED, Failure("Unsupported", str(error))
+            return Phase.FAILED, Failure(error.code, str(error))
         except StartError as error:
             return Phase.FAILED, Failure(error.code, error.message, is_system=error.is_system, is_recoverable=True)
         except _RefusedError as error:
@@ -229,7 +231,7 @@ class Supervisor:
         """Wait for room, then start an attempt's container. Raises OrderError, StartError and _RefusedError."""
         assert action.task is not None  # noqa: S101 - only tasks are submitted
         key, template = action.key, action.task.task_template
-        wanted = order(self._ledger.run(key.run), action, attempt, self._site)
+        wanted = order(self._ledger.run(key.run), action, attempt, self._site, self._secrets)
         needs = demand(template.container)
         if beyond := excess(needs.asked, self._admission.capacity):
             message = f"Task `{template.id.name}` asks for {beyond}"

@@ -97,7 +97,7 @@ def test_labels_tell_whose_the_container_is() -> None:
 
 def test_what_would_be_left_out_silently_is_refused() -> None:
     secret = samples.task_spec()
-    secret.task_template.security_context.secrets.append(Secret(key="token"))
+    secret.task_template.security_context.secrets.append(Secret(key="token"))  # as a file
     raw = samples.task_spec()
     raw.task_template.container.data_config.enabled = True
     pod = samples.task_spec()

@@ -1,0 +1,62 @@
+"""A task's secrets: with it and nobody else, and in nothing that stays."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.engine.conftest import Workspace
+
+pytestmark = pytest.mark.engine
+
+TASKS = """
+import os
+
+import flyte
+
+image = flyte.Image.from_debian_base(python_version=(3, 11), name="secretive")
+asks = flyte.TaskEnvironment(name="asks", image=image, secrets=[flyte.Secret(key="my-token", as_env_var="TOKEN")])
+sibling = flyte.TaskEnvironment(name="sibling", image=image)
+main = flyte.TaskEnvironment(name="main", image=image, depends_on=[asks, sibling])
+
+
+@asks.task
+async def has_it() -> int:
+    return len(os.environ["TOKEN"])
+
+
+@sibling.task
+async def has_not() -> bool:
+    return any("TOKEN" in name for name in os.environ)
+
+
+@main.task
+async def both() -> list[str]:
+    return [str(await has_it()), str(await has_not()), str("TOKEN" in os.environ)]
+"""
+
+
+def test_only_the_task_that_asks_for_it_has_it(workspace: Workspace) -> None:
+    value = secrets.token_hex(16)
+    workspace.write({"secretive.py": TASKS})
+    done = workspace.flytebuild("run", "secretive.py", "both", MY_TOKEN=value)
+    assert json.loads(done.stdout) == ["32", "False", "False"]
+    home = Path(workspace.environ["FLYTEBUILD_HOME"])
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("runs.sqlite") for path in files)
+    assert [path for path in files if value.encode() in path.read_bytes()] == []
+    assert value not in done.stderr
+    # What would tell it is gone with the containers.
+    left = docker.from_env().containers.list(all=True, filters={"label": "dev.flytebuild.run"}, ignore_removed=True)
+    assert [item.name for item in left if value in str(item.attrs)] == []
+
+
+def test_one_that_is_missing_fails_the_task_before_it_starts(workspace: Workspace) -> None:
+    workspace.write({"secretive.py": TASKS.replace("my-token", "no-such-token")})
+    failed = workspace.flytebuild("run", "secretive.py", "has_it", code=1)
+    assert "Task `asks.has_it` asks for the secret `no-such-token`, and there is none" in failed.stderr
+    assert "set the variable `NO_SUCH_TOKEN` where the run is started" in failed.stderr

@@ -1,0 +1,78 @@
+"""Secrets of tasks: who may hand them over, and who is given which."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from flyteidl2.core.security_pb2 import Secret
+
+from flytebuild.runtime.container import OrderError, SecretUnknownError, secret_variables
+from flytebuild.runtime.http import Message
+from flytebuild.runtime.secret_book import LARGEST, Handover, SecretBook
+from tests.runtime import samples
+
+TOKEN = "the owner's"
+
+
+def put(book: SecretBook, body: bytes, token: str = TOKEN, method: str = "PUT") -> tuple[int, bytes]:
+    """The status and the words of one request."""
+    sent: list[Mapping[str, Any]] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    scope = {"type": "http", "method": method, "path": "/secrets", "headers": headers}
+    asyncio.run(Handover(book, TOKEN)(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"]
+
+
+def test_what_is_handed_over_last_counts() -> None:
+    book = SecretBook()
+    assert (put(book, b'{"my-group_key": "one", "B": "two"}'))[0] == 204
+    assert (put(book, b'{"MY_GROUP_KEY": "three"}'))[0] == 204
+    assert (book.find("my-group_key"), book.find("B"), book.find("C")) == ("three", "two", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "token", "method", "status"),
+    [
+        (b'{"A": "x"}', "another", "PUT", 401),
+        (b'{"A": "x"}', TOKEN, "GET", 405),
+        (b'{"A": "hidden', TOKEN, "PUT", 400),
+        (b'{"A": 1}', TOKEN, "PUT", 400),
+        (b'["hidden"]', TOKEN, "PUT", 400),
+        (json.dumps({"A": "x" * LARGEST}).encode(), TOKEN, "PUT", 400),
+    ],
+)
+def test_everything_else_is_refused_and_not_repeated(body: bytes, token: str, method: str, status: int) -> None:
+    book = SecretBook()
+    found, said = put(book, body, token, method)
+    assert (found, book.find("A")) == (status, None)
+    assert b"hidden" not in said
+
+
+def asking(*secrets: Secret) -> Any:
+    spec = samples.task_spec()
+    spec.task_template.security_context.secrets.extend(secrets)
+    return spec.task_template
+
+
+def test_a_task_gets_what_it_asks_for_and_nothing_else() -> None:
+    book = SecretBook()
+    book.keep({"HF_TOKEN": "h", "OTHER": "o", "TEAM_KEY": "t"})
+    template = asking(Secret(key="hf-token", env_var="HF"), Secret(group="team", key="key", env_var="TEAM_KEY"))
+    assert secret_variables(template, book.find) == {"HF": "h", "TEAM_KEY": "t"}
+
+
+def test_one_that_nobody_has_is_named_with_what_to_do() -> None:
+    with pytest.raises(SecretUnknownError, match=r"`team_my-key`.* set the variable `TEAM_MY_KEY`"):
+        secret_variables(asking(Secret(group="team", key="my-key", env_var="X")), SecretBook().find)
+    assert issubclass(SecretUnknownError, OrderError)
