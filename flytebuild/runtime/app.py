@@ -17,6 +17,7 @@ from flyteidl2.workflow.state_service_connect import StateServiceASGIApplication
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.catalogue import Catalogue
+from flytebuild.runtime.conditions import Conditions
 from flytebuild.runtime.container import Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.executor import Executor
@@ -47,6 +48,7 @@ class ControlPlane:
     app: Application
     ledger: Ledger
     supervisor: Supervisor
+    conditions: Conditions
     database: Database
 
 
@@ -82,12 +84,13 @@ def assemble(
         results=Results(database, store),
         secrets=book.find,
     )
-    children = Children(ledger, supervisor)
+    conditions = Conditions(ledger)
+    children = Children(ledger, supervisor, conditions)
     limit = MAX_MESSAGE
     services = [
         ClusterServiceASGIApplication(Cluster(), read_max_bytes=limit),
         DataProxyServiceASGIApplication(DataProxy(ledger, store, logs, links), read_max_bytes=limit),
-        RunServiceASGIApplication(Runs(ledger, supervisor, store, catalogue), read_max_bytes=limit),
+        RunServiceASGIApplication(Runs(ledger, supervisor, store, catalogue, conditions), read_max_bytes=limit),
         TaskServiceASGIApplication(Tasks(catalogue, store), read_max_bytes=limit),
         ActionsServiceASGIApplication(Actions(children), read_max_bytes=limit),
         QueueServiceASGIApplication(Queue(children), read_max_bytes=limit),
@@ -100,7 +103,7 @@ def assemble(
         "objects": Transfer(store, links),
         "secrets": Handover(book, credentials.owner_token),
     }
-    return ControlPlane(Dispatcher(routes, web), ledger, supervisor, database)
+    return ControlPlane(Dispatcher(routes, web), ledger, supervisor, conditions, database)
 
 
 class Dispatcher:

@@ -12,9 +12,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from flyteidl2.core.literals_pb2 import Literal
     from flyteidl2.task.run_pb2 import RunSpec
     from flyteidl2.task.task_definition_pb2 import TaskSpec
-    from flyteidl2.workflow.run_definition_pb2 import TraceAction
+    from flyteidl2.workflow.run_definition_pb2 import ConditionAction, TraceAction
 
 ROOT = "a0"
 """The name that Flyte gives to a run's first action."""
@@ -59,6 +60,7 @@ class Kind(IntEnum):
 
     TASK = 1
     TRACE = 2
+    CONDITION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class ActionKey:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One execution of a task, or a traced function that a task reported.
+    """One execution of a task, a traced function that a task reported, or a condition that it waits for.
 
     `input_uri` is the file of inputs; attempts write below `output_base`. `outputs` is set when the action has
     succeeded: the prefix of a task's outputs, or the very file of a trace's. `cache_key` is empty for a task whose
@@ -148,22 +150,25 @@ class Action:
     group: str = ""
     task: TaskSpec | None = None
     trace: TraceAction | None = None
+    condition: ConditionAction | None = None
     phase: Phase = Phase.QUEUED
     attempts: tuple[Attempt, ...] = ()
     ended: datetime | None = None
     failure: Failure | None = None
     abort_reason: str | None = None
     outputs: str = ""
+    value: Literal | None = None
     cache_key: str = ""
     cache: Cache = Cache.DISABLED
     cached_from: str = ""
 
     @property
     def task_name(self) -> str:
-        """The task's full name, `environment.function`; of a trace, the function's."""
+        """The task's full name, `environment.function`; of a trace, the function's; of a condition, its own."""
         if self.task is not None:
             return str(self.task.task_template.id.name)
-        return str(self.trace.name) if self.trace is not None else ""
+        named = self.trace or self.condition
+        return str(named.name) if named is not None else ""
 
     @property
     def environment(self) -> str:

@@ -88,6 +88,7 @@ async def _resume(plane: ControlPlane, executor: DockerExecutor) -> None:
     """Take up what an earlier control plane of the folder left when it was killed."""
     try:
         resumed, unknown = await plane.supervisor.resume(executor)
+        plane.conditions.resume()
     except StartError as error:
         raise _refused(error) from error
     if resumed or unknown:

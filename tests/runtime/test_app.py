@@ -224,7 +224,7 @@ def test_what_is_not_there(server: str) -> None:
         client.get_run_details(run_pb.GetRunDetailsRequest(run_id=nobody))
     assert unknown.value.code is Code.NOT_FOUND
     with pytest.raises(ConnectError) as missing:
-        client.signal_event(run_pb.SignalEventRequest())
+        client.get_action_log_context(run_pb.GetActionLogContextRequest())
     assert missing.value.code is Code.UNIMPLEMENTED
     assert httpx.post(f"{server}/flyteidl2.trigger.TriggerService/X", content=b"").status_code == 404
     for path in ("nothing", "api/runs/nobody", "v2/domain/d/project/p/runs/nobody", "api/runs/x/actions/a0/logs"):

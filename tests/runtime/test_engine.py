@@ -184,6 +184,17 @@ def test_variables_and_their_precedence(driver: Driver) -> None:
     assert said["outputs"] == [["task", "run", "task", document["run"], bundle, "/mine.pem"]]
 
 
+def test_conditions_are_answered_or_time_out(driver: Driver) -> None:
+    said, document = driver.run("ask")
+    answer, phase, refused, late = said["outputs"][0]
+    assert (answer, phase) == ("True", "ACTION_PHASE_PAUSED")
+    assert "condition `first` asks for a value of type boolean, not string" in refused
+    assert "'second' was not signaled within" in late
+    kinds = {item["task"]: (item["kind"], item["phase"]) for item in document["actions"]}
+    assert kinds["first"] == ("condition", "SUCCEEDED")
+    assert kinds["second"] == ("condition", "TIMED_OUT")
+
+
 def test_many_children_at_once_and_again_from_the_cache(driver: Driver) -> None:
     _, first = driver.run("fan_out", {"count": 5})
     said, second = driver.run("fan_out", {"count": 5})

@@ -18,6 +18,7 @@ from flyteidl2.workflow.queue_service_connect import QueueService
 from flyteidl2.workflow.state_service_connect import StateService
 
 from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.conditions import Conditions
 from flytebuild.runtime.model import Action, Kind, Phase, now
 from flytebuild.runtime.names import check_name
 from flytebuild.runtime.services import Context
@@ -27,13 +28,18 @@ from flytebuild.runtime.supervisor import Supervisor
 HEARTBEAT = 15.0
 """Seconds after which a quiet stream repeats its sentinel, which also shows whether the client is still there."""
 
+_KINDS = {"task": Kind.TASK, "trace": Kind.TRACE, "condition": Kind.CONDITION}
+_PHASES = {"task": Phase.QUEUED, "condition": Phase.PAUSED}
+"""In which phase an action begins that has not ended already."""
+
 
 class Children:
     """Enqueues, watches and aborts the actions that a task starts."""
 
-    def __init__(self, ledger: Ledger, supervisor: Supervisor) -> None:
+    def __init__(self, ledger: Ledger, supervisor: Supervisor, conditions: Conditions) -> None:
         self._ledger = ledger
         self._supervisor = supervisor
+        self._conditions = conditions
 
     def enqueue(self, request: actions_pb.Action | queue_pb.EnqueueActionRequest) -> None:
         """Add a child action; a repeated request changes nothing."""
@@ -41,21 +47,25 @@ class Children:
         kind = request.WhichOneof("spec")
         with refusals():
             check_name(key.name)
-            if kind not in ("task", "trace"):
+            if kind not in _KINDS:
                 raise ConnectError(Code.INVALID_ARGUMENT, f"actions of kind `{kind}` cannot be executed locally yet")
+            if kind == "condition" and request.condition.HasField("webhook"):
+                name = request.condition.name
+                raise ConnectError(Code.INVALID_ARGUMENT, f"the webhook of condition `{name}` cannot be called locally")
             trace = request.trace if kind == "trace" else None
             is_new = self._ledger.add(
                 Action(
                     key=key,
                     parent=request.parent_action_name,
-                    kind=Kind.TASK if kind == "task" else Kind.TRACE,
+                    kind=_KINDS[kind],
                     input_uri=request.input_uri,
                     output_base=request.run_output_base,
                     created=now(),
                     group=request.group,
                     task=request.task.spec if kind == "task" else None,
                     trace=trace,
-                    phase=Phase(trace.phase or Phase.SUCCEEDED) if trace is not None else Phase.QUEUED,
+                    condition=request.condition if kind == "condition" else None,
+                    phase=Phase(trace.phase or Phase.SUCCEEDED) if trace is not None else _PHASES[kind],
                     ended=now() if trace is not None else None,
                     outputs=trace.outputs.output_uri if trace is not None else "",
                     cache_key=request.task.cache_key.value if kind == "task" else "",
@@ -63,6 +73,8 @@ class Children:
             )
         if is_new and kind == "task":
             self._supervisor.submit(key)
+        if is_new and kind == "condition":
+            self._conditions.begin(key)
 
     async def watch(self, parent: ActionIdentifier) -> AsyncIterator[state_pb.ActionUpdate | None]:
         """The children of an action as they are, None for the sentinel, then what changes."""

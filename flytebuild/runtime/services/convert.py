@@ -69,6 +69,8 @@ def update(run: Run, action: Action) -> ActionUpdate:
     message = ActionUpdate(
         action_id=identifier(run, action.key.name), phase=ActionPhase.Name(action.phase), output_uri=outputs
     )
+    if action.value is not None:
+        message.value.CopyFrom(action.value)
     if action.failure is not None:
         message.error.CopyFrom(execution_error(action.failure))
     elif action.phase is Phase.ABORTED:
@@ -133,6 +135,9 @@ def metadata(run: Run, action: Action) -> definition.ActionMetadata:
         )
     elif action.trace is not None:
         message.trace.name = action.trace.name
+    elif action.condition is not None:
+        message.condition.name = action.condition.name
+        message.condition.type.CopyFrom(action.condition.type)
     return message
 
 
@@ -153,6 +158,8 @@ def details(run: Run, action: Action) -> definition.ActionDetails:
         message.task.CopyFrom(action.task)
     elif action.trace is not None:
         message.trace.CopyFrom(action.trace.spec)
+    elif action.condition is not None:
+        message.condition.CopyFrom(action.condition)
     if action.failure is not None:
         message.error_info.CopyFrom(error_info(action.failure))
     elif action.phase is Phase.ABORTED:

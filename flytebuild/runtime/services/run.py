@@ -14,6 +14,7 @@ from flyteidl2.workflow.run_service_connect import RunService
 
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.catalogue import Catalogue, TaskKey
+from flytebuild.runtime.conditions import Conditions, SignalError
 from flytebuild.runtime.container import OrderError, executable
 from flytebuild.runtime.model import ROOT, Action, ActionKey, Kind, Run, now
 from flytebuild.runtime.names import check_name, new_folder, new_run_name
@@ -28,7 +29,15 @@ from flytebuild.runtime.supervisor import Supervisor
 class Runs(RunService):  # type: ignore[misc]
     """Creates, shows, watches and aborts runs."""
 
-    def __init__(self, ledger: Ledger, supervisor: Supervisor, store: ObjectStore, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        supervisor: Supervisor,
+        store: ObjectStore,
+        catalogue: Catalogue,
+        conditions: Conditions,
+    ) -> None:
+        self._conditions = conditions
         self._ledger = ledger
         self._catalogue = catalogue
         self._supervisor = supervisor
@@ -180,6 +189,15 @@ class Runs(RunService):  # type: ignore[misc]
         with convert.refusals():
             action = self._ledger.action(convert.key_of(request.action_id))
         return pb.GetActionDataURIsResponse(inputs_uri=action.input_uri, outputs_uri=outputs_file(action))
+
+    async def signal_event(self, request: pb.SignalEventRequest, _ctx: Context) -> pb.SignalEventResponse:
+        """Answer a condition."""
+        with convert.refusals():
+            try:
+                self._conditions.signal(convert.key_of(request.action_id), request.payload)
+            except SignalError as error:
+                raise ConnectError(Code.FAILED_PRECONDITION, str(error)) from error
+        return pb.SignalEventResponse()
 
     def _abort(self, key: ActionKey, reason: str) -> None:
         self._supervisor.abort(self._ledger.action(key).key, reason or "aborted by the user")

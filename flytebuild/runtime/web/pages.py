@@ -104,6 +104,8 @@ def _action(view: View, run: Run) -> str:
         rows.append(("Group", _text(action.group)))
     if action.cached_from:
         rows.append(("Cached", f"the outputs are those of <code>{_text(action.cached_from)}</code>"))
+    if action.condition is not None and not action.phase.is_terminal:
+        rows.append(("Waits for an answer to", _text(action.condition.prompt or action.condition.name)))
     if last:
         rows += _container_facts(last, len(action.attempts))
     detail = _failure(action)
@@ -117,7 +119,7 @@ def _action(view: View, run: Run) -> str:
     if last:
         detail += _log(view, run)
         detail += "".join(_earlier(attempt, action, run) for attempt in action.attempts[:-1])
-    kind = "" if action.kind is Kind.TASK else " <span class='quiet'>trace</span>"
+    kind = "" if action.kind is Kind.TASK else f" <span class='quiet'>{action.kind.name.lower()}</span>"
     environment = f"<span class='environment'>{_text(action.environment)}</span>" if action.environment else ""
     return (
         f"<section class='action {action.phase.name.lower()}' id='{_text(action.key.name)}'><h2>{_badge(action.phase)} "

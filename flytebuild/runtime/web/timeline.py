@@ -101,8 +101,9 @@ def _row(action: Action, depth: int, number: int, scale: _Scale, until: datetime
     told = f"{action.task_name} ({action.key.name}): {phase}, {_time(round(took, 1))}"
     label = f"<text class='name' x='{min(depth, 12) * _INDENT}' y='{top + _ROW / 2 + 4}'>{html.escape(shown)}</text>"
     bars = "".join(_bars(attempt, top, scale, until) for attempt in action.attempts)
-    if action.kind is Kind.TRACE:
-        bars = _span("trace", action.created, action.ended or until, top, scale)
+    if action.kind is not Kind.TASK:
+        part = "trace" if action.kind is Kind.TRACE else "waited"
+        bars = _span(part, action.created, action.ended or until, top, scale)
     return f"<g><title>{html.escape(told)}</title><a href='#{html.escape(action.key.name)}'>{label}</a>{bars}</g>"
 
 

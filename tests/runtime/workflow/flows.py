@@ -6,6 +6,8 @@ import time
 
 import flyte
 import flyte.errors
+import flyte.remote
+from connectrpc.errors import ConnectError
 from flyte.io import File
 
 env = flyte.TaskEnvironment(name="flows", env_vars={"FROM_TASK": "task", "SHARED": "task"})
@@ -122,3 +124,25 @@ async def double(number: int) -> int:
 @parents.task
 async def fan_out(count: int) -> list[int]:
     return list(await asyncio.gather(*(double(number) for number in range(count))))
+
+
+@env.task
+async def ask() -> list[str]:
+    """Asks twice, answers the first question itself, and waits in vain for the second answer."""
+    first = await flyte.new_condition.aio("first", prompt="Go on?", data_type=bool)
+    second = await flyte.new_condition.aio("second", prompt="How many?", data_type=int, timeout=1)
+    run_name = flyte.ctx().action.run_name
+    found = None
+    while found is None:
+        found = await flyte.remote.Condition.get.aio("first", run_name=run_name)
+    try:
+        await found.signal.aio("a text")
+    except ConnectError as error:
+        refused = str(error)
+    await found.signal.aio(True)
+    answer = await first.wait.aio()
+    try:
+        await second.wait.aio()
+    except flyte.errors.ConditionTimedoutError as error:
+        return [repr(answer), found.phase, refused, str(error)]
+    return ["the second was answered"]
