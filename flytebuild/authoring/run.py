@@ -41,6 +41,19 @@ class Program:
         definitions = load([file])
         return cls(file, named(file).roots[0], definitions, definitions.task(target))
 
+    @classmethod
+    def of(cls, task: Any, file: Path) -> Program:
+        """The program of a task that is loaded already, which `file` defines. Raises as `Definitions.collect`."""
+        parent = getattr(task, "parent_env", None)
+        environment = parent() if callable(parent) else None
+        if environment is None:
+            raise UsageError(
+                f"`{getattr(task, 'name', task)}` is no task of an environment",
+                hint="`@environment.task` makes one of a function",
+            )
+        root = named(file).roots[0] if file.is_file() else file.parent
+        return cls(file, root, Definitions.collect([environment]), task)
+
     def parse(
         self,
         arguments: Sequence[str],

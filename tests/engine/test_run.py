@@ -61,6 +61,42 @@ def test_flytebuild_run(workspace: Workspace) -> None:
     check_example(json.loads(again.stdout), workspace.plan("--for", "main"))
 
 
+CALLED = """
+import asyncio
+
+import flytebuild
+from main import main
+
+run = flytebuild.run(main, sequence="AAGGTTCCAA")
+run.wait(quiet=True)
+print(list(run.outputs()))
+
+
+async def again():
+    run = await flytebuild.run.aio(main, sequence="AAGG")
+    await run.wait.aio(quiet=True)
+    print(list(await run.outputs.aio()))
+
+
+asyncio.run(again())
+try:
+    flytebuild.run(len)
+except flytebuild.errors.UsageError as error:
+    print(error)
+"""
+
+
+def test_from_python(workspace: Workspace) -> None:
+    workspace.write({"called.py": CALLED})
+    done = workspace.run("python", "called.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "[['AAGGTTCCAA', 'AAGGTTCCAA']]",
+        "[['AAGG', 'AAGG']]",
+        "`<built-in function len>` is no task of an environment",
+    ]
+
+
 def next_index(text: str) -> int:
     return next(number for number, line in enumerate(text.splitlines()) if line.startswith("Run "))
 
