@@ -102,7 +102,8 @@ def _fetched(image: str, settings: Config) -> str:
     """The name under which the engine has the image by now."""
     from flytebuild.engine import connect
     from flytebuild.errors import EngineUnavailableError
-    from flytebuild.runtime.executor import DockerExecutor, StartError
+    from flytebuild.runtime.docker_executor import DockerExecutor
+    from flytebuild.runtime.executor import StartError
 
     executor = DockerExecutor(connect(), settings.mirrors, None)
     try:

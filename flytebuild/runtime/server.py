@@ -21,7 +21,8 @@ from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import LOOPBACK, Site
 from flytebuild.runtime.credentials import load_or_create
-from flytebuild.runtime.executor import DockerExecutor, StartError
+from flytebuild.runtime.docker_executor import DockerExecutor
+from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.retention import KEEP_DAYS, expire
 
 log = logging.getLogger(__name__)

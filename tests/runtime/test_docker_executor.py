@@ -20,7 +20,8 @@ import pytest
 from flytebuild import engine
 from flytebuild.authoring.images import define
 from flytebuild.runtime.container import LABEL, Limits, Order
-from flytebuild.runtime.executor import DockerExecutor, Started, StartError
+from flytebuild.runtime.docker_executor import DockerExecutor
+from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.watcher import Patience
 from flytebuild.spec.model import ExternalImage
