@@ -61,8 +61,8 @@ class Config:
     `mirrors` maps a registry or a path in one to what stands in for it: `{"ghcr.io": "127.0.0.1:5000/ghcr.io"}`.
     `secrets` says where secrets of build steps are taken from, by their names: `{"HF_TOKEN": "file:~/.hf-token"}`.
     `ca_bundle` is a PEM file that build steps and tasks trust; it enters no layer and no digest.
-    `cache` is the repository of the remote cache, `inline` (in the images themselves) or `off`; without it
-    `flytebuild-cache` in `registry`.
+    `cache` is the repository of the remote cache, `local:FOLDER`, `inline` (in the images themselves) or `off`;
+    without it `flytebuild-cache` in `registry`.
     `compression` is that of the layers that are pushed.
     `jobs` bounds the images that are solved at the same time.
     `builder` has the addresses of BuildKits that are no Docker Engines, `tcp://build.example:1234`: several are one
@@ -253,10 +253,15 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
     if key == "builder_server_name":
         return value or None
     value = value.rstrip("/")
+    if key == "cache" and value.startswith("local:"):
+        place = value.removeprefix("local:")
+        if not place:
+            raise ConfigError(f"`{key}` in `{source}` names no folder", hint="write `local:FOLDER`")
+        return f"local:{(folder / Path(place).expanduser()).resolve()}"
     if key == "cache" and "/" not in value and value not in ("", "inline", "off"):
         raise ConfigError(
             f"`{key}` in `{source}` is `{value}`, which is not a repository",
-            hint="write `host/path`, or `inline`, or `off`",
+            hint="write `host/path`, or `local:FOLDER`, or `inline`, or `off`",
         )
     if value:
         _refuse_no_registry(key, value, source)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from flytebuild.build.builder import Builder, Outcome
+from flytebuild.build.cache import local_folder
 from flytebuild.build.credentials import for_build
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
@@ -16,6 +17,7 @@ from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.stores import Destination
 from flytebuild.build.yard import open_yard
+from flytebuild.buildkit.session.content import BlobFolder
 from flytebuild.buildkit.session.providers import Provider, RegistryCredentials, Secrets, StreamProvider
 from flytebuild.config import Config
 from flytebuild.errors import (
@@ -85,12 +87,14 @@ async def _providers(
 ) -> tuple[Provider | StreamProvider, ...]:
     """What BuildKit may ask for: secrets, credentials, files. Raises DefinitionError for a secret that is missing."""
     specs = [image.spec for image in images if image.spec]
+    folder = local_folder(config)
     given = await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
     return (
         Secrets(host_secrets(config, os.environ) | given),
         RegistryCredentials(for_build(images, _teller(emit))),
         await asyncio.to_thread(served, specs),
         *stores.providers,
+        *(BlobFolder(folder).providers() if folder else ()),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +234,26 @@ def test_a_registry_that_takes_no_cache(bench: Bench) -> None:
     second.workspace.write({"main.py": changed})
     assert second.build("main.py", "--for", "one").executed == set()
     assert not registry.tags(CACHE)
+
+
+def test_a_cache_in_a_folder_serves_another_machine(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    first = bench.client("first")
+    built = first.build("main.py", FLYTEBUILD_CACHE=f"local:{folder}")
+    assert (built.notices, built.results["file"]) == ([], "built")
+    assert not bench.registry.tags(CACHE)
+    for place in references(first, "main.py").values():
+        bench.registry.forget(place)
+    second = bench.client("second", second=True)
+    again = second.build("main.py", FLYTEBUILD_CACHE=f"local:{folder}")
+    assert again.executed == set()
+    # What is gone is made again.
+    shutil.rmtree(folder / "blobs")
+    bench.wipe_second()
+    changed = bench.files["main.py"].replace("cat /tools >/one", "cat /tools >/one && true")
+    second.workspace.write({"main.py": changed})
+    assert "run: cat /tools >/one && true" in second.build("main.py", FLYTEBUILD_CACHE=f"local:{folder}").executed
+    assert json.loads((folder / "index.json").read_text())["manifests"]
 
 
 def test_a_cache_that_cannot_be_written_fails_nothing(bench: Bench) -> None:

@@ -1,6 +1,6 @@
 """The remote cache of a build: what solves import, and what is kept of them for other machines."""
 
-from flytebuild.build.cache.choice import BuildCache, NoCache, open_cache
+from flytebuild.build.cache.choice import BuildCache, NoCache, local_folder, open_cache
 from flytebuild.build.cache.keys import BuiltImage
 
-__all__ = ["BuildCache", "BuiltImage", "NoCache", "open_cache"]
+__all__ = ["BuildCache", "BuiltImage", "NoCache", "local_folder", "open_cache"]

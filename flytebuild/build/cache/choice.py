@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from flytebuild.build.cache.inline import InlineCache
 from flytebuild.build.cache.keys import BuiltImage, key_of
+from flytebuild.build.cache.local import PREFIX, LocalCache
 from flytebuild.build.cache.lookup import look_up
 from flytebuild.build.cache.probe import why_no_cache
 from flytebuild.build.cache.remote import RemoteCache
@@ -61,9 +65,13 @@ async def open_cache(
     config: Config, client: RegistryClient, images: Sequence[ImagePlan], emit: Emit, *, has_bundle: bool
 ) -> BuildCache:
     """The cache for building these images. A registry that keeps none is told in a notice, and builds go on."""
-    repository = _repository(config)
     if config.cache == "inline":
         return await _inline(client, images, has_bundle)
+    if folder := local_folder(config):
+        keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
+        opening = partial(LocalCache.open, folder, keys, config.compression, has_bundle=has_bundle)
+        return await asyncio.to_thread(opening)
+    repository = _repository(config)
     if repository is None:
         return NoCache()
     keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
@@ -78,6 +86,11 @@ async def open_cache(
     if found.problem:
         emit(Notice(f"the cache in `{repository.name}` was not looked into: {found.problem}"))
     return RemoteCache(client, repository, config.compression, has_bundle, found)
+
+
+def local_folder(config: Config) -> Path | None:
+    """The folder of the client's that the cache is in, if it is in one."""
+    return Path(config.cache.removeprefix(PREFIX)) if config.cache and config.cache.startswith(PREFIX) else None
 
 
 async def _inline(client: RegistryClient, images: Sequence[ImagePlan], has_bundle: bool) -> BuildCache:
