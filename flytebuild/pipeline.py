@@ -56,18 +56,24 @@ async def plan_definitions(
     emit: Emit = ignore,
     *,
     outputs: Sequence[Path] = (),
+    are_files: bool = False,
 ) -> Plan:
-    """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in."""
+    """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in.
+
+    Images that become files need neither a registry nor an engine.
+    """
     with reader(config, emit, outputs) as read:
         nodes = definitions.needed(targets, read)
     for message in definitions.open_bundles(node.name for node in nodes):
         emit(Notice(message))
-    return await plan_nodes(config, nodes, emit)
+    return await plan_nodes(config, nodes, emit, are_files=are_files)
 
 
-async def plan_nodes(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> Plan:
+async def plan_nodes(
+    config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore, *, are_files: bool = False
+) -> Plan:
     """The same for environments whose closure is known."""
-    async with _outside(config, emit) as (stores, state):
+    async with _outside(config, emit, are_files=are_files) as (stores, state):
         is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
         tell = emit if is_ours else ignore
         wanted = tuple(map(Platform.parse, config.platforms)) or (await _native(config, stores, tell),)
@@ -183,12 +189,12 @@ def recorded(config: Config) -> Iterator[Callable[[str], float | None]]:
 
 
 @asynccontextmanager
-async def _outside(config: Config, emit: Emit) -> AsyncIterator[tuple[Stores, State]]:
+async def _outside(config: Config, emit: Emit, *, are_files: bool = False) -> AsyncIterator[tuple[Stores, State]]:
     engine = None if config.builder else EngineStore()
     try:
         async with RegistryClient() as registry:
             with State.open(_STATE, emit=emit) as state:
-                yield Stores(RegistryStore(registry, config.compression), engine), state
+                yield Stores(RegistryStore(registry, config.compression), engine, are_files=are_files), state
     finally:
         if engine:
             engine.close()

@@ -175,6 +175,19 @@ class Destination(Protocol):
         """Publish an index of images that are there; returns its digest. Raises RegistryUnavailableError."""
 
 
+class Nowhere:
+    """Where images would be that no engine keeps, while they are only planned: written as files, they need no store."""
+
+    async def observe(self, reference: str) -> Observation:
+        return Observation(Absent())
+
+    def export(self, reference: str, image_config: str | None) -> Export:
+        raise ValueError(f"{reference} has no place")
+
+    async def publish(self, image: ImagePlan, manifest: str) -> str:
+        raise ValueError(f"{image.reference} has no place")
+
+
 @dataclass(frozen=True)
 class Stores:
     """The store of each reference, told by its registry; there is no engine's where another BuildKit builds."""
@@ -183,13 +196,16 @@ class Stores:
     engine: EngineStore | None
     is_public: bool = True
     providers: Sequence[StreamProvider] = ()
+    are_files: bool = False
 
     @property
     def client(self) -> RegistryClient:
         return self.registry.client
 
     def of(self, reference: str) -> Store:
-        """Raises UsageError for an image of an engine where there is none."""
+        """Raises UsageError for an image of an engine where there is none, unless images are to be files."""
+        if self.engine is None and self.are_files:
+            return Nowhere() if is_in_engine(reference) else self.registry
         return self._engine() if is_in_engine(reference) else self.registry
 
     async def copy(self, image: ImagePlan, source: str) -> str:

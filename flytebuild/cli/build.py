@@ -85,7 +85,9 @@ def build(
 
     async def plan_and_build() -> tuple[Plan, BuildError | Sequence[Outcome]]:
         asked, outputs = kept.plan.targets if kept else targets, (written.folder,) if written else ()
-        planned = await pipeline.plan_definitions(settings, definitions, asked, notice, outputs=outputs)
+        planned = await pipeline.plan_definitions(
+            settings, definitions, asked, notice, outputs=outputs, are_files=written is not None
+        )
         if kept:
             refuse_drift(kept.plan, planned, str(kept.file))
         err().print(summary(planned))
@@ -107,6 +109,10 @@ def build(
         out().print(render_solves(preview(planned, has_bundle=settings.ca_bundle is not None)))
     if isinstance(ended, BuildError):
         raise ended
+    if written and not dry_run:
+        whole = {item.image for item in planned.environments}
+        for place in sorted({str(written.place(item.image)) for item in ended if item.image.reference in whole}):
+            err().print(f"written: `{place}`")
 
 
 def _document(

@@ -11,6 +11,9 @@ from typing import Any
 import docker
 import pytest
 
+from flytebuild.engine import EngineAddress
+from tests.buildkit.doors import Engine, unix_door
+from tests.conftest import Machine
 from tests.engine.building import manifest
 from tests.engine.conftest import Workspace
 from tests.engine.test_build import repository_tags
@@ -126,3 +129,18 @@ def test_an_image_for_several_platforms_is_one_layout_and_one_archive(project: W
         names = {item.name for item in archive}
     layout = project.folder / made["there"]["file"]
     assert names == {str(path.relative_to(layout)) for path in layout.rglob("*") if path.is_file()}
+
+
+def test_a_builder_that_keeps_no_images_needs_no_registry_to_write_files(
+    project: Workspace, machine: Machine, tmp_path: Path
+) -> None:
+    project.write({"main.py": MAIN.replace('"REGISTRY"', "None")})
+    buildkit = Engine(EngineAddress(machine.docker_host, "the test")).buildkit
+    with unix_door(tmp_path / "builder.sock", buildkit) as path:
+        environ = {"BUILDKIT_HOST": f"unix://{path}", "FLYTEBUILD_REGISTRY": ""}
+        built = ("build", "--for", "serving", "--platform", "linux/amd64", "main.py")
+        refused = project.flytebuild(*built, code=64, **environ)
+        assert "The images need a registry" in refused.stderr
+        done = project.flytebuild(*built, "--output", "oci:images", **environ)
+    assert "written: `images/serving`" in done.stderr
+    check(project.folder / "images/serving")
