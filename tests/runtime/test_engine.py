@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -75,6 +76,14 @@ class Driver:
                     return dict(action)
         raise AssertionError(f"{task} never ran: {self.document(name)}")
 
+    def until_ended(self, name: str) -> dict[str, Any]:
+        """Follow a run's page until it has ended."""
+        for _ in range(3000):
+            document = self.document(name)
+            if document["phase"] in ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"):
+                return document
+        raise AssertionError(f"run {name} never ended: {document}")
+
     def flyte(self, *arguments: str) -> str:
         """Run the `flyte` command."""
         done = subprocess.run(
@@ -129,6 +138,14 @@ def test_a_file_passes_between_two_children(driver: Driver) -> None:
     page = httpx.get(document["url"])
     assert page.status_code == 200
     assert "parent runs in" in page.text
+
+    # Once more, with what has succeeded already; and once more from the beginning.
+    for options, phase, attempts in ((["--recover"], "RECOVERED", 0), ([], "SUCCEEDED", 1)):
+        told = driver.flyte("rerun", document["run"], *options)
+        (name,) = set(re.findall(r"runs/(r\w+)", told))
+        again = driver.until_ended(name)
+        assert again["outputs"] == {"o0": "hello"}
+        assert [(item["phase"], item["attempt"]) for item in again["actions"][1:]] == [(phase, attempts)] * 2
 
 
 def test_a_child_s_error_arrives_in_its_parent(driver: Driver) -> None:

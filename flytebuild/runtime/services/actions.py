@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from flyteidl2.actions import actions_service_pb2 as actions_pb
 from flyteidl2.actions.actions_service_connect import ActionsService
 from flyteidl2.common.identifier_pb2 import ActionIdentifier
+from flyteidl2.common.run_pb2 import RELATION_TYPE_RECOVER
 from flyteidl2.workflow import queue_service_pb2 as queue_pb
 from flyteidl2.workflow import state_service_pb2 as state_pb
 from flyteidl2.workflow.queue_service_connect import QueueService
 from flyteidl2.workflow.state_service_connect import StateService
 
-from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.actions import Ledger, UnknownError
 from flytebuild.runtime.conditions import Conditions
-from flytebuild.runtime.model import Action, Kind, Phase, now
+from flytebuild.runtime.model import Action, ActionKey, Kind, Phase, now
 from flytebuild.runtime.names import check_name
 from flytebuild.runtime.services import Context
 from flytebuild.runtime.services.convert import key_of, refusals, update
@@ -29,8 +31,6 @@ HEARTBEAT = 15.0
 """Seconds after which a quiet stream repeats its sentinel, which also shows whether the client is still there."""
 
 _KINDS = {"task": Kind.TASK, "trace": Kind.TRACE, "condition": Kind.CONDITION}
-_PHASES = {"task": Phase.QUEUED, "condition": Phase.PAUSED}
-"""In which phase an action begins that has not ended already."""
 
 
 class Children:
@@ -52,29 +52,42 @@ class Children:
             if kind == "condition" and request.condition.HasField("webhook"):
                 name = request.condition.name
                 raise ConnectError(Code.INVALID_ARGUMENT, f"the webhook of condition `{name}` cannot be called locally")
-            trace = request.trace if kind == "trace" else None
-            is_new = self._ledger.add(
-                Action(
-                    key=key,
-                    parent=request.parent_action_name,
-                    kind=_KINDS[kind],
-                    input_uri=request.input_uri,
-                    output_base=request.run_output_base,
-                    created=now(),
-                    group=request.group,
-                    task=request.task.spec if kind == "task" else None,
-                    trace=trace,
-                    condition=request.condition if kind == "condition" else None,
-                    phase=Phase(trace.phase or Phase.SUCCEEDED) if trace is not None else _PHASES[kind],
-                    ended=now() if trace is not None else None,
-                    outputs=trace.outputs.output_uri if trace is not None else "",
-                    cache_key=request.task.cache_key.value if kind == "task" else "",
-                )
+            action = Action(
+                key=key,
+                parent=request.parent_action_name,
+                kind=_KINDS[kind],
+                input_uri=request.input_uri,
+                output_base=request.run_output_base,
+                created=now(),
+                group=request.group,
             )
-        if is_new and kind == "task":
+            if kind == "trace":
+                outputs = request.trace.outputs.output_uri
+                phase = Phase(request.trace.phase or Phase.SUCCEEDED)
+                action = replace(action, trace=request.trace, phase=phase, ended=now(), outputs=outputs)
+            elif kind == "condition":
+                action = replace(action, condition=request.condition, phase=Phase.PAUSED)
+            else:
+                action = replace(action, task=request.task.spec, cache_key=request.task.cache_key.value)
+            if kind != "trace" and (earlier := self._recovered(key)) is not None:
+                outputs, value = earlier.outputs, earlier.value
+                action = replace(action, phase=Phase.RECOVERED, ended=now(), outputs=outputs, value=value)
+            is_new = self._ledger.add(action)
+        if is_new and action.phase is Phase.QUEUED:
             self._supervisor.submit(key)
-        if is_new and kind == "condition":
+        if is_new and action.phase is Phase.PAUSED:
             self._conditions.begin(key)
+
+    def _recovered(self, key: ActionKey) -> Action | None:
+        """What an action did in the run that its own run recovers: actions of one name are the same in both."""
+        spec = self._ledger.run(key.run).spec
+        if spec.relation.relation_type != RELATION_TYPE_RECOVER or key.name in spec.recover.force_rerun_actions:
+            return None
+        try:
+            earlier = self._ledger.action(ActionKey(spec.relation.related_to.name, key.name))
+        except UnknownError:
+            return None
+        return earlier if earlier.phase in (Phase.SUCCEEDED, Phase.RECOVERED) else None
 
     async def watch(self, parent: ActionIdentifier) -> AsyncIterator[state_pb.ActionUpdate | None]:
         """The children of an action as they are, None for the sentinel, then what changes."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from flyteidl2.common.list_pb2 import Sort
+from flyteidl2.common.run_pb2 import RELATION_TYPE_RECOVER
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 from flyteidl2.workflow import run_definition_pb2 as definition
 from flyteidl2.workflow import run_service_pb2 as pb
@@ -47,6 +48,9 @@ class Runs(RunService):  # type: ignore[misc]
         """Start a run of the task that the request carries or names."""
         with convert.refusals():
             spec = self._spec(request)
+            if request.run_spec.relation.relation_type == RELATION_TYPE_RECOVER:
+                # Silently running all of it again would not be what was asked for.
+                self._ledger.run(request.run_spec.relation.related_to.name)
             run = self._new_run(request)
             try:
                 executable(spec.task_template)
