@@ -23,6 +23,10 @@ def write(file: Path, plan: Plan, config: Config, paths: Sequence[Path], targets
     asked = [_from(folder, path) for path in paths]
     text = json.dumps(save(plan, asked, targets, config.registry, config.platforms), indent=2, ensure_ascii=False)
     try:
+        if file.exists() and not file.is_file():
+            # A pipe or a device is written to, and not put a file in the place of.
+            file.write_text(text + "\n", encoding="utf-8")
+            return
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=folder)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
