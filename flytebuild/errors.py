@@ -162,7 +162,8 @@ class StepFailure:
     """One failing step of a build, with the images that it broke.
 
     `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines, `hint` what to do
-    if that is known, `origin` the place in the user's code (`file:line`) that asked for the step.
+    if that is known, `origin` the place in the user's code (`file:line`) that asked for the step, and
+    after a comma its line in a Dockerfile.
     """
 
     step: str

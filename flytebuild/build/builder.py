@@ -87,7 +87,7 @@ class BuildKitBuilder:
         try:
             outcome = Outcome(image, manifest=await self._publish(image, progress, emit))
         except SolveError as error:
-            outcome = _failed(image, error.reason, progress, self._origin(image, error.reason.vertex, progress))
+            outcome = _failed(image, error.reason, progress, self._origin(image, error.reason, progress))
         except (IncompleteError, RegistryUnavailableError) as error:
             outcome = _failed(image, Failure(str(error)), progress, "")
         except asyncio.CancelledError:
@@ -144,16 +144,15 @@ class BuildKitBuilder:
             self._built.append(BuiltImage(spec, image.reference, manifest))
         return published
 
-    def _origin(self, image: ImagePlan, vertex: str | None, progress: Progress) -> str:
-        """The place in the user's code that a failed vertex goes back to; a Dockerfile's image has one for all."""
-        spec = image.spec
+    def _origin(self, image: ImagePlan, reason: Failure, progress: Progress) -> str:
+        """The place in the user's code that a failed vertex goes back to; for a Dockerfile's, its line there too."""
+        spec, vertex = image.spec, reason.vertex
         if spec and spec.base is None and (vertex or not progress.has_exported):
-            return spec.steps[0].origin
-        return (
-            origins(spec, has_bundle=self.has_bundle, can_merge=self.can_merge, proxies=self.proxies).get(vertex, "")
-            if spec and vertex
-            else ""
-        )
+            return ", ".join(filter(None, (spec.steps[0].origin, reason.line)))
+        if spec is None or vertex is None:
+            return ""
+        places = origins(spec, has_bundle=self.has_bundle, can_merge=self.can_merge, proxies=self.proxies)
+        return places.get(vertex, "")
 
     def _lower(self, spec: ImageSpec) -> State:
         return lower(spec, has_bundle=self.has_bundle, can_merge=self.can_merge, proxies=self.proxies)

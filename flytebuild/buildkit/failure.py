@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -33,7 +34,8 @@ class Failure:
     """One failed solve: which vertex, the process's exit code where one ran, and BuildKit's own sentence.
 
     Where the fault is in what the session offers, the sentence is ours, with a `hint`; `secret` is the id of a
-    required secret that it does not have. `is_lost_content` says that a registry lacks what a manifest names.
+    required secret that it does not have. `is_lost_content` says that a registry lacks what a manifest names. `line`
+    is where in a Dockerfile the vertex comes from (`Dockerfile:2`).
     """
 
     message: str
@@ -43,11 +45,12 @@ class Failure:
     hint: str = ""
     secret: str | None = None
     is_lost_content: bool = False
+    line: str = ""
 
 
 def read(error: grpc.RpcError) -> Failure:
     """Read a failed call."""
-    vertex, exit_code = None, None
+    vertex, exit_code, line = None, None, ""
     for key, value in error.trailing_metadata() or ():
         if key != _TRAILER:
             continue
@@ -60,6 +63,8 @@ def read(error: grpc.RpcError) -> Failure:
                 vertex = content.get("digest")
             elif detail.type_url.endswith("ExitMessage+json"):
                 exit_code = content.get("Code")
+            elif detail.type_url.endswith("errdefs.Source+json"):
+                line = _line(content)
     message, hint, secret = _explain((error.details() or str(error.code())).strip())
     return Failure(
         message=message,
@@ -69,7 +74,15 @@ def read(error: grpc.RpcError) -> Failure:
         hint=hint,
         secret=secret,
         is_lost_content=_LOST.search(message) is not None,
+        line=line,
     )
+
+
+def _line(source: dict[str, Any]) -> str:
+    """Where a frontend says that the text is which it made a vertex of (solver/errdefs `Source`)."""
+    name = source.get("info", {}).get("filename")
+    number = next((item.get("start", {}).get("line") for item in source.get("ranges") or ()), None)
+    return f"{name}:{number}" if name and number else ""
 
 
 def _explain(message: str) -> tuple[str, str, str | None]:

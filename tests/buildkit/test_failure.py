@@ -36,6 +36,14 @@ def test_a_step_that_failed() -> None:
     assert found == failure.Failure(text, "sha256:x", 42)
 
 
+@pytest.mark.parametrize(
+    ("ranges", "line"), [([{"start": {"line": 3}, "end": {"line": 4}}], "Dockerfile:3"), ([], ""), (None, "")]
+)
+def test_the_line_of_a_dockerfile(ranges: object, line: str) -> None:
+    source = {"info": {"filename": "Dockerfile", "data": "RlJPTSB4"}, "ranges": ranges}
+    assert failure.read(Failed("x", VERTEX, ("github.com/moby/buildkit/errdefs.Source+json", source))).line == line
+
+
 @pytest.mark.parametrize("before", ["", "failed to solve: "])
 def test_a_secret_that_is_missing(before: str) -> None:
     found = failure.read(Failed(f"{before}secret group/key: 1: not found", VERTEX))

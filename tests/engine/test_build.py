@@ -1,8 +1,11 @@
 """Planning and building on the real engine, by the command line."""
 
 import json
+import os
+import pty
 import secrets
 import subprocess
+import termios
 from pathlib import Path
 
 import docker
@@ -220,6 +223,37 @@ def test_a_signal_stops_the_steps_of_all_images_and_publishes_nothing(
     assert "failed" not in rest
     assert "Traceback" not in rest
     assert repository_tags(workspace.registry) == set()
+
+
+def test_ctrl_c_gives_the_terminal_back_as_it_was(workspace: Workspace) -> None:
+    marker = secrets.token_hex(8)
+    commands = f"from_debian_base().with_commands(['sleep 300 # {marker}'])"
+    workspace.write({"slow.py": f"import flyte\n\nenv = flyte.TaskEnvironment('env', image=flyte.Image.{commands})\n"})
+    environ = {name: value for name, value in workspace.environ.items() if name != "CI"}
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(ours)
+    with subprocess.Popen(
+        # The terminal becomes the command's own, so that the key means something.
+        ["setsid", "--ctty", str(BIN / "flytebuild"), "build", "slow.py"],
+        cwd=workspace.folder,
+        env={**environ, "TERM": "xterm", "COLUMNS": "160"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while marker.encode() not in said:
+            said += os.read(ours, 4096)
+        os.write(ours, b"\x03")
+        while b"interrupted" not in said:
+            said += os.read(ours, 4096)
+        assert process.wait(20) == 130
+    assert termios.tcgetattr(ours) == before
+    os.close(ours)
+    # What was shown is cleared, and the cursor is back.
+    assert said.count(b"\x1b[?25l") == said.count(b"\x1b[?25h") == 1
+    assert b"env: cancelled after" in said.partition(b"\x1b[?25h")[2]
 
 
 def test_a_saved_plan_is_built_exactly_or_refused(workspace: Workspace, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_a_dockerfile_that_fails_is_told_with_the_image_s_place(
         }
     )
     failed = project.flytebuild("build", "wrong", code=1)
-    assert f"{step}  (image of `wrong`)\n  written at wrong/main.py:5\n  {told}" in failed.stderr
+    assert f"{step}  (image of `wrong`)\n  written at wrong/main.py:5, Dockerfile:2\n  {told}" in failed.stderr
     assert ("exit code: 9" in failed.stderr) == bool(told)
 
 
