@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from flytebuild.runtime import quantity
 from flytebuild.runtime.model import Action, Attempt, Run
-from flytebuild.secret_source import variable_of
 
 if TYPE_CHECKING:
     from flyteidl2.core.security_pb2 import Secret
@@ -54,12 +53,13 @@ class SecretUnknownError(OrderError):
     code = "SecretNotFound"
 
 
-Secrets: TypeAlias = Callable[[str], str | None]
-"""A secret's value by its name, or None."""
+Secrets: TypeAlias = Callable[[str], str]
+"""A secret's value by its name; raises LookupError with the reason, as the end of a sentence."""
 
 
-def no_secrets(_name: str) -> None:
+def no_secrets(_name: str) -> str:
     """No secret at all."""
+    raise LookupError("there is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +175,10 @@ def secret_variables(template: TaskTemplate, secrets: Secrets) -> dict[str, str]
     found: dict[str, str] = {}
     for secret in template.security_context.secrets:
         name = _secret_name(secret)
-        value = secrets(name)
-        if value is None:
-            raise SecretUnknownError(
-                f"Task `{template.id.name}` asks for the secret `{name}`, and there is none; set the variable "
-                f"`{variable_of(name)}` where the run is started, or say where it is with `--secret {name}=…` or in "
-                "`[tool.flytebuild.secrets]`"
-            )
-        found[secret.env_var] = value
+        try:
+            found[secret.env_var] = secrets(name)
+        except LookupError as why:
+            raise SecretUnknownError(f"Task `{template.id.name}` asks for the secret `{name}`, and {why}") from why
     return found
 
 

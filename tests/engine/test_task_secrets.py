@@ -59,4 +59,4 @@ def test_one_that_is_missing_fails_the_task_before_it_starts(workspace: Workspac
     workspace.write({"secretive.py": TASKS.replace("my-token", "no-such-token")})
     failed = workspace.flytebuild("run", "secretive.py", "has_it", code=1)
     assert "Task `asks.has_it` asks for the secret `no-such-token`, and there is none" in failed.stderr
-    assert "set the variable `NO_SUCH_TOKEN` where the run is started" in failed.stderr
+    assert "set the variable `NO_SUCH_TOKEN`" in failed.stderr
