@@ -102,14 +102,14 @@ def task_secrets(
 
 
 def _text(value: bytes) -> str:
-    """A value that a variable can hold: some runtimes repeat one that it cannot."""
+    """A value that a variable can hold: of one that it cannot, not every runtime keeps silent."""
     try:
         if b"\0" not in value:
             return value.decode()
     except UnicodeDecodeError:
         pass
     # Not from the error above: that one has the value.
-    raise SecretMissingError("it is not text, which is all that a variable can hold")
+    raise SecretMissingError("it is not text")
 
 
 def _wanted(specs: Iterable[ImageSpec]) -> Iterator[tuple[Step, Secret]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flyteidl2.core.security_pb2 import Secret
 
-from flytebuild.runtime.container import OrderError, SecretUnknownError, secret_variables
+from flytebuild.runtime.container import OrderError, SecretUnknownError, secret_files, secret_variables
 from flytebuild.runtime.http import Message
 from flytebuild.runtime.secret_book import LARGEST, Handover, SecretBook
 from flytebuild.secret_source import TaskSecrets
@@ -92,6 +92,24 @@ def test_a_task_gets_what_it_asks_for_and_nothing_else() -> None:
     book.keep(TaskSecrets({"HF_TOKEN": "h", "OTHER": "o", "TEAM_KEY": "t"}))
     template = asking(Secret(key="hf-token", env_var="HF"), Secret(group="team", key="key", env_var="TEAM_KEY"))
     assert secret_variables(template, book.find) == {"HF": "h", "TEAM_KEY": "t"}
+
+
+def test_without_a_variable_it_is_a_file() -> None:
+    book = SecretBook()
+    book.keep(TaskSecrets({"TEAM_MY_KEY": "t", "TOKEN": "x", "HF": "h"}))
+    template = asking(Secret(group="team", key="my-key"), Secret(key="token"), Secret(key="hf", env_var="HF"))
+    assert secret_files(template, book.find) == {"team/my-key": "t", "token": "x"}
+    assert secret_variables(template, book.find) == {"HF": "h"}
+
+
+@pytest.mark.parametrize(
+    "secret", [Secret(key=".."), Secret(key="a/b"), Secret(group="..", key="a"), Secret(key="a b")]
+)
+def test_a_file_stays_in_its_folder(secret: Secret) -> None:
+    book = SecretBook()
+    book.keep(TaskSecrets({secret.key: "x", f"{secret.group}_{secret.key}": "x"}))
+    with pytest.raises(OrderError, match="names no file"):
+        secret_files(asking(secret), book.find)
 
 
 def test_one_that_nobody_has_is_named_with_what_to_do() -> None:
