@@ -5,7 +5,6 @@ As secrets of the session they reach the steps that run, and no layer, digest or
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +13,7 @@ from flytebuild.build.secret_values import SecretMissingError, read
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, INDEX_VARIABLES, secret_id
-from flytebuild.secret_source import SecretSource, variable_of
+from flytebuild.secret_source import SecretSource, TaskSecrets, variable_of
 from flytebuild.spec.layers import Secret, secrets_of
 from flytebuild.spec.model import ImageSpec
 from flytebuild.spec.step import Step
@@ -84,17 +83,33 @@ def task_secrets(
     environ: Mapping[str, str],
     sources: Mapping[str, SecretSource] = MappingProxyType({}),
     folder: Path = FOLDER,
-) -> dict[str, str]:
-    """The values of secrets that tasks ask for, as far as they are to be had and text, by name: `GROUP_KEY`.
+) -> TaskSecrets:
+    """The values of secrets that tasks ask for, by name: `GROUP_KEY`.
 
     They are looked for where those of layers are. One that is missing is no error: a task that is not run needs none.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
+    missing: dict[str, str] = {}
     for name in names:
         source = _configured(name, sources)
-        with contextlib.suppress(SecretMissingError, UnicodeDecodeError):
-            found[name] = (read(source, environ) if source else _by_name(name, environ, folder)).decode()
-    return found
+        try:
+            values[name] = _text(read(source, environ) if source else _by_name(name, environ, folder))
+        except SecretMissingError as problem:
+            # A source's own hint has the program and what it complained: for a terminal, not for what is kept.
+            hint = f"that is where `{source.configured}` says it is" if source else problem.hint
+            missing[name] = "; ".join(filter(None, (str(problem), hint)))
+    return TaskSecrets(values, missing)
+
+
+def _text(value: bytes) -> str:
+    """A value that a variable can hold: of one that it cannot, not every runtime keeps silent."""
+    try:
+        if b"\0" not in value:
+            return value.decode()
+    except UnicodeDecodeError:
+        pass
+    # Not from the error above: that one has the value.
+    raise SecretMissingError("it is not text")
 
 
 def _wanted(specs: Iterable[ImageSpec]) -> Iterator[tuple[Step, Secret]]:

@@ -22,6 +22,7 @@ from flytebuild.runtime.container import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.home import Holder
 from flytebuild.runtime.storage import OBJECTS
+from flytebuild.secret_source import TaskSecrets
 
 _TURN_SECONDS = 120.0
 """How long another command may take that starts or stops the same control plane."""
@@ -98,15 +99,16 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
         return plane
 
 
-def hand_over(plane: ControlPlane, secrets: Mapping[str, str]) -> None:
+def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> None:
     """Give the control plane the secrets that its tasks may ask for, by name. Raises ControlPlaneError."""
-    if not secrets:
+    if not secrets.values and not secrets.missing:
         return
+    document = {"values": dict(secrets.values), "missing": dict(secrets.missing)}
     headers = {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
     try:
         # Never through a proxy: the address is this machine's.
         answer = httpx.put(
-            f"{plane.endpoint}/secrets", json=dict(secrets), headers=headers, timeout=_HEALTH_SECONDS, trust_env=False
+            f"{plane.endpoint}/secrets", json=document, headers=headers, timeout=_HEALTH_SECONDS, trust_env=False
         )
         answer.raise_for_status()
     except httpx.HTTPError as error:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from flytebuild.runtime import quantity
 from flytebuild.runtime.model import Action, Attempt, Run
-from flytebuild.secret_source import variable_of
 
 if TYPE_CHECKING:
     from flyteidl2.core.security_pb2 import Secret
@@ -33,6 +32,10 @@ LOOPBACK = "127.0.0.1"
 CA_PATH = "/run/flytebuild/ca.crt"
 """Where containers find the bundle of trusted certificates."""
 
+SECRETS_FOLDER = "/etc/flyte/secrets"
+"""Where containers find secrets as files, `GROUP/KEY` or `KEY`; the SDK knows no other place."""
+
+_SECRET_PART = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")
 _TEMPLATE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 _TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 _CPU, _GPU, _MEMORY = 1, 2, 3
@@ -54,12 +57,13 @@ class SecretUnknownError(OrderError):
     code = "SecretNotFound"
 
 
-Secrets: TypeAlias = Callable[[str], str | None]
-"""A secret's value by its name, or None."""
+Secrets: TypeAlias = Callable[[str], str]
+"""A secret's value by its name; raises LookupError with the reason, as the end of a sentence."""
 
 
-def no_secrets(_name: str) -> None:
+def no_secrets(_name: str) -> str:
     """No secret at all."""
+    raise LookupError("there is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A container to be started. `entrypoint` replaces the image's where it is not empty."""
+    """A container to be started. `entrypoint` replaces the image's where it is not empty.
+
+    `secret_files` are texts by their paths in SECRETS_FOLDER.
+    """
 
     image: str
     entrypoint: tuple[str, ...]
@@ -103,6 +110,7 @@ class Order:
     labels: Mapping[str, str]
     limits: Limits
     hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({HOST_NAME: "host-gateway"}))
+    secret_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secrets = no_secrets) -> Order:
@@ -127,6 +135,7 @@ def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secre
             f"{LABEL}.attempt": str(attempt.number),
         },
         limits=resources(template, container, site.cpus),
+        secret_files=secret_files(template, secrets),
     )
 
 
@@ -139,12 +148,6 @@ def executable(template: TaskTemplate) -> Container:
         raise OrderError(f"Task `{template.id.name}` has a `{template.WhichOneof('target')}`, not a container")
     if template.container.data_config.enabled:
         raise OrderError(f"Task `{template.id.name}` is a raw container, which the local control plane cannot feed yet")
-    if mounted := [secret for secret in template.security_context.secrets if not secret.env_var]:
-        names = ", ".join(f"`{_secret_name(secret)}`" for secret in mounted)
-        raise OrderError(
-            f"Task `{template.id.name}` asks for secrets as files ({names}), which the local control plane gives as "
-            "variables only yet"
-        )
     return template.container
 
 
@@ -172,22 +175,32 @@ def substitute(text: str, values: Mapping[str, str]) -> str:
 
 def secret_variables(template: TaskTemplate, secrets: Secrets) -> dict[str, str]:
     """The secrets that a task asks for, by the variables that it wants them in. Raises SecretUnknownError."""
+    asked = template.security_context.secrets
+    return {secret.env_var: _value(template, secret, secrets) for secret in asked if secret.env_var}
+
+
+def secret_files(template: TaskTemplate, secrets: Secrets) -> dict[str, str]:
+    """The secrets that a task asks for as files, by their paths in SECRETS_FOLDER.
+
+    Raises SecretUnknownError, and OrderError for a name that no file can have.
+    """
     found: dict[str, str] = {}
     for secret in template.security_context.secrets:
-        name = _secret_name(secret)
-        value = secrets(name)
-        if value is None:
-            raise SecretUnknownError(
-                f"Task `{template.id.name}` asks for the secret `{name}`, and there is none; set the variable "
-                f"`{variable_of(name)}` where the run is started, or say where it is with `--secret {name}=…` or in "
-                "`[tool.flytebuild.secrets]`"
-            )
-        found[secret.env_var] = value
+        if secret.env_var:
+            continue
+        parts = [part for part in (secret.group, secret.key) if part]
+        if not parts or not all(map(_SECRET_PART.fullmatch, parts)):
+            raise OrderError(f"Task `{template.id.name}` asks for the secret `{'/'.join(parts)}`, which names no file")
+        found["/".join(parts)] = _value(template, secret, secrets)
     return found
 
 
-def _secret_name(secret: Secret) -> str:
-    return "_".join(filter(None, (secret.group, secret.key)))
+def _value(template: TaskTemplate, secret: Secret, secrets: Secrets) -> str:
+    name = "_".join(filter(None, (secret.group, secret.key)))
+    try:
+        return secrets(name)
+    except LookupError as why:
+        raise SecretUnknownError(f"Task `{template.id.name}` asks for the secret `{name}`, and {why}") from why
 
 
 def environment(

@@ -28,6 +28,7 @@ from flytebuild.registry.reference import mirrored, parse
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.container import CA_PATH, LABEL, Order
 from flytebuild.runtime.executor import Started, StartError, Survivor, Tell, tell_nobody
+from flytebuild.runtime.secret_files import TMPFS, Feed, entry
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.watcher import Patience, Watcher
 
@@ -247,13 +248,21 @@ class DockerExecutor:
         except (DockerException, OSError) as error:
             raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
         try:
-            await self._call(partial(self._api.start, started.container))
+            await self._call(partial(self._begin, started.container, order.secret_files))
             self._watch(started.container, log_file)
         except Exception as error:
             await self.remove(started)
             reason = _reason(error)
             raise StartError("ContainerNotStarted", f"The engine cannot start the container: {reason}") from error
         return started
+
+    def _begin(self, container: str, secret_files: Mapping[str, str]) -> None:
+        if not secret_files:
+            self._api.start(container)
+            return
+        with contextlib.closing(Feed(self._api, container)) as feed:
+            self._api.start(container)
+            feed.write(secret_files)
 
     def _create(self, order: Order, image: str) -> Started:
         from docker.types import DeviceRequest, LogConfig
@@ -265,15 +274,20 @@ class DockerExecutor:
             # Without this a container gets as much swap on top, and is slow instead of stopped.
             "memswap_limit": order.limits.memory,
             "shm_size": order.limits.shared_memory,
+            "tmpfs": TMPFS if order.secret_files else None,
         }
+        entrypoint, arguments = list(order.entrypoint), list(order.arguments)
+        if order.secret_files:
+            entrypoint, arguments = entry(entrypoint, arguments, self._api.inspect_image(image)["Config"]), []
         # Named by us, so that it can be removed when the engine made it without the answer having come.
         name = f"flytebuild-{secrets.token_hex(8)}"
         try:
             created = self._api.create_container(
                 image,
                 name=name,
-                command=list(order.arguments),
-                entrypoint=list(order.entrypoint) or None,
+                command=arguments,
+                entrypoint=entrypoint or None,
+                stdin_open=bool(order.secret_files),
                 environment=dict(order.environment),
                 labels=dict(order.labels),
                 host_config=self._api.create_host_config(

@@ -2,17 +2,17 @@
 
 The control plane has an environment of its own, while a secret lies where its user's commands run. So these hand over
 what the tasks ask for, before a run begins: `PUT /secrets` with a credential that only the owner of the data folder
-can read. What was handed over last counts. With the control plane they are gone.
+can read: `{"values": {NAME: …}, "missing": {NAME: why}}`. The value that was handed over last counts. With the control
+plane they are gone.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
 
 from flytebuild.runtime.http import BodyError, Receive, Request, Scope, Send, text_response
-from flytebuild.secret_source import variable_of
+from flytebuild.secret_source import TaskSecrets, variable_of
 
 LARGEST = 8 << 20
 """Bytes of all that is handed over at a time."""
@@ -23,18 +23,30 @@ class SecretBook:
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
+        self._missing: dict[str, str] = {}
 
-    def keep(self, values: Mapping[str, str]) -> None:
-        """Take values, in place of earlier ones of these names."""
-        self._values.update({variable_of(name): value for name, value in values.items()})
+    def keep(self, found: TaskSecrets) -> None:
+        """Take values, in place of earlier ones of these names.
 
-    def find(self, name: str) -> str | None:
-        """A value, or None."""
-        return self._values.get(variable_of(name))
+        One that is missing takes no earlier value away: attempts of another run may be about to need it.
+        """
+        self._values.update({variable_of(name): value for name, value in found.values.items()})
+        self._missing.update({variable_of(name): why for name, why in found.missing.items()})
+
+    def find(self, name: str) -> str:
+        """A value. Raises LookupError that says why there is none and what to do."""
+        variable = variable_of(name)
+        if variable in self._values:
+            return self._values[variable]
+        unknown = (
+            "it was not handed over since the control plane was started, which keeps secrets in memory only; start the "
+            f"run again, with the variable `{variable}` set or with `--secret {name}=…`"
+        )
+        raise LookupError(self._missing.get(variable, unknown))
 
 
 class Handover:
-    """The ASGI application that takes `{"NAME": "value", …}` from whoever knows `token`."""
+    """The ASGI application that takes secrets from whoever knows `token`."""
 
     def __init__(self, book: SecretBook, token: str) -> None:
         self._book = book
@@ -50,13 +62,21 @@ class Handover:
             await text_response("secrets are only taken\n", 405).send(send)
             return
         try:
-            values = json.loads(await request.body(LARGEST))
+            found = _read(await request.body(LARGEST))
         except (BodyError, ValueError):
             # Nothing of the body is repeated.
-            await text_response("this is no JSON object of a size that is taken\n", 400).send(send)
+            await text_response("these are no secrets, or more than are taken\n", 400).send(send)
             return
-        if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-            await text_response("this is no JSON object of texts\n", 400).send(send)
-            return
-        self._book.keep(values)
+        self._book.keep(found)
         await text_response("", 204).send(send)
+
+
+def _read(body: bytes) -> TaskSecrets:
+    """What a body says. Raises ValueError."""
+    document = json.loads(body)
+    if not isinstance(document, dict) or document.keys() != {"values", "missing"}:
+        raise ValueError("not the two tables")
+    for table in document.values():
+        if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
+            raise ValueError("not a table of texts")
+    return TaskSecrets(document["values"], document["missing"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.build.secrets import LARGEST, host_secrets, layer_secrets
+from flytebuild.build.secrets import LARGEST, host_secrets, layer_secrets, task_secrets
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET
@@ -90,3 +90,34 @@ def test_a_secret_that_is_too_large(tmp_path: Path) -> None:
     sources = {"KEY": SecretSource.parse("file:large", tmp_path, "x")}
     with pytest.raises(DefinitionError, match="it has 512001 bytes, of which BuildKit takes 512000"):
         layer_secrets([needing("KEY")], {}, sources)
+
+
+def test_tasks_secrets_are_found_as_far_as_they_are_there(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"a\0hidden")
+    (tmp_path / "latin").write_bytes(b"\xffhidden")
+
+    def source(text: str) -> SecretSource:
+        return SecretSource.parse(text, tmp_path, "--secret")
+
+    sources = {
+        "MY_KEY": source("env:ELSEWHERE"),
+        "binary": source("file:binary"),
+        "latin": source("file:latin"),
+        "nowhere": source("file:nowhere"),
+        "printed": source("command:sh -c 'echo hidden >&2; exit 3'"),
+    }
+    names = ("my-key", "team_key", "binary", "latin", "nowhere", "printed", "unsaid")
+    found = task_secrets(names, {"ELSEWHERE": "a", "TEAM_KEY": "b", "NOWHERE": "c"}, sources, tmp_path / "none")
+    assert found.values == {"my-key": "a", "team_key": "b"}
+    said = "that is where `--secret` says it is"
+    no_text = f"it is not text; {said}"
+    assert found.missing == {
+        "binary": no_text,
+        "latin": no_text,
+        "nowhere": f"`{tmp_path / 'nowhere'}` cannot be read (No such file or directory); {said}",
+        "printed": f"`sh` does not print it (exit code 3); {said}",
+        "unsaid": found.missing["unsaid"],
+    }
+    assert found.missing["unsaid"].startswith("there is none; set the variable `UNSAID`")
+    # Only what is missing is shown.
+    assert "'a'" not in repr(found)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from flyteidl2.core.literals_pb2 import KeyValuePair
-from flyteidl2.core.security_pb2 import Secret
 from flyteidl2.core.tasks_pb2 import Resources
 
 from flytebuild.runtime.container import CA_PATH, Order, OrderError, order, substitute
@@ -96,14 +95,12 @@ def test_labels_tell_whose_the_container_is() -> None:
 
 
 def test_what_would_be_left_out_silently_is_refused() -> None:
-    secret = samples.task_spec()
-    secret.task_template.security_context.secrets.append(Secret(key="token"))  # as a file
     raw = samples.task_spec()
     raw.task_template.container.data_config.enabled = True
     pod = samples.task_spec()
     pod.task_template.k8s_pod.primary_container_name = "main"
     unreadable = samples.task_spec()
     unreadable.task_template.container.resources.limits.add(name=Resources.MEMORY, value="much")
-    for spec, words in ((secret, "`token`"), (raw, "raw container"), (pod, "k8s_pod"), (unreadable, "`much`")):
+    for spec, words in ((raw, "raw container"), (pod, "k8s_pod"), (unreadable, "`much`")):
         with pytest.raises(OrderError, match=words):
             made(samples.action(spec=spec))

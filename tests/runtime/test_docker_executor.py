@@ -22,6 +22,7 @@ from flytebuild.authoring.images import define
 from flytebuild.runtime.container import LABEL, Limits, Order
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import Started, StartError
+from flytebuild.runtime.secret_files import Feed
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.watcher import Patience
 from flytebuild.spec.model import ExternalImage
@@ -267,3 +268,33 @@ def test_a_container_that_somebody_removes(bench: Bench) -> None:
         assert (exit_.code, exit_.problem) in ((None, "The container was removed by somebody else"), (137, ""))
 
     bench.play(act)
+
+
+def test_secrets_that_do_not_come_end_the_container(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the control plane is killed in that moment."""
+    monkeypatch.setattr(Feed, "write", lambda self, files: self._raw.sendall(b"key c2Vj"))
+
+    async def act() -> None:
+        order = replace(bench.order("echo started"), secret_files={"key": "secret"})
+        started = await bench.executor.start(order, bench.log_file)
+        assert await bench.executor.wait(started) == Exit(1)
+        await bench.executor.remove(started)
+
+    bench.play(act)
+    assert "the control plane went away before the secrets were here" in bench.log_file.read_text()
+
+
+def test_a_container_with_secrets_is_what_it_would_be_without(bench: Bench) -> None:
+    script = 'cat /etc/flyte/secrets/a/b; echo " $$ $(cat) $(umask) $(pwd)"; exit 3'
+
+    async def act() -> None:
+        order = replace(bench.order(script), secret_files={"a/b": "x" * 300_000 + "%s\\n$'", "c": ""})
+        started = await bench.executor.start(order, bench.log_file)
+        assert "x" * 9 not in str(bench.straight.inspect_container(started.container))
+        assert await bench.executor.wait(started) == Exit(3)
+        await bench.executor.remove(started)
+
+    bench.play(act)
+    said = bench.log_file.read_text()
+    assert said.count("x") == 300_000
+    assert "%s\\n$' 1  0022 /" in said

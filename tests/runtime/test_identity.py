@@ -14,7 +14,7 @@ from flytebuild.runtime import identity
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://me:secret@engine.example:2375")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://me:hunter2@engine.example:2375")
     for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(name, raising=False)
 
@@ -26,13 +26,13 @@ def fingerprint(config: Config) -> dict[str, object]:
 def test_a_fingerprint_names_what_counts_and_no_secret(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_bytes(b"certificates")
-    config = Config(home=tmp_path, mirrors={"ghcr.io": "me:secret@mirror/ghcr.io"}, ca_bundle=bundle)
+    config = Config(home=tmp_path, mirrors={"ghcr.io": "me:hunter2@mirror/ghcr.io"}, ca_bundle=bundle)
     found = fingerprint(config)
     assert found["engine"] == "tcp://me@engine.example:2375"
     assert found["mirrors"] == {"ghcr.io": "me@mirror/ghcr.io"}
     assert found["ca_bundle"] == str(bundle)
     assert found["python"] == f"{os.path.realpath(sys.prefix)} ({os.path.realpath(sys.executable)})"
-    assert "secret" not in json.dumps(found)
+    assert "hunter2" not in json.dumps(found)
     assert "certificates" not in json.dumps(found)
     assert identity.differences(json.loads(json.dumps(found)), found) == {}
 
