@@ -162,6 +162,62 @@ def test_a_run_that_brings_no_code_finds_it_in_the_images(workspace: Workspace) 
     assert planned.count("note: `with_code_bundle` (main.py:") == 2
 
 
+OWNER = """
+import flyte
+import ruff
+from fold.run import fold_image
+
+owner = flyte.TaskEnvironment("owner", image=fold_image)
+
+
+@owner.task
+async def work(text: str) -> str:
+    if not text:
+        raise ValueError("nothing to work on")
+    return f"{ruff.__name__} {text}"
+"""
+
+APART = """
+from importlib.util import find_spec
+
+import flyte
+import flyte.errors
+import flyte.remote
+from msa.run import msa_image
+
+apart = flyte.TaskEnvironment("apart", image=msa_image)
+
+
+@apart.task
+async def call() -> list[str]:
+    work = flyte.remote.Task.get("owner.work", auto_version="latest")
+    said = [str(find_spec("ruff")), await work(text="works")]
+    try:
+        await work(text="")
+    except flyte.errors.RuntimeUserError as error:
+        said.append(f"{error.code}: {error}")
+    try:
+        await flyte.remote.Task.get("owner.work", version="v0")(text="x")
+    except flyte.errors.RemoteTaskNotFoundError as error:
+        said.append(str(error))
+    return said
+"""
+
+
+def test_a_deployed_task_is_called_from_an_image_without_its_packages(workspace: Workspace) -> None:
+    workspace.write({"owner.py": OWNER, "apart.py": APART})
+    workspace.flytebuild("up")
+    deployed = workspace.run("flyte", "deploy", "--version", "v1", "owner.py", "owner", COLUMNS="300")
+    assert deployed.returncode == 0, deployed.stderr
+    document = json.loads(workspace.flytebuild("run", "--json", "apart.py", "call").stdout)
+    (said,) = document["outputs"].values()
+    assert said[:3] == ["None", "ruff works", "ValueError: nothing to work on"]
+    assert "owner.work" in said[3]
+    caller, *called = document["actions"]
+    assert [(item["task"], item["parent"]) for item in called] == [("owner.work", "a0")] * 2
+    assert caller["image"] not in {item["image"] for item in called}
+
+
 def test_run_msa_cannot_import_ruff_and_runs_in_another_container_than_main(workspace: Workspace) -> None:
     source = (workspace.folder / "msa" / "run.py").read_text()
     look = "' '.join([socket.gethostname(), *(str(find_spec(name) is not None) for name in ('ruff', 'pytest'))])"

@@ -27,10 +27,10 @@ SITE = Site(home="/data", port=8199, key_id=CREDENTIALS.key_id, key_secret=CREDE
 class ScriptedExecutor:
     """Ends each container as `script` says: it gets the order and the number of the start, counted from 1.
 
-    Without a script, containers run until they are removed.
+    Without a script, and where it says None, containers run until they are removed.
     """
 
-    script: Callable[[Order, int], Exit | StartError] | None = None
+    script: Callable[[Order, int], Exit | StartError | None] | None = None
     orders: list[Order] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     running: dict[str, asyncio.Future[Exit]] = field(default_factory=dict)
@@ -54,7 +54,8 @@ class ScriptedExecutor:
             end = self.script(order, len(self.orders))
             if isinstance(end, StartError):
                 raise end
-            self.running[started.container].set_result(end)
+            if end is not None:
+                self.running[started.container].set_result(end)
         return started
 
     async def wait(self, started: Started) -> Exit:

@@ -139,13 +139,20 @@ def test_a_file_passes_between_two_children(driver: Driver) -> None:
     assert page.status_code == 200
     assert "parent runs in" in page.text
 
-    # Once more, with what has succeeded already; and once more from the beginning.
-    for options, phase, attempts in ((["--recover"], "RECOVERED", 0), ([], "SUCCEEDED", 1)):
+    # Once more, with what has succeeded already but for one; with another input; and one action alone.
+    executed, recovered = ("SUCCEEDED", 1), ("RECOVERED", 0)
+    written, forced = actions[1]["name"], actions[2]["name"]
+    for options, expected, output in (
+        (["--recover", "--force-rerun-action", forced], [executed, recovered, executed], "hello"),
+        (["--text", "other"], [executed] * 3, "other"),
+        (["--action-name", written], [executed], "s3://flytebuild/runs/"),
+    ):
         told = driver.flyte("rerun", document["run"], *options)
         (name,) = set(re.findall(r"runs/(r\w+)", told))
         again = driver.until_ended(name)
-        assert again["outputs"] == {"o0": "hello"}
-        assert [(item["phase"], item["attempt"]) for item in again["actions"][1:]] == [(phase, attempts)] * 2
+        assert [(item["phase"], item["attempt"]) for item in again["actions"]] == expected
+        assert again["outputs"]["o0"].startswith(output)
+    assert again["actions"][0]["task"] == "flows.write"
 
 
 def test_a_child_s_error_arrives_in_its_parent(driver: Driver) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from flyteidl2.common.identifier_pb2 import ActionIdentifier, RunIdentifier
-from flyteidl2.common.list_pb2 import Filter
 from flyteidl2.common.phase_pb2 import ActionPhase
 from flyteidl2.core.execution_pb2 import ContainerError, ExecutionError
 from flyteidl2.task.common_pb2 import OutputReferences
@@ -20,7 +19,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from flytebuild.runtime.actions import ExistsError, FinishedError, SealedError, UnknownError
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Kind, Phase, Run, now
-from flytebuild.runtime.services.listing import is_among
 from flytebuild.runtime.storage import ObjectNameError
 
 
@@ -190,28 +188,6 @@ def _attempt(attempt: Attempt) -> definition.ActionAttempt:
     if attempt.failure:
         message.error_info.CopyFrom(error_info(attempt.failure))
     return message
-
-
-def matches(action: Action, filters: Iterable[Filter]) -> bool:
-    """Whether an action passes the filters of a listing.
-
-    Raises ConnectError for a filter that would otherwise be ignored silently.
-    """
-    return all(_matches(action, item) for item in filters)
-
-
-def _matches(action: Action, item: Filter) -> bool:
-    fields = {
-        "action_type": {str(int(action.kind)), action.kind.name},
-        "phase": {str(int(action.phase)), action.phase.name, f"ACTION_PHASE_{action.phase.name}"},
-        "parent_name": {action.parent or ""},
-        "name": {action.key.name},
-        "run_name": {action.key.run},
-        "task_name": {action.task_name},
-    }
-    if item.field not in fields:
-        raise ConnectError(Code.INVALID_ARGUMENT, f"there is no filter on `{item.field}`")
-    return is_among(fields[item.field], item)
 
 
 def is_trace(action: Action) -> bool:

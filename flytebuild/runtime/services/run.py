@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
-from flyteidl2.common.list_pb2 import Sort
 from flyteidl2.common.run_pb2 import RELATION_TYPE_RECOVER
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 from flyteidl2.workflow import run_definition_pb2 as definition
@@ -23,6 +23,7 @@ from flytebuild.runtime.services import Context, convert
 from flytebuild.runtime.services.actions import HEARTBEAT
 from flytebuild.runtime.services.bundle import check_bundle
 from flytebuild.runtime.services.listing import page
+from flytebuild.runtime.services.query import is_in_scope, matches, ordered
 from flytebuild.runtime.storage import BUCKET, ObjectStore
 from flytebuild.runtime.supervisor import Supervisor
 
@@ -135,25 +136,25 @@ class Runs(RunService):  # type: ignore[misc]
             yield pb.WatchActionDetailsResponse(details=convert.details(run, action))
 
     async def list_runs(self, request: pb.ListRunsRequest, _ctx: Context) -> pb.ListRunsResponse:
-        """Runs, the newest first."""
-        project = request.project_id
-        runs = [
-            run
-            for run in self._ledger.runs()
-            if not project.name or (run.project, run.domain) == (project.name, project.domain)
-            if convert.matches(self._ledger.root(run.name), request.request.filters)
-        ]
-        found, token = page(runs, request.request)
-        return pb.ListRunsResponse(runs=[self._summary(run) for run in found], token=token)
+        """Runs in the order that is asked for, else the newest first."""
+        ledger, query = self._ledger, request.request
+        roots = []
+        with convert.refusals():
+            for run in ledger.runs():
+                root = ledger.root(run.name)
+                is_inside = is_in_scope(run, root, partial(ledger.actions, run.name), request)
+                if is_inside and matches(run, root, query.filters):
+                    roots.append(root)
+        found, token = page(ordered(roots, query.sort_by) if query.HasField("sort_by") else roots, query)
+        return pb.ListRunsResponse(runs=[self._summary(ledger.run(root.key.run)) for root in found], token=token)
 
     async def list_actions(self, request: pb.ListActionsRequest, _ctx: Context) -> pb.ListActionsResponse:
-        """The actions of a run in the order of their creation."""
+        """The actions of a run in the order that is asked for, else in that of their creation."""
+        query = request.request
         with convert.refusals():
             run = self._ledger.run(request.run_id.name)
-            actions = [a for a in self._ledger.actions(run.name) if convert.matches(a, request.request.filters)]
-        if request.request.HasField("sort_by") and request.request.sort_by.direction == Sort.DESCENDING:
-            actions.reverse()
-        found, token = page(actions, request.request)
+            actions = [action for action in self._ledger.actions(run.name) if matches(run, action, query.filters)]
+        found, token = page(ordered(actions, query.sort_by) if query.HasField("sort_by") else actions, query)
         return pb.ListActionsResponse(actions=[convert.summary(run, action) for action in found], token=token)
 
     async def watch_actions(
@@ -166,7 +167,7 @@ class Runs(RunService):  # type: ignore[misc]
                 yield pb.WatchActionsResponse(
                     enriched_actions=[
                         definition.EnrichedAction(
-                            action=convert.summary(run, action), meets_filter=convert.matches(action, request.filter)
+                            action=convert.summary(run, action), meets_filter=matches(run, action, request.filter)
                         )
                         for action in changed
                     ]
