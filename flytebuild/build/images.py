@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from flytebuild.build.indexes import publish
 from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_secrets, layer_secrets
 from flytebuild.build.stores import Destination
+from flytebuild.build.veil import Veil, Veiled
 from flytebuild.build.yard import open_yard
 from flytebuild.buildkit.session.content import BlobFolder
 from flytebuild.buildkit.session.providers import Provider, RegistryCredentials, Secrets, StreamProvider
@@ -59,9 +60,10 @@ async def build_images(
         return tuple(named)
     if stores.is_public:
         _refuse_indexes_without_registry(indexes)
-    providers = await _providers(images, config, stores, emit)
+    secrets = await _secrets(images, config)
+    providers = await _providers(images, config, secrets, stores, emit)
     async with open_yard(images, config, stores, state, providers, emit, fail_fast=fail_fast) as yard:
-        built = await _build_all(images, yard.builder, emit)
+        built = await _build_all(images, Veiled(yard.builder, Veil(secrets.values())), emit)
         named += await retag_built(waiting, {item.image.reference: item for item in built}, stores, emit)
         await yard.keep_cache(emit)
     ended = [*built, *named, *unresolved]
@@ -82,15 +84,20 @@ async def build_images(
     return outcomes
 
 
+async def _secrets(images: Sequence[ImagePlan], config: Config) -> dict[str, bytes]:
+    """What the layers of the images ask for. Raises DefinitionError for a secret that is missing."""
+    specs = [image.spec for image in images if image.spec]
+    return await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
+
+
 async def _providers(
-    images: Sequence[ImagePlan], config: Config, stores: Destination, emit: Emit
+    images: Sequence[ImagePlan], config: Config, secrets: Mapping[str, bytes], stores: Destination, emit: Emit
 ) -> tuple[Provider | StreamProvider, ...]:
-    """What BuildKit may ask for: secrets, credentials, files. Raises DefinitionError for a secret that is missing."""
+    """What BuildKit may ask for: secrets, credentials, files."""
     specs = [image.spec for image in images if image.spec]
     folder = local_folder(config)
-    given = await in_thread(lambda: layer_secrets(specs, os.environ, config.secrets), "flytebuild-secrets")
     return (
-        Secrets(host_secrets(config, os.environ) | given),
+        Secrets({**host_secrets(config, os.environ), **secrets}),
         RegistryCredentials(for_build(images, _teller(emit))),
         await asyncio.to_thread(served, specs),
         *stores.providers,

@@ -149,15 +149,16 @@ base = flyte.Image.from_base("ghcr.io/flyteorg/flyte:py3.11-v2.12.1").clone(pyth
 mounts = ["VARIABLE", flyte.Secret(key="file", group="my", mount=Path("/etc/flyte/secrets")), "PRINTED"]
 # Executed once more by every run: what is cached has the values of the run before.
 seen = ': NONCE; printf %s "$VARIABLE$(cat /etc/flyte/secrets)$PRINTED" | sha256sum'
+shown = 'echo "it is $VARIABLE"; echo >&2 "$PRINTED"; cat /etc/flyte/secrets; '
 image = base.clone(extendable=True).with_commands([seen + " >/seen"], secret_mounts=mounts)
 fine = flyte.TaskEnvironment("fine", image=image)
-refused = image.with_commands([seen + " >/dev/null; exit 3"], secret_mounts=mounts)
+refused = image.with_commands([seen + " >/dev/null; " + shown + "exit 3"], secret_mounts=mounts)
 failing = flyte.TaskEnvironment("failing", image=refused)
 """
 
 
 def test_no_value_is_in_anything_that_commands_leave_or_tell(workspace: Workspace, machine: Machine) -> None:
-    """From a variable, a file and a program; in a step that succeeds and in one that fails."""
+    """From a variable, a file and a program; in a step that succeeds, and in one that shows them and fails."""
     values = {name: secrets.token_urlsafe(24) for name in ("VARIABLE", "my_file", "PRINTED")}
     given = workspace.folder.parent / "given"
     given.mkdir()
@@ -184,6 +185,8 @@ def test_no_value_is_in_anything_that_commands_leave_or_tell(workspace: Workspac
     assert {name: image["result"] for name, image in built.items()} == {"fine": "built", "failing": "failed"}
     whole = hashlib.sha256("".join(values.values()).encode()).hexdigest()
     assert in_image(built["fine"]["reference"], "cat", "/seen").split()[0] == whole
+
+    assert "it is ***" in told[3].stderr
 
     search = Search(tuple(values.values()))
     for number, done in enumerate(told):
