@@ -20,6 +20,7 @@ import tomli
 from flytebuild.errors import ConfigError
 from flytebuild.secret_source import FORMS, SecretSource
 
+_PREFIX = "FLYTEBUILD_"
 _NO_SETTINGS = {"FLYTEBUILD_TRACEBACK"}
 """Variables that are for this very command, and for no configuration."""
 
@@ -122,8 +123,8 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
     if environ.get(BUILDKIT_HOST):
         take("builder", environ[BUILDKIT_HOST], BUILDKIT_HOST, Path.cwd())
     for name, value in environ.items():
-        if name.startswith("FLYTEBUILD_") and name not in _NO_SETTINGS:
-            key = name.removeprefix("FLYTEBUILD_").lower()
+        if _is_variable(name) and name not in _NO_SETTINGS:
+            key = name.removeprefix(_PREFIX).lower()
             take(key, _parse_variable(key, value, name), name, Path.cwd())
     for key, value in flags.items():
         if value is not None:
@@ -135,6 +136,23 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
         config = replace(config, ca_bundle=Path(bundle), sources=MappingProxyType(sources))
     _refuse_unreadable(config.ca_bundle)
     return config
+
+
+def _is_variable(source: str) -> bool:
+    return source.startswith(_PREFIX)
+
+
+def _unknown(key: str, source: str) -> ConfigError:
+    nearest = difflib.get_close_matches(key, KEYS, 1)
+    if _is_variable(source):
+        names = [f"`{_PREFIX}{known.upper()}`" for known in nearest or KEYS]
+        hint = f"did you mean {names[0]}?" if nearest else "known ones: " + ", ".join(names)
+        return ConfigError(f"The variable `{source}` stands for no setting", hint=hint)
+    if key == "tool":
+        hint = "write the keys of `[tool.flytebuild]` without a table's name; only `pyproject.toml` needs it"
+    else:
+        hint = f"did you mean `{nearest[0]}`?" if nearest else "known keys: " + ", ".join(f"`{k}`" for k in KEYS)
+    return ConfigError(f"`{source}` has an unknown key `{key}`", hint=hint)
 
 
 def _out_of_bounds(key: str, value: object, source: str) -> ConfigError:
@@ -208,18 +226,18 @@ def _parse_variable(key: str, value: str, source: str) -> Any:
 def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
     """Check one setting and give it its type; relative paths are relative to `folder`."""
     if key not in KEYS:
-        nearest = difflib.get_close_matches(key, KEYS, 1)
-        hint = f"did you mean `{nearest[0]}`?" if nearest else "known keys: " + ", ".join(f"`{k}`" for k in KEYS)
-        raise ConfigError(f"`{source}` has an unknown key `{key}`", hint=hint)
+        raise _unknown(key, source)
     if key in _BOUNDS:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _BOUNDS[key]:
             raise _out_of_bounds(key, value, source)
         return value
     if key == "mirrors":
         if not isinstance(value, dict) or not all(isinstance(v, str) and v for v in value.values()):
+            example = '{ "ghcr.io" = "registry.example.com/ghcr.io" }'
             raise ConfigError(
-                f"`{key}` in `{source}` must be a table of strings",
-                hint='for example: mirrors = { "ghcr.io" = "registry.example.com/ghcr.io" }',
+                f"`{key}` in `{source}` must say what stands in for each registry",
+                hint="for example: "
+                + ("ghcr.io=registry.example.com/ghcr.io" if _is_variable(source) else f"mirrors = {example}"),
             )
         targets = {name: target.rstrip("/") for name, target in value.items()}
         for target in targets.values():

@@ -69,6 +69,7 @@ def test_jobs_have_the_same_bounds_everywhere(tmp_path: Path, value: int) -> Non
     ("text", "message", "hint"),
     [
         ("registri = 'x'", "unknown key `registri`", "did you mean `registry`?"),
+        ("[tool.flytebuild]\njobs = 1", "unknown key `tool`", "without a table's name"),
         ("jobs = 'many'", "`jobs`", None),
         ("jobs = 0", "`jobs`", None),
         ("jobs = '4'", 'not the text `"4"`', "write `jobs = 4`, without quotes"),
@@ -179,3 +180,17 @@ def test_what_is_pushed_and_cached_is_a_choice(tmp_path: Path) -> None:
     assert (found.cache, found.compression) == ("r.example/team/cache", "gzip")
     assert (load(tmp_path, {}).cache, load(tmp_path, {}).compression) == (None, "zstd")
     assert load(tmp_path, {"FLYTEBUILD_CACHE": "off"}).cache == "off"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("REGISTRI", "r.example", "did you mean `FLYTEBUILD_REGISTRY`?"),
+        ("XYZ", "1", "`FLYTEBUILD_CACHE`"),
+        ("MIRRORS", "ghcr.io", "for example: ghcr.io=registry.example.com/ghcr.io"),
+    ],
+)
+def test_what_to_do_about_a_variable_is_said_of_variables(tmp_path: Path, name: str, value: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"`FLYTEBUILD_{name}`") as caught:
+        load(tmp_path, {f"FLYTEBUILD_{name}": value})
+    assert hint in (caught.value.hint or "")
