@@ -118,8 +118,10 @@ def build(
 def _document(
     planned: Plan, ended: BuildError | Sequence[Outcome], written: Output | None, *, dry_run: bool
 ) -> dict[str, object]:
+    problems: dict[str, str] = {}
     if isinstance(ended, BuildError):
         manifests, cancelled = ended.manifests, ended.cancelled
+        problems = {name: failure.message for failure in ended.failures for name in failure.environments}
         copied = {image.reference for image in planned.to_copy}
     else:
         manifests, cancelled = {outcome.image.reference: outcome.manifest for outcome in ended}, ()
@@ -141,6 +143,10 @@ def _document(
             return "to build" if dry_run else "failed"
         return image.status
 
+    def error(image: ImagePlan) -> str | None:
+        is_failed = result(image) == "failed"
+        return next((problems[name] for name in image.environments if name in problems), None) if is_failed else None
+
     return {
         "schema": "flytebuild.build/1",
         "images": [
@@ -150,6 +156,7 @@ def _document(
                 "environments": list(image.environments),
                 "result": result(image),
                 "manifest": manifests.get(image.reference),
+                "error": error(image),
                 "file": str(written.place(image)) if written and image.reference in whole else None,
             }
             for image in planned.images

@@ -135,8 +135,11 @@ def test_a_shared_step_that_fails_is_told_once_with_all_that_it_broke(workspace:
     failed = workspace.flytebuild("build", "--json", "--for", "main", code=1)
     assert failed.stderr.count(f"step failed: pip: {missing}") == 1
     assert "(image of `fold_env`, `multi_env`)" in failed.stderr
-    results = {image["environments"][0]: image["result"] for image in json.loads(failed.stdout)["images"]}
+    images = {image["environments"][0]: image for image in json.loads(failed.stdout)["images"]}
+    results = {name: image["result"] for name, image in images.items()}
     assert results == {"fold_env": "failed", "msa_env": "built", "multi_env": "failed"}
+    assert images["msa_env"]["error"] is None
+    assert all("exit code: 1" in images[name]["error"] for name in ("fold_env", "multi_env"))
 
 
 def test_images_are_built_at_the_same_time(workspace: Workspace) -> None:
