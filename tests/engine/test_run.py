@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image
+from tests.runs import ENDED, tell_failures
 
 pytestmark = pytest.mark.engine
 
@@ -28,7 +29,8 @@ def run_document(url: str) -> dict[str, Any]:
     with httpx.Client(timeout=30) as http:
         while time.monotonic() < deadline:
             document: dict[str, Any] = http.get(f"{base}/api/runs/{name}").json()
-            if document["phase"] in ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"):
+            if document["phase"] in ENDED:
+                tell_failures(document)
                 return document
             time.sleep(0.1)
     raise AssertionError(f"the run did not end: {document}")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from flytebuild.runtime.container import CA_PATH, LABEL
 from flytebuild.runtime.home import make
 from flytebuild.runtime.process import End
 from tests.conftest import Machine
+from tests.runs import ENDED, tell_failures
 
 pytestmark = pytest.mark.engine
 
@@ -63,26 +65,34 @@ class Driver:
         """Run to the end: what the SDK says, and what the control plane says."""
         process, name = self.begin(task, inputs, variables)
         said = self.end(process)
-        return said, self.document(name)
+        document = self.document(name)
+        tell_failures(document)
+        return said, document
 
     def document(self, name: str) -> dict[str, Any]:
         return dict(httpx.get(f"{self.plane.endpoint}/api/runs/{name}").json())
 
     def until_running(self, name: str, task: str) -> dict[str, Any]:
         """Follow a run's page until a task runs in its container."""
-        for _ in range(3000):
-            for action in self.document(name)["actions"]:
+        for document in self._documents(name):
+            for action in document["actions"]:
                 if action["task"] == task and action["phase"] == "RUNNING":
                     return dict(action)
-        raise AssertionError(f"{task} never ran: {self.document(name)}")
+        raise AssertionError(f"{task} never ran: {document}")
 
     def until_ended(self, name: str) -> dict[str, Any]:
         """Follow a run's page until it has ended."""
-        for _ in range(3000):
-            document = self.document(name)
-            if document["phase"] in ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"):
+        for document in self._documents(name):
+            if document["phase"] in ENDED:
                 return document
         raise AssertionError(f"run {name} never ended: {document}")
+
+    def _documents(self, name: str) -> Iterator[dict[str, Any]]:
+        """A run as it is, again and again for two minutes."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            yield self.document(name)
+            time.sleep(0.05)
 
     def flyte(self, *arguments: str) -> str:
         """Run the `flyte` command."""
