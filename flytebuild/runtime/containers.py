@@ -1,0 +1,166 @@
+"""Containers on the engine: made from an order, begun, removed. Nothing is bind-mounted: it may be another machine."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import secrets
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from flytebuild.runtime.container import CA_PATH, LABEL, Order
+from flytebuild.runtime.executor import Started, StartError
+from flytebuild.runtime.requests import Requests, reason
+from flytebuild.runtime.secret_files import TMPFS, Feed, entry
+from flytebuild.runtime.watcher import Patience
+
+log = logging.getLogger(__name__)
+
+_REMOVAL_TRIES = 3
+_REMOVAL_SECONDS = 15.0
+"""A removal that failed is tried again, unless that much time has passed already."""
+
+
+class Containers:
+    """The containers of one data folder, `home`; `ca_bundle` is what they shall trust, `api` a `docker.APIClient`."""
+
+    def __init__(self, api: Any, requests: Requests, ca_bundle: bytes | None, patience: Patience, *, home: str) -> None:
+        self._api = api
+        self._requests = requests
+        self._ca_bundle = ca_bundle
+        self._patience = patience
+        self._home = home
+        self._unremoved: set[str] = set()
+
+    async def create(self, order: Order, image: str) -> Started:
+        """A container that is not started yet. Raises StartError, and leaves none then."""
+        from docker.errors import APIError, DockerException
+
+        try:
+            return await self._requests.ask(partial(self._create, order, image))
+        except APIError as error:
+            raise StartError("ContainerNotCreated", f"The engine refused the container: {reason(error)}") from error
+        except (DockerException, OSError) as error:
+            raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
+
+    async def begin(self, started: Started, secret_files: Mapping[str, str]) -> None:
+        """Start a container, with what it waits for as files; one that cannot be is removed. Raises StartError."""
+        try:
+            await self._requests.ask(partial(self._begin, started.container, secret_files))
+        except Exception as error:
+            await self.remove(started.container)
+            message = f"The engine cannot start the container: {reason(error)}"
+            raise StartError("ContainerNotStarted", message) from error
+
+    async def remove(self, container: str) -> None:
+        """Kill and remove a container; it may be gone already. What does not go is tried again by `close`."""
+        self._unremoved.add(container)
+        try:
+            await self._requests.ask(partial(self._remove, container))
+            self._unremoved.discard(container)
+        except Exception as error:  # noqa: BLE001 - the end of an action does not hang on this
+            log.warning("container %s was not removed: %s", container, error)
+
+    async def listed(self) -> Sequence[Mapping[str, Any]]:
+        """All that there are on the engine, whoever started them. Raises StartError when it does not answer."""
+        labelled = {"label": f"{LABEL}.home={self._home}"}
+        try:
+            return list(await self._requests.ask(partial(self._api.containers, all=True, filters=labelled)))
+        except Exception as error:
+            raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
+
+    def close(self) -> None:
+        """Try once more to remove what could not be removed."""
+        for container in sorted(self._unremoved):
+            with contextlib.suppress(Exception):
+                self._api.remove_container(container, force=True, v=True)
+
+    def _begin(self, container: str, secret_files: Mapping[str, str]) -> None:
+        if not secret_files:
+            self._api.start(container)
+            return
+        with contextlib.closing(Feed(self._api, container)) as feed:
+            self._api.start(container)
+            feed.write(secret_files)
+
+    def _create(self, order: Order, image: str) -> Started:
+        from docker.types import DeviceRequest, LogConfig
+
+        gpus = [DeviceRequest(count=order.limits.gpus, capabilities=[["gpu"]])] if order.limits.gpus else None
+        limits: dict[str, Any] = {
+            "nano_cpus": order.limits.nano_cpus,
+            "mem_limit": order.limits.memory,
+            # Without this a container gets as much swap on top, and is slow instead of stopped.
+            "memswap_limit": order.limits.memory,
+            "shm_size": order.limits.shared_memory,
+            "tmpfs": TMPFS if order.secret_files else None,
+        }
+        entrypoint, arguments = list(order.entrypoint), list(order.arguments)
+        if order.secret_files:
+            entrypoint, arguments = entry(entrypoint, arguments, self._api.inspect_image(image)["Config"]), []
+        # Named by us, so that it can be removed when the engine made it without the answer having come.
+        name = f"flytebuild-{secrets.token_hex(8)}"
+        try:
+            created = self._api.create_container(
+                image,
+                name=name,
+                command=arguments,
+                entrypoint=entrypoint or None,
+                stdin_open=bool(order.secret_files),
+                environment=dict(order.environment),
+                labels=dict(order.labels),
+                host_config=self._api.create_host_config(
+                    extra_hosts=dict(order.hosts),
+                    device_requests=gpus,
+                    # The engine's own default may be a driver whose logs cannot be read again.
+                    log_config=LogConfig(type=LogConfig.types.JSON),
+                    **{name: value for name, value in limits.items() if value is not None},
+                ),
+            )
+            container = str(created["Id"])
+            if self._ca_bundle is not None:
+                self._api.put_archive(container, "/", _archive(CA_PATH.lstrip("/"), self._ca_bundle))
+            # Asked before the start, since afterwards the engine answers only when the start is through.
+            return Started(container, str(self._api.inspect_container(container)["Image"]))
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._api.remove_container(name, force=True, v=True)
+            raise
+
+    def _remove(self, container: str) -> None:
+        """Remove a container in a few tries; in a thread."""
+        from docker.errors import APIError, NotFound
+
+        begun = time.monotonic()
+        for number in range(1, _REMOVAL_TRIES + 1):
+            try:
+                self._api.remove_container(container, force=True, v=True)
+                return
+            except NotFound:
+                return
+            except Exception as error:
+                # 409: a removal is under way already.
+                if isinstance(error, APIError) and error.status_code == 409:
+                    return
+                if number == _REMOVAL_TRIES or time.monotonic() - begun > _REMOVAL_SECONDS:
+                    raise
+                time.sleep(self._patience.pause)
+
+
+def _archive(path: str, content: bytes) -> bytes:
+    """A tar archive with one file, readable by all, and its folder."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        folder = tarfile.TarInfo(path.rpartition("/")[0])
+        folder.type = tarfile.DIRTYPE
+        folder.mode = 0o755
+        archive.addfile(folder)
+        file = tarfile.TarInfo(path)
+        file.size = len(content)
+        file.mode = 0o644
+        archive.addfile(file, io.BytesIO(content))
+    return buffer.getvalue()

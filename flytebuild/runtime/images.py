@@ -1,0 +1,104 @@
+"""Images on the engine: there, or pulled, with what is pulled told and its patience kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from flytebuild.errors import UsageError
+from flytebuild.registry.credentials import Credentials, api_host, find
+from flytebuild.registry.reference import mirrored, parse
+from flytebuild.runtime.executor import StartError, Tell, tell_nobody
+from flytebuild.runtime.requests import Requests, reason
+from flytebuild.runtime.watcher import Patience
+from flytebuild.threads import in_thread
+
+_TELL_SECONDS = 1.0
+"""How often it is told how far a pull is."""
+
+
+class Images:
+    """The images of one engine; `api` is a `docker.APIClient`. Several that want one image share its pull."""
+
+    def __init__(self, api: Any, requests: Requests, mirrors: Mapping[str, str], patience: Patience) -> None:
+        self._api = api
+        self._requests = requests
+        self._mirrors = mirrors
+        self._patience = patience
+        self._pulls: dict[str, asyncio.Lock] = {}
+
+    async def present(self, image: str, tell: Tell = tell_nobody) -> str:
+        """The name under which the engine has an image, pulled from a mirror if there is one for it.
+
+        Raises StartError.
+        """
+        from docker.errors import APIError
+
+        try:
+            if await self._requests.ask(partial(self._has, image)):
+                return image
+            source = mirrored(image, self._mirrors)
+            async with self._pulls.setdefault(source, asyncio.Lock()):
+                if not await self._requests.ask(partial(self._has, source)):
+                    await self._pull(source, tell)
+            return source
+        except UsageError as error:
+            raise StartError("InvalidImageName", error.message, is_system=False) from error
+        except StartError:
+            raise
+        except APIError as error:
+            raise StartError("ImagePullBackOff", f"Image `{image}` cannot be pulled: {reason(error)}") from error
+        except Exception as error:  # Of several HTTP layers, where a pull breaks off.
+            raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
+
+    def _has(self, image: str) -> bool:
+        from docker.errors import NotFound
+
+        try:
+            self._api.inspect_image(image)
+        except NotFound:
+            return False
+        return True
+
+    async def _pull(self, image: str, tell: Tell) -> None:
+        """Pull an image for as long as it makes progress, with the credentials that there are by now."""
+        from docker.errors import APIError
+
+        heard = time.monotonic()
+        moved: dict[str, tuple[int, int]] = {}
+
+        def pull() -> None:
+            nonlocal heard
+            source = parse(image)
+            found = find(api_host(source.registry), source.repository)
+            for message in self._api.pull(image, stream=True, decode=True, auth_config=_auth_config(found)):
+                heard = time.monotonic()
+                if "error" in message:
+                    raise APIError(message["error"])
+                detail = message.get("progressDetail") or {}
+                if message.get("status") == "Downloading" and detail.get("total"):
+                    moved[message["id"]] = (detail["current"], detail["total"])
+
+        pulling = in_thread(pull, f"pull-{image}")
+        while not pulling.done():
+            left = heard + self._patience.pull - time.monotonic()
+            if left <= 0:
+                message = f"Image `{image}` cannot be pulled: no progress for {self._patience.pull:g} s"
+                raise StartError("ImagePullBackOff", message)
+            current, total = (sum(column) // 1_000_000 for column in zip((0, 0), *list(moved.values()), strict=True))
+            tell(f"pulling its image, {current} of {total} MB" if total else "pulling its image")
+            await asyncio.wait([pulling], timeout=min(left, _TELL_SECONDS))
+        tell("")
+        await pulling
+
+
+def _auth_config(credentials: Credentials | None) -> dict[str, str] | None:
+    """Credentials as the engine's API takes them; None leaves them to Docker's SDK."""
+    if credentials is None:
+        return None
+    if not credentials.username:
+        return {"identitytoken": credentials.secret}
+    return {"username": credentials.username, "password": credentials.secret}
