@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from flytebuild.runtime import quantity
 from flytebuild.runtime.model import Action, Attempt, Run
+from flytebuild.runtime.reuse import Reuse, reuse
 
 if TYPE_CHECKING:
     from flyteidl2.core.security_pb2 import Secret
@@ -71,6 +72,7 @@ class Site:
     """What the control plane lends to every container: where it is, the object store's key, the machine's size.
 
     `home` identifies the control plane among several on one engine. `cpus` is 0 where the number is not known.
+    `is_warm` asks for warm containers for every task.
     """
 
     home: str
@@ -79,6 +81,7 @@ class Site:
     key_secret: str
     cpus: int = 0
     has_ca_bundle: bool = False
+    is_warm: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -100,7 +103,8 @@ class Limits:
 class Order:
     """A container to be started. `entrypoint` replaces the image's where it is not empty.
 
-    `secret_files` are texts by their paths in SECRETS_FOLDER.
+    `secret_files` are texts by their paths in SECRETS_FOLDER. `own` names those variables of `environment` that are
+    this attempt's alone; all else may be another's as well, with which it shares a container where `reuse` says so.
     """
 
     image: str
@@ -111,6 +115,8 @@ class Order:
     limits: Limits
     hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({HOST_NAME: "host-gateway"}))
     secret_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    own: frozenset[str] = frozenset()
+    reuse: Reuse | None = None
 
 
 def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secrets = no_secrets) -> Order:
@@ -123,19 +129,23 @@ def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secre
     template = action.task.task_template
     container = executable(template)
     values = template_values(run, action, attempt)
+    limits = resources(template, container, site.cpus)
+    own = own_variables(run, action, attempt, site)
     return Order(
         image=container.image,
         entrypoint=tuple(substitute(item, values) for item in container.command),
         arguments=tuple(substitute(item, values) for item in container.args),
-        environment=environment(run, action, attempt, container, site, secret_variables(template, secrets)),
+        environment={**common_variables(run, container, site, secret_variables(template, secrets)), **own},
         labels={
             f"{LABEL}.home": site.home,
             f"{LABEL}.run": run.name,
             f"{LABEL}.action": action.key.name,
             f"{LABEL}.attempt": str(attempt.number),
         },
-        limits=resources(template, container, site.cpus),
+        limits=limits,
         secret_files=secret_files(template, secrets),
+        own=frozenset(own),
+        reuse=reuse(run, template, action.environment, is_warm=site.is_warm, is_limited=limits != Limits()),
     )
 
 
@@ -203,15 +213,10 @@ def _value(template: TaskTemplate, secret: Secret, secrets: Secrets) -> str:
         raise SecretUnknownError(f"Task `{template.id.name}` asks for the secret `{name}`, and {why}") from why
 
 
-def environment(
-    run: Run,
-    action: Action,
-    attempt: Attempt,
-    container: Container,
-    site: Site,
-    secrets: Mapping[str, str] = MappingProxyType({}),
+def common_variables(
+    run: Run, container: Container, site: Site, secrets: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """A container's environment variables, by the precedence that this module's docstring gives."""
+    """The variables that containers of a task have in common."""
     trust = dict.fromkeys(_TRUST_VARIABLES, CA_PATH) if site.has_ca_bundle else {}
     return {
         "FLYTE_DISABLE_TELEMETRY": "1",
@@ -221,6 +226,12 @@ def environment(
         **{item.key: item.value for item in run.spec.envs.values},
         **{item.key: item.value for item in container.env},
         **secrets,
+    }
+
+
+def own_variables(run: Run, action: Action, attempt: Attempt, site: Site) -> dict[str, str]:
+    """The variables of one attempt that the SDK inside relies on; they come before all others."""
+    return {
         "ACTION_NAME": action.key.name,
         "RUN_NAME": run.name,
         "FLYTE_ATTEMPT_NUMBER": str(attempt.number - 1),
