@@ -29,6 +29,7 @@ def main() -> int:
                 wanted=arguments.bases,
                 flyte_version=arguments.flyte_version,
                 beside=State(arguments.beside.resolve()) if arguments.beside else None,
+                apart=arguments.apart,
             )
             print(_as_shell(machine) if arguments.env else _as_json(machine))
         elif arguments.verb == "down":
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
                 type=Path,
                 metavar="DIR",
                 help="a second engine for the registry of the machine in DIR, made like the engine there",
+            )
+            verb.add_argument(
+                "--apart", action="store_true", help="with `--beside`: on a network of its own, as on another host"
             )
             verb.add_argument(
                 "--bases",

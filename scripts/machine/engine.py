@@ -19,6 +19,7 @@ from pathlib import Path
 from scripts.machine import emulation, network
 from scripts.machine.debian import ca_bundle, mmdebstrap, mmdebstrap_environment, name_servers, new_folder
 from scripts.machine.docker_api import Address
+from scripts.machine.namespace import NetworkNamespace
 from scripts.machine.processes import Children, Command, Process, last_line, serve, wait_until
 from scripts.machine.report import MachineError, say
 from scripts.machine.state import Record, State
@@ -80,7 +81,7 @@ def start(state: State, record: Record, children: Children) -> None:
     network.prepare(state, record)
     _configure(state, record)
     began = time.monotonic()
-    process = _serve(state)
+    process = _serve(state, network.of_engine(state, record))
     try:
         wait_until(lambda: _has_settled(state, process, children), 60)
         children.check()
@@ -136,12 +137,13 @@ def _configure(state: State, record: Record) -> None:
     (state.root / "etc/docker/daemon.json").write_text(json.dumps(configuration, indent=2) + "\n")
 
 
-def _serve(state: State) -> Process:
+def _serve(state: State, place: NetworkNamespace) -> Process:
     proxies = [f"{name}={os.environ[name]}" for name in PROXY_VARIABLES if name in os.environ]
     namespaces = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
     # tini is the first process of the namespace: it passes signals on and buries what the engine leaves behind.
     daemon = ("tini", "--", "dockerd", "--host=unix:///run/docker.sock")
-    command: Command = [*namespaces, "sh", "-c", ENTER_ROOT, "sh", state.root, f"PATH={PATH}", *proxies, *daemon]
+    inside: Command = ["sh", "-c", ENTER_ROOT, "sh", state.root, f"PATH={PATH}", *proxies, *daemon]
+    command: Command = [*place.entry, *namespaces, *inside]
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":" + PATH}
     return serve(command, log=state.logs / "engine.log", environment=environment)
 

@@ -1,5 +1,7 @@
 """The engine's own network: a bridge, a /16 that nobody uses, and three firewall rules.
 
+They are in this machine's network namespace, or in one of the engine's own where it is on a host of its own.
+
 The engine runs with `"iptables": false`: a dockerd that manages the firewall removes the chains of every other dockerd
 in the same network namespace when it starts. So the rules that let containers out are ours. They name our /16, which
 holds the users' networks as well, and are removed one by one.
@@ -9,15 +11,14 @@ from __future__ import annotations
 
 import fcntl
 import ipaddress
-import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.machine.processes import run_quietly
+from scripts.machine import link
+from scripts.machine.namespace import NetworkNamespace, Rule, accept
 from scripts.machine.report import MachineError
 from scripts.machine.state import Record, State
 
@@ -27,8 +28,9 @@ CANDIDATES = tuple(f"172.{second}.0.0/16" for second in range(16, 32))
 def prepare(state: State, record: Record) -> None:
     """Make the bridge and the rules anew; fill in `record.subnet`."""
     remove(state, record)
+    here = NetworkNamespace(state.root)
     with _one_at_a_time():
-        taken = _taken_networks(state)
+        taken = _taken_networks(here)
         if record.subnet is None or _overlaps(record.subnet, taken):
             record.subnet = next((subnet for subnet in CANDIDATES if not _overlaps(subnet, taken)), None)
         if record.subnet is None:
@@ -37,27 +39,38 @@ def prepare(state: State, record: Record) -> None:
             )
         # Written down first: an interrupted command leaves nothing that `down` does not know of.
         record.save(state)
+        if record.linked_port:
+            link.make(state, record.subnet, record.linked_port, largest_packet(state))
+        namespace = of_engine(state, record)
         hardware = hardware_address(record.subnet)
-        _demand(state, "ip", "link", "add", state.name, "address", hardware, "type", "bridge")
-        _demand(state, "ip", "address", "add", bridge_address(record.subnet), "dev", state.name)
-        _demand(state, "ip", "link", "set", state.name, "up")
-    for table, chain, place, rule in _rules(record.subnet):
-        _demand(state, "iptables", "-w", "-t", table, place, chain, *rule)
+        namespace.demand("ip", "link", "add", state.name, "address", hardware, "type", "bridge")
+        namespace.demand("ip", "address", "add", bridge_address(record.subnet), "dev", state.name)
+        namespace.demand("ip", "link", "set", state.name, "up")
+    for rule in _rules(record.subnet):
+        namespace.add_rule(rule)
 
 
 def remove(state: State, record: Record) -> None:
     """Remove the rules, the bridge, and the bridges that a killed engine has left of its users' networks."""
     if record.subnet is None or not state.root.is_dir():
         return
-    for table, chain, _, rule in _rules(record.subnet):
-        while _in_root(state, "iptables", "-w", "-t", table, "-D", chain, *rule).returncode == 0:
-            pass
+    if record.linked_port:
+        link.remove(state, record.subnet, record.linked_port)
+        return
+    here = NetworkNamespace(state.root)
+    for rule in _rules(record.subnet):
+        here.remove_rule(rule)
     networks = state.root / "var/lib/docker/network/files/local-kv.db"
     known = networks.read_bytes() if networks.exists() else b""
     for path in Path("/sys/class/net").iterdir():
         # Docker names a network's bridge by the first half of its id.
         if path.name == state.name or (path.name.startswith("br-") and path.name[3:].encode() in known):
-            _in_root(state, "ip", "link", "delete", path.name)
+            here.run("ip", "link", "delete", path.name)
+
+
+def of_engine(state: State, record: Record) -> NetworkNamespace:
+    """The namespace that the engine is in."""
+    return NetworkNamespace(state.root, state.namespace if record.linked_port else None)
 
 
 def bridge_address(subnet: str) -> str:
@@ -84,49 +97,25 @@ def address_pool(subnet: str) -> dict[str, Any]:
 
 def largest_packet(state: State) -> int:
     """The MTU of the way out: a container that takes a larger one loses packets in tunnels."""
-    routes = _list(state, "route", "show", "default")
+    routes = NetworkNamespace(state.root).list("route", "show", "default")
     sizes = [int(Path("/sys/class/net", route["dev"], "mtu").read_text()) for route in routes if "dev" in route]
     return min([1500, *sizes])
 
 
-def _rules(subnet: str) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
-    """Table, chain, how it is put in, and the rule."""
-    yield "filter", "FORWARD", "-I", ("-s", subnet, "-j", "ACCEPT")
-    yield (
-        "filter",
-        "FORWARD",
-        "-I",
-        ("-d", subnet, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"),
-    )
-    yield "nat", "POSTROUTING", "-A", ("-s", subnet, "!", "-d", subnet, "-j", "MASQUERADE")
+def _rules(subnet: str) -> Iterator[Rule]:
+    yield from accept(subnet)
+    yield Rule("nat", "POSTROUTING", "-A", ("-s", subnet, "!", "-d", subnet, "-j", "MASQUERADE"))
 
 
-def _taken_networks(state: State) -> list[ipaddress.IPv4Network]:
+def _taken_networks(here: NetworkNamespace) -> list[ipaddress.IPv4Network]:
     """What the machine's addresses and routes cover."""
-    routes = [route["dst"] for route in _list(state, "route", "show", "table", "all") if "dst" in route]
-    addresses = [address["local"] for link in _list(state, "address") for address in link.get("addr_info", ())]
+    routes = [route["dst"] for route in here.list("route", "show", "table", "all") if "dst" in route]
+    addresses = [address["local"] for item in here.list("address") for address in item.get("addr_info", ())]
     return [ipaddress.IPv4Network(item) for item in (*routes, *addresses) if item != "default"]
 
 
 def _overlaps(subnet: str, taken: list[ipaddress.IPv4Network]) -> bool:
     return any(ipaddress.IPv4Network(subnet).overlaps(network) for network in taken)
-
-
-def _list(state: State, *arguments: str) -> list[dict[str, Any]]:
-    answer = json.loads(_demand(state, "ip", "-4", "-j", *arguments) or "[]")
-    return [item for item in answer if item]
-
-
-def _demand(state: State, *command: str) -> str:
-    result = _in_root(state, *command)
-    if result.returncode:
-        raise MachineError(f"`{' '.join(command)}` failed: {result.stderr.strip()}")
-    return result.stdout
-
-
-def _in_root(state: State, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of the engine's root: the host may have neither `ip` nor `iptables`."""
-    return run_quietly(["chroot", state.root, *command])
 
 
 @contextmanager

@@ -42,6 +42,11 @@ class State:
         return self.folder / "root"
 
     @property
+    def namespace(self) -> Path:
+        """Holds the network namespace of an engine that has one of its own; in its root, where its programs see it."""
+        return self.root / "run/network-namespace"
+
+    @property
     def registry(self) -> Path:
         return self.folder / "registry"
 
@@ -78,13 +83,15 @@ class State:
 class Record:
     """What this state folder started and decided; `machine.json`.
 
-    `subnet` is the engine's whole /16 network, its bridge and the users' networks alike.
+    `subnet` is the engine's whole /16 network, its bridge and the users' networks alike. An engine on a host of its own
+    has a `linked_port`: that of the registry, which is on this machine's loopback.
     """
 
     engine: Process | None = None
     subnet: str | None = None
     registry: Process | None = None
     registry_port: int | None = None
+    linked_port: int | None = None
 
     @classmethod
     def load(cls, state: State) -> Record:

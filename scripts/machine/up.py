@@ -41,15 +41,19 @@ def up(
     wanted: str = catalogue.NEEDED,
     flyte_version: str | None = None,
     beside: State | None = None,
+    apart: bool = False,
 ) -> Machine:
     """Bring up an engine, a registry and the bases that are wanted, each only where it is missing.
 
     With `all` bases, which are of two architectures, our engine comes to run both. `beside` another machine there is
-    an engine alone, which has that machine's registry.
+    an engine alone, which has that machine's registry; `apart` from it, it is on a network of its own, as that of
+    another host would be.
     """
     theirs = find_engine(os.environ, Path.home(), own_host=state.engine_host) if reuse else None
     with locked(state):
         job = _Up(state, wanted, flyte_version, beside)
+        if apart and beside:
+            job.record.linked_port = Record.load(beside).registry_port
         if engine.is_running(state, job.record) and not os.environ.get("DOCKER_HOST"):
             theirs = None
         steps: list[Callable[[], None]] = []

@@ -6,18 +6,15 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from flytebuild.engine import EngineAddress
-from scripts.machine.state import Record, State
-from tests.buildkit.doors import Engine, unix_door
-from tests.conftest import TOP, Machine, bring_up, machine_state, take_down
-from tests.engine.conftest import BIN, Workspace
+from tests.conftest import TOP, Machine
+from tests.engine.conftest import BIN, Workspace, in_image
+from tests.engine.hosts import Host, host_in
 from tests.runtime.proxy import Proxy
 
 pytestmark = pytest.mark.engine
@@ -30,6 +27,16 @@ for number in range({images}):
     image = base.clone(name="lost").with_commands(["sleep {seconds} # {token} %d" % number])
     globals()["env%d" % number] = flyte.TaskEnvironment(name="env%d" % number, image=image)
 """
+GATED = """
+import flyte
+
+base = flyte.Image.from_debian_base(python_version=(3, 11), name="lost")
+image = base.with_commands(["echo {token} >/tmp/first"]).with_commands(
+    ["test $GATE = open || sleep 600; cat /tmp/first >/tmp/second"], secret_mounts=["GATE"]
+)
+env = flyte.TaskEnvironment(name="env", image=image)
+"""
+"""Its second step ends when it is told to, by what is no part of the image."""
 
 
 class Build:
@@ -45,15 +52,20 @@ class Build:
             text=True,
         )
         self.lines: list[str] = []
+        self._ended = False
         self._grew = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def wait_for(self, words: str, times: int = 1) -> None:
         """Wait until so many lines have these words."""
+
+        def came() -> bool:
+            return sum(words in line for line in self.lines) >= times
+
         with self._grew:
-            came = self._grew.wait_for(lambda: sum(words in line for line in self.lines) >= times, timeout=120)
-        assert came, "".join(self.lines)
+            self._grew.wait_for(lambda: came() or self._ended, timeout=120)
+        assert came(), "".join(self.lines)
 
     def end(self) -> tuple[int, str]:
         """Its exit code, and all that it said."""
@@ -68,6 +80,9 @@ class Build:
                 with self._grew:
                     self.lines.append(line)
                     self._grew.notify_all()
+        with self._grew:
+            self._ended = True
+            self._grew.notify_all()
 
 
 @pytest.fixture
@@ -86,17 +101,37 @@ def front(machine: Machine, tmp_path: Path) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def mortal(machine: Machine) -> Iterator[tuple[Machine, State]]:
-    """An engine that a test may kill, on a disk that a test may fill: in memory, of 2 GB."""
-    disk = TOP / "build/mortal-disk"
-    disk.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", disk], check=True)
-    state = disk / "machine"
+def hosts(machine: Machine) -> Iterator[tuple[Host, Host]]:
+    """Two engines on hosts of their own; the second is on a disk that a test may fill: in memory, of 2 GB."""
+    with (
+        host_in(TOP / "build/steady-machine", machine) as steady,
+        _disk(TOP / "build/mortal-disk") as disk,
+        host_in(disk / "machine", machine) as mortal,
+    ):
+        yield steady, mortal
+
+
+@pytest.fixture
+def steady(hosts: tuple[Host, Host]) -> Host:
+    """A host that nobody kills."""
+    return hosts[0]
+
+
+@pytest.fixture
+def mortal(hosts: tuple[Host, Host]) -> Host:
+    """A host that a test may kill; its engine runs."""
+    hosts[1].start()
+    return hosts[1]
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", folder], check=True)
     try:
-        yield replace(bring_up(state, "--beside", str(machine_state())), mirrors=machine.mirrors), State(state)
+        yield folder
     finally:
-        take_down(state)
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", folder], check=True)
 
 
 def tags(workspace: Workspace) -> list[str]:
@@ -134,11 +169,11 @@ def test_an_engine_that_does_not_is_told(workspace: Workspace, front: Proxy, tok
 
 
 def test_an_engine_with_a_full_disk_is_told_and_goes_on_when_there_is_room(
-    workspace: Workspace, mortal: tuple[Machine, State], token: str
+    workspace: Workspace, mortal: Host, token: str
 ) -> None:
     sleeping(workspace, token, 2, 0)
-    engine = {"DOCKER_HOST": mortal[0].docker_host}
-    filler = mortal[1].folder / "filler"
+    engine = {"DOCKER_HOST": mortal.docker_host}
+    filler = mortal.state.folder / "filler"
     with filler.open("wb") as file:
         room = os.statvfs(filler)
         # The base does not fit any more.
@@ -154,27 +189,42 @@ def test_an_engine_with_a_full_disk_is_told_and_goes_on_when_there_is_room(
     assert len(tags(workspace)) == 2
 
 
-def test_images_of_a_builder_that_is_killed_are_built_by_the_other(
-    workspace: Workspace, machine: Machine, mortal: tuple[Machine, State], tmp_path: Path, token: str
+def test_an_engine_that_is_killed_is_told_and_the_next_build_goes_on_from_its_cache(
+    workspace: Workspace, mortal: Host, token: str
+) -> None:
+    workspace.write({"lost.py": GATED.format(token=token)})
+    # Only what the engine itself keeps is to count.
+    environ = {"DOCKER_HOST": mortal.docker_host, "FLYTEBUILD_CACHE": "off"}
+    build = Build(workspace, GATE="shut", **environ)
+    build.wait_for('"name": "run: test $GATE')
+    mortal.kill()
+    code, said = build.end()
+    assert code == 69, said
+    assert f"The connection to the BuildKit at `{mortal.docker_host}` was lost while it was building" in said
+    assert "the same command goes on from what was built" in said
+    assert tags(workspace) == []
+
+    mortal.start()
+    code, said = Build(workspace, GATE="open", **environ).end()
+    assert code == 0, said
+    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    ended = {event["name"]: event["cached"] for event in events if event["event"] == "step_finished"}
+    assert [cached for name, cached in ended.items() if name.startswith("run: ")] == [True, False], said
+    (image,) = (event["reference"] for event in events if event["event"] == "image_finished")
+    assert in_image(image, "cat", "/tmp/second").splitlines()[-1] == token
+
+
+def test_images_of_a_host_that_is_killed_are_built_by_the_other(
+    workspace: Workspace, steady: Host, mortal: Host, token: str
 ) -> None:
     sleeping(workspace, token, 4, 6)
-    killed, state = mortal
-    with ExitStack() as stack:
-        doors = {
-            name: stack.enter_context(
-                unix_door(tmp_path / f"{name}.sock", Engine(EngineAddress(host, "the test")).buildkit)
-            )
-            for name, host in (("stays", machine.docker_host), ("goes", killed.docker_host))
-        }
-        builders = ",".join(f"unix://{path}" for path in doors.values())
-        build = Build(workspace, FLYTEBUILD_BUILDER=builders)
+    with steady.buildkit() as stays, mortal.buildkit() as goes:
+        build = Build(workspace, FLYTEBUILD_BUILDER=f"{stays},{goes}")
         build.wait_for('"name": "run: sleep 6', times=4)
-        engine = Record.load(state).engine
-        assert engine
-        os.kill(engine.pid, signal.SIGKILL)
+        mortal.kill()
         code, said = build.end()
     assert code == 0, said
-    assert f"The builder `unix://{doors['goes']}` has gone; its images are built elsewhere" in said
+    assert f"The builder `{goes}` has gone; its images are built elsewhere" in said
     assert len(tags(workspace)) == 4
     ended = [json.loads(line) for line in said.splitlines() if '"event": "image_finished"' in line]
     assert [event["error"] for event in ended] == [None] * 4

@@ -12,6 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from scripts.machine.link import addresses
 from scripts.machine.network import CANDIDATES, address_pool, bridge_address, hardware_address
 from tests.conftest import TOP, Machine
 
@@ -27,6 +28,7 @@ def test_an_engine_has_a_network_of_its_own() -> None:
     assert bridge_address("172.16.0.0/16") == "172.16.0.1/17"
     assert address_pool("172.16.0.0/16") == {"base": "172.16.128.0/17", "size": 24}
     assert hardware_address("172.16.0.0/16") == "02:42:ac:10:00:01"
+    assert addresses("172.16.0.0/16") == ("172.16.255.253", "172.16.255.254")
     assert len(CANDIDATES) == 16
 
 
