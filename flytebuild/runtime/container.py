@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from flytebuild.runtime import quantity
+from flytebuild.runtime.archives import Entry
 from flytebuild.runtime.model import Action, Attempt, Run
 from flytebuild.runtime.reuse import Reuse, reuse
 
@@ -105,6 +106,7 @@ class Order:
 
     `secret_files` are texts by their paths in SECRETS_FOLDER. `own` names those variables of `environment` that are
     this attempt's alone; all else may be another's as well, with which it shares a container where `reuse` says so.
+    `files` are put into it before it starts.
     """
 
     image: str
@@ -117,6 +119,7 @@ class Order:
     secret_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     own: frozenset[str] = frozenset()
     reuse: Reuse | None = None
+    files: tuple[Entry, ...] = ()
 
 
 def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secrets = no_secrets) -> Order:
@@ -156,8 +159,6 @@ def executable(template: TaskTemplate) -> Container:
     """
     if not template.HasField("container"):
         raise OrderError(f"Task `{template.id.name}` has a `{template.WhichOneof('target')}`, not a container")
-    if template.container.data_config.enabled:
-        raise OrderError(f"Task `{template.id.name}` is a raw container, which the local control plane cannot feed yet")
     return template.container
 
 

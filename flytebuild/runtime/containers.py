@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import secrets
-import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from flytebuild.runtime import archives
+from flytebuild.runtime.archives import Entry
 from flytebuild.runtime.container import CA_PATH, LABEL, Order
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.requests import Requests, reason
@@ -55,6 +55,21 @@ class Containers:
             await self.remove(started.container)
             message = f"The engine cannot start the container: {reason(error)}"
             raise StartError("ContainerNotStarted", message) from error
+
+    async def fetch(self, container: str, path: str) -> Iterator[bytes]:
+        """An archive of a folder of one that has ended, as the engine sends it: to be read in a thread.
+
+        Raises FileNotFoundError, OSError when the engine does not answer.
+        """
+        from docker.errors import DockerException, NotFound
+
+        try:
+            chunks, _ = await self._requests.ask(partial(self._api.get_archive, container, path))
+        except NotFound as error:
+            raise FileNotFoundError(path) from error
+        except DockerException as error:
+            raise OSError(reason(error)) from error
+        return iter(chunks)
 
     async def remove(self, container: str) -> None:
         """Kill and remove a container; it may be gone already. What does not go is tried again by `close`."""
@@ -122,8 +137,8 @@ class Containers:
                 ),
             )
             container = str(created["Id"])
-            if self._ca_bundle is not None:
-                self._api.put_archive(container, "/", _archive(CA_PATH.lstrip("/"), self._ca_bundle))
+            if files := (*_trust(self._ca_bundle), *order.files):
+                self._api.put_archive(container, "/", archives.pieces(files))
             # Asked before the start, since afterwards the engine answers only when the start is through.
             return Started(container, str(self._api.inspect_container(container)["Image"]))
         except BaseException:
@@ -151,16 +166,9 @@ class Containers:
                 time.sleep(self._patience.pause)
 
 
-def _archive(path: str, content: bytes) -> bytes:
-    """A tar archive with one file, readable by all, and its folder."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        folder = tarfile.TarInfo(path.rpartition("/")[0])
-        folder.type = tarfile.DIRTYPE
-        folder.mode = 0o755
-        archive.addfile(folder)
-        file = tarfile.TarInfo(path)
-        file.size = len(content)
-        file.mode = 0o644
-        archive.addfile(file, io.BytesIO(content))
-    return buffer.getvalue()
+def _trust(ca_bundle: bytes | None) -> tuple[Entry, ...]:
+    """The certificates that a container trusts, readable by all, and their folder."""
+    if ca_bundle is None:
+        return ()
+    path = CA_PATH.lstrip("/")
+    return Entry(path.rpartition("/")[0], None, 0o755), Entry(path, ca_bundle, 0o644)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +76,10 @@ class DockerExecutor:
     async def wait(self, started: Started) -> Exit:
         """Wait for the end of a container that this executor started."""
         return await asyncio.shield(self._ends[started.container])
+
+    async def fetch(self, started: Started, path: str) -> Iterator[bytes]:
+        """An archive of a folder of a container that has ended. Raises FileNotFoundError, OSError."""
+        return await self._containers.fetch(started.container, path)
 
     async def remove(self, started: Started) -> None:
         """Kill and remove a container; it may be gone already. What does not go is tried again by `close`."""

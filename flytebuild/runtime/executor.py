@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,12 @@ class Executor(Protocol):
 
     async def wait(self, started: Started) -> Exit:
         """Wait for its end, which always comes; its log is as complete then as it will be."""
+
+    async def fetch(self, started: Started, path: str) -> Iterator[bytes]:
+        """A tar archive of a folder of one that has ended, to be read in a thread.
+
+        Raises FileNotFoundError when there is no such folder, OSError when the engine does not answer; reading it does.
+        """
 
     async def remove(self, started: Started) -> None:
         """Remove it, killing it when it still runs."""

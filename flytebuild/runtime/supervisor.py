@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Coroutine
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from flytebuild.runtime.actions import FinishedError, Ledger
@@ -19,6 +20,7 @@ from flytebuild.runtime.container import Order, OrderError, Secrets, Site, no_se
 from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Survivors
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Cache, Failure, Phase, now
+from flytebuild.runtime.raw_container import RawContainers, is_raw
 from flytebuild.runtime.results import NoTable, Results, is_overwriting
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore
 from flytebuild.runtime.verdict import Exit, judge, retry_delay, seconds
@@ -62,6 +64,7 @@ class Supervisor:
         self._starts = asyncio.Semaphore(starts)
         self._admission = Admission(capacity, ledger.has_live_children)
         self._secrets = secrets
+        self._raw = RawContainers(store)
         self._results = results or Results(NoTable(), store)
         self._survivors: dict[tuple[ActionKey, int], Survivor] = {}
         self._resumed: set[ActionKey] = set()
@@ -222,16 +225,27 @@ class Supervisor:
                 raise
             message = f"The attempt ran longer than its limit of {limit:g} s"
             return Phase.TIMED_OUT, Failure("MAX_RUNTIME_EXCEEDED", message, is_recoverable=True)
+        else:
+            self._ledger.advance(key, Phase.RUNNING, exit_code=exit_.code)
+            if failure := await self._collect(action, attempt, started, exit_):
+                return Phase.FAILED, failure
         finally:
             self._later(self._executor.remove(started))
-        self._ledger.advance(key, Phase.RUNNING, exit_code=exit_.code)
         return await self._judge(action, attempt, exit_)
+
+    async def _collect(self, action: Action, attempt: Attempt, started: Started, exit_: Exit) -> Failure | None:
+        """Take the outputs out of a container that cannot send them itself; why that failed, if it did."""
+        if exit_.code != 0 or not is_raw(action):
+            return None
+        run = self._ledger.run(action.key.run)
+        return await self._raw.collect(run, action, attempt, partial(self._executor.fetch, started))
 
     async def _begin(self, action: Action, attempt: Attempt) -> Started:
         """Wait for room, then start an attempt's container. Raises OrderError, StartError and _RefusedError."""
         assert action.task is not None  # noqa: S101 - only tasks are submitted
         key, template = action.key, action.task.task_template
         wanted = order(self._ledger.run(key.run), action, attempt, self._site, self._secrets)
+        wanted = await self._raw.fill(wanted, action)
         needs = demand(template.container)
         if beyond := excess(needs.asked, self._admission.capacity):
             message = f"Task `{template.id.name}` asks for {beyond}"

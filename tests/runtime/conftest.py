@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -12,12 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from flytebuild.config import Config
+from flytebuild.runtime import client
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import Order, Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.executor import Started, StartError, Tell
+from flytebuild.runtime.process import End
 from flytebuild.runtime.server import listen, serving
 from flytebuild.runtime.verdict import Exit
+from tests.conftest import Machine
+from tests.runtime.driver import Driver, containers, free_port
 
 CREDENTIALS = Credentials("FBtest", "secret", "link-secret")
 SITE = Site(home="/data", port=8199, key_id=CREDENTIALS.key_id, key_secret=CREDENTIALS.key_secret, cpus=4)
@@ -105,3 +111,14 @@ def server(tmp_path: Path, executor: ScriptedExecutor) -> Iterator[str]:
     """A control plane behind a real port."""
     with served(tmp_path, executor) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def driver(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A control plane on the real engine that all tests of a session share."""
+    home = tmp_path_factory.mktemp("home")
+    bundle = os.environ.get("SSL_CERT_FILE")
+    config = Config(port=free_port(), home=home, mirrors=machine.mirrors, ca_bundle=Path(bundle) if bundle else None)
+    yield Driver(config, client.ensure(config))
+    assert client.stop(config) is End.STOPPED
+    assert containers(home) == []

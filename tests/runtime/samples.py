@@ -9,7 +9,7 @@ from flyteidl2.core.literals_pb2 import KeyValuePair
 from flyteidl2.task.run_pb2 import Envs, RunSpec
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 
-from flytebuild.runtime.model import Action, ActionKey, Kind, Run
+from flytebuild.runtime.model import Action, ActionKey, Attempt, Kind, Phase, Run, Transition
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
@@ -52,3 +52,8 @@ def error_document(code: str, message: str, *, recoverable: bool) -> bytes:
     """What the entrypoint writes after an exception."""
     kind = ContainerError.RECOVERABLE if recoverable else ContainerError.NON_RECOVERABLE
     return bytes(ErrorDocument(error=ContainerError(code=code, message=message, kind=kind)).SerializeToString())
+
+
+def attempt(number: int = 1) -> Attempt:
+    """A queued attempt at the run's first action."""
+    return Attempt(number, action().attempt_outputs(number), (Transition(Phase.QUEUED, NOW),), "image:1")

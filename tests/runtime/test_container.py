@@ -95,12 +95,10 @@ def test_labels_tell_whose_the_container_is() -> None:
 
 
 def test_what_would_be_left_out_silently_is_refused() -> None:
-    raw = samples.task_spec()
-    raw.task_template.container.data_config.enabled = True
     pod = samples.task_spec()
     pod.task_template.k8s_pod.primary_container_name = "main"
     unreadable = samples.task_spec()
     unreadable.task_template.container.resources.limits.add(name=Resources.MEMORY, value="much")
-    for spec, words in ((raw, "raw container"), (pod, "k8s_pod"), (unreadable, "`much`")):
+    for spec, words in ((pod, "k8s_pod"), (unreadable, "`much`")):
         with pytest.raises(OrderError, match=words):
             made(samples.action(spec=spec))

@@ -1,17 +1,18 @@
-"""Run one task with the SDK as a user would and print how it went as JSON: `drive.py TASK [INPUTS [ENVIRONMENT]]`."""
+"""Run one task as a user would, and print how it went as JSON: `drive.py [MODULE.]TASK [INPUTS [VARIABLES]]`."""
 
+import importlib
 import json
 import os
 import pathlib
 import sys
 
-import flows
 import flyte
 
 HERE = pathlib.Path(__file__).parent
 
 if __name__ == "__main__":
-    task = getattr(flows, sys.argv[1])
+    module, _, name = sys.argv[1].rpartition(".")
+    task = getattr(importlib.import_module(module or "flows"), name)
     inputs, variables = (json.loads(text) for text in (*sys.argv[2:], "{}", "{}")[:2])
     flyte.init_from_config(root_dir=HERE)
     run = flyte.with_runcontext(env_vars=variables).run(task, **inputs)

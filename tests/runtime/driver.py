@@ -1,0 +1,115 @@
+"""Running tasks of the test workflow on a control plane of its own, with the SDK in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flytebuild import engine
+from flytebuild.config import Config
+from flytebuild.runtime import client
+from flytebuild.runtime.container import LABEL
+from flytebuild.runtime.home import make
+from tests.runs import ENDED, tell_failures
+
+WORKFLOW = Path(__file__).with_name("workflow")
+
+
+@dataclass
+class Driver:
+    """A control plane of its own, and the way to run a task of the test workflow on it."""
+
+    config: Config
+    plane: client.ControlPlane
+
+    def begin(self, task: str, inputs: object = None, variables: object = None) -> tuple[subprocess.Popen[str], str]:
+        """Start a run; the process that waits for it, and the run's name."""
+        process = subprocess.Popen(
+            [sys.executable, "drive.py", task, json.dumps(inputs or {}), json.dumps(variables or {})],
+            cwd=WORKFLOW,
+            env={**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("{"), "\n".join((line, *process.communicate()))
+        return process, str(json.loads(line)["run"])
+
+    def end(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        """What the SDK says at the end."""
+        out, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+        return dict(json.loads(out.splitlines()[-1]))
+
+    def run(self, task: str, inputs: object = None, variables: object = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Run to the end: what the SDK says, and what the control plane says."""
+        process, name = self.begin(task, inputs, variables)
+        said = self.end(process)
+        document = self.document(name)
+        tell_failures(document)
+        return said, document
+
+    def document(self, name: str) -> dict[str, Any]:
+        return dict(httpx.get(f"{self.plane.endpoint}/api/runs/{name}").json())
+
+    def until_running(self, name: str, task: str) -> dict[str, Any]:
+        """Follow a run's page until a task runs in its container."""
+        for document in self._documents(name):
+            for action in document["actions"]:
+                if action["task"] == task and action["phase"] == "RUNNING":
+                    return dict(action)
+        raise AssertionError(f"{task} never ran: {document}")
+
+    def until_ended(self, name: str) -> dict[str, Any]:
+        """Follow a run's page until it has ended."""
+        for document in self._documents(name):
+            if document["phase"] in ENDED:
+                return document
+        raise AssertionError(f"run {name} never ended: {document}")
+
+    def _documents(self, name: str) -> Iterator[dict[str, Any]]:
+        """A run as it is, again and again for two minutes."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            yield self.document(name)
+            time.sleep(0.05)
+
+    def flyte(self, *arguments: str) -> str:
+        """Run the `flyte` command."""
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("flyte")), *arguments],
+            env={**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "300"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def containers(home: Path) -> list[str]:
+    """The containers of a control plane."""
+    connection = engine.connect()
+    try:
+        found = connection.api.containers(all=True, filters={"label": f"{LABEL}.home={make(home)}"})
+    finally:
+        connection.close()
+    return [str(item["Id"]) for item in found]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
