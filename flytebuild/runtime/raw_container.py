@@ -56,6 +56,8 @@ class RawContainers:
             entrypoint=tuple(substituted(item, inputs) for item in order.entrypoint),
             arguments=tuple(substituted(item, inputs) for item in order.arguments),
             files=(*folders, *files),
+            # Nothing in it could take a second action.
+            reuse=None,
         )
 
     async def collect(
