@@ -11,7 +11,9 @@ import click
 import httpx
 from rich.text import Text
 
+from flytebuild.cli import signals
 from flytebuild.cli.console import err
+from flytebuild.cli.interruption import wants_to_leave
 from flytebuild.cli.run_text import ENDED, RunLines, culprit, failed
 from flytebuild.errors import ControlPlaneError, RunError
 
@@ -25,7 +27,8 @@ _INTERVAL = 0.2
 def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> None:
     """Tell each change of the run's actions until it ends, then print what it returned.
 
-    Ctrl-C aborts the run. Raises RunError when it ends in anything but success.
+    Ctrl-C aborts the run, unless the user says that it shall go on. Raises RunError when it ends in anything but
+    success.
     """
     from flytebuild.authoring.run import describe
 
@@ -45,6 +48,9 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
                 document = _document(http, started.name)
             failure = None if document["phase"] == "SUCCEEDED" else _failure(http, started, document)
     except KeyboardInterrupt:
+        if wants_to_leave(started.name):
+            console.print(Text(f"Run {started.name} goes on: {started.url}"))
+            raise click.exceptions.Exit(signals.INTERRUPTED) from None
         started.abort()
         console.print(Text(f"Run {started.name} aborted"))
         raise

@@ -19,7 +19,6 @@ from flytebuild.cli.console import err, print_error
 from flytebuild.cli.output import Output
 from flytebuild.errors import DefectError, FlytebuildError, OutputError, UsageError
 
-INTERRUPTED = 130
 USAGE = 64
 READER_GONE = 141
 """What a shell sees of a tool that a closed pipe has ended."""
@@ -105,7 +104,7 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         err().print("terminated" if signals.received == signals.TERMINATED else "interrupted")
-        return signals.received or INTERRUPTED
+        return signals.received or signals.INTERRUPTED
     except Exception as error:
         if error is output.failure:
             raise

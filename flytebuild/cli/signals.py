@@ -6,6 +6,7 @@ import contextlib
 import signal
 from types import FrameType
 
+INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 
 received: int | None = None

@@ -1,0 +1,142 @@
+"""Ctrl-C at a real terminal while a run is followed that does not end by itself."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from flyteidl2.common.identifier_pb2 import ProjectIdentifier
+from flyteidl2.common.run_pb2 import OffloadedInputData
+from flyteidl2.workflow import run_service_pb2 as pb
+from flyteidl2.workflow.run_service_connect import RunServiceClientSync
+
+from tests.runtime import samples
+from tests.runtime.conftest import ScriptedExecutor, served
+
+FOLLOW = """
+import sys
+from types import SimpleNamespace
+
+import click
+import flyte
+from flyte.remote import Run
+
+from flytebuild.authoring.run import StartedRun
+from flytebuild.cli import main
+from flytebuild.cli.follow import follow_run
+
+endpoint, name = sys.argv[1:]
+flyte.init(endpoint=endpoint, insecure=True, org="local", project="flytebuild", domain="development")
+started = StartedRun(Run.get(name))
+
+def follow():
+    follow_run(SimpleNamespace(endpoint=endpoint), started, as_json=False)
+
+
+main.cli.resolve_command = lambda *_: ("follow", click.Command("follow", callback=follow), [])
+main.main(["follow"])
+"""
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[str]:
+    with served(tmp_path, ScriptedExecutor()) as address:
+        yield address
+
+
+def begun(endpoint: str) -> str:
+    """A run whose container runs until it is removed."""
+    request = pb.CreateRunRequest(
+        task_spec=samples.task_spec(),
+        project_id=ProjectIdentifier(organization="local", domain="development", name="flytebuild"),
+        offloaded_input_data=OffloadedInputData(uri="s3://flytebuild/inputs/x"),
+    )
+    return str(RunServiceClientSync(endpoint).create_run(request).run.action.id.run.name)
+
+
+def phase(endpoint: str, run: str) -> str:
+    return str(httpx.get(f"{endpoint}/api/runs/{run}").json()["phase"])
+
+
+class Terminal:
+    """Our side of a terminal at which a process runs."""
+
+    def __init__(self, ours: int) -> None:
+        self._ours = ours
+        self.seen = ""
+
+    def until(self, words: str) -> None:
+        """Read until the words have come."""
+        while words not in self.seen:
+            try:
+                piece = os.read(self._ours, 1000).decode()
+            except OSError:  # Nobody is at the other side any more.
+                piece = ""
+            assert piece, f"`{words}` never came: {self.seen}"
+            self.seen += piece
+
+    def type(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+
+@contextmanager
+def following(endpoint: str, run: str) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
+    """A process that follows a run at a terminal, once the run's task runs."""
+    ours, theirs = pty.openpty()
+    # A session of its own, whose terminal this is: only then does the key become a signal.
+    become = "import os, fcntl, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    become += "os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", become, FOLLOW, endpoint, run],
+        env={**os.environ, "NO_COLOR": "1", "FLYTE_DISABLE_TELEMETRY": "1"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        terminal = Terminal(ours)
+        terminal.until("running    env.work")
+        yield terminal, process
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_left"),
+    [(["y\n"], True), (["\n"], False), (["\x03"], False), (["\x04"], False)],
+    ids=["yes", "enter", "ctrl-c", "ctrl-d"],
+)
+def test_one_question(endpoint: str, keys: list[str], is_left: bool) -> None:
+    run = begun(endpoint)
+    with following(endpoint, run) as (terminal, process):
+        terminal.type("\x03")
+        terminal.until("running? Otherwise it is aborted [y/N]")
+        assert phase(endpoint, run) == "RUNNING", "asking decides nothing"
+        for key in keys:
+            terminal.type(key)
+        terminal.until(f"Run {run} goes on: {endpoint}" if is_left else f"Run {run} aborted")
+        assert process.wait(30) == 130
+        assert phase(endpoint, run) == ("RUNNING" if is_left else "ABORTED")
+        assert len(re.findall(r"\[y/N\]", terminal.seen)) == 1
+
+
+def test_sigterm_asks_nobody(endpoint: str) -> None:
+    run = begun(endpoint)
+    with following(endpoint, run) as (terminal, process):
+        process.send_signal(signal.SIGTERM)
+        terminal.until(f"Run {run} aborted")
+        assert process.wait(30) == 143
+        assert phase(endpoint, run) == "ABORTED"
+        assert "[y/N]" not in terminal.seen
