@@ -9,10 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup check test bench demo clean-demo proto
+.PHONY: help setup check test test-contract bench demo clean-demo proto
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## a virtual environment in .venv with flytebuild and its tools
 
@@ -28,6 +28,9 @@ check: setup ## lint, format, types and the layering of the packages
 
 test: setup ## the tests, those on a real engine included
 	$(BIN)/python -m pytest
+
+test-contract: setup ## the wire protocol of every minor of flyte from 2.3 on
+	FLYTE_MINORS=all $(BIN)/python -m pytest tests/contract
 
 bench: setup ## the benchmarks, beside flyte's own code
 	$(BIN)/python -m benchmarks.digests
