@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from flytebuild import history
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
@@ -29,6 +30,7 @@ from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
 from flytebuild.state import State
 from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
+from flytebuild.why import Earlier
 
 if TYPE_CHECKING:
     from flytebuild.build.builder import Outcome
@@ -81,24 +83,32 @@ async def plan_nodes(
         asked = [item for variants in specs.values() for item in references(variants, config.registry)]
         observed = await stores.observe_all(dict.fromkeys(asked))
         planned = make_plan(nodes, specs, config.registry, observed)
-        elsewhere = await _elsewhere(planned, observed, stores, state)
-        return make_plan(nodes, specs, config.registry, observed, elsewhere) if elsewhere else planned
+        elsewhere, earlier = await _past(planned, observed, stores, state)
+        if elsewhere or earlier:
+            return make_plan(nodes, specs, config.registry, observed, elsewhere, earlier)
+        return planned
 
 
-async def _elsewhere(
+async def _past(
     planned: Plan, observed: Mapping[str, Observation], stores: Stores, state: State
-) -> dict[str, Observation]:
-    """What there is now of missing images where they were seen before, under other names."""
-    digests = [(image.status, image.digest, image.reference) for image in planned.images if image.digest]
-    state.record_published((digest, reference) for status, digest, reference in digests if status == "present")
-    missing = [digest for status, digest, _ in digests if status == "missing"]
-    known = [reference for digest in missing for reference in state.references(digest, _ELSEWHERE)]
+) -> tuple[dict[str, Observation], dict[str, Earlier]]:
+    """What there is now of missing images under other names, and of those that their environments had before."""
+    present = [image for image in planned.images if image.status == "present"]
+    state.record_published((image.digest or "", image.reference) for image in present)
+    history.remember(present, planned, state)
+    earlier = history.recall(planned, state)
+    questions = history.asked(planned, earlier)
+    digests = [image.digest for image in planned.images if image.status == "missing" and image.digest]
+    digests += [item.image for item in earlier.values()]
+    known = [reference for digest in digests for reference in state.references(digest, _ELSEWHERE)]
     known = [reference for reference in known if stores.engine or not is_in_engine(reference)]
+    known += [reference for asked in questions.values() for reference in asked]
     looking = stores.observe_all({reference: None for reference in known if reference not in observed})
     try:
-        return await asyncio.wait_for(looking, _ELSEWHERE_SECONDS)
+        found = await asyncio.wait_for(looking, _ELSEWHERE_SECONDS)
     except asyncio.TimeoutError:
-        return {}
+        found = {}
+    return found, earlier | history.answered(questions, found)
 
 
 async def build(

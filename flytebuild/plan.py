@@ -12,9 +12,12 @@ from typing import Any, Literal, TypeAlias
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode
+from flytebuild.spec.composition import Composition, composition
 from flytebuild.spec.digests import ImageDigests, digests, index_digest, tag_of
 from flytebuild.spec.images import Platform, ResolvedImage
+from flytebuild.spec.layers import trees_of
 from flytebuild.spec.model import ExternalImage, ImageSpec
+from flytebuild.why import Change, Earlier, changes
 
 SCHEMA = "flytebuild.plan/1"
 ENGINE_REGISTRY = "flytebuild.local"
@@ -43,7 +46,8 @@ class ImagePlan:
 
     An image for several platforms has no layers of its own: `members` are the references of the images that it is an
     index of, by platform. One that is missing here and is, or will be, somewhere else is not built: `copied_from` is
-    that other reference.
+    that other reference. `earlier` is the digest of the image that one of its environments had before, where that is
+    known, and `changes` tell what is different from that.
     """
 
     reference: str
@@ -55,6 +59,8 @@ class ImagePlan:
     spec: ImageSpec | None = None
     members: tuple[tuple[Platform, str], ...] = ()
     copied_from: str | None = None
+    earlier: str | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def must_be_built(self) -> bool:
@@ -116,11 +122,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of one reference: whether it is there, and the layers and the image digest that its labels name."""
+    """What was seen of one reference: whether it is there, and what its labels say it is and is made of."""
 
     fact: Fact
     layers: frozenset[str] = frozenset()
     image: str = ""
+    composition: Composition | None = None
 
 
 def reference(spec: ImageSpec, tag: str, registry: str | None) -> str:
@@ -134,11 +141,13 @@ def make_plan(
     registry: str | None,
     observations: Mapping[str, Observation],
     elsewhere: Mapping[str, Observation] = MappingProxyType({}),
+    earlier: Mapping[str, Earlier] = MappingProxyType({}),
 ) -> Plan:
     """Compare what is needed with what was observed.
 
     `specs` holds the specs of every environment whose image is not external, `observations` one entry for each of
-    their `references`, `elsewhere` what was observed of references that nothing needs.
+    their `references`, `elsewhere` what was observed of references that nothing needs, and `earlier`, by reference,
+    what the environments of images had before.
     """
     environments, users = list[EnvironmentPlan](), dict[str, list[str]]()
     wanted: dict[str, ExternalImage | ImageSpec | Variants] = {}
@@ -156,11 +165,16 @@ def make_plan(
             case ExternalImage():
                 images.append(ImagePlan(target, "external", "used as it is", tuple(names)))
             case ImageSpec() as spec:
-                images.append(_image(target, spec, tuple(names), observations[target], seen))
+                images.append(_image(target, spec, tuple(names), observations[target], seen, earlier.get(target)))
             case variants:
                 images.append(_index(target, variants, tuple(names), observations[target], registry))
-    there = {target: item.image for target, item in elsewhere.items() if isinstance(item.fact, Present)}
+    there = {target: item.image for target, item in elsewhere.items() if _is_kept(target, item)}
     return Plan(tuple(environments), tuple(_with_copies(images, there)), _unreachable(observations))
+
+
+def _is_kept(target: str, observation: Observation) -> bool:
+    """Whether an image is there under a tag that means it: behind others there may be another one tomorrow."""
+    return isinstance(observation.fact, Present) and target.endswith(f":{tag_of(observation.image)}")
 
 
 def _with_copies(images: Sequence[ImagePlan], elsewhere: Mapping[str, str]) -> Iterator[ImagePlan]:
@@ -238,12 +252,33 @@ def _index(
 
 
 def _image(
-    target: str, spec: ImageSpec, environments: tuple[str, ...], observation: Observation, seen: set[str]
+    target: str,
+    spec: ImageSpec,
+    environments: tuple[str, ...],
+    observation: Observation,
+    seen: set[str],
+    earlier: Earlier | None,
 ) -> ImagePlan:
     spec_digests = digests(spec)
     status, reason = _judge(spec, _checked(observation, spec_digests.image), target)
-    layers = _layers(spec, spec_digests, status, reason, seen)
-    return ImagePlan(target, status, reason, environments, spec_digests.image, layers, spec)
+    found = _changes(spec, spec_digests, earlier) if earlier and status == "missing" else ()
+    layers = _layers(spec, spec_digests, status, reason, seen, found)
+    known = earlier.image if earlier else None
+    return ImagePlan(
+        target, status, reason, environments, spec_digests.image, layers, spec, earlier=known, changes=found
+    )
+
+
+def _changes(spec: ImageSpec, spec_digests: ImageDigests, earlier: Earlier) -> tuple[Change, ...]:
+    trees = [tree for step in spec.steps for tree in trees_of(step.layer)]
+    return changes(
+        earlier.composition,
+        composition(spec, spec_digests),
+        base=spec.base.reference if spec.base else "",
+        summaries=[step.layer.summary for step in spec.steps],
+        origins=[step.origin for step in spec.steps],
+        trees={**earlier.trees, **{tree.digest: tree.files for tree in trees}},
+    )
 
 
 def _checked(observation: Observation, expected: str) -> Fact:
@@ -266,13 +301,19 @@ def _judge(spec: ImageSpec, fact: Fact, target: str) -> tuple[Status, str]:
 
 
 def _layers(
-    spec: ImageSpec, spec_digests: ImageDigests, status: Status, reason: str, seen: set[str]
+    spec: ImageSpec,
+    spec_digests: ImageDigests,
+    status: Status,
+    reason: str,
+    seen: set[str],
+    found: Sequence[Change],
 ) -> tuple[LayerPlan, ...]:
     """The base and every step. A layer is present only if an image that was seen to be present holds it."""
     layers = [_base(spec.base, spec_digests.base)] if spec.base else []
+    own = {change.layer: change.words for change in reversed(found)}
     is_resolved = not spec.problem
     below_missing = not is_resolved
-    for step, digest in zip(spec.steps, spec_digests.layers, strict=True):
+    for number, (step, digest) in enumerate(zip(spec.steps, spec_digests.layers, strict=True)):
         if status == "present" or (digest in seen and not below_missing):
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "present", ""))
             continue
@@ -280,7 +321,8 @@ def _layers(
             why = reason if is_resolved else "the base is unknown"
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "unknown", why))
         else:
-            why = "a layer below it is missing" if below_missing else "no image that is present has it"
+            known = "a layer below it is missing" if below_missing else "no image that is present has it"
+            why = own.get(number, known)
             layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "missing", why))
         below_missing = True
     return tuple(layers)
@@ -317,6 +359,8 @@ def to_document(plan: Plan) -> dict[str, Any]:
                 "status": image.status,
                 "reason": image.reason,
                 "copied_from": image.copied_from,
+                "earlier": image.earlier,
+                "changes": [_change(image, change) for change in image.changes],
                 "platforms": [str(item) for item in image.platforms],
                 "environments": list(image.environments),
                 "layers": [
@@ -334,4 +378,17 @@ def to_document(plan: Plan) -> dict[str, Any]:
         ],
         "to_build": [image.reference for image in plan.to_build],
         "to_copy": [image.reference for image in plan.to_copy],
+    }
+
+
+def _change(image: ImagePlan, change: Change) -> dict[str, Any]:
+    """A change as JSON values, its layer by its digest."""
+    steps = image.layers[-len(image.spec.steps) :] if image.spec and image.spec.steps else ()
+    return {
+        "layer": None if change.layer is None else steps[change.layer].digest,
+        "field": change.what,
+        "before": change.before,
+        "after": change.after,
+        "words": change.words,
+        "origin": change.origin or None,
     }

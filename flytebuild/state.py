@@ -1,4 +1,5 @@
-"""What was seen before, in one SQLite file of the user's: where images were published, and how long steps took.
+"""What was seen before, in one SQLite file of the user's: where images were published, which image an environment had,
+and how long steps took.
 
 Nothing depends on it: what it says of a registry is looked at again before it is used, and without it builds are only
 told with less foresight. Any number of processes may use it at once. A file that is broken is moved aside, and a
@@ -8,10 +9,12 @@ told with less foresight. Any number of processes may use it at once. A file tha
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +22,7 @@ from typing import Any
 
 from flytebuild.events import Emit, Notice, ignore
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised with the meaning of a row; what another version has written is dropped."""
 
 KEPT_DAYS = 180
@@ -30,11 +33,16 @@ _DAY = 86_400
 _TABLES = (
     "DROP TABLE IF EXISTS published",
     "DROP TABLE IF EXISTS steps",
+    "DROP TABLE IF EXISTS environments",
+    "DROP TABLE IF EXISTS trees",
     "CREATE TABLE published (image TEXT, reference TEXT, seen INTEGER NOT NULL, PRIMARY KEY (image, reference))"
     " WITHOUT ROWID",
     "CREATE TABLE steps (builder TEXT, digest TEXT, name TEXT NOT NULL, seconds REAL NOT NULL, size INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, PRIMARY KEY (builder, digest)) WITHOUT ROWID",
     "CREATE INDEX steps_by_name ON steps (builder, name, ended)",
+    "CREATE TABLE environments (environment TEXT, place TEXT, platform TEXT, image TEXT NOT NULL,"
+    " composition TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (environment, place, platform)) WITHOUT ROWID",
+    "CREATE TABLE trees (digest TEXT PRIMARY KEY, files BLOB NOT NULL, seen INTEGER NOT NULL)",
     f"PRAGMA user_version = {SCHEMA}",
 )
 
@@ -47,6 +55,20 @@ class StepRecord:
     name: str
     seconds: float
     size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecord:
+    """The image that an environment has for one platform: its digest and the text of its composition.
+
+    `place` is the file that the environment is defined in: another project may have one of the same name.
+    """
+
+    environment: str
+    place: str
+    platform: str
+    image: str
+    composition: str
 
 
 class State:
@@ -88,6 +110,39 @@ class State:
         """Where an image was seen, the latest first."""
         query = "SELECT reference FROM published WHERE image = ? ORDER BY seen DESC, reference LIMIT ?"
         return tuple(str(row[0]) for row in self._read(query, (image, limit)))
+
+    # What environments had
+
+    def record_environments(self, records: Iterable[EnvironmentRecord]) -> None:
+        """Note the images that environments have now, in the place of those that they had."""
+        now = int(self._clock())
+        self._write(
+            "INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?, ?)",
+            [(item.environment, item.place, item.platform, item.image, item.composition, now) for item in records],
+        )
+
+    def last(self, environment: str, place: str, platform: str) -> EnvironmentRecord | None:
+        """The image that an environment had when it was noted last."""
+        query = (
+            "SELECT environment, place, platform, image, composition FROM environments"
+            " WHERE environment = ? AND place = ? AND platform = ?"
+        )
+        rows = self._read(query, (environment, place, platform))
+        return EnvironmentRecord(*rows[0]) if rows else None
+
+    def record_trees(self, trees: Mapping[str, Mapping[str, str]]) -> None:
+        """Note the files of trees, by the trees' digests: what each path holds, as a text that changes with it."""
+        now = int(self._clock())
+        unknown = [digest for digest in trees if not self._read("SELECT 1 FROM trees WHERE digest = ?", (digest,))]
+        self._write(
+            "INSERT OR IGNORE INTO trees VALUES (?, ?, ?)",
+            [(digest, zlib.compress(json.dumps(dict(trees[digest])).encode(), 1), now) for digest in unknown],
+        )
+
+    def tree(self, digest: str) -> dict[str, str] | None:
+        """The files of a tree that was noted."""
+        rows = self._read("SELECT files FROM trees WHERE digest = ?", (digest,))
+        return dict(json.loads(zlib.decompress(rows[0][0]))) if rows else None
 
     # How long steps take
 
@@ -136,6 +191,8 @@ class State:
                     database.executemany(statement, rows)
                     database.execute("DELETE FROM published WHERE seen < ?", (oldest,))
                     database.execute("DELETE FROM steps WHERE ended < ?", (oldest,))
+                    database.execute("DELETE FROM environments WHERE seen < ?", (oldest,))
+                    database.execute("DELETE FROM trees WHERE seen < ?", (oldest,))
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection | None]:

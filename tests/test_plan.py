@@ -8,9 +8,11 @@ import pytest
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Observation, Plan, Variants, make_plan, reference, references, to_document
+from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import digests
 from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
+from flytebuild.why import Earlier
 from tests.samples import AMD64, ARM64, BASE, UV, definition, made_of, pip, spec
 
 SPECS = {"fold": spec("ruff"), "msa": spec("pytest"), "main": spec("ruff", "pytest")}
@@ -196,7 +198,10 @@ def copies(
 def test_an_image_that_is_there_under_another_name_is_not_built() -> None:
     one, two = named(spec("ruff"), "one", "r.example"), named(spec("ruff"), "two", "r.example")
     assert copies({"a": one, "b": two}, {"b": two}) == {"a": target(two), "b": None}
-    assert copies({"a": one}, {}, {"r.example/x:1": one}) == {"a": "r.example/x:1"}
+    tag = digests(one).tag
+    assert copies({"a": one}, {}, {f"r.example/x:{tag}": one}) == {"a": f"r.example/x:{tag}"}
+    # What is behind such a tag may be another image tomorrow.
+    assert copies({"a": one}, {}, {"r.example/x:env-a-linux-amd64": one}) == {"a": None}
 
 
 def test_one_of_two_names_is_built_and_the_other_follows() -> None:
@@ -213,10 +218,11 @@ def test_one_of_two_names_is_built_and_the_other_follows() -> None:
 
 def test_a_copy_comes_from_the_same_registry_if_it_can_and_never_from_another_kind_of_store() -> None:
     one = named(spec("ruff"), "one", "r.example")
-    assert copies({"a": one}, {}, {"q.example/x:1": one, "r.example/x:1": one}) == {"a": "r.example/x:1"}
-    assert copies({"a": one}, {}, {"q.example/x:1": one}) == {"a": "q.example/x:1"}
-    assert copies({"a": one}, {}, {"flytebuild.local/x:1": one}) == {"a": None}
-    assert copies({"a": spec("ruff")}, {}, {"r.example/x:1": one}) == {"a": None}
+    here, there, engine = (f"{host}/x:{digests(one).tag}" for host in ("r.example", "q.example", "flytebuild.local"))
+    assert copies({"a": one}, {}, {there: one, here: one}) == {"a": here}
+    assert copies({"a": one}, {}, {there: one}) == {"a": there}
+    assert copies({"a": one}, {}, {engine: one}) == {"a": None}
+    assert copies({"a": spec("ruff")}, {}, {here: one}) == {"a": None}
 
 
 def test_what_is_not_known_to_be_missing_is_no_copy() -> None:
@@ -235,3 +241,45 @@ def test_layers_of_an_image_that_is_elsewhere_count_as_there() -> None:
         (node("a"),), variants({"a": one}), None, {target(one): ABSENT}, {"r.example/x:1": present(base)}
     )
     assert [layer.status for layer in planned.images[0].layers] == ["present"] * 4 + ["missing"]
+
+
+def test_a_missing_image_tells_what_is_different_from_the_one_before() -> None:
+    before, now = spec("ruff", "pandas==2.2.3"), spec("ruff", "pandas==2.3.0")
+    earlier = Earlier(digests(before).image, composition(before, digests(before)))
+    planned = make_plan(
+        (node("a"),),
+        variants({"a": now}),
+        None,
+        {target(now): ABSENT},
+        {"r/x:1": present(before)},
+        {target(now): earlier},
+    )
+    (image,) = planned.images
+    assert [(change.words, change.origin) for change in image.changes] == [("pip: pandas 2.2.3 → 2.3.0", "main.py:2")]
+    assert image.earlier == digests(before).image
+    assert [(layer.status, layer.reason) for layer in image.layers[-2:]] == [
+        ("present", ""),
+        ("missing", "pip: pandas 2.2.3 → 2.3.0"),
+    ]
+    (document,) = to_document(planned)["images"]
+    assert document["earlier"] == digests(before).image
+    assert document["changes"] == [
+        {
+            "layer": digests(now).layers[-1],
+            "field": "requirements",
+            "before": ["pandas==2.2.3"],
+            "after": ["pandas==2.3.0"],
+            "words": "pip: pandas 2.2.3 → 2.3.0",
+            "origin": "main.py:2",
+        }
+    ]
+    json.dumps(document)
+
+
+def test_what_is_there_has_not_changed() -> None:
+    item = spec("ruff")
+    earlier = Earlier(digests(item).image, composition(item, digests(item)))
+    planned = make_plan(
+        (node("a"),), variants({"a": item}), None, {target(item): present(item)}, {}, {target(item): earlier}
+    )
+    assert planned.images[0].changes == ()

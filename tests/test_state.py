@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from flytebuild.events import Event, Notice
-from flytebuild.state import KEPT_DAYS, State, StepRecord
+from flytebuild.state import KEPT_DAYS, EnvironmentRecord, State, StepRecord
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -118,3 +118,23 @@ def test_another_version_s_rows_are_dropped(tmp_path: Path) -> None:
     database.close()
     with State.open(path) as state:
         assert state.references(ONE, 1) == ()
+
+
+def test_an_environment_has_the_image_that_was_noted_last(tmp_path: Path) -> None:
+    first = EnvironmentRecord("train", "/src/a.py", "linux/amd64", ONE, "{}")
+    second = EnvironmentRecord("train", "/src/a.py", "linux/amd64", TWO, "{}")
+    with State.open(tmp_path / "state.sqlite") as state:
+        state.record_environments([first])
+        state.record_environments([second])
+        assert state.last("train", "/src/a.py", "linux/amd64") == second
+        assert state.last("train", "/src/b.py", "linux/amd64") is None
+        assert state.last("train", "/src/a.py", "linux/arm64") is None
+
+
+def test_trees_are_kept_by_their_digests(tmp_path: Path) -> None:
+    with State.open(tmp_path / "state.sqlite") as state:
+        state.record_trees({ONE: {"a.py": "f1", "ü.py": "f2"}})
+        state.record_trees({ONE: {"a.py": "f1", "ü.py": "f2"}, TWO: {}})
+        assert state.tree(ONE) == {"a.py": "f1", "ü.py": "f2"}
+        assert state.tree(TWO) == {}
+        assert state.tree("3" * 64) is None

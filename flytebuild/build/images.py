@@ -30,6 +30,7 @@ from flytebuild.errors import (
     UsageError,
 )
 from flytebuild.events import Emit, Notice
+from flytebuild.history import remember
 from flytebuild.plan import ImagePlan, Plan, is_in_engine
 from flytebuild.registry.reference import parse
 from flytebuild.state import State
@@ -57,6 +58,7 @@ async def build_images(
     images += refused
     if not images and not indexes and not unresolved:
         state.record_published((item.image.digest or "", item.image.reference) for item in named)
+        remember((item.image for item in named), plan, state)
         return tuple(named)
     if stores.is_public:
         _refuse_indexes_without_registry(indexes)
@@ -69,6 +71,7 @@ async def build_images(
     ended = [*built, *named, *unresolved]
     if stores.is_public:
         state.record_published((item.image.digest or "", item.image.reference) for item in ended if item.manifest)
+        remember((item.image for item in ended if item.manifest), plan, state)
     outcomes = (*ended, *await publish(indexes, ended, stores, emit))
     failed = [item for item in outcomes if item.failure]
     if failed and all(item.is_unavailable for item in failed):

@@ -14,10 +14,11 @@ from flytebuild.config import Compression
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError, UsageError
 from flytebuild.facts import Absent, Present, Unknown
+from flytebuild.history import tags
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.copy import copy_image
-from flytebuild.registry.publish import publish_image, publish_index
+from flytebuild.registry.publish import mark_image, publish_image, publish_index
 from flytebuild.registry.reference import parse
 from flytebuild.spec.images import Platform
 
@@ -74,7 +75,10 @@ class RegistryStore:
         return Export("image", attrs | _config(image_config))
 
     async def publish(self, image: ImagePlan, manifest: str) -> str:
-        return await publish_image(self.client, parse(image.reference), manifest, {IMAGE: image.digest or ""})
+        digest = await publish_image(self.client, parse(image.reference), manifest, {IMAGE: image.digest or ""})
+        # For whoever asks later what has changed since: nothing of this build depends on it.
+        await mark_image(self.client, parse(image.reference).pinned(digest), [parse(tag) for tag in tags(image)])
+        return digest
 
 
 @dataclass

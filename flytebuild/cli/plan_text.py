@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flytebuild.build.preview import Preview
 from flytebuild.plan import ImagePlan, LayerPlan, Plan
+from flytebuild.why import headline
 
 _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
 
@@ -81,7 +82,8 @@ def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
     verdict = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}[image.status]
     if image.copied_from:
         verdict = f"to re-tag from {image.copied_from}"
-    reason = f": {image.reason}" if image.reason else ""
+    why = headline(image.changes) or image.reason
+    reason = f": {why}" if why else ""
     yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{verdict}{reason}", style))
     if image.digest:
         yield Text(f"      {image.reference}", "dim")

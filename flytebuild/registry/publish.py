@@ -7,7 +7,7 @@ second keeps what is there, if that says that it is this image, and is whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flytebuild.errors import RegistryUnavailableError
@@ -42,6 +42,15 @@ async def publish_image(client: RegistryClient, target: Reference, digest: str, 
     except Refused as refusal:
         raise RegistryUnavailableError(f"`{target}` cannot be published: {refusal}") from refusal
     return digest
+
+
+async def mark_image(client: RegistryClient, image: Reference, tags: Sequence[Reference]) -> None:
+    """Move tags to an image that is there, all in its repository; a registry that keeps tags where they are may."""
+    try:
+        manifest = await fetch_manifest(client, image)
+        await asyncio.gather(*(put_manifest(client, tag, manifest) for tag in tags))
+    except Refused:
+        return
 
 
 async def publish_index(

@@ -106,6 +106,11 @@ class Tree:
         return {entry.path: entry for entry in self.entries}
 
     @cached_property
+    def files(self) -> dict[str, str]:
+        """What every path but a folder's holds, as a text that changes with it."""
+        return {entry.path: f"{entry.kind[0]}{entry.digest}" for entry in self.entries if entry.kind != "dir"}
+
+    @cached_property
     def kin(self) -> str:
         """What a tree has in common with itself after an edit, and hardly with any other: a mark of its files' paths.
 

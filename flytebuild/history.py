@@ -1,0 +1,118 @@
+"""The images that environments had before: remembered by the user's state, and by a tag in the registry.
+
+The state knows each file of the last image's trees. Where it knows nothing (a new machine, CI), the tag that every
+published image is given for each of its environments leads to an image that says what it is made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from flytebuild.facts import Present
+from flytebuild.plan import ImagePlan, Observation, Plan, is_in_engine
+from flytebuild.spec.composition import Composition, composition, decode
+from flytebuild.spec.digests import digests
+from flytebuild.spec.layers import trees_of
+from flytebuild.spec.tree import Tree
+from flytebuild.state import EnvironmentRecord, State
+from flytebuild.why import Earlier
+
+_LARGEST = 20_000
+"""Trees with more files than this are remembered by their digests alone."""
+
+_TAG = re.compile(r"[^A-Za-z0-9_.-]")
+_TAG_LENGTH = 128
+
+
+def remember(images: Iterable[ImagePlan], plan: Plan, state: State) -> None:
+    """Note images that are there as the ones that their environments have."""
+    images, places = [image for image in images if image.spec], _places(plan)
+    state.record_environments(
+        EnvironmentRecord(name, places[name], str(image.spec.platform), image.digest or "", _composed(image))
+        for image in images
+        if image.spec
+        for name in image.environments
+    )
+    trees = {tree.digest: tree.files for image in images for tree in _trees(image) if len(tree.entries) <= _LARGEST}
+    state.record_trees(trees)
+
+
+def recall(plan: Plan, state: State) -> dict[str, Earlier]:
+    """What the environments of missing images had before, by the missing image's reference."""
+    found, places = {}, _places(plan)
+    for image in plan.images:
+        record = next(_records(image, places, state), None)
+        made_of = decode(record.composition) if record else None
+        if record and made_of:
+            found[image.reference] = Earlier(record.image, made_of, _known_trees(made_of, state))
+    return found
+
+
+def asked(plan: Plan, known: Mapping[str, Earlier]) -> dict[str, tuple[str, ...]]:
+    """The references to look at for what the environments of the other missing images had, by the image's reference."""
+    return {
+        image.reference: tuple(tags(image))
+        for image in plan.images
+        if image.spec and image.status == "missing" and image.reference not in known
+    }
+
+
+def answered(questions: Mapping[str, tuple[str, ...]], seen: Mapping[str, Observation]) -> dict[str, Earlier]:
+    """What came of looking at what was `asked`."""
+    found = dict[str, Earlier]()
+    for reference, names in questions.items():
+        for observation in filter(None, map(seen.get, names)):
+            if isinstance(observation.fact, Present) and observation.composition:
+                found.setdefault(reference, Earlier(observation.image, observation.composition))
+    return found
+
+
+def tags(image: ImagePlan) -> Iterator[str]:
+    """The references by which a registry knows an image as the last one of its environments; an engine knows none."""
+    if image.spec and not is_in_engine(image.reference):
+        repository = image.reference.rpartition(":")[0]
+        for environment in image.environments:
+            yield f"{repository}:{latest_tag(environment, str(image.spec.platform))}"
+
+
+def latest_tag(environment: str, platform: str) -> str:
+    """The tag of the last image that was published for an environment, such as `env-train-linux-amd64`.
+
+    What a tag cannot hold is replaced, and part of a digest of the name added (OCI distribution specification, "Pulling
+    manifests").
+    """
+    wanted = f"env-{environment}-{platform}"
+    tag = _TAG.sub("-", f"env-{environment}-{platform.replace('/', '-')}")
+    if tag == wanted.replace("/", "-") and len(tag) <= _TAG_LENGTH and "/" not in environment:
+        return tag
+    mark = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
+    return f"{tag[: _TAG_LENGTH - len(mark) - 1]}-{mark}"
+
+
+def _records(image: ImagePlan, places: Mapping[str, str], state: State) -> Iterator[EnvironmentRecord]:
+    if image.spec and image.status == "missing":
+        for name in image.environments:
+            if record := state.last(name, places[name], str(image.spec.platform)):
+                yield record
+
+
+def _places(plan: Plan) -> dict[str, str]:
+    """Where each environment is defined."""
+    return {item.name: item.file or "" for item in plan.environments}
+
+
+def _composed(image: ImagePlan) -> str:
+    assert image.spec is not None  # noqa: S101 - only images of ours are remembered
+    return composition(image.spec, digests(image.spec)).encode()
+
+
+def _trees(image: ImagePlan) -> Iterator[Tree]:
+    for step in image.spec.steps if image.spec else ():
+        yield from trees_of(step.layer)
+
+
+def _known_trees(made_of: Composition, state: State) -> dict[str, dict[str, str]]:
+    found = {digest: state.tree(digest) for digest in made_of.trees}
+    return {digest: files for digest, files in found.items() if files is not None}

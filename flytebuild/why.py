@@ -1,0 +1,282 @@
+"""Why an image is another one than before: two compositions compared, down to the field. Pure.
+
+A layer is the same where its kind, its fields, what its process sees and its translation are; that something below it
+has changed is no change of its own. Layers are aligned like the lines of a text, and those of one kind in one place
+are taken for the same layer with other fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any, TypeAlias
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from flytebuild.spec.composition import Composition
+
+Files: TypeAlias = Mapping[str, str]
+"""A tree's files: what each path holds, as a digest or anything else that changes with it."""
+
+_NAMED = 3
+"""So many files are named; how many others there are is counted."""
+
+_LISTS = ("requirements", "packages")
+"""Fields that list packages, whose items are compared by their names."""
+
+_SHOWN_DIGITS = 12
+_SHOWN_TEXT = 60
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The image that an environment had before: its digest, what it was made of, and what is known of its trees."""
+
+    image: str
+    composition: Composition
+    trees: Mapping[str, Files] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `layer` is its place among the image's steps, None for the base, the config and what is gone.
+
+    `what` names the field that differs, `before` and `after` are its values (None: there was, or is, none), `words`
+    say the same in half a sentence, and `origin` is `file:line`, where it is written, or nothing.
+    """
+
+    layer: int | None
+    what: str
+    words: str
+    before: Any = None
+    after: Any = None
+    origin: str = ""
+
+
+def changes(
+    before: Composition,
+    after: Composition,
+    *,
+    base: str = "",
+    summaries: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    trees: Mapping[str, Files] = _NOTHING,
+) -> tuple[Change, ...]:
+    """What makes `after` another image than `before`, from the base up; nothing where they are the same.
+
+    `base` is the name of the base, `summaries` and `origins` tell of the layers of `after`, in their order. `trees` has
+    the files of those trees that are known, by their digests.
+    """
+    comparison = _Comparison(before, after, base, tuple(summaries), tuple(origins), trees)
+    return tuple(comparison.changes())
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    before: Composition
+    after: Composition
+    base: str
+    summaries: tuple[str, ...]
+    origins: tuple[str, ...]
+    trees: Mapping[str, Files]
+
+    def changes(self) -> Iterator[Change]:
+        yield from self._base()
+        yield from self._config()
+        old, new = ([_key(layer) for layer in item.layers] for item in (self.before, self.after))
+        for tag, old_from, old_to, new_from, new_to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+            if tag != "equal":
+                yield from self._replaced(range(old_from, old_to), range(new_from, new_to))
+
+    def _base(self) -> Iterator[Change]:
+        before, after = self.before.base, self.after.base
+        if before.get("platform") != after.get("platform"):
+            old, new = before.get("platform"), after.get("platform")
+            yield Change(None, "platform", f"platform {old} → {new}", old, new)
+        old, new = (item.get("image") or item.get("unresolved") for item in (before, after))
+        if old != new:
+            words = f"base {self.base} moved {_short(old)} → {_short(new)}"
+            yield Change(None, "base", words.replace("  ", " "), old, new)
+        if before.get("schema") != after.get("schema"):
+            yield Change(None, "schema", "flytebuild describes images in another way now")
+
+    def _replaced(self, old: range, new: range) -> Iterator[Change]:
+        """Layers in the place of others: those of one kind are the same with other fields, in their order."""
+        waiting = list(old)
+        for number in new:
+            kind = self.after.layers[number]["kind"]
+            twin = next((item for item in waiting if self.before.layers[item]["kind"] == kind), None)
+            if twin is None:
+                yield self._change(number, "layer", f"`{self._summary(number)}` is new")
+            else:
+                waiting.remove(twin)
+                yield from self._layer(self.before.layers[twin], number)
+        for item in waiting:
+            yield Change(None, "layer", f"`{_name(self.before.layers[item])}` is not in it any more")
+
+    def _layer(self, before: Mapping[str, Any], number: int) -> Iterator[Change]:
+        after: Mapping[str, Any] = self.after.layers[number]
+        kind = after["kind"]
+        if before.get("emitter") != after.get("emitter") or before.get("schema") != after.get("schema"):
+            words = f"flytebuild makes `{kind}` layers in another way now"
+            yield self._change(number, "emitter", words, before.get("emitter"), after.get("emitter"))
+        for name in sorted({*before["spec"], *after["spec"]}):
+            values = before["spec"].get(name), after["spec"].get(name)
+            if values[0] != values[1]:
+                yield from self._field(number, kind, name, *values)
+        yield from self._seen(number, before.get("step", _NOTHING), after.get("step", _NOTHING))
+
+    def _field(self, number: int, kind: str, name: str, before: Any, after: Any) -> Iterator[Change]:
+        if name in _LISTS and _are_texts(before) and _are_texts(after):
+            words = "; ".join(_packages(before or (), after or ()))
+            yield self._change(number, name, f"{kind}: {words}", before, after)
+        elif name == "tree" and before and after:
+            words = self._files(before, after) or f"files of `{self._summary(number)}` changed"
+            yield self._change(number, name, words, before, after)
+        elif name == "packages":
+            yield from self._local_packages(number, before or (), after or ())
+        elif (kind, name) == ("dockerfile", "file"):
+            yield self._change(number, name, "the Dockerfile changed", before, after)
+        else:
+            old, new = (_value(item) for item in (before, after))
+            yield self._change(number, name, f"{kind}: {name} {old} → {new}", before, after)
+
+    def _local_packages(self, number: int, before: Sequence[Any], after: Sequence[Any]) -> Iterator[Change]:
+        old, new = ({item["path"]: item["tree"] for item in items} for items in (before, after))
+        for path in _differing(old, new):
+            words = f"local package `{path}` {_verb(old, new, path)}"
+            if path in old and path in new and (files := self._files(old[path], new[path])):
+                words = f"local package `{path}`: {files}"
+            yield self._change(number, "packages", words, old.get(path), new.get(path))
+
+    def _files(self, before: str, after: str) -> str:
+        """What happened to the files of a tree; nothing where they are not known."""
+        old, new = self.trees.get(before), self.trees.get(after)
+        paths = _differing(old, new) if old is not None and new is not None else []
+        if old is None or new is None or not paths:
+            return ""
+        if len(paths) == 1:
+            return f"`{paths[0]}` {_verb(old, new, paths[0])}"
+        named = ", ".join(f"`{path}`" for path in paths[:_NAMED])
+        rest = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        return f"{len(paths)} files changed: {named}{rest}"
+
+    def _seen(self, number: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+        """What a step sees; variables only by their names, since people put into them what is nobody's business."""
+        for name in _differing(before.get("env", _NOTHING), after.get("env", _NOTHING)):
+            yield self._change(number, f"env.{name}", f"`{self._summary(number)}` sees another `{name}`")
+        for name, what in (("cwd", "runs in"), ("user", "runs as")):
+            if before.get(name) != after.get(name):
+                words = f"`{self._summary(number)}` {what} `{after.get(name)}` instead of `{before.get(name)}`"
+                yield self._change(number, name, words, before.get(name), after.get(name))
+
+    def _config(self) -> Iterator[Change]:
+        before, after = self.before.config, self.after.config
+        for name in _differing(_mapping(before.get("env")), _mapping(after.get("env"))):
+            yield Change(None, f"env.{name}", f"variable `{name}` {_verb(before.get('env'), after.get('env'), name)}")
+        for name in sorted({*before, *after} - {"env", "schema"}):
+            if before.get(name) != after.get(name):
+                yield Change(None, name, f"`{name}` of its config changed", before.get(name), after.get(name))
+
+    def _change(self, number: int, what: str, words: str, before: Any = None, after: Any = None) -> Change:
+        origin = self.origins[number] if number < len(self.origins) else ""
+        return Change(number, what, words, before, after, origin)
+
+    def _summary(self, number: int) -> str:
+        return self.summaries[number] if number < len(self.summaries) else _name(self.after.layers[number])
+
+
+def headline(found: Sequence[Change]) -> str:
+    """All changes in one line; what follows from another one, and what is too much, is left out."""
+    general = {item.what for item in found if item.layer is None}
+    told = dict.fromkeys(
+        f"{item.words} ({item.origin})" if item.origin else item.words
+        for item in found
+        if item.layer is None or not item.what.startswith("env.") or item.what not in general
+    )
+    rest = len(told) - _NAMED
+    return "; ".join([*list(told)[:_NAMED], *([f"and {rest} more"] if rest > 0 else [])])
+
+
+def _key(layer: Mapping[str, Any]) -> str:
+    """A layer but for what lies below it."""
+    return json.dumps({name: value for name, value in layer.items() if name != "parent"}, sort_keys=True)
+
+
+def _name(layer: Mapping[str, Any]) -> str:
+    """What a layer is called of which there is nothing but its document."""
+    spec = layer["spec"]
+    listed = next((spec[name] for name in _LISTS if name in spec), ())
+    return f"{layer['kind']}: {', '.join(listed)}" if listed and _are_texts(listed) else str(layer["kind"])
+
+
+def _packages(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """Lists of packages, by the packages' names; the order counts where nothing else differs."""
+    old, new = ({_package(item): item for item in items} for items in (before, after))
+    for name in [*new, *(item for item in old if item not in new)]:
+        if name not in old:
+            yield f"{new[name]} is new"
+        elif name not in new:
+            yield f"{old[name]} is gone"
+        elif old[name] != new[name]:
+            versions = _version(old[name]), _version(new[name])
+            is_plain = all(versions) and versions[0] != versions[1]
+            yield f"{name} {versions[0]} → {versions[1]}" if is_plain else f"{old[name]} → {new[name]}"
+    if old == new:
+        yield "the same in another order" if list(old) != list(new) else "listed another number of times"
+
+
+def _package(item: str) -> str:
+    """The name of a package of Python or Debian; the whole text for what has none."""
+    try:
+        return canonicalize_name(Requirement(item).name)
+    except InvalidRequirement:
+        return item.partition("=")[0]
+
+
+def _version(item: str) -> str:
+    """The one version that a requirement allows, else nothing."""
+    try:
+        found = Requirement(item)
+    except InvalidRequirement:
+        return item.partition("=")[2]
+    versions = [one.version for one in found.specifier if one.operator == "=="]
+    return versions[0] if len(found.specifier) == 1 and versions and not (found.extras or found.marker) else ""
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+
+
+def _verb(before: Any, after: Any, name: str) -> str:
+    if name not in _mapping(before):
+        return "is new"
+    return "changed" if name in _mapping(after) else "is gone"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else _NOTHING
+
+
+def _are_texts(value: Any) -> bool:
+    return value is None or (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value))
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = _short(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return text if len(text) <= _SHOWN_TEXT else f"{text[: _SHOWN_TEXT - 1]}…"
+
+
+def _short(text: Any) -> str:
+    """A digest by its first digits, and any other text as it is."""
+    if text is None:
+        return "none"
+    kind, colon, digits = str(text).rpartition(":")
+    is_digest = len(digits) == 64 and set(digits) <= set("0123456789abcdef")
+    return f"{kind}{colon}{digits[:_SHOWN_DIGITS]}…" if is_digest else str(text)

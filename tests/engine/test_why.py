@@ -1,0 +1,64 @@
+"""Why something is built: by what this machine remembers, and on a new one by what the registry has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.conftest import Workspace
+
+pytestmark = pytest.mark.engine
+
+MAIN = """
+import flyte
+
+env = flyte.TaskEnvironment(
+    "why",
+    image=flyte.Image.from_debian_base().with_pip_packages("{package}").with_source_folder("why/source", "/source"),
+)
+
+
+@env.task
+def work() -> int:
+    return 1
+"""
+
+
+def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, tmp_path: Path) -> None:
+    folder = workspace.folder / "why"
+    workspace.write({"why/main.py": MAIN.format(package="six==1.16.0"), "why/source/a.py": "1", "why/source/b.py": "1"})
+    main = str(folder / "main.py")
+
+    (first,) = workspace.plan(main)["images"]
+    assert (first["status"], first["earlier"], first["changes"]) == ("missing", None, [])
+    workspace.flytebuild("build", main)
+    (built,) = workspace.plan(main)["images"]
+    assert (built["status"], built["changes"]) == ("present", [])
+
+    workspace.write({"why/source/b.py": "2"})
+    (edited,) = workspace.plan(main)["images"]
+    assert edited["earlier"] == first["digest"]
+    assert [(item["words"], item["field"]) for item in edited["changes"]] == [("`b.py` changed", "tree")]
+    assert statuses(edited) == ["present"] * 4 + ["missing"], "the layers of the image before count as there"
+
+    workspace.write({"why/main.py": MAIN.format(package="six==1.17.0")})
+    here = workspace.plan(main)["images"][0]["changes"]
+    assert [item["words"] for item in here] == ["pip: six 1.16.0 → 1.17.0", "`b.py` changed"]
+    assert all(item["origin"].endswith("main.py:6") for item in here)
+    text = workspace.flytebuild("plan", main).stdout
+    assert "to build: pip: six 1.16.0 → 1.17.0 (why/main.py:6); `b.py` changed (why/main.py:6)" in text
+
+    # A machine that has seen nothing asks the registry, which knows trees by their digests alone.
+    elsewhere = str(tmp_path / "new-machine")
+    (there,) = workspace.plan(main, HOME=elsewhere)["images"]
+    assert there["earlier"] == first["digest"]
+    assert [item["words"] for item in there["changes"]] == [
+        "pip: six 1.16.0 → 1.17.0",
+        "files of `copy: source → /source` changed",
+    ]
+
+
+def statuses(image: dict[str, Any]) -> list[str]:
+    return [layer["status"] for layer in image["layers"]]

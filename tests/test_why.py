@@ -1,0 +1,169 @@
+"""Two images compared: every difference is told, in words that name what to look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flytebuild.spec.composition import Composition, composition
+from flytebuild.spec.digests import digests
+from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.layers import AptPackages, Command, Copy, LayerSpec, LocalPackage, UvProject, trees_of
+from flytebuild.spec.model import ImageSpec, Part, RunAs, SetEnv, SetLabels
+from flytebuild.spec.tree import Tree, assemble, file_entry
+from flytebuild.why import Change, changes, headline
+from tests.samples import AMD64, ARM64, BASE, made_of, pip
+from tests.spec.strategies import BY_KIND, PARTS
+
+
+def tree(**files: int) -> Tree:
+    """A tree of files whose content is a number."""
+    return assemble(file_entry(f"{name}.py", f"{content:064x}", 1) for name, content in files.items())
+
+
+def composed(spec: ImageSpec) -> Composition:
+    return composition(spec, digests(spec))
+
+
+def compare(before: ImageSpec, after: ImageSpec, *, are_trees_known: bool = True) -> tuple[Change, ...]:
+    trees = [tree for spec in (before, after) for step in spec.steps for tree in trees_of(step.layer)]
+    return changes(
+        composed(before),
+        composed(after),
+        base=BASE.reference,
+        summaries=[step.layer.summary for step in after.steps],
+        origins=[step.origin for step in after.steps],
+        trees={tree.digest: tree.files for tree in trees} if are_trees_known else {},
+    )
+
+
+def words(before: ImageSpec, after: ImageSpec, *, are_trees_known: bool = True) -> list[str]:
+    return [change.words for change in compare(before, after, are_trees_known=are_trees_known)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (["pandas==2.2.3"], ["pandas==2.3.0"], "pip: pandas 2.2.3 → 2.3.0"),
+        (["Pandas==2.2.3"], ["pandas==2.2.3"], "pip: Pandas==2.2.3 → pandas==2.2.3"),
+        (["pandas>=2"], ["pandas>=2.1"], "pip: pandas>=2 → pandas>=2.1"),
+        (["pandas[aws]==2"], ["pandas[gcp]==2"], "pip: pandas[aws]==2 → pandas[gcp]==2"),
+        (["pandas"], ["pandas", "rich"], "pip: rich is new"),
+        (["pandas", "rich"], ["pandas"], "pip: rich is gone"),
+        (["pandas", "rich"], ["rich", "pandas"], "pip: the same in another order"),
+        (["a==1", "b==1"], ["a==2", "b==3"], "pip: a 1 → 2; b 1 → 3"),
+        (["git+https://e/x@1"], ["git+https://e/x@2"], "pip: git+https://e/x@2 is new; git+https://e/x@1 is gone"),
+    ],
+)
+def test_requirements_are_compared_by_name(before: list[str], after: list[str], said: str) -> None:
+    (change,) = compare(made_of(pip(*before)), made_of(pip(*after)))
+    assert (change.words, change.what) == (said, "requirements")
+    assert (change.before, change.after, change.origin) == (before, after, "main.py:1")
+
+
+def test_packages_of_debian() -> None:
+    before, after = made_of(AptPackages(("curl", "jq=1.6"))), made_of(AptPackages(("jq=1.7", "git")))
+    assert words(before, after) == ["apt: jq 1.6 → 1.7; git is new; curl is gone"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (tree(model=1), tree(model=2), "`model.py` changed"),
+        (tree(model=1), tree(model=1, extra=1), "`extra.py` is new"),
+        (tree(model=1, extra=1), tree(model=1), "`extra.py` is gone"),
+        (tree(a=1, b=1), tree(a=2, c=1), "3 files changed: `a.py`, `b.py`, `c.py`"),
+        (tree(a=1, b=1, c=1, d=1), tree(a=2, b=2, c=2, d=2), "4 files changed: `a.py`, `b.py`, `c.py` and 1 more"),
+    ],
+)
+def test_files_are_named_where_both_trees_are_known(before: Tree, after: Tree, said: str) -> None:
+    specs = [made_of(Copy(item, "/src", origin="src")) for item in (before, after)]
+    assert words(*specs) == [said]
+    assert words(*specs, are_trees_known=False) == ["files of `copy: src → /src` changed"]
+
+
+def test_local_packages() -> None:
+    project = UvProject("dependencies_only", tree(lock=1), True, (LocalPackage("lib", tree(a=1)),))
+    moved = replace(project, packages=(LocalPackage("lib", tree(a=2)), LocalPackage("more", tree(a=1))))
+    found = [change.what for change in compare(made_of(project), made_of(moved))]
+    assert found == ["packages", "packages"]
+    assert words(made_of(project), made_of(moved), are_trees_known=False) == [
+        "local package `lib` changed",
+        "local package `more` is new",
+    ]
+
+
+def test_a_base_that_has_moved() -> None:
+    moved = replace(BASE, digest="sha256:" + "9" * 64)
+    assert words(made_of(), made_of(base=moved)) == [
+        f"base {BASE.reference} moved sha256:111111111111… → sha256:999999999999…"
+    ]
+
+
+def test_layers_that_come_and_go() -> None:
+    one, two = pip("rich"), Command(shell="make")
+    assert words(made_of(one), made_of(one, two)) == ["`run: make` is new"]
+    assert words(made_of(one, two), made_of(one)) == ["`command` is not in it any more"]
+    assert words(made_of(two, one), made_of(two)) == ["`pip: rich` is not in it any more"]
+
+
+def test_a_change_below_is_no_change_of_what_is_above() -> None:
+    before, after = made_of(pip("a==1"), pip("b==1"), pip("c==1")), made_of(pip("a==2"), pip("b==1"), pip("c==1"))
+    assert words(before, after) == ["pip: a 1 → 2"]
+
+
+def test_variables_are_named_and_their_values_are_not() -> None:
+    before = made_of(SetEnv((("TOKEN", "hunter2"), ("OLD", "1"))), pip("rich"))
+    after = made_of(SetEnv((("TOKEN", "hunter3"), ("NEW", "1"))), pip("rich"))
+    found = compare(before, after)
+    assert "hunter" not in repr(found)
+    assert headline(found) == "variable `NEW` is new; variable `OLD` is gone; variable `TOKEN` changed"
+
+
+def test_settings_and_platforms() -> None:
+    assert words(made_of(RunAs("flyte")), made_of(RunAs("root"))) == ["`user` of its config changed"]
+    assert words(made_of(SetLabels((("a", "1"),))), made_of(SetLabels((("a", "2"),)))) == [
+        "`labels` of its config changed"
+    ]
+    assert words(made_of(), made_of(platform=ARM64)) == [f"platform {AMD64} → {ARM64}"]
+
+
+def test_another_translation_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = made_of(pip("rich"))
+    before = composed(spec)
+    older = replace(before, layers=tuple({**layer, "emitter": 0} for layer in before.layers))
+    assert [change.words for change in changes(older, before)][-1] == "flytebuild makes `pip` layers in another way now"
+
+
+def test_a_headline_is_no_list() -> None:
+    found = [Change(None, "base", f"reason {number}") for number in range(5)]
+    assert headline(found) == "reason 0; reason 1; reason 2; and 2 more"
+    assert headline([]) == ""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PARTS, max_size=3), st.lists(PARTS, max_size=3), st.booleans())
+def test_images_differ_exactly_if_there_is_something_to_tell(
+    one: list[Part], other: list[Part], are_trees_known: bool
+) -> None:
+    before, after = made_of(*one), made_of(*other)
+    is_same = digests(before).image == digests(after).image
+    assert (not compare(before, after, are_trees_known=are_trees_known)) == is_same
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(BY_KIND)).flatmap(lambda kind: st.tuples(BY_KIND[kind], BY_KIND[kind])))
+def test_every_field_of_a_layer_is_told(pair: tuple[LayerSpec, LayerSpec]) -> None:
+    before, after = made_of(pair[0]), made_of(pair[1])
+    found = compare(before, after, are_trees_known=False)
+    assert (not found) == (digests(before).image == digests(after).image)
+    assert all(change.words for change in found)
+
+
+def test_another_tool() -> None:
+    uv = ResolvedImage("uv", "mirror/uv", "sha256:" + "7" * 64)
+    (change,) = compare(made_of(), made_of(uv=uv))
+    assert change.words == "uv: image sha256:222222222222… → sha256:777777777777…"
