@@ -9,6 +9,8 @@ from pathlib import Path
 from flyteidl2.actions.actions_service_connect import ActionsServiceASGIApplication
 from flyteidl2.cluster.service_connect import ClusterServiceASGIApplication
 from flyteidl2.dataproxy.dataproxy_service_connect import DataProxyServiceASGIApplication
+from flyteidl2.project.project_service_connect import ProjectServiceASGIApplication
+from flyteidl2.secret.secret_connect import SecretServiceASGIApplication
 from flyteidl2.task.task_service_connect import TaskServiceASGIApplication
 from flyteidl2.workflow.queue_service_connect import QueueServiceASGIApplication
 from flyteidl2.workflow.run_service_connect import RunServiceASGIApplication
@@ -30,7 +32,9 @@ from flytebuild.runtime.secret_book import Handover, SecretBook
 from flytebuild.runtime.services.actions import Actions, Children, Queue, State
 from flytebuild.runtime.services.cluster import Cluster
 from flytebuild.runtime.services.data_proxy import DataProxy
+from flytebuild.runtime.services.project import Projects
 from flytebuild.runtime.services.run import Runs
+from flytebuild.runtime.services.secret import Secrets
 from flytebuild.runtime.services.task import Tasks
 from flytebuild.runtime.storage import OBJECTS, ObjectStore
 from flytebuild.runtime.supervisor import Supervisor
@@ -95,6 +99,8 @@ def assemble(
         ActionsServiceASGIApplication(Actions(children), read_max_bytes=limit),
         QueueServiceASGIApplication(Queue(children), read_max_bytes=limit),
         StateServiceASGIApplication(State(children), read_max_bytes=limit),
+        SecretServiceASGIApplication(Secrets(book), read_max_bytes=limit),
+        ProjectServiceASGIApplication(Projects(ledger, catalogue), read_max_bytes=limit),
     ]
     web = Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {})
     routes: dict[str, Application] = {

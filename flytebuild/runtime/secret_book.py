@@ -2,20 +2,32 @@
 
 The control plane has an environment of its own, while a secret lies where its user's commands run. So these hand over
 what the tasks ask for, before a run begins: `PUT /secrets` with a credential that only the owner of the data folder
-can read: `{"values": {NAME: …}, "missing": {NAME: why}}`. The value that was handed over last counts. With the control
-plane they are gone.
+can read: `{"values": {NAME: …}, "missing": {NAME: why}}`. `flyte create secret` adds others. The value that came last
+counts. With the control plane they are gone.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 
 from flytebuild.runtime.http import BodyError, Receive, Request, Scope, Send, text_response
+from flytebuild.runtime.model import now
 from flytebuild.secret_source import TaskSecrets, variable_of
 
 LARGEST = 8 << 20
 """Bytes of all that is handed over at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A secret that there is: the name that it was given last, and since when it has its value."""
+
+    name: str
+    since: datetime
 
 
 class SecretBook:
@@ -23,6 +35,7 @@ class SecretBook:
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
+        self._known: dict[str, Known] = {}
         self._missing: dict[str, str] = {}
 
     def keep(self, found: TaskSecrets) -> None:
@@ -30,8 +43,28 @@ class SecretBook:
 
         One that is missing takes no earlier value away: attempts of another run may be about to need it.
         """
-        self._values.update({variable_of(name): value for name, value in found.values.items()})
+        for name, value in found.values.items():
+            self.put(name, value)
         self._missing.update({variable_of(name): why for name, why in found.missing.items()})
+
+    def put(self, name: str, value: str) -> None:
+        """Take one value, in place of an earlier one."""
+        variable = variable_of(name)
+        self._values[variable] = value
+        self._known[variable] = Known(name, now())
+
+    def forget(self, name: str) -> None:
+        """Let go of a value, if there is one."""
+        self._values.pop(variable_of(name), None)
+        self._known.pop(variable_of(name), None)
+
+    def known(self, name: str) -> Known | None:
+        """What may be told of a secret."""
+        return self._known.get(variable_of(name))
+
+    def __iter__(self) -> Iterator[Known]:
+        """What may be told of all, by name."""
+        return iter(sorted(self._known.values(), key=lambda known: known.name))
 
     def find(self, name: str) -> str:
         """A value. Raises LookupError that says why there is none and what to do."""
