@@ -30,7 +30,7 @@ BUILDKIT_HOST = "BUILDKIT_HOST"
 DEFAULT_PORT = 8199
 """The control plane's port: fixed, since Flyte's configuration file names it."""
 
-_BOUNDS = {"jobs": 64, "port": 65535}
+_BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400}
 """The largest value of the keys that are whole numbers; the smallest is 1."""
 
 _PATHS = ("ca_bundle", "home", "builder_ca", "builder_cert", "builder_key")
@@ -66,6 +66,7 @@ class Config:
     without it `flytebuild-cache` in `registry`.
     `compression` is that of the layers that are pushed.
     `jobs` bounds the images that are solved at the same time.
+    `push_timeout` is for how many seconds nothing may be heard of a push, and of its registry, before it is given up.
     `builder` has the addresses of BuildKits that are no Docker Engines, `tcp://build.example:1234`: several are one
     fleet, none means the engine's own. `builder_ca`, `builder_cert` and `builder_key` are PEM files for TLS with them,
     and `builder_server_name` is what a certificate says where that is another name than the address has.
@@ -84,6 +85,7 @@ class Config:
     cache: str | None = None
     compression: Compression = "zstd"
     jobs: int = 4
+    push_timeout: int = 300
     builder: tuple[str, ...] = ()
     builder_ca: Path | None = None
     builder_cert: Path | None = None

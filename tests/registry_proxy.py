@@ -28,7 +28,10 @@ class Call:
 
 
 Answer = Callable[[str, str, httpx.Headers], int | None]
-"""Given a request's method, path and headers: the status to refuse it with, or None to pass it on."""
+"""Given a request's method, path and headers: the status to refuse it with, or None to pass it on, or HANG."""
+
+HANG = 0
+"""The request is taken, and never answered."""
 
 
 Rewrite = Callable[[str, str], str]
@@ -37,11 +40,15 @@ Rewrite = Callable[[str, str], str]
 
 @dataclass
 class RegistryProxy:
-    """`host` is where it answers. `calls` grows by each request, before its client gets the answer."""
+    """`host` is where it answers. `calls` grows by each request, before its client gets the answer.
+
+    `pace` is in how many bytes per second each upload is passed on.
+    """
 
     upstream: str
     answer: Answer | None = None
     rewrite: Rewrite | None = None
+    pace: int | None = None
     calls: list[Call] = field(default_factory=list)
     host: str = ""
 
@@ -66,6 +73,9 @@ class RegistryProxy:
         status = self.answer(method, path, httpx.Headers(headers)) if self.answer else None
         if status is not None:
             self.calls.append(Call(method, path, status, 0, 0))
+            while status == HANG:
+                if (await receive())["type"] == "http.disconnect":
+                    return
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body"})
             return
@@ -79,8 +89,11 @@ class RegistryProxy:
                 if message["type"] == "http.disconnect":
                     raise ConnectionAbortedError
                 more = message.get("more_body", False)
-                sent += len(message.get("body", b""))
-                yield message.get("body", b"")
+                piece = message.get("body", b"")
+                sent += len(piece)
+                if self.pace:
+                    await asyncio.sleep(len(piece) / self.pace)
+                yield piece
 
         query = "?" + scope["query_string"].decode() if scope["query_string"] else ""
         if self.rewrite:

@@ -14,6 +14,7 @@ from flytebuild.build.cache import BuildCache, open_cache
 from flytebuild.build.fail_fast import FailFast
 from flytebuild.build.fleet import Fleet, Member
 from flytebuild.build.placement import Weigh, affinities, by_kind
+from flytebuild.build.push_watch import WatchedPushes
 from flytebuild.build.recorded import Recorded
 from flytebuild.build.retry import Retried
 from flytebuild.build.station import Reconnected, Station
@@ -70,7 +71,7 @@ async def open_yard(
     try:
         has_bundle = config.ca_bundle is not None
         cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
-        ends = [_end(station, stores, cache, has_bundle=has_bundle) for station in stations]
+        ends = [_end(station, config, stores, cache, has_bundle=has_bundle) for station in stations]
         members = [
             _member(station, end, config, stores, state, is_alone=len(stations) == 1)
             for station, end in zip(stations, ends, strict=True)
@@ -86,8 +87,11 @@ async def open_yard(
         await asyncio.gather(*(station.close() for station in stations))
 
 
-def _end(station: Station, stores: Destination, cache: BuildCache, *, has_bundle: bool) -> BuildKitBuilder:
-    return BuildKitBuilder(station, stores, cache, has_bundle, station.can_merge, proxies_of(os.environ))
+def _end(
+    station: Station, config: Config, stores: Destination, cache: BuildCache, *, has_bundle: bool
+) -> BuildKitBuilder:
+    solver = WatchedPushes(station, stores.client, config.push_timeout)
+    return BuildKitBuilder(solver, stores, cache, has_bundle, station.can_merge, proxies_of(os.environ))
 
 
 def _member(

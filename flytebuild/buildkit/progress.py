@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from flytebuild.buildkit._pb import control_pb2
+from flytebuild.buildkit.uploads import Uploads
 from flytebuild.events import Emit, Event, StepFinished, StepLog, StepProgress, StepStarted
 
 LOG_TAIL = 30
@@ -38,15 +39,20 @@ class _Step:
 
 
 class Progress:
-    """Follows the solve of one image: `update` takes the daemon's messages, `emit` gets what they mean."""
+    """Follows the solve of one image: `update` takes the daemon's messages, `emit` gets what they mean.
+
+    `uploads` is what it brings to a registry at the moment.
+    """
 
     def __init__(self, image: str, emit: Emit) -> None:
         self._image = image
         self._emit = emit
+        self.uploads = Uploads()
         self._steps: defaultdict[str, _Step] = defaultdict(_Step)
 
     def update(self, message: control_pb2.StatusResponse) -> None:
         """Take one message of the stream."""
+        self.uploads.take(message)
         for event in (*self._vertices(message), *self._transfers(message), *self._logs(message)):
             self._emit(event)
 
@@ -71,6 +77,7 @@ class Progress:
     def restart(self) -> None:
         """The image is solved once more: what was told of its steps is told again."""
         self._steps.clear()
+        self.uploads = Uploads()
 
     def name(self, digest: str) -> str:
         """What a step is called, or its digest when the daemon never named it."""

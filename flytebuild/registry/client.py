@@ -66,6 +66,10 @@ class Refused(Exception):
         self.codes = codes
 
 
+class Silent(Refused):
+    """The registry did not answer in time."""
+
+
 class _OtherPlatforms(Refused):
     """The image is there, and for certain not for the platform that was asked for."""
 
@@ -263,7 +267,8 @@ def _unanswered(registry: str, error: Exception) -> Refused:
             return Refused(f"`{registry}` cannot be reached by TLS ({_reason(error)})")
         cause = cause.__cause__ or cause.__context__
     is_unreachable = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
-    return Refused(f"`{registry}` does not answer ({_reason(error)})", is_unreachable=is_unreachable)
+    kind = Silent if isinstance(error, (httpx.ConnectTimeout, httpx.ReadTimeout, httpx.WriteTimeout)) else Refused
+    return kind(f"`{registry}` does not answer ({_reason(error)})", is_unreachable=is_unreachable)
 
 
 def _codes(response: httpx.Response) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.engine.conftest import Workspace
-from tests.registry_proxy import proxied
+from tests.registry_proxy import HANG, proxied
 from tests.tcp_proxy import breaking
 
 pytestmark = pytest.mark.engine
@@ -115,6 +115,47 @@ def test_a_connection_that_breaks_in_the_middle_of_a_push(workspace: Workspace, 
     with breaking(host, b"PUT /v2/" + f"{path}/one/blobs/uploads/".encode(), 1) as proxy:
         workspace.flytebuild("build", "one.py", FLYTEBUILD_REGISTRY=f"{proxy.host}/{path}")
         assert proxy.rest == 0
+    assert len(tags(host, f"{path}/one")) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (UPLOAD, "`pushing layers` of `{path}/one` has not moved for"),
+        ("/one/manifests/sha256:", "`pushing manifest for {host}/{path}/one` of `{path}/one` has not moved for"),
+    ],
+    ids=["layers", "manifest"],
+)
+def test_a_push_to_a_registry_that_hangs_is_given_up(
+    workspace: Workspace, registry_prefix: str, part: str, words: str
+) -> None:
+    workspace.write({"one.py": SOURCE.format(token=secrets.token_hex(8))})
+    host, _, path = registry_prefix.partition("/")
+    with proxied(host, Fault(HANG, "PUT", part, 1, ())) as proxy:
+        environ = {"FLYTEBUILD_REGISTRY": f"{proxy.host}/{path}", "FLYTEBUILD_PUSH_TIMEOUT": "2"}
+        failed = workspace.flytebuild("build", "one.py", code=1, **environ)
+        assert f"step failed: publishing {proxy.host}/{path}/one" in failed.stderr
+        assert f"`{proxy.host}` hangs: " + words.format(host=proxy.host, path=path) in failed.stderr
+        assert "hint: look at the registry" in failed.stderr
+        assert "FLYTEBUILD_PUSH_TIMEOUT" in failed.stderr
+        assert tags(host, f"{path}/one") == []
+
+        proxy.answer = None
+        workspace.flytebuild("build", "one.py", **environ)
+        assert len(tags(host, f"{path}/one")) == 1
+
+
+def test_a_push_that_is_slow_is_waited_for(workspace: Workspace, registry_prefix: str) -> None:
+    """BuildKit tells nothing for longer than a push may not move, and the registry takes what it is asked to take."""
+    source = SOURCE.replace("echo", "head -c 2000000 /dev/urandom >/random #")
+    workspace.write({"one.py": source.format(token=secrets.token_hex(8))})
+    host, _, path = registry_prefix.partition("/")
+    with proxied(host) as proxy:
+        proxy.pace = 200_000
+        environ = {"FLYTEBUILD_REGISTRY": f"{proxy.host}/{path}", "FLYTEBUILD_PUSH_TIMEOUT": "4"}
+        workspace.flytebuild("build", "one.py", FLYTEBUILD_CACHE="off", **environ)
+        # It was asked whether it still takes anything.
+        assert [call.sent for call in proxy.uploads(f"{path}/one") if call.sent == 2]
     assert len(tags(host, f"{path}/one")) == 1
 
 
