@@ -33,6 +33,7 @@ test-contract: setup ## the wire protocol of every minor of flyte from 2.3 on
 	FLYTE_MINORS=all $(BIN)/python -m pytest tests/contract
 
 bench: setup ## the benchmarks, beside flyte's own code
+	$(BIN)/python -m benchmarks.walk
 	$(BIN)/python -m benchmarks.digests
 	$(BIN)/python -m benchmarks.trees
 	$(BIN)/python -m benchmarks.runtime.history

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 class FlytebuildError(Exception):
@@ -85,14 +86,19 @@ class DuplicateEnvironmentError(DefinitionError):
 
 
 class DependencyCycleError(DefinitionError):
-    """Raised when `depends_on` forms a cycle; `cycle` starts and ends with the same name."""
+    """Raised when `depends_on` forms a cycle; `cycle` starts and ends with the same name.
 
-    def __init__(self, cycle: Sequence[str]) -> None:
+    `places` says where each environment is written, for those of which that is known.
+    """
+
+    def __init__(self, cycle: Sequence[str], places: Mapping[str, str] = MappingProxyType({})) -> None:
+        shown = [f"{name} ({places[name]})" if name in places else name for name in cycle[:-1]]
         super().__init__(
-            "`depends_on` forms a cycle: " + " → ".join(cycle),
+            "`depends_on` forms a cycle: " + " → ".join([*shown, *cycle[-1:]]),
             hint="remove one of these `depends_on` entries; an environment must not need itself",
         )
         self.cycle = tuple(cycle)
+        self.places = dict(places)
 
 
 class UnsupportedImageError(DefinitionError):

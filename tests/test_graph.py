@@ -45,6 +45,38 @@ def test_a_cycle_is_named(edges: dict[str, list[str]], name: str) -> None:
     assert all(after in edges[before] for before, after in itertools.pairwise(cycle))
 
 
+@st.composite
+def anything(draw: st.DrawFn) -> dict[str, list[str]]:
+    """A graph with edges wherever they fall, repeated ones, loops and cycles included."""
+    return {name: draw(st.lists(st.sampled_from(NAMES), max_size=3)) for name in NAMES}
+
+
+def all_ways(edges: dict[str, list[str]], way: list[str]) -> list[list[str]]:
+    """Every way on from the end of one, each followed until it comes back to itself."""
+    further = [all_ways(edges, [*way, name]) for name in edges[way[-1]] if name not in way]
+    return [way, *itertools.chain.from_iterable(further)]
+
+
+@given(anything(), st.lists(st.sampled_from(NAMES), min_size=1))
+def test_the_closure_is_what_all_ways_lead_to_or_a_cycle_that_is_one(
+    edges: dict[str, list[str]], roots: list[str]
+) -> None:
+    ways = [way for root in roots for way in all_ways(edges, [root])]
+    has_cycle = any(name in way for way in ways for name in edges[way[-1]])
+    if has_cycle:
+        with pytest.raises(DependencyCycleError) as caught:
+            closure(edges, roots)
+        cycle = caught.value.cycle
+        assert cycle[0] == cycle[-1]
+        assert len(set(cycle)) == len(cycle) - 1
+        assert all(after in edges[before] for before, after in itertools.pairwise(cycle))
+        return
+    found = closure(edges, roots)
+    assert sorted(found) == sorted({name for way in ways for name in way})
+    assert all(found.index(needed) < found.index(name) for name in found for needed in edges[name])
+    assert closure(edges, list(dict.fromkeys(roots))) == found
+
+
 def test_a_deep_chain_needs_no_recursion() -> None:
     edges = {str(number): [str(number + 1)] for number in range(50_000)}
     assert closure(edges, ["0"])[0] == "50000"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
+import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import flyte
 
 from flytebuild.authoring import sdk
 from flytebuild.authoring.images import Reader
-from flytebuild.authoring.site import origin_of
-from flytebuild.errors import DefinitionError, DuplicateEnvironmentError, UnknownTargetError, UsageError
+from flytebuild.authoring.site import origin_of, relative
+from flytebuild.errors import DefinitionError, DependencyCycleError, DuplicateEnvironmentError, UsageError
 from flytebuild.graph import EnvironmentNode, closure
+from flytebuild.targets import Candidate, Targets
 
 if TYPE_CHECKING:
     # Not when it runs: importing it takes longer than a whole plan.
@@ -34,22 +36,25 @@ class Definitions:
         Raises DuplicateEnvironmentError where two of them share a name.
         """
         found: dict[str, flyte.Environment] = {}
-        pending = list(roots)
+        pending = deque(roots)
+        # Each is looked at once, however many depend on it: on layered graphs there are more ways than environments.
+        met = {id(environment) for environment in pending}
         while pending:
-            environment = pending.pop(0)
+            environment = pending.popleft()
             other = found.setdefault(environment.name, environment)
             if other is not environment:
                 raise _duplicate(other, environment)
-            pending.extend(item for item in environment.depends_on if found.get(item.name) is not item)
+            for item in environment.depends_on:
+                if id(item) not in met:
+                    met.add(id(item))
+                    pending.append(item)
         return cls(found)
 
-    def needed(self, targets: Sequence[str] = (), reader: Reader | None = None) -> tuple[EnvironmentNode, ...]:
-        """The closure of `depends_on` from tasks or environments, dependencies first; all without targets.
+    def walk(self, targets: Sequence[str] = ()) -> tuple[str, ...]:
+        """The names of the closure of `depends_on` from tasks or environments, dependencies first; all without targets.
 
-        `reader` reads the images, and may remember what it saw of files.
-
-        Raises DefinitionError where nothing is defined, UnknownTargetError, UsageError where a task's short name is
-        ambiguous, DependencyCycleError, and UnsupportedImageError for an image of the closure.
+        Linear in environments and edges. Raises DefinitionError where nothing is defined, DependencyCycleError with
+        the places of a cycle, and what `flytebuild.targets` raises for the targets.
         """
         if not self.environments:
             raise DefinitionError(
@@ -57,13 +62,27 @@ class Definitions:
                 hint="give a Python file that defines a `flyte.TaskEnvironment`, or a folder with such files",
             )
         edges = {name: [item.name for item in env.depends_on] for name, env in self.environments.items()}
-        roots = [self._environment_of(target) for target in targets] if targets else list(self.environments)
+        try:
+            return closure(edges, self._targets.environments(targets) if targets else edges)
+        except DependencyCycleError as error:
+            raise DependencyCycleError(error.cycle, {name: self.place(name) for name in error.cycle}) from None
+
+    def place(self, name: str) -> str:
+        """`file:line` where an environment is written, or its file alone where the line is not known."""
+        return _place(self.environments[name])
+
+    def needed(self, targets: Sequence[str] = (), reader: Reader | None = None) -> tuple[EnvironmentNode, ...]:
+        """The closure of `depends_on` from tasks or environments, dependencies first; all without targets.
+
+        `reader` reads the images, and may remember what it saw of files. Raises as `walk` does, and
+        UnsupportedImageError for an image of the closure.
+        """
         read = reader or Reader()
-        return tuple(self._node(name, read) for name in closure(edges, roots))
+        return tuple(self._node(name, read) for name in self.walk(targets))
 
     def alone(self, target: str, reader: Reader) -> EnvironmentNode:
         """The environment that a target stands for, as if it depended on none; errors as in `needed`."""
-        return replace(self._node(self._environment_of(target), reader), depends_on=())
+        return replace(self._node(self._targets.environment(target), reader), depends_on=())
 
     def variables(self, name: str) -> dict[str, str]:
         """The variables that an environment's tasks get."""
@@ -86,7 +105,7 @@ class Definitions:
 
     def task(self, target: str) -> TaskTemplate[..., Any, Any]:
         """The task that `environment.task` or a short name stands for; errors as in `needed`."""
-        environment = self.environments[self._environment_of(target)]
+        environment = self.environments[self._targets.environment(target)]
         tasks: dict[str, TaskTemplate[..., Any, Any]] = {
             task.name: task for task in getattr(environment, "tasks", {}).values()
         }
@@ -108,24 +127,24 @@ class Definitions:
             image=reader.define(environment.image, name, environment._declaring_file),
         )
 
-    def _environment_of(self, target: str) -> str:
-        """The environment that a target names: itself, `environment.task`, or a task's short name."""
-        if target in self.environments:
-            return target
-        owners = {task: name for name, env in self.environments.items() for task in _tasks(env)}
-        if target in owners:
-            return owners[target]
-        matches = [task for task in owners if task.partition(".")[2] == target]
-        if len(matches) > 1:
-            raise UsageError(
-                f"`{target}` is a task of several environments",
-                hint="use one of " + ", ".join(f"`{match}`" for match in sorted(matches)),
-            )
-        if matches:
-            return owners[matches[0]]
-        short = [task.partition(".")[2] for task in owners]
-        nearest = difflib.get_close_matches(target, [*short, *self.environments, *owners], 1)
-        raise UnknownTargetError(target, closest=nearest[0] if nearest else None, known=sorted(owners))
+    @cached_property
+    def _targets(self) -> Targets:
+        modules = {getattr(module, "__file__", None): name for name, module in list(sys.modules.items())}
+        return Targets(item for environment in self.environments.values() for item in _candidates(environment, modules))
+
+
+def _candidates(environment: flyte.Environment, modules: Mapping[str | None, str]) -> Iterator[Candidate]:
+    """An environment and its tasks, by the names that people know them by; `modules` names modules by their files."""
+    name, file = environment.name, environment._declaring_file
+    here = Candidate(name, name, modules.get(file, ""), file or "")
+    yield here
+    for task in getattr(environment, "tasks", {}).values():
+        function = getattr(task, "func", None)
+        code = getattr(function, "__code__", None)
+        if code is None:
+            yield replace(here, name=task.name)
+        else:
+            yield Candidate(task.name, name, function.__module__ or "", code.co_filename)
 
 
 def _tasks(environment: flyte.Environment) -> Iterable[str]:
@@ -133,16 +152,18 @@ def _tasks(environment: flyte.Environment) -> Iterable[str]:
 
 
 def _duplicate(one: flyte.Environment, other: flyte.Environment) -> DuplicateEnvironmentError:
-    files = [_relative(env._declaring_file) for env in (one, other)]
-    where = f"twice in `{files[0]}`" if files[0] == files[1] else f"in `{files[0]}` and in `{files[1]}`"
+    one_place, other_place = _place(one), _place(other)
+    is_same = one_place == other_place
+    where = f"twice in `{one_place}`" if is_same else f"in `{one_place}` and in `{other_place}`"
     return DuplicateEnvironmentError(
         f"Environment `{one.name}` is defined {where}",
         hint="give one of them another name; if they belong to separate workflows, name the file to plan",
     )
 
 
+def _place(environment: flyte.Environment) -> str:
+    return origin_of(environment) or _relative(environment._declaring_file)
+
+
 def _relative(file: str | None) -> str:
-    if file is None:
-        return "?"
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return relative(file) if file else "?"

@@ -46,12 +46,14 @@ class Site:
 
 @contextmanager
 def recorded() -> Iterator[None]:
-    """While this lasts, layers and images note where the user's code made them.
+    """While this lasts, layers, images and environments note where the user's code made them.
 
-    The SDK does not keep that. Every constructor and `with_` method ends in `Image.clone` or `Image._new`, so these
-    are what we listen to; what they do is unchanged.
+    The SDK does not keep that. Every constructor and `with_` method ends in `Image.clone` or `Image._new`, and every
+    environment is asked for its name by `Environment._validate_name`, so these are what we listen to; what they do is
+    unchanged. Nothing around them is ours while they look for the user's file in the stack of calls.
     """
     clone, new = flyte.Image.__dict__["clone"], flyte.Image.__dict__["_new"]
+    validate = flyte.Environment._validate_name
     signature = inspect.signature(clone)
 
     def noting_clone(self: flyte.Image, *args: Any, **kwargs: Any) -> flyte.Image:
@@ -74,13 +76,19 @@ def recorded() -> Iterator[None]:
         _note(image)
         return image
 
-    _replace("clone", noting_clone)
-    _replace("_new", classmethod(noting_new))
+    def noting_validate(self: flyte.Environment) -> None:
+        _note(self)
+        validate(self)  # type: ignore[no-untyped-call]
+
+    _replace(flyte.Image, "clone", noting_clone)
+    _replace(flyte.Image, "_new", classmethod(noting_new))
+    _replace(flyte.Environment, "_validate_name", noting_validate)
     try:
         yield
     finally:
-        _replace("clone", clone)
-        _replace("_new", new)
+        _replace(flyte.Image, "clone", clone)
+        _replace(flyte.Image, "_new", new)
+        _replace(flyte.Environment, "_validate_name", validate)
 
 
 def record() -> None:
@@ -94,7 +102,7 @@ _kept: list[AbstractContextManager[None]] = []
 
 
 def origin_of(thing: object, here: str | None = None) -> str:
-    """`file:line` where a layer or an image was written, or nothing; relative to the current folder if below it.
+    """`file:line` where a layer, an image or an environment was written, or nothing; relative if below this folder.
 
     `here` is what `current_folder` says, for who asks for many.
     """
@@ -137,8 +145,8 @@ def _refusal(image: flyte.Image, layer: Layer, error: ValueError) -> Unsupported
     return UnsupportedImageError(f"{what}: {problem}", hint=hint)
 
 
-def _replace(name: str, what: object) -> None:
-    setattr(flyte.Image, name, what)
+def _replace(owner: type, name: str, what: object) -> None:
+    setattr(owner, name, what)
 
 
 def _note(thing: object) -> None:

@@ -11,7 +11,7 @@ targets = click.option(
     "targets",
     multiple=True,
     metavar="NAME",
-    help="A task or an environment: what it needs, and nothing else. May be given several times.",
+    help="A task, an environment, a pattern or `module:name`: what it needs, no more. May be given several times.",
 )
 
 platforms = click.option(

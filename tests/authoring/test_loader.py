@@ -96,7 +96,7 @@ def test_two_environments_of_one_name_name_both_files(tmp_path: Path) -> None:
     error = load(tmp_path, ".")
     assert isinstance(error, dict)
     assert error["type"] == "DuplicateEnvironmentError"
-    assert error["message"] == "Environment `same` is defined in `one.py` and in `two.py`"
+    assert error["message"] == "Environment `same` is defined in `one.py:3` and in `two.py:3`"
 
 
 def test_a_cycle_is_named(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_cycle_is_named(tmp_path: Path) -> None:
     )
     error = load(tmp_path, "loop.py")
     assert isinstance(error, dict)
-    assert error["message"] == "`depends_on` forms a cycle: a → b → a"
+    assert error["message"] == "`depends_on` forms a cycle: a (loop.py:3) → b (loop.py:4) → a"
 
 
 def test_unknown_and_ambiguous_targets(tmp_path: Path) -> None:
@@ -124,6 +124,32 @@ def test_unknown_and_ambiguous_targets(tmp_path: Path) -> None:
     assert isinstance(ambiguous, dict)
     assert ambiguous["hint"] == "use one of `one.train`, `two.train`"
     assert load(tmp_path, ".", targets=("two.train",)) == [["two", ["two.train"], []]]
+
+
+def test_targets_may_be_several_patterns_and_names_in_modules(tmp_path: Path) -> None:
+    app = "\nimport flyte.app\napp = flyte.app.AppEnvironment(name='app', depends_on=[env], image='acme/app:1')\n"
+    write(
+        tmp_path,
+        one=ENVIRONMENT.format(name="one", task="train"),
+        deep__two=ENVIRONMENT.format(name="two", task="train"),
+        three=ENVIRONMENT.format(name="three", task="other") + app,
+    )
+
+    def names(*targets: str) -> list[str]:
+        loaded = load(tmp_path, ".", targets=targets)
+        assert isinstance(loaded, list), loaded
+        return [item[0] for item in loaded]
+
+    assert names("two.train", "one") == ["two", "one"]
+    assert names("*.train") == ["one", "two"]
+    assert names("t*e") == ["three"]
+    assert names("app") == ["three", "app"]
+    assert names("one:train") == names("one.py:train") == ["one"]
+    assert names("deep.two:train") == names("two:train") == names("deep/two.py:train") == ["two"]
+    assert names("three:*") == ["three", "app"]
+    nothing = load(tmp_path, ".", targets=("one:other",))
+    assert isinstance(nothing, dict)
+    assert nothing["message"] == "No task or environment is called `one:other`"
 
 
 def test_odd_files_in_a_folder_are_passed_over_and_named_ones_refused(tmp_path: Path) -> None:
