@@ -38,14 +38,14 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
     try:
         # Never through a proxy: the address is this machine's.
         with httpx.Client(base_url=plane.endpoint, timeout=10, trust_env=False) as http:
-            document = _document(http, started.name)
+            document = document_of(http, started.name)
             while True:
                 for line in lines.take(document["actions"]):
                     console.print(line)
                 if document["phase"] in ENDED:
                     break
                 time.sleep(_INTERVAL)
-                document = _document(http, started.name)
+                document = document_of(http, started.name)
             failure = None if document["phase"] == "SUCCEEDED" else _failure(http, started, document)
     except KeyboardInterrupt:
         if wants_to_leave(started.name):
@@ -62,7 +62,8 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
         click.echo(describe(started.outputs()))
 
 
-def _document(http: httpx.Client, run: str) -> dict[str, Any]:
+def document_of(http: httpx.Client, run: str) -> dict[str, Any]:
+    """A run as the control plane tells it (`flytebuild.run/1`). Raises ControlPlaneError."""
     try:
         response = http.get(f"/api/runs/{run}")
         if response.status_code == httpx.codes.NOT_FOUND:
@@ -84,7 +85,8 @@ def _failure(http: httpx.Client, started: StartedRun, document: Mapping[str, Any
     """The error of the task that raised it, with its place in the user's code as far as its log tells."""
     action = culprit(document["actions"])["name"]
     why = failed(document, _log(http, started.name, action))
-    return RunError(why.message, hint=f"its logs are at {started.url}", details=why.details)
+    hint = f"its logs are at {started.url}; `flytebuild rerun --shell {started.name}` opens a shell where it failed"
+    return RunError(why.message, hint=hint, details=why.details)
 
 
 def _log(http: httpx.Client, run: str, action: str) -> str:

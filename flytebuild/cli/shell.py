@@ -67,7 +67,9 @@ def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tupl
     from flytebuild.authoring.roots import named
     from flytebuild.cli.progress import follow, notice
     from flytebuild.llb.trust import CA_VARIABLES
+    from flytebuild.runtime.archives import Entry, pieces
     from flytebuild.runtime.container import CA_PATH
+    from flytebuild.runtime.containers import trust
     from flytebuild.runtime.identity import read_bundle
     from flytebuild.runtime.shell import SHELL, Session
 
@@ -87,18 +89,18 @@ def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tupl
     image = asyncio.run(built())
     root = named(Path(environment.file)).roots[0]
     bundle = read_bundle(settings.ca_bundle)
-    trust = dict.fromkeys(CA_VARIABLES, CA_PATH) if bundle else {}
+    variables = dict.fromkeys(CA_VARIABLES, CA_PATH) if bundle else {}
     return Session(
-        image=_fetched(image, settings),
+        image=fetched(image, settings),
         command=command or SHELL,
-        environment=trust | definitions.variables(environment.name),
-        files={file.relative_to(root).as_posix(): file for file in sdk.loaded_modules(root)},
-        extra={CA_PATH: bundle} if bundle else {},
+        environment=variables | definitions.variables(environment.name),
+        code=pieces(Entry(file.relative_to(root).as_posix(), file, 0o644) for file in sdk.loaded_modules(root)),
+        extra=trust(bundle),
         is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
     )
 
 
-def _fetched(image: str, settings: Config) -> str:
+def fetched(image: str, settings: Config) -> str:
     """The name under which the engine has the image by now."""
     from flytebuild.engine import connect
     from flytebuild.errors import EngineUnavailableError

@@ -18,6 +18,7 @@ from flyteidl2.workflow.state_service_connect import StateServiceASGIApplication
 
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.admission import Capacity
+from flytebuild.runtime.again import Again
 from flytebuild.runtime.catalogue import Catalogue
 from flytebuild.runtime.conditions import Conditions
 from flytebuild.runtime.container import Site
@@ -108,6 +109,7 @@ def assemble(
         "s3": S3(store, credentials.key_id),
         "objects": Transfer(store, links),
         "secrets": Handover(book, credentials.owner_token),
+        "again": Again(ledger, store, links, site, book.find, credentials.owner_token),
     }
     return ControlPlane(Dispatcher(routes, web), ledger, supervisor, conditions, database)
 

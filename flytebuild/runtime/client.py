@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
+from typing import Any
 
 import httpx
 
 from flytebuild import engine
 from flytebuild.config import Config
-from flytebuild.errors import ControlPlaneError
+from flytebuild.errors import ControlPlaneError, RunError
 from flytebuild.runtime import flyte_config, identity, process
 from flytebuild.runtime import home as folder
 from flytebuild.runtime.container import LOOPBACK, object_store_variables
@@ -29,6 +30,7 @@ _TURN_SECONDS = 120.0
 _START_SECONDS = 30.0
 _HEALTH_SECONDS = 5.0
 _POLL_SECONDS = 0.05
+_FETCH_SECONDS = 60.0
 
 Tell = Callable[[str], None]
 """Gets a sentence that the user wants to read while something takes its time."""
@@ -115,6 +117,38 @@ def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> None:
         raise ControlPlaneError(
             f"The control plane at {plane.endpoint} does not take the secrets of the run's tasks",
             hint=f"its log is `{plane.log_file}`",
+        ) from error
+
+
+def again(plane: ControlPlane, run: str, action: str) -> dict[str, Any]:
+    """What it takes to run an action again by hand; see `flytebuild.runtime.again`.
+
+    Raises RunError for an action that is not there or has nothing to run, ControlPlaneError.
+    """
+    headers = {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
+    try:
+        # Never through a proxy: the address is this machine's.
+        answer = httpx.get(
+            f"{plane.endpoint}/again/{run}/{action}", headers=headers, timeout=_HEALTH_SECONDS, trust_env=False
+        )
+    except httpx.HTTPError as error:
+        raise ControlPlaneError(
+            f"The control plane at {plane.endpoint} does not answer", hint=f"its log is `{plane.log_file}`"
+        ) from error
+    if not answer.is_success:
+        raise RunError(answer.text.strip())
+    document = answer.json()
+    return dict(document)
+
+
+def fetch(plane: ControlPlane, link: str) -> bytes | None:
+    """What a link of the control plane leads to, None where there is nothing. Raises ControlPlaneError."""
+    try:
+        answer = httpx.get(f"{plane.endpoint}{link}", timeout=_FETCH_SECONDS, trust_env=False)
+        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().content
+    except httpx.HTTPError as error:
+        raise ControlPlaneError(
+            f"The control plane at {plane.endpoint} does not give what it has", hint=f"its log is `{plane.log_file}`"
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from flytebuild.runtime import archives
 from flytebuild.runtime.archives import Entry
-from flytebuild.runtime.container import CA_PATH, LABEL, Order
+from flytebuild.runtime.container import CA_PATH, LABEL, Limits, Order
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.requests import Requests, reason
 from flytebuild.runtime.secret_files import TMPFS, Feed, entry
@@ -103,17 +103,8 @@ class Containers:
             feed.write(secret_files)
 
     def _create(self, order: Order, image: str) -> Started:
-        from docker.types import DeviceRequest, LogConfig
+        from docker.types import LogConfig
 
-        gpus = [DeviceRequest(count=order.limits.gpus, capabilities=[["gpu"]])] if order.limits.gpus else None
-        limits: dict[str, Any] = {
-            "nano_cpus": order.limits.nano_cpus,
-            "mem_limit": order.limits.memory,
-            # Without this a container gets as much swap on top, and is slow instead of stopped.
-            "memswap_limit": order.limits.memory,
-            "shm_size": order.limits.shared_memory,
-            "tmpfs": TMPFS if order.secret_files else None,
-        }
         entrypoint, arguments = list(order.entrypoint), list(order.arguments)
         if order.secret_files:
             entrypoint, arguments = entry(entrypoint, arguments, self._api.inspect_image(image)["Config"]), []
@@ -130,14 +121,14 @@ class Containers:
                 labels=dict(order.labels),
                 host_config=self._api.create_host_config(
                     extra_hosts=dict(order.hosts),
-                    device_requests=gpus,
+                    tmpfs=TMPFS if order.secret_files else None,
                     # The engine's own default may be a driver whose logs cannot be read again.
                     log_config=LogConfig(type=LogConfig.types.JSON),
-                    **{name: value for name, value in limits.items() if value is not None},
+                    **host_settings(order.limits),
                 ),
             )
             container = str(created["Id"])
-            if files := (*_trust(self._ca_bundle), *order.files):
+            if files := (*trust(self._ca_bundle), *order.files):
                 self._api.put_archive(container, "/", archives.pieces(files))
             # Asked before the start, since afterwards the engine answers only when the start is through.
             return Started(container, str(self._api.inspect_container(container)["Image"]))
@@ -166,7 +157,22 @@ class Containers:
                 time.sleep(self._patience.pause)
 
 
-def _trust(ca_bundle: bytes | None) -> tuple[Entry, ...]:
+def host_settings(limits: Limits) -> dict[str, Any]:
+    """Limits as Docker's SDK takes them for a container's host configuration."""
+    from docker.types import DeviceRequest
+
+    settings = {
+        "nano_cpus": limits.nano_cpus,
+        "mem_limit": limits.memory,
+        # Without this a container gets as much swap on top, and is slow instead of stopped.
+        "memswap_limit": limits.memory,
+        "shm_size": limits.shared_memory,
+        "device_requests": [DeviceRequest(count=limits.gpus, capabilities=[["gpu"]])] if limits.gpus else None,
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def trust(ca_bundle: bytes | None) -> tuple[Entry, ...]:
     """The certificates that a container trusts, readable by all, and their folder."""
     if ca_bundle is None:
         return ()

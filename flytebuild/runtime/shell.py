@@ -12,17 +12,19 @@ import secrets
 import shutil
 import signal
 import sys
-import tarfile
 import termios
 import threading
 import tty
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flytebuild.errors import EngineUnavailableError
-from flytebuild.runtime.container import LABEL
+from flytebuild.runtime import archives
+from flytebuild.runtime.archives import Entry
+from flytebuild.runtime.container import LABEL, Limits
+from flytebuild.runtime.containers import host_settings
 
 if TYPE_CHECKING:
     import docker
@@ -35,7 +37,7 @@ _CHUNK = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What runs where: `files` are put into the image's working directory, `extra` where their names say.
+    """What runs where: `code` is an archive for the image's working directory, `extra` goes where its paths say.
 
     `is_terminal` asks for a terminal in the container; it needs one here.
     """
@@ -43,9 +45,11 @@ class Session:
     image: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    files: Mapping[str, Path]
-    extra: Mapping[str, bytes]
+    code: bytes | Iterable[bytes]
+    extra: Sequence[Entry]
     is_terminal: bool
+    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    limits: Limits = Limits()  # noqa: RUF009 - a frozen value
 
 
 def converse(client: docker.DockerClient, session: Session) -> int:
@@ -68,10 +72,14 @@ def converse(client: docker.DockerClient, session: Session) -> int:
             labels={f"{LABEL}.shell": session.image},
             tty=session.is_terminal,
             stdin_open=True,
-            host_config=api.create_host_config(init=True),
+            host_config=api.create_host_config(
+                init=True, extra_hosts=dict(session.hosts), **host_settings(session.limits)
+            ),
         )
-        api.put_archive(name, folder, _archive({path: file.read_bytes() for path, file in session.files.items()}))
-        api.put_archive(name, "/", _archive({path.lstrip("/"): content for path, content in session.extra.items()}))
+        if session.code:
+            api.put_archive(name, folder, session.code)
+        if session.extra:
+            api.put_archive(name, "/", archives.pieces(session.extra))
         socket = api.attach_socket(name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         api.start(name)
         with _raw(api, name) if session.is_terminal else contextlib.nullcontext():
@@ -124,13 +132,3 @@ def _raw(api: Any, container: str) -> Iterator[None]:
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
         signal.signal(signal.SIGWINCH, handler)
-
-
-def _archive(files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path, content in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(content), 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from flytebuild.cli.follow import _document
+from flytebuild.cli.follow import document_of
 from flytebuild.errors import ControlPlaneError
 
 
@@ -27,7 +27,7 @@ def test_a_control_plane_that_knows_the_run_no_longer() -> None:
                 httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", trust_env=False) as http,
                 pytest.raises(ControlPlaneError, match="no longer knows run `r1`"),
             ):
-                _document(http, "r1")
+                document_of(http, "r1")
         finally:
             server.shutdown()
 
@@ -37,5 +37,5 @@ def test_a_control_plane_that_is_gone() -> None:
         httpx.Client(base_url="http://127.0.0.1:1", trust_env=False) as http,
         pytest.raises(ControlPlaneError, match="does not answer") as error,
     ):
-        _document(http, "r1")
+        document_of(http, "r1")
     assert "flytebuild status" in str(error.value.hint)

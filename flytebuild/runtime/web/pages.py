@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from flytebuild.runtime.http import Response
 from flytebuild.runtime.logs import Line
-from flytebuild.runtime.model import Action, Attempt, Kind, Phase, Run, now
+from flytebuild.runtime.model import Action, ActionKey, Attempt, Kind, Phase, Run, now
 from flytebuild.runtime.web import timeline
 from flytebuild.runtime.web.documents import path
 from flytebuild.runtime.web.values import Values
@@ -149,10 +149,17 @@ def _failure(action: Action) -> str:
     if action.failure:
         kind = "system" if action.failure.is_system else "user"
         title = f"{_text(action.failure.code)} <span class='quiet'>({kind} error)</span>"
-        return f"<div class='failure'><strong>{title}</strong><pre>{_text(action.failure.message)}</pre></div>"
+        command = _text(shell_command(action.key))
+        again = f"<p class='quiet'>A shell where it failed: <code>{command}</code></p>" if action.last else ""
+        return f"<div class='failure'><strong>{title}</strong><pre>{_text(action.failure.message)}</pre>{again}</div>"
     if action.abort_reason:
         return f"<div class='failure'><strong>Aborted</strong><pre>{_text(action.abort_reason)}</pre></div>"
     return ""
+
+
+def shell_command(key: ActionKey) -> str:
+    """What opens a shell where an action has failed."""
+    return f"flytebuild rerun --shell {key.run} {key.name}"
 
 
 def _earlier(attempt: Attempt, action: Action, run: Run) -> str:

@@ -1,0 +1,126 @@
+"""`flytebuild rerun`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flytebuild.errors import RunError
+
+if TYPE_CHECKING:
+    from flytebuild.runtime.client import ControlPlane
+    from flytebuild.runtime.shell import Session
+
+_FOLDER = "run/flytebuild"
+_AGAIN = f"/{_FOLDER}/again"
+_INPUTS = f"/{_FOLDER}/inputs.json"
+
+
+@click.command(short_help="Run an action again by hand, or open a shell where it failed.")
+@click.option("--shell", "is_shell", is_flag=True, help="Open a shell instead, in which one command runs it again.")
+@click.argument("run")
+@click.argument("action", required=False)
+def rerun(is_shell: bool, run: str, action: str | None) -> int:
+    """Run ACTION of RUN again in its image, at this terminal, with its code, its variables and its inputs.
+
+    ACTION is the one that failed where it is left out. Its record stays as it is, and so do its outputs. Tasks that it
+    calls answer with what they have returned, or raised, already. With --shell the code may be changed before.
+
+    \b
+    Examples:
+      flytebuild rerun --shell rxqxdzhuzdy33
+      flytebuild rerun rxqxdzhuzdy33 a0
+    """
+    from flytebuild import config
+    from flytebuild.cli.console import err
+    from flytebuild.engine import connect
+    from flytebuild.runtime import client
+    from flytebuild.runtime.shell import converse
+
+    settings = config.load(Path.cwd())
+    plane = client.ensure(settings, err().print)
+    document = client.again(plane, run, action or _failed(plane, run))
+    session = _session(settings, plane, document, is_shell=is_shell)
+    if is_shell:
+        _tell(document)
+    engine = connect()
+    try:
+        code = converse(engine, session)
+    finally:
+        engine.close()
+    return code if is_shell else _verdict(plane, document, code)
+
+
+def _failed(plane: ControlPlane, run: str) -> str:
+    """The action in which a run's failure began."""
+    import httpx
+
+    from flytebuild.cli.follow import document_of
+    from flytebuild.cli.run_text import culprit
+
+    with httpx.Client(base_url=plane.endpoint, timeout=10, trust_env=False) as http:
+        document = document_of(http, run)
+    if document["phase"] not in ("FAILED", "TIMED_OUT"):
+        raise RunError(f"Run `{run}` has not failed", hint=f"`flytebuild rerun {run} ACTION` names one of its actions")
+    return str(culprit(document["actions"])["name"])
+
+
+def _session(settings: Any, plane: ControlPlane, document: Mapping[str, Any], *, is_shell: bool) -> Session:
+    from flytebuild.cli.shell import fetched
+    from flytebuild.runtime import client
+    from flytebuild.runtime.archives import Entry
+    from flytebuild.runtime.container import Limits
+    from flytebuild.runtime.containers import trust
+    from flytebuild.runtime.identity import read_bundle
+    from flytebuild.runtime.shell import SHELL, Session
+
+    script = f"#!/bin/sh\nexec {shlex.join(document['command'])}\n"
+    inputs = json.dumps(document["inputs"], indent=2, ensure_ascii=False)
+    return Session(
+        image=fetched(document["image"], settings),
+        command=SHELL if is_shell else (_AGAIN,),
+        environment=document["environment"],
+        code=(client.fetch(plane, document["code"]) or b"") if document["code"] else b"",
+        extra=(
+            Entry(_FOLDER, None, 0o755),
+            Entry(_AGAIN.lstrip("/"), script.encode(), 0o755),
+            Entry(_INPUTS.lstrip("/"), inputs.encode(), 0o644),
+            *trust(read_bundle(settings.ca_bundle)),
+        ),
+        is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+        hosts=document["hosts"],
+        limits=Limits(**document["limits"]),
+    )
+
+
+def _tell(document: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
+    from flytebuild.cli.console import err
+
+    console = err()
+    state = document["phase"].lower().replace("_", " ")
+    console.print(Text(f"{document['task']}, attempt {document['attempt']}, {state}"))
+    for name, value in document["inputs"].items():
+        console.print(Text(f"  {name} = {json.dumps(value, ensure_ascii=False)}"))
+    for path in document["secret_files"]:
+        console.print(Text(f"  note: its secret `{path}`, a file, is not here"))
+    console.print(Text(f"{_AGAIN} runs it again, with the code that lies here; its inputs are in {_INPUTS}"))
+
+
+def _verdict(plane: ControlPlane, document: Mapping[str, Any], code: int) -> int:
+    """The exit code; raises RunError for an error that the task reported, after which its program ends with 0."""
+    from flytebuild.runtime import client
+    from flytebuild.runtime.verdict import read_document
+
+    error = client.fetch(plane, document["error"])
+    if error is None:
+        return code
+    failure = read_document(error)
+    raise RunError(f"`{document['task']}` failed again: {failure.code}: {failure.message}")

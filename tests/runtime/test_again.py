@@ -1,0 +1,88 @@
+"""What the control plane tells of an action that is to be run again by hand."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from flyteidl2.common.identifier_pb2 import ProjectIdentifier
+from flyteidl2.task.common_pb2 import Inputs, NamedLiteral
+from flyteidl2.task.task_definition_pb2 import TaskSpec
+from flyteidl2.workflow import run_service_pb2 as pb
+from flyteidl2.workflow.run_service_connect import RunServiceClientSync
+
+from flytebuild.runtime.again import without_code
+from flytebuild.runtime.verdict import Exit
+from tests.runtime import samples
+from tests.runtime.conftest import CREDENTIALS, ScriptedExecutor
+
+OWNER = {"Authorization": f"Bearer {CREDENTIALS.owner_token}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        (["a0", "--tgz", "s3://x", "--dest", ".", "--version", "v"], ["a0", "--version", "v"]),
+        (["a0", "--pkl", "s3://x", "--dest", "."], ["a0", "--pkl", "s3://x"]),
+        (["python", "-c", "print()"], ["python", "-c", "print()"]),
+    ],
+)
+def test_code_is_taken_as_it_lies_there(arguments: list[str], left: list[str]) -> None:
+    assert without_code(arguments) == left
+
+
+def failed_run(server: str, spec: TaskSpec) -> str:
+    """A run of a task whose container ends with 3."""
+    number = NamedLiteral(name="x")
+    number.value.scalar.primitive.integer = 7
+    request = pb.CreateRunRequest(
+        task_spec=spec,
+        project_id=ProjectIdentifier(organization="local", domain="development", name="flytebuild"),
+        inputs=Inputs(literals=[number]),
+    )
+    run = str(RunServiceClientSync(server).create_run(request).run.action.id.run.name)
+    while httpx.get(f"{server}/api/runs/{run}").json()["phase"] != "FAILED":
+        pass
+    return run
+
+
+def test_what_the_owner_is_told(server: str, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(3)
+    spec = samples.task_spec()
+    spec.task_template.container.env.add(key="MARK", value="of the task")
+    run = failed_run(server, spec)
+    told = httpx.get(f"{server}/again/{run}/a0", headers=OWNER).json()
+    (ran,) = executor.orders
+    assert (told["task"], told["attempt"], told["phase"]) == ("env.work", 1, "FAILED")
+    assert (told["image"], told["environment"]["MARK"], told["inputs"]) == ("image:1", "of the task", {"x": 7})
+    outputs = ran.arguments[-1]
+    assert told["command"][:-1] == list(ran.arguments[:-1])
+    assert told["command"][-1].startswith(f"{outputs}-again-"), "the attempt's own outputs stay"
+    assert httpx.get(f"{server}{told['error']}").status_code == 404
+    assert len(httpx.get(f"{server}/api/runs/{run}").json()["actions"][0]["attempts"]) == 1
+
+
+def test_nobody_else_is_told_anything(server: str, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(3)
+    run = failed_run(server, samples.task_spec())
+    for headers in ({}, {"Authorization": "Bearer guessed"}):
+        answer = httpx.get(f"{server}/again/{run}/a0", headers=headers)
+        assert answer.status_code in (401, 403)
+        assert "image" not in answer.text
+
+
+def test_what_cannot_be_run_again(server: str, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(3)
+    raw = samples.task_spec()
+    raw.task_template.container.data_config.enabled = True
+    run = failed_run(server, raw)
+    answer = httpx.get(f"{server}/again/{run}/a0", headers=OWNER)
+    assert (answer.status_code, "a container without Flyte" in answer.text) == (409, True)
+    assert httpx.get(f"{server}/again/{run}/never", headers=OWNER).status_code == 404
+    assert httpx.get(f"{server}/again/never/a0", headers=OWNER).status_code == 404
+
+
+def test_the_page_of_a_failed_action_says_how(server: str, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(3)
+    run = failed_run(server, samples.task_spec())
+    page = httpx.get(f"{server}/v2/domain/development/project/flytebuild/runs/{run}").text
+    assert f"<code>flytebuild rerun --shell {run} a0</code>" in page

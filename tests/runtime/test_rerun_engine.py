@@ -1,0 +1,62 @@
+"""`flytebuild rerun`: what has failed is run again, by hand, in the image where it failed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.runtime.driver import Driver
+
+pytestmark = pytest.mark.engine
+
+MEND = r"""
+pwd; cat /run/flytebuild/inputs.json; echo "variable: $FROM_TASK"
+sed -i 's/    raise ValueError(text)/    print("mended:", text); return text/' flows.py
+/run/flytebuild/again
+echo "ended with $?"
+exit 5
+"""
+
+
+def rerun(driver: Driver, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    settings = {
+        "FLYTEBUILD_HOME": str(driver.config.home),
+        "FLYTEBUILD_PORT": str(driver.config.port),
+        "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in driver.config.mirrors.items()),
+    }
+    command = [str(Path(sys.executable).with_name("flytebuild")), "rerun", *arguments]
+    environ = {**os.environ, **settings}
+    return subprocess.run(
+        command, cwd=driver.config.home, env=environ, input=typed, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_failed_task_fails_again_and_can_be_mended(driver: Driver) -> None:
+    _, document = driver.run("fail", {"text": "no good"})
+    run = document["run"]
+    done = rerun(driver, run)
+    assert done.returncode == 1, done.stderr
+    assert "error: `flows.fail` failed again: ValueError: no good" in done.stderr
+
+    done = rerun(driver, run, "a0", "--shell", typed=MEND)
+    assert done.returncode == 5, done.stderr
+    assert 'flows.fail, attempt 1, failed\n  text = "no good"\n/run/flytebuild/again runs it again' in done.stderr
+    for words in ('"text": "no good"', "variable: task", "mended: no good", "ended with 0"):
+        assert words in done.stdout
+    assert driver.document(run) == document, "the record stays as it is"
+    assert docker.from_env().containers.list(all=True, filters={"label": "dev.flytebuild.shell"}) == []
+
+
+def test_what_it_called_answers_as_it_did(driver: Driver) -> None:
+    _, document = driver.run("catch", {"text": "no good"})
+    refused = rerun(driver, document["run"])
+    assert refused.returncode == 1
+    assert f"error: Run `{document['run']}` has not failed" in refused.stderr
+    done = rerun(driver, document["run"], "a0")
+    assert done.returncode == 0, done.stderr
+    assert driver.document(document["run"]) == document
