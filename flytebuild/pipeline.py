@@ -111,6 +111,12 @@ async def _past(
     return found, earlier | history.answered(questions, found)
 
 
+async def observe(config: Config, reference: str, emit: Emit = ignore) -> Observation:
+    """What there is under one reference. Raises UsageError for one that is malformed."""
+    async with _outside(config, emit) as (stores, _):
+        return await stores.of(reference).observe(reference)
+
+
 async def build(
     config: Config, planned: Plan, emit: Emit = ignore, *, fail_fast: bool = False, output: Output | None = None
 ) -> tuple[Outcome, ...]:

@@ -46,8 +46,8 @@ class ImagePlan:
 
     An image for several platforms has no layers of its own: `members` are the references of the images that it is an
     index of, by platform. One that is missing here and is, or will be, somewhere else is not built: `copied_from` is
-    that other reference. `earlier` is the digest of the image that one of its environments had before, where that is
-    known, and `changes` tell what is different from that.
+    that other reference. `earlier` is the image that one of its environments had before, where that is known, and
+    `changes` tell what is different from that.
     """
 
     reference: str
@@ -59,7 +59,7 @@ class ImagePlan:
     spec: ImageSpec | None = None
     members: tuple[tuple[Platform, str], ...] = ()
     copied_from: str | None = None
-    earlier: str | None = None
+    earlier: Earlier | None = None
     changes: tuple[Change, ...] = ()
 
     @property
@@ -263,9 +263,8 @@ def _image(
     status, reason = _judge(spec, _checked(observation, spec_digests.image), target)
     found = _changes(spec, spec_digests, earlier) if earlier and status == "missing" else ()
     layers = _layers(spec, spec_digests, status, reason, seen, found)
-    known = earlier.image if earlier else None
     return ImagePlan(
-        target, status, reason, environments, spec_digests.image, layers, spec, earlier=known, changes=found
+        target, status, reason, environments, spec_digests.image, layers, spec, earlier=earlier, changes=found
     )
 
 
@@ -359,7 +358,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
                 "status": image.status,
                 "reason": image.reason,
                 "copied_from": image.copied_from,
-                "earlier": image.earlier,
+                "earlier": image.earlier.image if image.earlier else None,
                 "changes": [_change(image, change) for change in image.changes],
                 "platforms": [str(item) for item in image.platforms],
                 "environments": list(image.environments),

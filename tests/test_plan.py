@@ -256,7 +256,7 @@ def test_a_missing_image_tells_what_is_different_from_the_one_before() -> None:
     )
     (image,) = planned.images
     assert [(change.words, change.origin) for change in image.changes] == [("pip: pandas 2.2.3 → 2.3.0", "main.py:2")]
-    assert image.earlier == digests(before).image
+    assert image.earlier == earlier
     assert [(layer.status, layer.reason) for layer in image.layers[-2:]] == [
         ("present", ""),
         ("missing", "pip: pandas 2.2.3 → 2.3.0"),

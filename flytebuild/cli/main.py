@@ -23,7 +23,20 @@ USAGE = 64
 READER_GONE = 141
 """What a shell sees of a tool that a closed pipe has ended."""
 
-_COMMANDS = ("plan", "build", "run", "rerun", "shell", "up", "down", "status", "runs", "doctor")
+_COMMANDS = (
+    "plan",
+    "build",
+    "run",
+    "rerun",
+    "shell",
+    "explain",
+    "diff",
+    "up",
+    "down",
+    "status",
+    "runs",
+    "doctor",
+)
 
 
 class _LazyCommands(click.Group):

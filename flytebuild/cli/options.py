@@ -60,6 +60,15 @@ paths = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", default=None, required=False
 )
 
+inside = click.option(
+    "--in",
+    "paths",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH",
+    help="The file or folder with the code; the current folder without it. May be given several times.",
+)
+
 
 def or_here(given: tuple[Path, ...]) -> tuple[Path, ...]:
     """The paths given, or the current folder."""

@@ -21,14 +21,7 @@ if TYPE_CHECKING:
     short_help="Open a shell in an environment's image.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.option(
-    "--in",
-    "paths",
-    multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    metavar="PATH",
-    help="The file or folder with the code; the current folder without it. May be given several times.",
-)
+@options.inside
 @options.secrets
 @click.argument("name", metavar="ENVIRONMENT")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")

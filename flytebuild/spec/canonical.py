@@ -91,9 +91,14 @@ def digest_bytes(domain: Domain, content: bytes) -> str:
     return hasher.hexdigest()
 
 
+def context(domain: Domain) -> str:
+    """The text that BLAKE3 derives a domain's key from."""
+    return f"flytebuild 2026-11-22 {domain} v1"
+
+
 @cache
 def _hasher(domain: Domain) -> blake3:
-    return blake3(derive_key_context=f"flytebuild 2026-11-22 {domain} v1")
+    return blake3(derive_key_context=context(domain))
 
 
 def _reject_ambiguous(value: object) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flytebuild.spec.canonical import Document, encode
+from flytebuild.spec.canonical import Document, digest, encode
 from flytebuild.spec.digests import ImageDigests, base_document
 from flytebuild.spec.model import ImageSpec
 
@@ -19,6 +19,11 @@ class Composition:
     base: Document
     layers: tuple[Mapping[str, Any], ...]
     config: Document
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The layers' digests."""
+        return tuple(digest("layer", layer) for layer in self.layers)
 
     @property
     def trees(self) -> tuple[str, ...]:

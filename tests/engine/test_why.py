@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from tests.engine.conftest import Workspace
 
@@ -58,6 +60,29 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
         "pip: six 1.16.0 → 1.17.0",
         "files of `copy: source → /source` changed",
     ]
+
+    assert workspace.flytebuild("diff", "why", "--in", main).stdout.splitlines()[2:] == [
+        "  pip: six 1.16.0 → 1.17.0  (why/main.py:6)",
+        "  `b.py` changed  (why/main.py:6)",
+    ]
+    tag = first["reference"].rpartition(":")[2]
+    done = workspace.flytebuild("diff", f"why@{tag}", "why", "--in", main, "--json", "--exit-code", code=2)
+    document = json.loads(done.stdout)
+    assert document["before"] == {"name": f"why@{tag}", "digest": first["digest"]}
+    assert [item["layer"] for item in document["changes"]] == [layer["digest"] for layer in there["layers"][-2:]]
+    same = workspace.flytebuild("diff", first["reference"], first["reference"], "--exit-code")
+    assert same.stdout.endswith("the same image\n")
+    missing = workspace.flytebuild("diff", "why@b3-0", "why", "--in", main, code=64)
+    assert "There is no image" in missing.stderr
+
+    explained = json.loads(workspace.flytebuild("explain", "why", "--in", main, "--json").stdout)
+    parts = explained["images"][0]["parts"]
+    assert parts[-1]["digest"] == there["digest"]
+    assert all(
+        blake3(item["canonical"].encode(), derive_key_context=item["context"]).hexdigest() == item["digest"]
+        for item in parts
+    )
+    assert there["digest"] in workspace.flytebuild("explain", "why", "--in", main).stdout
 
 
 def statuses(image: dict[str, Any]) -> list[str]:

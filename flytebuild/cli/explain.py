@@ -1,0 +1,98 @@
+"""`flytebuild explain`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flytebuild.cli import options
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from flytebuild.plan import ImagePlan
+
+SCHEMA = "flytebuild.explain/1"
+
+
+@click.command(short_help="Show everything that an image's digest is taken of.")
+@options.inside
+@click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
+@options.platforms
+@click.argument("name", metavar="ENVIRONMENT")
+def explain(paths: tuple[Path, ...], as_json: bool, platforms: tuple[str, ...], name: str) -> int:
+    """Show everything that the digest of an environment's image is taken of, and nothing that it is not.
+
+    Each document is shown with its canonical bytes (RFC 8785 JSON) and their digest (BLAKE3, with the context that is
+    named), so that anybody can compute it again: docs/spec.md says how. ENVIRONMENT may be a task's name as well.
+
+    \b
+    Examples:
+      flytebuild explain train
+      flytebuild explain main.main --in main.py --json
+    """
+    from flytebuild import config, pipeline
+    from flytebuild.authoring.loader import load
+    from flytebuild.cli.console import out
+    from flytebuild.cli.progress import notice
+
+    settings = config.load(Path.cwd(), platforms=platforms or None)
+    definitions = load(options.or_here(paths), notice)
+    with pipeline.reader(settings, notice) as read:
+        environment = definitions.alone(name, read)
+    planned = asyncio.run(pipeline.plan_nodes(settings, [environment], notice))
+    images = [image for image in planned.images if image.spec]
+    if as_json:
+        shown = [_document(image) for image in images]
+        document = {"schema": SCHEMA, "environment": environment.name, "images": shown}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return 0
+    for image in planned.images:
+        for line in _lines(environment.name, image):
+            out().print(line)
+    return 0
+
+
+def _document(image: ImagePlan) -> dict[str, Any]:
+    from flytebuild.spec.key import key
+
+    assert image.spec is not None  # noqa: S101 - the caller's choice
+    return {
+        "platform": str(image.spec.platform),
+        "reference": image.reference,
+        "digest": image.digest,
+        "parts": [
+            {
+                "kind": part.kind,
+                "context": part.context,
+                "digest": part.digest,
+                "summary": part.summary,
+                "origin": part.origin or None,
+                "canonical": part.content.decode(),
+            }
+            for part in key(image.spec)
+        ],
+    }
+
+
+def _lines(name: str, image: ImagePlan) -> Iterator[Text]:
+    from rich.text import Text
+
+    from flytebuild.spec.key import key
+
+    if not image.spec:
+        what = "named by the user, and used as it is" if image.status == "external" else "an index of the images above"
+        yield Text.assemble((name, "bold"), f"  {image.reference}  {what}")
+        return
+    yield Text.assemble((name, "bold"), f"  {image.spec.platform}  image {image.digest}")
+    yield Text(f"  {image.reference}", "dim")
+    for part in key(image.spec):
+        origin = f"  ({part.origin})" if part.origin else ""
+        yield Text.assemble("  ", (f"{part.digest[:12]}  {part.summary}", "bold"), (origin, "dim"))
+        yield Text(f"    BLAKE3 {part.digest}, context `{part.context}`, of", "dim")
+        yield Text(f"    {part.content.decode()}")
