@@ -27,6 +27,7 @@ from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.model import Action, ActionKey, Kind, Phase, Run
+from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.server import listen, serving
 
 IMAGE_CACHE = "x" * 2000
@@ -94,7 +95,7 @@ async def serve(home: Path) -> None:
     with listen(0, None) as sockets:
         port = sockets[0].getsockname()[1]
         begun = time.monotonic()
-        site = Site(home="bench", port=port, key_id=credentials.key_id, key_secret=credentials.key_secret, cpus=2)
+        site = Site(home="bench", port=port, passes=Passes(credentials.pass_secret), cpus=2)
         plane = assemble(home, site, credentials, NoEngine())  # type: ignore[arg-type]
         taken = time.monotonic() - begun
         async with serving(plane, sockets):

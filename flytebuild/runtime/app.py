@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flyteidl2.actions.actions_service_connect import ActionsServiceASGIApplication
 from flyteidl2.cluster.service_connect import ClusterServiceASGIApplication
@@ -19,20 +21,25 @@ from flyteidl2.workflow.state_service_connect import StateServiceASGIApplication
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.again import Again
+from flytebuild.runtime.bounds import BoundedGzip
+from flytebuild.runtime.callers import Door
 from flytebuild.runtime.catalogue import Catalogue
 from flytebuild.runtime.conditions import Conditions
 from flytebuild.runtime.container import Site
 from flytebuild.runtime.credentials import Credentials
+from flytebuild.runtime.dispatcher import MAX_MESSAGE, Dispatcher
 from flytebuild.runtime.executor import Executor
-from flytebuild.runtime.http import Application, Receive, Scope, Send, text_response
+from flytebuild.runtime.http import Application
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.logs import LogBook
+from flytebuild.runtime.reach import Everything, Reach
 from flytebuild.runtime.results import Results
-from flytebuild.runtime.s3 import S3
+from flytebuild.runtime.s3 import S3, Key
 from flytebuild.runtime.secret_book import Handover, SecretBook
 from flytebuild.runtime.services.actions import Actions, Children, Queue, State
 from flytebuild.runtime.services.cluster import Cluster
 from flytebuild.runtime.services.data_proxy import DataProxy
+from flytebuild.runtime.services.guard import Guard
 from flytebuild.runtime.services.project import Projects
 from flytebuild.runtime.services.run import Runs
 from flytebuild.runtime.services.secret import Secrets
@@ -41,9 +48,6 @@ from flytebuild.runtime.storage import OBJECTS, ObjectStore
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.transfer import Links, Transfer
 from flytebuild.runtime.web.site import Web
-
-MAX_MESSAGE = 128 << 20
-"""The largest message of Flyte's protocol that is read; inputs come inside messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class ControlPlane:
     supervisor: Supervisor
     conditions: Conditions
     database: Database
+    store: ObjectStore
 
 
 def assemble(
@@ -91,61 +96,42 @@ def assemble(
     )
     conditions = Conditions(ledger)
     children = Children(ledger, supervisor, conditions)
-    limit = MAX_MESSAGE
-    services = [
-        ClusterServiceASGIApplication(Cluster(), read_max_bytes=limit),
-        DataProxyServiceASGIApplication(DataProxy(ledger, store, logs, links), read_max_bytes=limit),
-        RunServiceASGIApplication(Runs(ledger, supervisor, store, catalogue, conditions), read_max_bytes=limit),
-        TaskServiceASGIApplication(Tasks(catalogue, store), read_max_bytes=limit),
-        ActionsServiceASGIApplication(Actions(children), read_max_bytes=limit),
-        QueueServiceASGIApplication(Queue(children), read_max_bytes=limit),
-        StateServiceASGIApplication(State(children), read_max_bytes=limit),
-        SecretServiceASGIApplication(Secrets(book), read_max_bytes=limit),
-        ProjectServiceASGIApplication(Projects(ledger, catalogue), read_max_bytes=limit),
-    ]
-    web = Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {})
-    routes: dict[str, Application] = {
-        **{service.path.strip("/"): service for service in services},
-        "s3": S3(store, credentials.key_id),
-        "objects": Transfer(store, links),
-        "secrets": Handover(book, credentials.owner_token),
-        "again": Again(ledger, store, links, site, book.find, credentials.owner_token),
+    reach = Reach(ledger, store)
+    door = Door(ledger, site.passes, supervisor.heard)
+    # What reads messages, and who may send them, is the same for all services.
+    rules: Mapping[str, Any] = {
+        "interceptors": (Guard(reach),),
+        "read_max_bytes": MAX_MESSAGE,
+        "compressions": (BoundedGzip(MAX_MESSAGE),),
     }
-    return ControlPlane(Dispatcher(routes, web), ledger, supervisor, conditions, database)
+    services = [
+        ClusterServiceASGIApplication(Cluster(), **rules),
+        DataProxyServiceASGIApplication(DataProxy(ledger, store, logs, links), **rules),
+        RunServiceASGIApplication(Runs(ledger, supervisor, store, catalogue, conditions), **rules),
+        TaskServiceASGIApplication(Tasks(catalogue, store), **rules),
+        ActionsServiceASGIApplication(Actions(children), **rules),
+        QueueServiceASGIApplication(Queue(children), **rules),
+        StateServiceASGIApplication(State(children), **rules),
+        SecretServiceASGIApplication(Secrets(book), **rules),
+        ProjectServiceASGIApplication(Projects(ledger, catalogue), **rules),
+    ]
 
+    def key(key_id: str) -> Key | None:
+        if hmac.compare_digest(key_id.encode(), credentials.key_id.encode()):
+            return Key(credentials.key_secret, Everything)
+        if (found := door.by_key(key_id)) is None:
+            return None
+        bearer, secret = found
+        return Key(secret, lambda: reach.of(door.enter(bearer).key.run))
 
-class Dispatcher:
-    """Chooses the application by the first part of the path.
-
-    A request must name this machine as its host: otherwise a web page could point a name of its own at the
-    loopback address and speak to us through the user's browser.
-    """
-
-    def __init__(self, routes: dict[str, Application], fallback: Application) -> None:
-        self._routes = routes
-        self._fallback = fallback
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        headers = dict(scope["headers"])
-        host = headers.get(b"host", b"").decode("latin-1").rpartition(":")[0]
-        if not is_local_host(host):
-            await text_response("this control plane is reached by a local address only\n", 421).send(send)
-            return
-        length = headers.get(b"content-length", b"0")
-        first = scope["path"].split("/", 2)[1] if "/" in scope["path"] else ""
-        if first.startswith("flyteidl2.") and length.isdigit() and int(length) > MAX_MESSAGE:
-            await text_response("the message is too large\n", 413).send(send)
-            return
-        if first.startswith("flyteidl2.") and first not in self._routes:
-            # The protocol's word for a service that is not there.
-            await text_response("this service is not implemented\n", 404).send(send)
-            return
-        await self._routes.get(first, self._fallback)(scope, receive, send)
-
-
-def is_local_host(host: str) -> bool:
-    """Whether a host is a literal address or a name that only this machine and its containers use."""
-    is_literal = host.startswith("[") or all(part.isdigit() for part in host.split("."))
-    return is_literal or host in ("localhost", "host.docker.internal")
+    dispatcher = Dispatcher(
+        {service.path.strip("/"): service for service in services},
+        {"s3": S3(store, key), "objects": Transfer(store, links)},
+        {
+            "secrets": Handover(book, credentials.owner_token),
+            "again": Again(ledger, store, links, site, book.find, credentials.owner_token),
+        },
+        Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}),
+        door,
+    )
+    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, store)

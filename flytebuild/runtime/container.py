@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from flytebuild.runtime import quantity
 from flytebuild.runtime.archives import Entry
 from flytebuild.runtime.model import Action, Attempt, Run
+from flytebuild.runtime.passes import Bearer, Passes
 from flytebuild.runtime.reuse import Reuse, reuse
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def no_secrets(_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the control plane lends to every container: where it is, the object store's key, the machine's size.
+    """What the control plane lends to containers: where it is, credentials of their own, the machine's size.
 
     `home` identifies the control plane among several on one engine. `cpus` is 0 where the number is not known.
     `is_warm` asks for warm containers for every task.
@@ -78,8 +79,7 @@ class Site:
 
     home: str
     port: int
-    key_id: str
-    key_secret: str
+    passes: Passes
     cpus: int = 0
     has_ca_bundle: bool = False
     is_warm: bool = False
@@ -112,7 +112,7 @@ class Order:
     image: str
     entrypoint: tuple[str, ...]
     arguments: tuple[str, ...]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     labels: Mapping[str, str]
     limits: Limits
     hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({HOST_NAME: "host-gateway"}))
@@ -232,6 +232,7 @@ def common_variables(
 
 def own_variables(run: Run, action: Action, attempt: Attempt, site: Site) -> dict[str, str]:
     """The variables of one attempt that the SDK inside relies on; they come before all others."""
+    own = site.passes.issue(Bearer(run.name, run.folder, action.key.name, attempt.number))
     return {
         "ACTION_NAME": action.key.name,
         "RUN_NAME": run.name,
@@ -240,10 +241,10 @@ def own_variables(run: Run, action: Action, attempt: Attempt, site: Site) -> dic
         "FLYTE_INTERNAL_EXECUTION_DOMAIN": run.domain,
         "_U_ORG_NAME": run.org,
         "_U_RUN_BASE": run.base,
-        "_U_EP_OVERRIDE": site.endpoint,
+        "_U_EP_OVERRIDE": f"{site.endpoint}{own.path}",
         "_U_INSECURE": "1",
         "_U_USE_ACTIONS": "1",
-        **object_store_variables(site.endpoint, site.key_id, site.key_secret),
+        **object_store_variables(site.endpoint, own.key_id, own.key_secret),
     }
 
 

@@ -16,7 +16,7 @@ FILE_NAME = "credentials.json"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The object store's access key, and what links are signed with."""
+    """The owner's access key of the object store, and what links are signed with."""
 
     key_id: str
     key_secret: str
@@ -25,7 +25,15 @@ class Credentials:
     @property
     def owner_token(self) -> str:
         """What shows that one can read this folder's credentials; containers have no part of it."""
-        return hmac.new(self.link_secret.encode(), b"owner", "sha256").hexdigest()
+        return self._derived(b"owner")
+
+    @property
+    def pass_secret(self) -> str:
+        """What the credentials of containers are made of."""
+        return self._derived(b"passes")
+
+    def _derived(self, use: bytes) -> str:
+        return hmac.new(self.link_secret.encode(), use, "sha256").hexdigest()
 
 
 def load_or_create(home: Path) -> Credentials:

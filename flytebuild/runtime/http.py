@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -20,12 +20,14 @@ class BodyError(Exception):
 
 
 class Request:
-    """One request; `path` is decoded, header names are in lower case."""
+    """One request; `path` is decoded and `raw_path` is not, header names are in lower case."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+        self.raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+        self.raw_query = scope.get("query_string", b"").decode("latin-1")
+        self.query = dict(parse_qsl(self.raw_query, keep_blank_values=True))
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         self._receive = receive
 

@@ -89,7 +89,8 @@ class Attempt:
     """One try at an action; `number` counts from 1.
 
     `outputs` is the prefix below which the task writes. `image` is the reference that the task names, `image_id`
-    the digest that the engine really ran. `waiting_for` says what keeps its container from starting.
+    the digest that the engine really ran. `waiting_for` says what keeps its container from starting. `heard` is when
+    its container's first request came, or None before that.
     """
 
     number: int
@@ -99,6 +100,7 @@ class Attempt:
     image_id: str | None = None
     container: str | None = None
     waiting_for: str = ""
+    heard: datetime | None = None
     exit_code: int | None = None
     failure: Failure | None = None
 
@@ -191,7 +193,8 @@ class Action:
 class Run:
     """A run: what all its actions share. `base` is the prefix that its data lies below, and no other run's.
 
-    `started` reaches every container unchanged: the names of child actions are hashes that cover it.
+    `started` reaches every container unchanged: the names of child actions are hashes that cover it. `started_by` is
+    the run whose task has started this one; empty for a run that the owner has started.
     """
 
     name: str
@@ -201,6 +204,7 @@ class Run:
     base: str
     started: datetime
     spec: RunSpec
+    started_by: str = ""
 
     @property
     def folder(self) -> str:

@@ -1,25 +1,27 @@
-"""The part of S3's protocol that Flyte's SDK speaks, over an `ObjectStore`: path-style, one access key.
+"""The part of S3's protocol that Flyte's SDK speaks, over an `ObjectStore`: path-style, every request signed.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
-The key's identifier is random and is checked on every request; signatures are not.
+What a request may do is its key's to say: the owner's may do everything, a container's what its run may.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import formatdate
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from flytebuild.runtime import sigv4
 from flytebuild.runtime.http import BodyError, Receive, Request, Response, Scope, Send
+from flytebuild.runtime.reach import Access
 from flytebuild.runtime.storage import Entry, ObjectNameError, ObjectStore, tag_of
 
 MAX_OBJECT = 5 << 30
@@ -39,6 +41,18 @@ class S3Error(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """An access key: its secret, and what it may do, which is asked for once a signature has shown that it is there."""
+
+    secret: str = field(repr=False)
+    enter: Callable[[], Access]
+
+
+Keys: TypeAlias = Callable[[str], Key | None]
+"""An access key by its identifier."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Page:
     """One page of a listing; `next_key` continues it."""
 
@@ -50,9 +64,9 @@ class _Page:
 class S3:
     """An ASGI application; paths are `PREFIX/BUCKET/KEY`."""
 
-    def __init__(self, store: ObjectStore, key_id: str, prefix: str = "/s3") -> None:
+    def __init__(self, store: ObjectStore, keys: Keys, prefix: str = "/s3") -> None:
         self._store = store
-        self._key_id = key_id
+        self._keys = keys
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,33 +84,44 @@ class S3:
         await response.send(send)
 
     async def _answer(self, request: Request) -> Response:
-        self._authorize(request)
+        access = self._authenticate(request)
         bucket, _, key = request.path.removeprefix(self._prefix).lstrip("/").partition("/")
         if not key:
             if request.method in ("GET", "HEAD"):
-                return await self._list(bucket, request)
+                return await self._list(bucket, request, access)
             if request.method == "POST" and "delete" in request.query:
-                return await self._delete_many(bucket, request)
+                return await self._delete_many(bucket, request, access)
             raise S3Error(405, "MethodNotAllowed", "Buckets come and go by themselves")
         path = self._store.path(bucket, key)
+        uri = f"s3://{bucket}/{key}"
         if request.method in ("GET", "HEAD"):
+            _allow(access.may_read(uri))
             return await self._get(path, request)
+        _allow(access.may_write(uri))
         if request.method == "PUT":
-            return await self._put(path, request)
+            return await self._put(path, request, access)
         if request.method == "POST":
             return await self._post(path, bucket, key, request)
         if request.method == "DELETE":
             if "uploadId" in request.query:
-                await self._store.drop_parts(self._upload(request))
+                await self._store.drop_parts(self._upload(path, request))
             else:
                 await asyncio.to_thread(self._store.remove, path)
             return Response(204)
         raise S3Error(405, "MethodNotAllowed", f"`{request.method}` is not supported")
 
-    def _authorize(self, request: Request) -> None:
-        found = re.search(r"Credential=([^/,\s]+)/", request.headers.get("authorization", ""))
-        if not found or not hmac.compare_digest(found[1].encode(), self._key_id.encode()):
-            raise S3Error(403, "InvalidAccessKeyId", "The access key is not this control plane's")
+    def _authenticate(self, request: Request) -> Access:
+        """What the key that a request is signed with may do."""
+        try:
+            signature = sigv4.read(request, datetime.now(timezone.utc))
+        except sigv4.SignatureError as error:
+            raise S3Error(403, "AccessDenied", str(error)) from error
+        key = self._keys(signature.key_id)
+        if key is None:
+            raise S3Error(403, "InvalidAccessKeyId", "There is no such access key, or no longer")
+        if not sigv4.is_made_with(key.secret, signature, request):
+            raise S3Error(403, "SignatureDoesNotMatch", "The signature was not made with this key for this request")
+        return key.enter()
 
     # Objects
 
@@ -118,11 +143,11 @@ class S3:
         pieces = None if request.method == "HEAD" else self._store.pieces(path, start, length)
         return Response(code, b"", "application/octet-stream", tuple(headers), pieces)
 
-    async def _put(self, path: Path, request: Request) -> Response:
+    async def _put(self, path: Path, request: Request, access: Access) -> Response:
         if "partNumber" in request.query:
-            path = self._part(request)
+            path = self._part(path, request)
         if "x-amz-copy-source" in request.headers:
-            return await self._copy(path, request)
+            return await self._copy(path, request, access)
         is_new = request.headers.get("if-none-match") == "*"
         try:
             async with self._store.writer(path, is_new=is_new) as writer:
@@ -132,9 +157,10 @@ class S3:
             raise S3Error(412, "PreconditionFailed", "The object exists already") from error
         return Response(200, headers=(("etag", self._tag(path)),))
 
-    async def _copy(self, path: Path, request: Request) -> Response:
+    async def _copy(self, path: Path, request: Request, access: Access) -> Response:
         bucket, _, key = unquote(request.headers["x-amz-copy-source"]).lstrip("/").partition("/")
         source = self._store.path(bucket, key)
+        _allow(access.may_read(f"s3://{bucket}/{key}"))
         found = self._store.status(source)
         if found is None:
             raise S3Error(404, "NoSuchKey", "There is no such object to copy")
@@ -149,14 +175,14 @@ class S3:
     async def _post(self, path: Path, bucket: str, key: str, request: Request) -> Response:
         names = f"<Bucket>{escape(bucket)}</Bucket><Key>{escape(key)}</Key>"
         if "uploads" in request.query:
-            upload = self._store.begin_parts()
+            upload = self._store.begin_parts(path)
             return _xml(
                 f"<InitiateMultipartUploadResult {_NAMESPACE}>{names}<UploadId>{upload}</UploadId>"
                 "</InitiateMultipartUploadResult>"
             )
         if "uploadId" not in request.query:
             raise S3Error(405, "MethodNotAllowed", "Form uploads are not supported")
-        upload = self._upload(request)
+        upload = self._upload(path, request)
         numbers = [int(text) for text in _texts(await request.body(_MAX_DOCUMENT), "PartNumber") if text.isdigit()]
         try:
             await self._store.join_parts(upload, numbers, path)
@@ -171,25 +197,29 @@ class S3:
         status = self._store.status(path)
         return tag_of(status) if status else '""'  # Removed already by somebody else.
 
-    def _upload(self, request: Request) -> str:
-        upload: str = request.query["uploadId"]
+    def _upload(self, path: Path, request: Request) -> str:
+        """The upload that a request names, which was begun for that very object."""
+        upload: str = request.query.get("uploadId", "")
         try:
-            self._store.part(upload, 1)
-        except FileNotFoundError as error:
-            raise S3Error(404, "NoSuchUpload", "There is no such upload") from error
+            is_for_it = self._store.target(upload) == path
+        except FileNotFoundError:
+            is_for_it = False
+        if not is_for_it:
+            raise S3Error(404, "NoSuchUpload", "There is no such upload of this object")
         return upload
 
-    def _part(self, request: Request) -> Path:
+    def _part(self, path: Path, request: Request) -> Path:
         number = request.query["partNumber"]
         if not number.isdigit() or not 1 <= int(number) <= 10_000:
             raise S3Error(400, "InvalidArgument", "A part's number is from 1 to 10000")
-        return self._store.part(self._upload(request), int(number))
+        return self._store.part(self._upload(path, request), int(number))
 
     # Buckets
 
-    async def _list(self, bucket: str, request: Request) -> Response:
+    async def _list(self, bucket: str, request: Request, access: Access) -> Response:
         self._store.path(bucket, "x")
         prefix = request.query.get("prefix", "")
+        _allow(access.may_list(f"s3://{bucket}/{prefix}"))
         delimiter = request.query.get("delimiter", "")
         after = request.query.get("continuation-token") or request.query.get("start-after", "")
         text = request.query.get("max-keys", "1000")
@@ -213,16 +243,18 @@ class S3:
             "</ListBucketResult>"
         )
 
-    async def _delete_many(self, bucket: str, request: Request) -> Response:
+    async def _delete_many(self, bucket: str, request: Request, access: Access) -> Response:
         deleted, failed = [], []
         for key in _texts(await request.body(_MAX_DOCUMENT), "Key"):
             try:
-                await asyncio.to_thread(self._store.remove, self._store.path(bucket, key))
+                path = self._store.path(bucket, key)
+                _allow(access.may_write(f"s3://{bucket}/{key}"))
+                await asyncio.to_thread(self._store.remove, path)
                 deleted.append(f"<Deleted><Key>{escape(key)}</Key></Deleted>")
-            except ObjectNameError as error:
+            except (ObjectNameError, S3Error) as error:
+                code = error.code if isinstance(error, S3Error) else "InvalidArgument"
                 failed.append(
-                    f"<Error><Key>{escape(key)}</Key><Code>InvalidArgument</Code>"
-                    f"<Message>{escape(str(error))}</Message></Error>"
+                    f"<Error><Key>{escape(key)}</Key><Code>{code}</Code><Message>{escape(str(error))}</Message></Error>"
                 )
         return _xml(f"<DeleteResult {_NAMESPACE}>{''.join(deleted)}{''.join(failed)}</DeleteResult>")
 
@@ -246,6 +278,11 @@ def paginate(entries: Iterable[Entry], prefix: str, delimiter: str, after: str, 
         else:
             folded.append(name)
     return _Page(found, folded, None)
+
+
+def _allow(may: bool) -> None:
+    if not may:
+        raise S3Error(403, "AccessDenied", "The access key does not reach that far")
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from flytebuild import engine
 from flytebuild.config import Config
@@ -21,15 +22,29 @@ from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import LOOPBACK, Site
 from flytebuild.runtime.credentials import load_or_create
+from flytebuild.runtime.dispatcher import IS_OWNER
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import StartError
+from flytebuild.runtime.passes import Passes
+from flytebuild.runtime.peers import is_known, is_owner
 from flytebuild.runtime.retention import KEEP_DAYS, expire
 
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 3
+_SWEEP_SECONDS = 3600.0
 _PRUNED_SECONDS = 1.0
 """How often it is looked whether another process has pruned runs; that costs a few microseconds."""
+
+
+class Connection(H11Protocol):
+    """A connection of which it is known whether the owner's process is at its other end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Find out while the other side still has it."""
+        super().connection_made(transport)
+        peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.app_state = {**self.app_state, IS_OWNER: is_owner(peer[:2], here[:2])}
 
 
 class Server(uvicorn.Server):
@@ -57,12 +72,13 @@ async def serve(config: Config) -> None:
         stack.callback(executor.close)
         gateway, capacity = await asyncio.to_thread(_look_at, executor)
         sockets = stack.enter_context(listen(config.port, gateway))
+        if not is_known():
+            log.warning("this system does not tell whose a connection is: all users of this machine count as the owner")
         credentials = load_or_create(config.home)
         site = Site(
             home=identifier,
             port=config.port,
-            key_id=credentials.key_id,
-            key_secret=credentials.key_secret,
+            passes=Passes(credentials.pass_secret),
             cpus=(capacity.cpu or 0) // 1000,
             has_ca_bundle=bundle is not None,
         )
@@ -118,6 +134,7 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
     """
     settings = uvicorn.Config(
         plane.app,
+        http=Connection,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -128,11 +145,12 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
     )
     server = Server(settings)
     task = asyncio.create_task(_run(server, sockets))
-    noticing = asyncio.create_task(_notice_pruning(plane))
+    chores = [asyncio.create_task(_notice_pruning(plane)), asyncio.create_task(_sweep(plane))]
     try:
         yield task
     finally:
-        noticing.cancel()
+        for chore in chores:
+            chore.cancel()
         await plane.supervisor.aclose()
         plane.ledger.close()
         server.should_exit = True
@@ -147,6 +165,14 @@ async def _notice_pruning(plane: ControlPlane) -> None:
     while True:
         await asyncio.sleep(_PRUNED_SECONDS)
         plane.ledger.forget(plane.database.missing(run.name for run in plane.ledger.runs()))
+
+
+async def _sweep(plane: ControlPlane) -> None:
+    """Remove what uploads have left that were never completed."""
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        if left := await asyncio.to_thread(plane.store.sweep):
+            log.warning("removing %d uploads that were never completed", left)
 
 
 async def _run(server: Server, sockets: list[socket.socket]) -> None:

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ OBJECTS = "objects"
 PIECE = 1 << 20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
 _WORK = ".work"
+_TARGET = "target"
+_UPLOAD_SECONDS = 24 * 3600
 
 
 class ObjectNameError(ValueError):
@@ -49,9 +52,12 @@ class ObjectStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._work = root / _WORK
-        # What an earlier process was writing is of no use to anybody.
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(parents=True)
+        self._work.mkdir(parents=True, exist_ok=True)
+        # What an earlier process was writing is of no use to anybody; uploads in parts may go on.
+        for path in self._work.iterdir():
+            if path.is_file():
+                path.unlink(missing_ok=True)
+        self.sweep()
 
     # Names
 
@@ -60,21 +66,14 @@ class ObjectStore:
 
         Raises ObjectNameError.
         """
-        parts = key.split("/")
-        if not _BUCKET.fullmatch(bucket) or any(not _is_segment(part) for part in parts):
-            raise ObjectNameError(f"`{bucket}/{key}` is not a valid object name")
-        return self.root.joinpath(bucket, *parts)
+        return self.root.joinpath(bucket, *_segments(bucket, key))
 
     def path_of(self, uri: str) -> Path:
         """The file of an object that is given as `s3://BUCKET/KEY`.
 
         Raises ObjectNameError.
         """
-        scheme, _, rest = uri.partition("://")
-        bucket, _, key = rest.partition("/")
-        if scheme != "s3":
-            raise ObjectNameError(f"`{uri}` is not in the object store")
-        return self.path(bucket, key)
+        return self.path(*check_uri(uri))
 
     # Whole objects
 
@@ -133,11 +132,21 @@ class ObjectStore:
 
     # Uploads in parts
 
-    def begin_parts(self) -> str:
-        """A new identifier for an upload in parts."""
+    def begin_parts(self, target: Path) -> str:
+        """A new identifier for an upload in parts of one object."""
         upload = secrets.token_hex(16)
-        (self._work / f"parts-{upload}").mkdir()
+        folder = self._work / f"parts-{upload}"
+        folder.mkdir()
+        (folder / _TARGET).write_text(str(target.relative_to(self.root)), encoding="utf-8", errors="surrogateescape")
         return upload
+
+    def target(self, upload: str) -> Path:
+        """The object that an upload is of.
+
+        Raises FileNotFoundError when there is no such upload.
+        """
+        name = self.part(upload, 1).with_name(_TARGET).read_text(encoding="utf-8", errors="surrogateescape")
+        return self.root / name
 
     def part(self, upload: str, number: int) -> Path:
         """The file of one part.
@@ -165,6 +174,14 @@ class ObjectStore:
     async def drop_parts(self, upload: str) -> None:
         """Forget an upload in parts and what was received of it."""
         await asyncio.to_thread(shutil.rmtree, self.part(upload, 1).parent, ignore_errors=True)
+
+    def sweep(self) -> int:
+        """Remove uploads in parts that nobody has gone on with for a day; how many those were."""
+        before = time.time() - _UPLOAD_SECONDS
+        left = [path for path in self._work.glob("parts-*") if (found := _status(path)) and found.st_mtime < before]
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(left)
 
     # Listings and removal
 
@@ -215,9 +232,29 @@ class Writer:
             await asyncio.to_thread(self.file.writelines, pending)
 
 
+def check_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://BUCKET/KEY`.
+
+    Raises ObjectNameError for what cannot be the address of an object.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3":
+        raise ObjectNameError(f"`{uri}` is not in the object store")
+    _segments(bucket, key)
+    return bucket, key
+
+
 def tag_of(status: os.stat_result) -> str:
     """An entity tag: objects are replaced by renaming, so time, size and inode tell versions apart."""
     return f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'
+
+
+def _segments(bucket: str, key: str) -> list[str]:
+    parts = key.split("/")
+    if not _BUCKET.fullmatch(bucket) or any(not _is_segment(part) for part in parts):
+        raise ObjectNameError(f"`{bucket}/{key}` is not a valid object name")
+    return parts
 
 
 def _is_segment(part: str) -> bool:

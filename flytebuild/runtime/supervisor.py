@@ -80,6 +80,12 @@ class Supervisor:
         self._under_way[key] = task
         task.add_done_callback(lambda _: self._under_way.pop(key, None))
 
+    def heard(self, key: ActionKey, number: int) -> None:
+        """Note that the container of an attempt has made a request; the first one counts."""
+        action = self._ledger.action(key)
+        if action.last and action.last.number == number and action.last.heard is None:
+            self._ledger.advance(key, action.phase, heard=now())
+
     async def resume(self, survivors: Survivors) -> tuple[int, int]:
         """Take up what an earlier control plane left under way, and remove the containers that nobody wants.
 

@@ -19,6 +19,7 @@ from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import Order, Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.executor import Started, StartError, Tell
+from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.process import End
 from flytebuild.runtime.server import listen, serving
 from flytebuild.runtime.verdict import Exit
@@ -26,7 +27,7 @@ from tests.conftest import Machine
 from tests.runtime.driver import Driver, containers, free_port
 
 CREDENTIALS = Credentials("FBtest", "secret", "link-secret")
-SITE = Site(home="/data", port=8199, key_id=CREDENTIALS.key_id, key_secret=CREDENTIALS.key_secret, cpus=4)
+SITE = Site(home="/data", port=8199, passes=Passes(CREDENTIALS.pass_secret), cpus=4)
 
 
 @dataclass

@@ -27,8 +27,8 @@ from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 from flyteidl2.workflow.state_service_connect import StateServiceClientSync
 from flyteidl2.workflow.state_service_pb2 import WatchRequest
 
-from flytebuild.runtime.app import is_local_host
 from flytebuild.runtime.container import Order
+from flytebuild.runtime.dispatcher import is_local_host
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.model import Phase
 from flytebuild.runtime.verdict import Exit

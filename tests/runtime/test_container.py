@@ -65,7 +65,7 @@ def test_precedence_of_variables() -> None:
     assert found["FLYTE_ATTEMPT_NUMBER"] == "1"
     assert found["FLYTE_DISABLE_TELEMETRY"] == "0"
     assert (found["PIP_CERT"], found["SSL_CERT_FILE"]) == ("/task.pem", CA_PATH)
-    assert found["_U_EP_OVERRIDE"] == "http://host.docker.internal:8199"
+    assert found["_U_EP_OVERRIDE"].startswith("http://host.docker.internal:8199/run/r1/a0/2/")
 
 
 def test_without_a_bundle_nothing_is_said_about_trust() -> None:

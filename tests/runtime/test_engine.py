@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from flytebuild import engine
 from flytebuild.runtime import client
 from flytebuild.runtime.container import CA_PATH, LABEL
+from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.process import End
 from tests.runtime.driver import WORKFLOW, Driver, containers, free_port
 
@@ -150,6 +152,25 @@ def test_a_container_killed_from_outside(driver: Driver) -> None:
         connection.close()
     assert driver.end(process) == {"phase": "failed"}
     assert driver.document(name)["actions"][0]["error"]["code"] == "Killed"
+
+
+def test_a_container_reaches_no_other_run(driver: Driver) -> None:
+    process, victim = driver.begin("sleep_long")
+    driver.until_running(victim, "flows.sleep_long")
+    with contextlib.closing(Database(driver.config.home / FILE_NAME)) as database:
+        (base,) = [run.base for run, _, _ in database.runs() if run.name == victim]
+    folder = base.removeprefix("s3://flytebuild/")
+    said, _ = driver.run("snoop", {"victim": victim, "folder": folder})
+    assert said == {"phase": "succeeded", "outputs": [[]]}
+    assert driver.document(victim)["phase"] == "RUNNING"
+    driver.flyte("abort", "run", victim)
+    assert driver.end(process) == {"phase": "aborted"}
+
+
+def test_a_task_starts_a_run_of_its_own(driver: Driver) -> None:
+    said, document = driver.run("start_a_run", {"number": 21})
+    assert said == {"phase": "succeeded", "outputs": [42]}
+    assert document["actions"][0]["attempts"][0]["heard"]
 
 
 def test_deployed_tasks(driver: Driver) -> None:

@@ -11,18 +11,26 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from flytebuild.runtime.s3 import S3, paginate
+from flytebuild.runtime.reach import Everything
+from flytebuild.runtime.s3 import S3, Key, paginate
 from flytebuild.runtime.storage import Entry, ObjectStore
+from tests.runtime.signer import Signer
 
-KEY = {"authorization": "AWS4-HMAC-SHA256 Credential=FBtest/20260131/us-east-1/s3/aws4_request, Signature=x"}
+OWNER = Signer("FBtest", "secret")
 
 
-def call(folder: Path, *requests: tuple[str, str, dict[str, str], bytes]) -> list[httpx.Response]:
+def key(key_id: str) -> Key | None:
+    return Key("secret", Everything) if key_id == "FBtest" else None
+
+
+def call(
+    folder: Path, *requests: tuple[str, str, dict[str, str], bytes], signer: httpx.Auth | None = OWNER
+) -> list[httpx.Response]:
     async def main() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(S3(ObjectStore(folder), "FBtest"))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        transport = httpx.ASGITransport(S3(ObjectStore(folder), key))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", auth=signer) as client:
             return [
-                await client.request(method, f"/s3/{path}", headers={**KEY, **headers}, content=content)
+                await client.request(method, f"/s3/{path}", headers=headers, content=content)
                 for method, path, headers, content in requests
             ]
 
@@ -66,11 +74,17 @@ def test_ranges(tmp_path: Path, header: str, status: int, content: bytes | None,
 
 
 @pytest.mark.parametrize(
-    "header", ["", "AWS4-HMAC-SHA256 Credential=other/20260131/us-east-1/s3/aws4_request", "Basic x"]
+    ("signer", "code"),
+    [
+        (None, "AccessDenied"),
+        (httpx.BasicAuth("FBtest", "secret"), "AccessDenied"),
+        (Signer("other", "secret"), "InvalidAccessKeyId"),
+        (Signer("FBtest", "guess"), "SignatureDoesNotMatch"),
+    ],
 )
-def test_another_key_is_refused(tmp_path: Path, header: str) -> None:
-    (answer,) = call(tmp_path, ("PUT", "flytebuild/x", {"authorization": header}, b"x"))
-    assert answer.status_code == 403
+def test_without_the_right_signature_nothing_is_done(tmp_path: Path, signer: httpx.Auth | None, code: str) -> None:
+    (answer,) = call(tmp_path, ("PUT", "flytebuild/x", {}, b"x"), signer=signer)
+    assert (answer.status_code, code in answer.text) == (403, True)
     assert not (tmp_path / "flytebuild").exists()
 
 
@@ -89,6 +103,14 @@ def test_paths_stay_in_the_folder(tmp_path: Path, path: str) -> None:
     (copy,) = call(inside, ("PUT", "flytebuild/x", {"x-amz-copy-source": f"/{path}"}, b""))
     assert copy.status_code == 400
     assert [item for item in tmp_path.rglob("*") if item.is_file()] == []
+
+
+def test_an_upload_in_parts_is_of_one_object(tmp_path: Path) -> None:
+    (begun,) = call(tmp_path, ("POST", "flytebuild/mine?uploads=", {}, b""))
+    upload = begun.text.partition("<UploadId>")[2].partition("<")[0]
+    for method, place in (("PUT", "other?partNumber=1&uploadId="), ("DELETE", "other?uploadId=")):
+        (answer,) = call(tmp_path, (method, f"flytebuild/{place}{upload}", {}, b"x"))
+        assert (answer.status_code, "NoSuchUpload" in answer.text) == (404, True)
 
 
 def test_a_new_object_only(tmp_path: Path) -> None:

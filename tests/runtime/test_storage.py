@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,15 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     store = ObjectStore(tmp_path)
-    store.begin_parts()
+    target = store.path_of("s3://flytebuild/a")
+    upload, left = store.begin_parts(target), store.begin_parts(target)
     (tmp_path / ".work/half").write_bytes(b"half")
-    ObjectStore(tmp_path)
-    assert list((tmp_path / ".work").iterdir()) == []
+    assert (store.sweep(), store.target(upload)) == (0, target)
+    os.utime(store.part(left, 1).parent, (0, 0))
+    # A container that survives a restart goes on with its upload.
+    again = ObjectStore(tmp_path)
+    assert again.target(upload) == target
+    assert [path.name for path in (tmp_path / ".work").iterdir()] == [f"parts-{upload}"]
 
 
 def test_an_object_is_no_folder(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from flytebuild.runtime.model import ActionKey, Attempt, now
 from flytebuild.runtime.services import Context
 from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.services.convert import key_of, refusals, timestamp
+from flytebuild.runtime.services.inputs import keep
 from flytebuild.runtime.services.run import outputs_file
 from flytebuild.runtime.storage import BUCKET, ObjectStore
 from flytebuild.runtime.transfer import Links
@@ -61,13 +62,9 @@ class DataProxy(DataProxyService):  # type: ignore[misc]
 
     async def upload_inputs(self, request: pb.UploadInputsRequest, _ctx: Context) -> pb.UploadInputsResponse:
         """Keep a run's inputs; equal inputs are one object."""
-        content = request.inputs.SerializeToString(deterministic=True)
-        digest = hashlib.sha256(content).hexdigest()
-        base = request.base_dir.rstrip("/") or f"s3://{BUCKET}"
-        uri = f"{base}/inputs/{digest}/inputs.pb"
         with refusals():
-            await self._store.write(uri, content)
-        return pb.UploadInputsResponse(offloaded_input_data=OffloadedInputData(uri=uri, inputs_hash=digest))
+            kept = await keep(self._store, request.inputs, request.base_dir)
+        return pb.UploadInputsResponse(offloaded_input_data=OffloadedInputData(uri=kept.uri, inputs_hash=kept.digest))
 
     async def get_action_data(self, request: pb.GetActionDataRequest, _ctx: Context) -> pb.GetActionDataResponse:
         """An action's inputs and outputs, as far as there are any."""

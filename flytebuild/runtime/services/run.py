@@ -14,6 +14,7 @@ from flyteidl2.workflow import run_service_pb2 as pb
 from flyteidl2.workflow.run_service_connect import RunService
 
 from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.callers import CALLER, Guest
 from flytebuild.runtime.catalogue import Catalogue, TaskKey
 from flytebuild.runtime.conditions import Conditions, SignalError
 from flytebuild.runtime.container import OrderError, executable
@@ -22,6 +23,7 @@ from flytebuild.runtime.names import check_name, new_folder, new_run_name
 from flytebuild.runtime.services import Context, convert
 from flytebuild.runtime.services.actions import HEARTBEAT
 from flytebuild.runtime.services.bundle import check_bundle
+from flytebuild.runtime.services.inputs import keep
 from flytebuild.runtime.services.listing import page
 from flytebuild.runtime.services.query import is_in_scope, matches, ordered
 from flytebuild.runtime.storage import BUCKET, ObjectStore
@@ -60,8 +62,7 @@ class Runs(RunService):  # type: ignore[misc]
             check_bundle(self._store, spec.task_template)
             if request.HasField("inputs"):
                 # SDKs before UploadInputs send them inline.
-                input_uri = f"{run.base}/{ROOT}/inputs.pb"
-                await self._store.write(input_uri, request.inputs.SerializeToString(deterministic=True))
+                input_uri = (await keep(self._store, request.inputs)).uri
             else:
                 input_uri = request.offloaded_input_data.uri
                 self._store.path_of(input_uri)
@@ -105,6 +106,7 @@ class Runs(RunService):  # type: ignore[misc]
             base=base,
             started=now(),
             spec=request.run_spec,
+            started_by=caller.key.run if isinstance(caller := CALLER.get(None), Guest) else "",
         )
 
     async def get_run_details(self, request: pb.GetRunDetailsRequest, _ctx: Context) -> pb.GetRunDetailsResponse:

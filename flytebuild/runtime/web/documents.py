@@ -96,6 +96,7 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
         "phase": attempt.phase.name,
         "container": attempt.container,
         "started": _instant(attempt.started),
+        "heard": _instant(attempt.heard),
         "ended": _instant(attempt.ended),
         "exit_code": attempt.exit_code,
     }

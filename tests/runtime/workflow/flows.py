@@ -3,6 +3,8 @@
 import asyncio
 import os
 import time
+import urllib.error
+import urllib.request
 
 import flyte
 import flyte.errors
@@ -146,3 +148,59 @@ async def ask() -> list[str]:
     except flyte.errors.ConditionTimedoutError as error:
         return [repr(answer), found.phase, refused, str(error)]
     return ["the second was answered"]
+
+
+@env.task
+async def snoop(victim: str, folder: str) -> list[str]:
+    """Tries to reach another run, and what is the owner's, from inside a container."""
+    import obstore
+    from flyteidl2.common.identifier_pb2 import ActionIdentifier, RunIdentifier
+    from flyteidl2.workflow import run_service_pb2 as pb
+    from flyteidl2.workflow.run_service_connect import RunServiceClientSync
+    from obstore.store import S3Store
+
+    endpoint = os.environ["_U_EP_OVERRIDE"]
+    bare = endpoint.partition("/run/")[0]
+    run = RunIdentifier(org="local", project="flytebuild", domain="development", name=victim)
+    details, abort = pb.GetRunDetailsRequest(run_id=run), pb.AbortRunRequest(run_id=run)
+    signal = pb.SignalEventRequest(action_id=ActionIdentifier(run=run, name="a0"))
+    store = S3Store(
+        "flytebuild",
+        config={
+            "endpoint": os.environ["FLYTE_AWS_ENDPOINT"],
+            "access_key_id": os.environ["FLYTE_AWS_ACCESS_KEY_ID"],
+            "secret_access_key": os.environ["FLYTE_AWS_SECRET_ACCESS_KEY"],
+            "region": os.environ["AWS_REGION"],
+        },
+        client_options={"allow_http": True},
+    )
+    tries = {
+        "details": lambda: RunServiceClientSync(endpoint).get_run_details(details),
+        "abort": lambda: RunServiceClientSync(endpoint).abort_run(abort),
+        "signal": lambda: RunServiceClientSync(endpoint).signal_event(signal),
+        "without a credential": lambda: RunServiceClientSync(bare).abort_run(abort),
+        "a page": lambda: urllib.request.urlopen(f"{bare}/api/runs").read(),
+        "as the host": lambda: urllib.request.urlopen(
+            urllib.request.Request(f"{bare}/api/runs", headers={"host": "127.0.0.1:1"})
+        ).read(),
+        "read": lambda: obstore.get(store, f"{folder}/a0/1/outputs.pb"),
+        "write": lambda: obstore.put(store, f"{folder}/a0/1/outputs.pb", b"forged"),
+        "list": lambda: list(obstore.list(store, folder)),
+    }
+    reached = []
+    for name, attempt in tries.items():
+        try:
+            attempt()
+            reached.append(name)
+        except (ConnectError, urllib.error.HTTPError, obstore.exceptions.BaseError) as error:
+            if "credential" not in str(error) and "no part" not in str(error) and "403" not in str(error):
+                reached.append(f"{name}: {error}")
+    return reached
+
+
+@parents.task
+async def start_a_run(number: int) -> int:
+    run = await flyte.run.aio(double, number=number)
+    await run.wait.aio()
+    (output,) = await run.outputs.aio()
+    return output
