@@ -22,6 +22,7 @@ import pytest
 from flytebuild.runtime import client, flyte_config
 from flytebuild.runtime.app import assemble
 from flytebuild.runtime.credentials import load_or_create
+from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.server import listen, serving
 from tests.contract.process_executor import ProcessExecutor
 from tests.contract.venvs import MINORS, python_of
@@ -68,7 +69,7 @@ def serving_processes(home: Path, python: Path, variables: dict[str, str]) -> It
         credentials = load_or_create(home)
         with listen(0, None) as sockets:
             port = sockets[0].getsockname()[1]
-            site = replace(SITE, port=port, key_id=credentials.key_id, key_secret=credentials.key_secret)
+            site = replace(SITE, port=port, passes=Passes(credentials.pass_secret))
             async with serving(assemble(home, site, credentials, executor), sockets):
                 address.append(f"http://127.0.0.1:{port}")
                 ready.set()
