@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -69,7 +70,9 @@ class Again:
         attempt = _repeatable(action)
         run = self._ledger.run(key.run)
         place = replace(attempt, outputs=f"{attempt.outputs}-again-{secrets.token_hex(4)}")
-        wanted = order(run, action, place, self._site, self._secrets)
+        # The attempt's own credential counts while it is under way.
+        passes = self._site.passes.lasting(int(time.time() + _LINK_SECONDS))
+        wanted = order(run, action, place, replace(self._site, passes=passes), self._secrets)
         assert action.task is not None  # noqa: S101 - it is repeatable
         bundle = bundle_of(action.task.task_template) if "--tgz" in wanted.arguments else ""
         return {

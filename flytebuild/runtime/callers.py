@@ -1,11 +1,13 @@
 """Who asks: the owner of the data folder, or a container of one of its runs. Nobody else is anybody.
 
-A container is known by its attempt's credential, which counts while that attempt is under way.
+A container is known by its attempt's credential, which counts while that attempt is under way; the owner may take one
+for longer, to execute an attempt again by hand.
 """
 
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import TypeAlias
 
 from flytebuild.runtime.actions import Ledger, UnknownError
 from flytebuild.runtime.model import ActionKey
-from flytebuild.runtime.passes import Bearer, Passes
+from flytebuild.runtime.passes import Bearer, Passes, read_term
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,9 @@ class Door:
         self._passes = passes
         self._heard = heard
 
-    def by_token(self, run: str, action: str, attempt: str, token: str) -> Guest | None:
+    def by_token(self, run: str, action: str, term: str, token: str) -> Guest | None:
         """The container that asks by a path with these parts."""
-        bearer = self._bearer(run, action, attempt)
+        bearer = self._bearer(run, action, term)
         if bearer is None or not hmac.compare_digest(self._passes.token(bearer).encode(), token.encode()):
             return None
         return self.enter(bearer)
@@ -62,14 +64,17 @@ class Door:
         self._heard(guest.key, guest.attempt)
         return guest
 
-    def _bearer(self, run: str, action: str, attempt: str) -> Bearer | None:
+    def _bearer(self, run: str, action: str, term: str) -> Bearer | None:
         """Whom a credential of these names would be for, while it counts."""
+        read = read_term(term)
         try:
             found = self._ledger.action(ActionKey(run, action))
             folder = self._ledger.run(run).folder
         except UnknownError:
             return None
-        last = found.last
-        if found.phase.is_terminal or last is None or str(last.number) != attempt or last.phase.is_terminal:
+        if read is None or found.last is None:
             return None
-        return Bearer(run, folder, action, last.number)
+        number, until = read
+        is_under_way = number == len(found.attempts) and not (found.phase.is_terminal or found.last.phase.is_terminal)
+        counts = is_under_way if until is None else number <= len(found.attempts) and time.time() < until
+        return Bearer(run, folder, action, number, until) if counts else None

@@ -81,8 +81,8 @@ class Dispatcher:
         parts = path.strip("/").split("/", 4)
         if len(parts) < 5:
             return None, "/"
-        run, action, attempt, token, rest = parts
-        return self._door.by_token(run, action, attempt, token), f"/{rest}"
+        run, action, term, token, rest = parts
+        return self._door.by_token(run, action, term, token), f"/{rest}"
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -8,20 +8,32 @@ attempt is still under way is the door's to say.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 PREFIX = "run"
 """The first part of the path by which containers reach Flyte's services: `/run/RUN/ACTION/ATTEMPT/TOKEN`."""
 
+_TERM = re.compile(r"([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,11}))?")
+
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whose credential it is; `folder` tells a run from an earlier one of its name."""
+    """Whose credential it is; `folder` tells a run from an earlier one of its name.
+
+    It counts while the attempt is under way, or until a time, in seconds since the epoch, where there is one.
+    """
 
     run: str
     folder: str
     action: str
     attempt: int
+    until: int | None = None
+
+    @property
+    def term(self) -> str:
+        """The attempt with that time, as it stands in credentials; `read_term` reads it."""
+        return str(self.attempt) if self.until is None else f"{self.attempt}-{self.until}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +46,24 @@ class Pass:
 
 
 class Passes:
-    """Makes the credentials of one data folder, and makes them again to compare."""
+    """Makes the credentials of one data folder, and makes them again to compare.
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
+    What it issues counts `until` a time, where that is given.
+    """
+
+    def __init__(self, secret: str, until: int | None = None) -> None:
+        self._secret = secret
+        self._until = until
+
+    def lasting(self, until: int) -> Passes:
+        """The same for whoever works on an attempt that may have ended: its credentials count until a time."""
+        return Passes(self._secret, until)
 
     def issue(self, bearer: Bearer) -> Pass:
         """The credentials of a bearer."""
-        place = f"/{PREFIX}/{bearer.run}/{bearer.action}/{bearer.attempt}/{self.token(bearer)}"
-        return Pass(place, f"{bearer.run}:{bearer.action}:{bearer.attempt}", self.key_secret(bearer))
+        bearer = replace(bearer, until=self._until)
+        place = f"/{PREFIX}/{bearer.run}/{bearer.action}/{bearer.term}/{self.token(bearer)}"
+        return Pass(place, f"{bearer.run}:{bearer.action}:{bearer.term}", self.key_secret(bearer))
 
     def token(self, bearer: Bearer) -> str:
         """What stands in the path."""
@@ -54,5 +75,11 @@ class Passes:
 
     def _derive(self, use: str, bearer: Bearer) -> str:
         # None of the names can hold a line's end.
-        text = "\n".join((use, bearer.run, bearer.folder, bearer.action, str(bearer.attempt)))
-        return hmac.new(self._secret, text.encode(), "sha256").hexdigest()
+        text = "\n".join((use, bearer.run, bearer.folder, bearer.action, bearer.term))
+        return hmac.new(self._secret.encode(), text.encode(), "sha256").hexdigest()
+
+
+def read_term(text: str) -> tuple[int, int | None] | None:
+    """An attempt's number, and until when a credential counts; None for what is neither."""
+    found = _TERM.fullmatch(text)
+    return (int(found[1]), int(found[2]) if found[2] else None) if found else None

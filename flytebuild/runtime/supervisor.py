@@ -83,7 +83,8 @@ class Supervisor:
     def heard(self, key: ActionKey, number: int) -> None:
         """Note that the container of an attempt has made a request; the first one counts."""
         action = self._ledger.action(key)
-        if action.last and action.last.number == number and action.last.heard is None:
+        is_first = action.last is not None and action.last.number == number and action.last.heard is None
+        if is_first and not action.phase.is_terminal:
             self._ledger.advance(key, action.phase, heard=now())
 
     async def resume(self, survivors: Survivors) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import gzip
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,10 +37,11 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from flytebuild.runtime.container import HOST_NAME, Order
+from flytebuild.runtime.passes import Bearer
 from flytebuild.runtime.peers import is_owner, user_of
 from flytebuild.runtime.services.guard import RULES
 from tests.runtime import samples
-from tests.runtime.conftest import CREDENTIALS, ScriptedExecutor
+from tests.runtime.conftest import CREDENTIALS, SITE, ScriptedExecutor
 from tests.runtime.signer import Signer
 from tests.runtime.test_app import PROJECT, child, ended
 
@@ -405,3 +407,20 @@ def test_nothing_of_a_credential_is_kept_or_shown(begin: Begin, server: str) -> 
     assert token not in shown
     assert secret not in shown
     assert token not in repr(own.order)
+
+
+def test_the_owner_takes_a_credential_for_an_attempt_that_has_ended(begin: Begin) -> None:
+    own = begin()
+    RunServiceClientSync(own.server).abort_run(run_pb.AbortRunRequest(run_id=own.run))
+    ended(own.server, own.run)
+    folder = own.base.rpartition("/")[2]
+    request = run_pb.GetRunDetailsRequest(run_id=own.run)
+    for seconds, counts in ((60, True), (-60, False)):
+        passes = SITE.passes.lasting(int(time.time()) + seconds)
+        endpoint = own.server + passes.issue(Bearer(own.run.name, folder, "a0", 1)).path
+        if counts:
+            assert RunServiceClientSync(endpoint).get_run_details(request)
+            later = endpoint.replace("/a0/1-", "/a0/1-9")
+            assert denied(lambda later=later: RunServiceClientSync(later).get_run_details(request))
+        else:
+            assert denied(lambda endpoint=endpoint: RunServiceClientSync(endpoint).get_run_details(request))
