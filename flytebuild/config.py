@@ -33,6 +33,8 @@ DEFAULT_PORT = 8199
 _BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400}
 """The largest value of the keys that are whole numbers; the smallest is 1."""
 
+_SWITCHES = ("stat_cache", "warm")
+
 _PATHS = ("ca_bundle", "home", "builder_ca", "builder_cert", "builder_key")
 
 ProgressMode: TypeAlias = Literal["auto", "tty", "plain", "json"]
@@ -74,6 +76,7 @@ class Config:
     `progress` is how a build is followed: `auto` decides by where standard error goes.
     `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
     `home` is the folder of the control plane: its log, its runs and its objects.
+    `warm` lets all tasks of all runs share warm containers, not only those of environments with a `ReusePolicy`.
 
     `sources` is no key: it says what set the keys that are set, in words for messages.
     """
@@ -94,6 +97,7 @@ class Config:
     platforms: tuple[str, ...] = ()
     progress: ProgressMode = "auto"
     stat_cache: bool = True
+    warm: bool = False
     port: int = DEFAULT_PORT
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
@@ -220,7 +224,7 @@ def _parse_variable(key: str, value: str, source: str) -> Any:
         return {name.strip(): where.strip() for name, _, where in pairs}
     if key in ("platforms", "builder"):
         return [item.strip() for item in value.split(",") if item.strip()]
-    if key == "stat_cache" and value.lower() in ("0", "1", "false", "true"):
+    if key in _SWITCHES and value.lower() in ("0", "1", "false", "true"):
         return value.lower() in ("1", "true")
     return value
 
@@ -254,7 +258,7 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
             choices = ", ".join(f"`{choice}`" for choice in _CHOICES[key])
             raise ConfigError(f"`{key}` in `{source}` must be one of {choices}, not `{value}`")
         return value
-    if key == "stat_cache":
+    if key in _SWITCHES:
         if not isinstance(value, bool):
             raise ConfigError(f"`{key}` in `{source}` must be true or false")
         return value

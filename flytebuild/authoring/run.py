@@ -98,7 +98,9 @@ def initialise(config_file: Path, root: Path) -> None:
     flyte.init_from_config(config_file, root_dir=root)
 
 
-def start(program: Program, inputs: Mapping[str, Any], name: str | None = None) -> StartedRun:
+def start(
+    program: Program, inputs: Mapping[str, Any], name: str | None = None, labels: Mapping[str, str] | None = None
+) -> StartedRun:
     """Bundle the code and start the run.
 
     Raises UsageError for inputs that the task cannot take, RunError when the control plane does not take the run.
@@ -107,7 +109,7 @@ def start(program: Program, inputs: Mapping[str, Any], name: str | None = None) 
     try:
         # The SDK tells each of its steps; of those, only the one that fails is news, and its error says which it was.
         with contextlib.redirect_stderr(chatter), contextlib.redirect_stdout(chatter):
-            run = flyte.with_runcontext(mode="remote", name=name).run(program.task, **inputs)
+            run = flyte.with_runcontext(mode="remote", name=name, labels=dict(labels or {})).run(program.task, **inputs)
     except TypeTransformerFailedError as error:
         raise UsageError(f"The inputs do not fit `{program.task.name}`: {_first_line(error)}") from error
     except (flyte.errors.BaseRuntimeError, ConnectError, RuntimeError, ValueError, OSError) as error:

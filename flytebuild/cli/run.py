@@ -40,6 +40,7 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @click.option("--name", callback=_valid_name, help="The run's name; the control plane makes one up without it.")
 @click.option("--detach", "-d", is_flag=True, help="Start the run and return; its page shows how it goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
+@click.option("--warm", is_flag=True, help="Let tasks share containers that have started already, to save their start.")
 @options.secrets
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("task", required=False)
@@ -50,6 +51,7 @@ def run(
     name: str | None,
     detach: bool,
     as_json: bool,
+    warm: bool,
     secrets: dict[str, str] | None,
     file: Path,
     task: str | None,
@@ -84,7 +86,7 @@ def run(
     connection = _Connection(settings, program.root)
 
     def act(values: Mapping[str, Any]) -> None:
-        _run(settings, program, connection.open(), values, name, detach=detach, as_json=as_json)
+        _run(settings, program, connection.open(), values, name, warm=warm, detach=detach, as_json=as_json)
 
     try:
         program.parse(inputs, f"flytebuild run {file} {task}", connection.open, act)
@@ -154,6 +156,7 @@ def _run(
     values: Mapping[str, Any],
     name: str | None,
     *,
+    warm: bool,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -165,10 +168,11 @@ def _run(
     from flytebuild.cli.follow import follow_run
     from flytebuild.cli.prepare import prepare
     from flytebuild.runtime import client
+    from flytebuild.runtime.reuse import WARM_LABEL
 
     asyncio.run(prepare(settings, program.definitions, [program.task.name]))
     client.hand_over(plane, task_secrets(program.definitions.secrets(), os.environ, settings.secrets))
-    started = sdk.start(program, values, name)
+    started = sdk.start(program, values, name, {WARM_LABEL: "true"} if warm else None)
     if detach:
         click.echo(json.dumps({"run": started.name, "url": started.url}) if as_json else started.url)
         return

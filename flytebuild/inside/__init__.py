@@ -1,4 +1,4 @@
-"""Programs that run inside of images while these are built; their text is sent along, and nothing here imports them.
+"""Programs that run inside of images, or of their containers; their text is sent along, and nothing here imports them.
 
 They find whatever Python an image has, and nothing else of ours.
 """

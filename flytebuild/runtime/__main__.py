@@ -22,9 +22,10 @@ def settings(arguments: list[str] | None = None) -> Config:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--mirror", action="append", default=[], metavar="FROM=TO")
     parser.add_argument("--ca-bundle", type=Path)
+    parser.add_argument("--warm", action="store_true")
     given = parser.parse_args(arguments)
     mirrors = MappingProxyType(dict(item.split("=", 1) for item in given.mirror))
-    return Config(home=given.home, port=given.port, mirrors=mirrors, ca_bundle=given.ca_bundle)
+    return Config(home=given.home, port=given.port, mirrors=mirrors, ca_bundle=given.ca_bundle, warm=given.warm)
 
 
 def main() -> int:

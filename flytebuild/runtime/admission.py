@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from flytebuild.runtime import quantity
 from flytebuild.runtime.model import ActionKey
+from flytebuild.runtime.reuse import Reuse
 
 if TYPE_CHECKING:
     from flyteidl2.core.tasks_pb2 import Container
@@ -28,23 +29,31 @@ _CPU, _GPU, _MEMORY = 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """An amount of each resource: CPUs in thousandths, memory in bytes."""
+    """An amount of each resource: CPUs in thousandths, memory in bytes, places in the containers of a pool."""
 
     cpu: int = 0
     memory: int = 0
     gpus: int = 0
+    places: int = 0
 
     def __add__(self, other: Amounts) -> Amounts:
-        return Amounts(self.cpu + other.cpu, self.memory + other.memory, self.gpus + other.gpus)
+        return Amounts(
+            self.cpu + other.cpu, self.memory + other.memory, self.gpus + other.gpus, self.places + other.places
+        )
+
+    def share(self, others: int) -> Amounts:
+        """What one of several counts for that have all of this together."""
+        return Amounts(self.cpu // others, self.memory // others, self.gpus // others, self.places)
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a machine has; None is not known, and bounds nothing."""
+    """What a machine, or a pool, has; None is not known, and bounds nothing."""
 
     cpu: int | None = None
     memory: int | None = None
     gpus: int | None = None
+    places: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ class _Ticket:
 
 
 class Admission:
-    """The turns of one machine. `is_waiting` tells whether an action waits for others that it enqueued."""
+    """The turns of one machine, or of one pool. `is_waiting` tells whether an action waits for those that it called."""
 
     def __init__(self, capacity: Capacity, is_waiting: Callable[[ActionKey], bool]) -> None:
         self.capacity = capacity
@@ -163,9 +172,48 @@ class Admission:
         return f"waiting for {' and '.join(short)}" if short else "waiting for its turn"
 
 
+class Pools:
+    """The turns of pools whose policies say how many of their containers work at the same time.
+
+    A container counts for the machine once, by what its task asks for: each of the actions that have room in it at the
+    same time counts its share.
+    """
+
+    def __init__(self, is_waiting: Callable[[ActionKey], bool]) -> None:
+        self._is_waiting = is_waiting
+        self._admissions: dict[tuple[str, int], Admission] = {}
+
+    async def enter(self, key: ActionKey, reuse: Reuse | None, tell: Callable[[str], None]) -> None:
+        """Wait for a place in its pool, where there is one that has not enough for all."""
+        if admission := self._of(reuse):
+            await admission.enter(key, Amounts(places=1), lambda words: tell(f"{words} in its pool"))
+
+    def hold(self, key: ActionKey, reuse: Reuse | None) -> None:
+        """Count an attempt that runs already."""
+        if admission := self._of(reuse):
+            admission.hold(key, Amounts(places=1))
+
+    def leave(self, key: ActionKey) -> None:
+        """Give a place back; harmless for who has none."""
+        for admission in self._admissions.values():
+            admission.leave(key)
+
+    def reconsider(self) -> None:
+        """Admit who fits now: after a change of who waits."""
+        for admission in self._admissions.values():
+            admission.reconsider()
+
+    def _of(self, reuse: Reuse | None) -> Admission | None:
+        if reuse is None or reuse.places is None:
+            return None
+        fresh = Admission(Capacity(places=reuse.places), self._is_waiting)
+        return self._admissions.setdefault((reuse.pool, reuse.places), fresh)
+
+
 def _words(name: str, amount: int) -> str:
     if name == "cpu":
         return f"{amount / 1000:g} CPU{'' if amount == 1000 else 's'}"
     if name == "memory":
         return f"{amount / (1 << 20):,.0f} MiB of memory"
-    return f"{amount} GPU{'' if amount == 1 else 's'}"
+    noun = "GPU" if name == "gpus" else "place"
+    return f"{amount} {noun}{'' if amount == 1 else 's'}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flyteidl2.core.tasks_pb2 import Container, TaskTemplate
 
 LABEL = "dev.flytebuild"
-"""Prefix of the labels that tell our containers from others: `.home`, `.run`, `.action`, `.attempt`."""
+"""Prefix of the labels that tell our containers from others: `.home`, `.run`, `.action`, `.attempt`, `.worker`."""
 
 HOST_NAME = "host.docker.internal"
 """What containers call the machine that the control plane runs on."""
@@ -107,6 +107,7 @@ class Order:
     `secret_files` are texts by their paths in SECRETS_FOLDER. `own` names those variables of `environment` that are
     this attempt's alone; all else may be another's as well, with which it shares a container where `reuse` says so.
     `files` are put into it before it starts.
+    `takes_input` is set where its program reads its standard input, and by that the files as well.
     """
 
     image: str
@@ -120,6 +121,7 @@ class Order:
     own: frozenset[str] = frozenset()
     reuse: Reuse | None = None
     files: tuple[Entry, ...] = ()
+    takes_input: bool = False
 
 
 def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secrets = no_secrets) -> Order:
@@ -132,7 +134,6 @@ def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secre
     template = action.task.task_template
     container = executable(template)
     values = template_values(run, action, attempt)
-    limits = resources(template, container, site.cpus)
     own = own_variables(run, action, attempt, site)
     return Order(
         image=container.image,
@@ -145,11 +146,19 @@ def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secre
             f"{LABEL}.action": action.key.name,
             f"{LABEL}.attempt": str(attempt.number),
         },
-        limits=limits,
+        limits=resources(template, container, site.cpus),
         secret_files=secret_files(template, secrets),
         own=frozenset(own),
-        reuse=reuse(run, template, action.environment, is_warm=site.is_warm, is_limited=limits != Limits()),
+        reuse=reuse_of(run, action, site),
     )
+
+
+def reuse_of(run: Run, action: Action, site: Site) -> Reuse | None:
+    """How the containers of a task are used again, or None. Raises OrderError."""
+    assert action.task is not None  # noqa: S101 - nothing else runs in containers
+    template = action.task.task_template
+    is_limited = resources(template, template.container, site.cpus) != Limits()
+    return reuse(run, template, action.environment, is_warm=site.is_warm, is_limited=is_limited)
 
 
 def executable(template: TaskTemplate) -> Container:

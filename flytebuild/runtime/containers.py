@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,6 +72,15 @@ class Containers:
             raise OSError(reason(error)) from error
         return iter(chunks)
 
+    async def open(self, started: Started) -> Feed:
+        """The way into one that takes input; it is opened before the start. Raises StartError, and removes it then."""
+        try:
+            return await self._requests.ask(partial(Feed, self._api, started.container))
+        except Exception as error:
+            await self.remove(started.container)
+            message = f"The engine does not give the container its input: {reason(error)}"
+            raise StartError("ContainerNotStarted", message) from error
+
     async def remove(self, container: str) -> None:
         """Kill and remove a container; it may be gone already. What does not go is tried again by `close`."""
         self._unremoved.add(container)
@@ -87,6 +97,10 @@ class Containers:
             return list(await self._requests.ask(partial(self._api.containers, all=True, filters=labelled)))
         except Exception as error:
             raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
+
+    async def remove_all(self, containers: Iterable[str]) -> None:
+        """Remove several at the same time."""
+        await asyncio.gather(*map(self.remove, containers))
 
     def close(self) -> None:
         """Try once more to remove what could not be removed."""
@@ -106,7 +120,7 @@ class Containers:
         from docker.types import LogConfig
 
         entrypoint, arguments = list(order.entrypoint), list(order.arguments)
-        if order.secret_files:
+        if order.secret_files and not order.takes_input:
             entrypoint, arguments = entry(entrypoint, arguments, self._api.inspect_image(image)["Config"]), []
         # Named by us, so that it can be removed when the engine made it without the answer having come.
         name = f"flytebuild-{secrets.token_hex(8)}"
@@ -116,7 +130,7 @@ class Containers:
                 name=name,
                 command=arguments,
                 entrypoint=entrypoint or None,
-                stdin_open=bool(order.secret_files),
+                stdin_open=bool(order.secret_files) or order.takes_input,
                 environment=dict(order.environment),
                 labels=dict(order.labels),
                 host_config=self._api.create_host_config(

@@ -20,7 +20,9 @@ from flytebuild.runtime.containers import Containers
 from flytebuild.runtime.executor import Started, StartError, Survivor, Tell, tell_nobody
 from flytebuild.runtime.images import Images
 from flytebuild.runtime.requests import Requests
+from flytebuild.runtime.secret_files import Feed
 from flytebuild.runtime.verdict import Exit
+from flytebuild.runtime.warm.worker import Worker
 from flytebuild.runtime.watcher import Patience, Watcher
 from flytebuild.threads import in_thread
 
@@ -47,9 +49,9 @@ class DockerExecutor:
     ) -> None:
         self._api = client.api
         self._patience = patience
-        self._requests = Requests()
-        self._images = Images(self._api, self._requests, mirrors, patience)
-        self._containers = Containers(self._api, self._requests, ca_bundle, patience, home=home)
+        self.requests = Requests()
+        self.images = Images(self._api, self.requests, mirrors, patience)
+        self.containers = Containers(self._api, self.requests, ca_bundle, patience, home=home)
         self._ends: dict[str, asyncio.Future[Exit]] = {}
 
     # Executor
@@ -79,16 +81,20 @@ class DockerExecutor:
 
     async def fetch(self, started: Started, path: str) -> Iterator[bytes]:
         """An archive of a folder of a container that has ended. Raises FileNotFoundError, OSError."""
-        return await self._containers.fetch(started.container, path)
+        return await self.containers.fetch(started.container, path)
 
     async def remove(self, started: Started) -> None:
         """Kill and remove a container; it may be gone already. What does not go is tried again by `close`."""
-        await self._containers.remove(started.container)
+        await self.containers.remove(started.container)
         self._ends.pop(started.container, None)
 
     async def present(self, image: str, tell: Tell = tell_nobody) -> str:
         """The name under which the engine has an image, pulled when it lacks it. Raises StartError."""
-        return await self._images.present(image, tell)
+        return await self.images.present(image, tell)
+
+    def worker(self, started: Started, feed: Feed | None = None) -> Worker:
+        """What watches a warm container, for the executor that has these."""
+        return Worker(self._api, self.requests, started, feed, self._patience)
 
     # The engine as a whole
 
@@ -115,8 +121,8 @@ class DockerExecutor:
 
     def close(self) -> None:
         """Remove what could not be removed before, then let go of the threads and the connection."""
-        self._containers.close()
-        self._requests.close()
+        self.containers.close()
+        self.requests.close()
         self._api.close()
 
     # Survivors
@@ -131,7 +137,7 @@ class DockerExecutor:
                 attempt=int(labels.get(f"{LABEL}.attempt") or 0),
                 has_run=item.get("State") != "created",
             )
-            for item in await self._containers.listed()
+            for item in await self.containers.listed()
             for labels in (item.get("Labels") or {},)
         )
 
@@ -142,8 +148,8 @@ class DockerExecutor:
 
     async def _launch(self, order: Order, image: str, log_file: Path) -> Started:
         """A container that runs and is watched; nothing is left of one that cannot be started."""
-        started = await self._containers.create(order, image)
-        await self._containers.begin(started, order.secret_files)
+        started = await self.containers.create(order, image)
+        await self.containers.begin(started, order.secret_files)
         try:
             self.attach(started, log_file)
         except RuntimeError as error:  # The system has no thread left.

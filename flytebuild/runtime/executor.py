@@ -24,10 +24,11 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A container that runs: its identifier, and the digest of its image."""
+    """An attempt that runs: its container's identifier, the digest of its image, and which of several in it it is."""
 
     container: str
     image_id: str
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ def command(config: Config) -> list[str]:
         arguments += ["--mirror", f"{source}={target}"]
     if config.ca_bundle:
         arguments += ["--ca-bundle", str(config.ca_bundle.absolute())]
+    if config.warm:
+        arguments.append("--warm")
     return [sys.executable, str(_SCRIPT), *arguments]
 
 

@@ -50,7 +50,11 @@ class Feed:
         """Bring files into it once it runs; one that has ended already says by its end what was wrong."""
         lines = [f"{path} {base64.b64encode(text.encode()).decode()}\n" for path, text in files.items()]
         with contextlib.suppress(OSError):
-            self._raw.sendall("".join((*lines, f"{_END}\n")).encode())
+            self.send("".join((*lines, f"{_END}\n")).encode())
+
+    def send(self, data: bytes) -> None:
+        """Write to its standard input. Raises OSError when it does not take it."""
+        self._raw.sendall(data)
 
     def close(self) -> None:
         """End the connection; a container that still reads ends."""

@@ -24,10 +24,11 @@ from flytebuild.runtime.container import LOOPBACK, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.dispatcher import IS_OWNER
 from flytebuild.runtime.docker_executor import DockerExecutor
-from flytebuild.runtime.executor import StartError
+from flytebuild.runtime.executor import StartError, Survivors
 from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.peers import is_known, is_owner
 from flytebuild.runtime.retention import KEEP_DAYS, expire
+from flytebuild.runtime.warm.executor import WarmExecutor
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ async def serve(config: Config) -> None:
         client = await asyncio.to_thread(engine.connect)
         executor = DockerExecutor(client, config.mirrors, bundle, home=identifier)
         stack.callback(executor.close)
+        warm = WarmExecutor(executor)
+        stack.push_async_callback(warm.aclose)
         gateway, capacity = await asyncio.to_thread(_look_at, executor)
         sockets = stack.enter_context(listen(config.port, gateway))
         if not is_known():
@@ -81,11 +84,12 @@ async def serve(config: Config) -> None:
             passes=Passes(credentials.pass_secret),
             cpus=(capacity.cpu or 0) // 1000,
             has_ca_bundle=bundle is not None,
+            is_warm=config.warm,
         )
-        plane = assemble(config.home, site, credentials, executor, fingerprint, capacity)
+        plane = assemble(config.home, site, credentials, warm, fingerprint, capacity)
         if expired := await asyncio.to_thread(expire, config.home, time.time(), _kept(plane)):
             log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
-        await _resume(plane, executor)
+        await _resume(plane, warm)
         ended = await stack.enter_async_context(serving(plane, sockets))
         await stop_signal(ended)
         log.warning("stopping")
@@ -101,10 +105,10 @@ def _look_at(executor: DockerExecutor) -> tuple[str | None, Capacity]:
         raise _refused(error) from error
 
 
-async def _resume(plane: ControlPlane, executor: DockerExecutor) -> None:
+async def _resume(plane: ControlPlane, survivors: Survivors) -> None:
     """Take up what an earlier control plane of the folder left when it was killed."""
     try:
-        resumed, unknown = await plane.supervisor.resume(executor)
+        resumed, unknown = await plane.supervisor.resume(survivors)
         plane.conditions.resume()
     except StartError as error:
         raise _refused(error) from error

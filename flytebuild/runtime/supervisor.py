@@ -15,13 +15,14 @@ from functools import partial
 from typing import Any
 
 from flytebuild.runtime.actions import FinishedError, Ledger
-from flytebuild.runtime.admission import Admission, Capacity, demand, excess
-from flytebuild.runtime.container import Order, OrderError, Secrets, Site, no_secrets, order
-from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Survivors
+from flytebuild.runtime.admission import Admission, Amounts, Capacity, Demand, Pools, demand, excess
+from flytebuild.runtime.container import Order, OrderError, Secrets, Site, no_secrets, order, reuse_of
+from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Survivors, Tell
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Cache, Failure, Phase, now
 from flytebuild.runtime.raw_container import RawContainers, is_raw
 from flytebuild.runtime.results import NoTable, Results, is_overwriting
+from flytebuild.runtime.reuse import Reuse
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore
 from flytebuild.runtime.verdict import Exit, judge, retry_delay, seconds
 
@@ -38,6 +39,10 @@ class _RefusedError(Exception):
         super().__init__(failure.message)
         self.phase = phase
         self.failure = failure
+
+
+def _share(needs: Demand, reuse: Reuse | None) -> Amounts:
+    return needs.counted.share(reuse.concurrency or 1) if reuse else needs.counted
 
 
 class Supervisor:
@@ -63,6 +68,7 @@ class Supervisor:
         self._site = site
         self._starts = asyncio.Semaphore(starts)
         self._admission = Admission(capacity, ledger.has_live_children)
+        self._pools = Pools(ledger.has_live_children)
         self._secrets = secrets
         self._raw = RawContainers(store)
         self._results = results or Results(NoTable(), store)
@@ -73,6 +79,7 @@ class Supervisor:
         self._has_told_interruptible = False
         # A parent that begins to wait makes room.
         ledger.listen(lambda _: self._admission.reconsider())
+        ledger.listen(lambda _: self._pools.reconsider())
 
     def submit(self, key: ActionKey) -> None:
         """Begin to execute a queued action; returns at once."""
@@ -188,6 +195,7 @@ class Supervisor:
                 phase, failure = await self._attempt(action, attempt, seconds(template.metadata.timeout))
             finally:
                 self._admission.leave(action.key)
+                self._pools.leave(action.key)
             self._resumed.discard(action.key)
             if failure is None:
                 self._succeed(action, phase, attempt)
@@ -263,7 +271,7 @@ class Supervisor:
 
         limit = seconds(template.metadata.timeouts.queued_timeout)
         try:
-            entering = self._admission.enter(key, needs.counted, tell)
+            entering = self._enter(key, wanted.reuse, needs, tell)
             await asyncio.wait_for(entering, self._left(limit, key, attempt.created))
         except asyncio.TimeoutError:
             if not limit:
@@ -274,11 +282,18 @@ class Supervisor:
         self._ledger.advance(key, Phase.INITIALIZING, waiting_for="")
         return await self._start(wanted, key, attempt)
 
+    async def _enter(self, key: ActionKey, reuse: Reuse | None, needs: Demand, tell: Tell) -> None:
+        """Wait for a place in its pool, then for room on the machine; a pool that is full holds up nobody else."""
+        await self._pools.enter(key, reuse, tell)
+        await self._admission.enter(key, _share(needs, reuse), tell)
+
     def _count(self, action: Action) -> None:
         """Count an attempt that runs already; what it asks for could be read when it was started."""
         assert action.task is not None  # noqa: S101 - only tasks are submitted
-        with contextlib.suppress(ValueError):
-            self._admission.hold(action.key, demand(action.task.task_template.container).counted)
+        with contextlib.suppress(ValueError, OrderError):
+            reuse = reuse_of(self._ledger.run(action.key.run), action, self._site)
+            self._pools.hold(action.key, reuse)
+            self._admission.hold(action.key, _share(demand(action.task.task_template.container), reuse))
 
     def _left(self, limit: float, key: ActionKey, since: datetime | None) -> float | None:
         """What is left of a limit, in seconds; None for a limit of 0.

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from flyteidl2.core.tasks_pb2 import Container, Resources
 
-from flytebuild.runtime.admission import DEFAULT_MEMORY, Admission, Amounts, Capacity, demand, excess
+from flytebuild.runtime.admission import DEFAULT_MEMORY, Admission, Amounts, Capacity, Pools, demand, excess
 from flytebuild.runtime.model import ActionKey
+from flytebuild.runtime.reuse import Reuse
 
 ONE = Amounts(cpu=1000)
 
@@ -139,3 +140,30 @@ def test_what_counts() -> None:
 )
 def test_larger_than_the_machine(asked: Amounts, words: str) -> None:
     assert excess(asked, Capacity(cpu=2000, memory=8 << 30)) == words
+
+
+def test_places_in_a_pool_without_those_who_wait() -> None:
+    async def act() -> None:
+        waiting: set[ActionKey] = set()
+        pools = Pools(waiting.__contains__)
+        told: list[str] = []
+        reuse = Reuse("env", most=2, concurrency=1)
+        await pools.enter(key("r/a"), reuse, told.append)
+        await pools.enter(key("r/b"), reuse, told.append)
+        third = asyncio.ensure_future(pools.enter(key("r/c"), reuse, told.append))
+        # Another pool has places of its own, and one without a number is never full.
+        await pools.enter(key("r/d"), Reuse("other", most=2, concurrency=1), told.append)
+        await pools.enter(key("r/e"), Reuse("env"), told.append)
+        await asyncio.sleep(0)
+        assert told == ["waiting for 1 place (0 places free) in its pool"]
+        waiting.add(key("r/a"))
+        pools.reconsider()
+        await third
+        pools.leave(key("r/b"))
+        await pools.enter(key("r/f"), reuse, told.append)
+
+    asyncio.run(asyncio.wait_for(act(), 20))
+
+
+def test_actions_that_share_a_container_count_it_once() -> None:
+    assert Amounts(2000, 1 << 30).share(4) == Amounts(500, 1 << 28)

@@ -1,0 +1,1 @@
+"""Warm containers: a worker in each has imported Flyte's SDK, and forks for every action."""

@@ -1,0 +1,56 @@
+"""What containers must have in common to be each other's stand-in, and how a warm one of that kind is ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from flytebuild.inside import text_of
+from flytebuild.runtime.container import LABEL, SECRETS_FOLDER, Limits, Order
+from flytebuild.runtime.reuse import Reuse
+
+_BOOT = """\
+program=$(command -v a0) || { echo 'the image has no program `a0`' >&2; exit 1; }
+read -r line < "$program"
+case $line in
+  '#!'*python*) exec ${line#??} -c "$1" "$program" "$2" "$3" ;;
+  *) exec python3 -c "$1" "$program" "$2" "$3" ;;
+esac
+"""
+"""Executes the text of the worker with the Python that the image's `a0` is written for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Everything that a container has from its start on: two orders that agree in it may share one.
+
+    The code bundle is not part of it, since every action fetches its own after its fork. Secrets are: those of one
+    environment are never in another's container.
+    """
+
+    image: str
+    variables: Mapping[str, str] = field(repr=False)
+    limits: Limits
+    hosts: Mapping[str, str]
+    secret_files: Mapping[str, str] = field(repr=False)
+    reuse: Reuse
+
+
+def kind(order: Order) -> Kind | None:
+    """The kind of container that an order can share, or None for one that wants a container of its own."""
+    if order.reuse is None or order.entrypoint or order.files or order.arguments[:1] != ("a0",):
+        return None
+    variables = {name: value for name, value in order.environment.items() if name not in order.own}
+    return Kind(order.image, variables, order.limits, order.hosts, order.secret_files, order.reuse)
+
+
+def warm_order(order: Order, kind: Kind, idle: float) -> Order:
+    """The order for a warm container of that kind; with nothing to do it ends after `idle` seconds."""
+    return replace(
+        order,
+        arguments=("/bin/sh", "-c", _BOOT, "sh", text_of("worker"), f"{idle:g}", SECRETS_FOLDER),
+        environment=kind.variables,
+        labels={f"{LABEL}.home": order.labels.get(f"{LABEL}.home", ""), f"{LABEL}.worker": "1"},
+        own=frozenset(),
+        takes_input=True,
+    )

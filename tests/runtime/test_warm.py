@@ -1,0 +1,131 @@
+"""Warm containers on a real engine: shared as far as they may be, and as good as others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flytebuild import engine
+from flytebuild.config import Config
+from flytebuild.runtime import client
+from flytebuild.runtime.process import End
+from tests.conftest import Machine
+from tests.runtime.driver import Driver, containers, free_port
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def driver(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A control plane all of whose tasks share warm containers."""
+    home = tmp_path_factory.mktemp("home")
+    bundle = os.environ.get("SSL_CERT_FILE")
+    config = Config(port=free_port(), home=home, mirrors=machine.mirrors, ca_bundle=Path(bundle) if bundle else None)
+    config = replace(config, warm=True)
+    yield Driver(config, client.ensure(config))
+    assert client.stop(config) is End.STOPPED
+    assert containers(home) == []
+
+
+@pytest.fixture
+def engine_api() -> Iterator[Any]:
+    connection = engine.connect()
+    yield connection.api
+    connection.close()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def log(driver: Driver, document: dict[str, Any], action: str) -> str:
+    return httpx.get(f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/{action}/logs").text
+
+
+def test_actions_share_a_container_and_nothing_else(driver: Driver) -> None:
+    said, document = driver.run("warm.look_around", {"count": 5})
+    (found,) = said["outputs"]
+    actions = document["actions"]
+    assert {host for host, *_ in found} == {actions[1]["container"][:12]}
+    # The parent's environment has the same image and no limits either.
+    assert len({action["container"] for action in actions}) == 1
+    assert sorted(name for _, name, *_ in found) == sorted(action["name"] for action in actions[1:])
+    assert {tuple(rest) for _, _, *rest in found} == {("False", "False")}
+    for number, (_, name, *_) in enumerate(found):
+        lines = log(driver, document, name).splitlines()
+        assert [line for line in lines if line.startswith("number")] == [f"number {number}"]
+
+    # Another run finds it as it was.
+    _, again = driver.run("warm.look_around", {"count": 1})
+    assert {action["container"] for action in again["actions"]} == {actions[0]["container"]}
+
+
+def test_one_that_is_stopped_leaves_the_others_alone(driver: Driver) -> None:
+    said, document = driver.run("warm.beside")
+    containers_of = {action["task"]: action["container"] for action in document["actions"]}
+    assert said["outputs"] == [["MaxRuntimeExceededError", containers_of["plain.patient"][:12]]]
+    assert containers_of["plain.too_slow"] == containers_of["plain.patient"]
+
+
+def test_too_little_memory_ends_the_action_alone(driver: Driver) -> None:
+    said, document = driver.run("warm.starve")
+    (first, second, third) = said["outputs"][0]
+    assert second == "OOMError"
+    assert first == third
+    assert [action["attempts"][-1]["exit_code"] for action in document["actions"][1:]] == [0, 137, 0]
+
+
+def test_a_parent_that_waits_keeps_nobody_from_the_pool(driver: Driver) -> None:
+    said, document = driver.run("warm.nest", {"depth": 2})
+    assert len(said["outputs"][0]) == 3
+    # Each waits in its own container: there is one place in each.
+    assert len({action["container"] for action in document["actions"]}) == 3
+
+
+def test_a_worker_that_is_lost_is_a_reason_to_try_again(driver: Driver, engine_api: Any) -> None:
+    process, name = driver.begin("warm.until_released", {"path": "/tmp/never"})
+    action = driver.until_running(name, "plain.until_released")
+    until(lambda: "waiting in attempt 0" in log(driver, {"run": name}, "a0"))
+    engine_api.kill(action["container"])
+    assert driver.end(process)["outputs"] == ["1"]
+    (action,) = driver.document(name)["actions"]
+    first, second = action["attempts"]
+    assert first["error"]["code"] == "ContainerLost"
+    assert "The worker was lost" in first["error"]["message"]
+    assert first["container"] != second["container"]
+
+
+def test_actions_outlive_a_control_plane_that_is_killed(driver: Driver, tmp_path: Path, engine_api: Any) -> None:
+    config = replace(driver.config, home=tmp_path / "home", port=free_port())
+    other = Driver(config, client.ensure(config))
+    try:
+        process, name = other.begin("warm.until_released", {"path": "/tmp/released"})
+        action = other.until_running(name, "plain.until_released")
+        until(lambda: "waiting in attempt 0" in log(other, {"run": name}, "a0"))
+        os.kill(other.plane.pid, signal.SIGKILL)
+        os.waitpid(other.plane.pid, 0)
+        other.plane = client.ensure(config)
+        assert other.until_running(name, "plain.until_released")["container"] == action["container"]
+        made = engine_api.exec_create(action["container"], ["touch", "/tmp/released"])
+        engine_api.exec_start(made["Id"])
+        assert other.end(process)["outputs"] == ["0"]
+        lines = log(other, {"run": name}, "a0").splitlines()
+        assert [line for line in lines if line in ("waiting in attempt 0", "released")] == [
+            *("waiting in attempt 0", "released")
+        ]
+        # It takes no more, and is gone.
+        until(lambda: action["container"] not in containers(config.home))
+    finally:
+        client.stop(config)
+    assert containers(config.home) == []
