@@ -31,6 +31,7 @@ _COMMANDS = (
     "shell",
     "explain",
     "diff",
+    "graph",
     "up",
     "down",
     "status",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
         for item in parts
     )
     assert there["digest"] in workspace.flytebuild("explain", "why", "--in", main).stdout
+
+    workspace.flytebuild("graph", "-o", "plan.html", main)
+    page = (workspace.folder / "plan.html").read_text()
+    assert "pip: six 1.16.0 → 1.17.0" in page
+    assert re.search(r"pip: six==1.1.*</li>", page)
+    assert workspace.flytebuild("graph", "--format", "mermaid", main).stdout.startswith("flowchart LR")
+    refused = workspace.flytebuild("graph", "-o", "nowhere/plan.html", main, code=74)
+    assert "`nowhere/plan.html` cannot be written: No such file or directory" in refused.stderr
 
 
 def statuses(image: dict[str, Any]) -> list[str]:

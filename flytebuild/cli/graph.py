@@ -1,0 +1,83 @@
+"""`flytebuild graph`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from flytebuild.cli import options
+from flytebuild.errors import OutputError
+
+if TYPE_CHECKING:
+    from flytebuild.config import Config
+    from flytebuild.plan import Plan
+
+Form = Literal["dot", "mermaid", "html"]
+_SUFFIXES: dict[str, Form] = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".html": "html", ".htm": "html"}
+
+
+@click.command(short_help="Draw environments, images and the layers that they share.")
+@options.targets
+@click.option(
+    "--format", "form", type=click.Choice(("dot", "mermaid", "html")), help="As the output's name says, or dot."
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write it (`.dot`, `.mmd` or `.html`), instead of stdout.",
+)
+@options.platforms
+@options.paths
+def graph(
+    targets: tuple[str, ...],
+    form: Form | None,
+    output: Path | None,
+    platforms: tuple[str, ...],
+    paths: tuple[Path, ...],
+) -> int:
+    """Draw what a workflow's environments need: which images, of which layers, which of them shared, which missing.
+
+    DOT is for Graphviz, Mermaid for Markdown on GitHub and GitLab, HTML is a page of its own.
+
+    \b
+    Examples:
+      flytebuild graph --for main | dot -Tsvg > plan.svg
+      flytebuild graph -o plan.html
+    """
+    from flytebuild import config, pipeline
+    from flytebuild.authoring.loader import load
+    from flytebuild.cli.progress import notice
+
+    settings = config.load(Path.cwd(), platforms=platforms or None)
+    definitions = load(options.or_here(paths), notice)
+    outputs = (output,) if output else ()
+    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
+    text = _drawn(planned, settings, form or _SUFFIXES.get(output.suffix.lower() if output else "", "dot"))
+    if output is None:
+        click.echo(text)
+        return 0
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"`{output}` cannot be written: {error.strerror}") from error
+    return 0
+
+
+def _drawn(planned: Plan, settings: Config, form: Form) -> str:
+    from flytebuild import pipeline
+    from flytebuild.cli.plan_text import summary
+    from flytebuild.drawing.dot import dot
+    from flytebuild.drawing.html import html
+    from flytebuild.drawing.mermaid import mermaid
+
+    if form == "html":
+        with pipeline.recorded(settings) as seconds:
+            return html(planned, summary(planned), seconds)
+    draw: Callable[[Plan], str] = dot if form == "dot" else mermaid
+    return draw(planned)

@@ -1,0 +1,1 @@
+"""Plans as pictures: DOT, Mermaid, and a page of HTML that needs nothing else. Pure."""

@@ -1,0 +1,123 @@
+"""A plan as one page of HTML: the environments as a map, the layers as trees. Needs nothing else, not even a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+
+from flytebuild.drawing.forest import Node, bare, forest
+from flytebuild.drawing.svg import environments_map
+from flytebuild.plan import ImagePlan, Plan, Status
+
+_SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "external": "~"}
+_WORDS: dict[Status, str] = {
+    "present": "present",
+    "missing": "to be built",
+    "unknown": "could not be found out, and is built",
+    "external": "named by the user, used as it is",
+}
+
+
+def html(plan: Plan, summary: str, seconds: Callable[[str], float | None]) -> str:
+    """The page. `summary` is the plan in one line, `seconds` what a layer took by its name when it was made last."""
+    style = files("flytebuild.drawing").joinpath("page.css").read_text()
+    return "\n".join(
+        (
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+            f"<title>{escape(summary)}</title><style>{style}</style></head><body><main>",
+            f"<h1>{escape(summary)}</h1>",
+            *_keys(plan),
+            "<h2>Environments</h2>",
+            environments_map(plan),
+            "<h2>Layers and images</h2>",
+            *_trees(plan, seconds),
+            "</main></body></html>",
+        )
+    )
+
+
+def _keys(plan: Plan) -> Iterator[str]:
+    used = {image.status for image in plan.images} | {layer.status for image in plan.images for layer in image.layers}
+    yield '<ul class="keys">'
+    for status, words in _WORDS.items():
+        if status in used:
+            yield f'<li>{_sign(status)} <span class="quiet">{words}</span></li>'
+    yield "</ul>"
+
+
+def _trees(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
+    yield '<ul class="tree">'
+    for root in forest(plan):
+        yield from _branch(root, seconds)
+    for image in bare(plan):
+        yield from _image(image)
+    yield "</ul>"
+
+
+def _branch(node: Node, seconds: Callable[[str], float | None]) -> Iterator[str]:
+    """A layer and all above it; where only one way leads on, it goes straight down."""
+    while True:
+        yield from _layer(node, seconds)
+        if len(node.above) != 1 or node.images:
+            break
+        node = node.above[0]
+    for image in node.images:
+        yield from _image(image)
+    if node.above:
+        yield '<li><ul class="branch">'
+        for above in node.above:
+            yield from _branch(above, seconds)
+        yield "</ul></li>"
+
+
+def _layer(node: Node, seconds: Callable[[str], float | None]) -> Iterator[str]:
+    layer = node.layer
+    took = seconds(layer.summary)
+    facts = [f"in {node.users} images"] if node.users > 1 else []
+    if took is not None:
+        facts.append(f"{took:.1f} s")
+    reason = f' <span class="quiet">{_prose(layer.reason)}</span>' if layer.reason else ""
+    yield (
+        f'<li class="layer">{_sign(layer.status)}<span><code>{layer.digest[:8]}</code> {escape(layer.summary)}{reason}'
+        f'</span><span class="facts quiet">{" · ".join(facts)}</span></li>'
+    )
+
+
+def _image(image: ImagePlan) -> Iterator[str]:
+    names = " ".join(f'<span class="environment">{escape(name)}</span>' for name in image.environments)
+    verdict = f"to be named from {image.copied_from}" if image.copied_from else _WORDS[image.status]
+    yield (
+        f'<li class="image"><div class="head">{_sign(image.status)}<strong>image <code>{escape(image.short)}</code>'
+        f"</strong>{names}<span>{escape(verdict)}</span></div>"
+        f'<div class="quiet"><code>{escape(image.reference)}</code></div>'
+    )
+    yield from _why(image)
+    yield "</li>"
+
+
+def _why(image: ImagePlan) -> Iterator[str]:
+    lines = [_told(change.words, change.origin) for change in image.changes]
+    lines += [f"<code>{escape(member)}</code> for {escape(str(platform))}" for platform, member in image.members]
+    if not lines and image.reason and image.status in ("missing", "unknown"):
+        lines = [_prose(image.reason)]
+    yield from _list(lines)
+
+
+def _list(lines: Sequence[str]) -> Iterable[str]:
+    return ('<ul class="why">', *(f"<li>{line}</li>" for line in lines), "</ul>") if lines else ()
+
+
+def _told(words: str, origin: str) -> str:
+    return _prose(words) + (f' <span class="quiet">{escape(origin)}</span>' if origin else "")
+
+
+def _prose(text: str) -> str:
+    """What is between backticks as code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
+
+
+def _sign(status: Status) -> str:
+    return f'<span class="sign {status}" title="{_WORDS[status]}">{_SIGNS[status]}</span>'

@@ -1,0 +1,110 @@
+"""Plans as pictures: what they hold is in them, once, and nothing breaks out of its quotes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from flytebuild.drawing.dot import dot
+from flytebuild.drawing.forest import bare, forest, levels
+from flytebuild.drawing.html import html
+from flytebuild.drawing.mermaid import mermaid
+from flytebuild.plan import ImagePlan, Plan
+from flytebuild.why import Change
+from tests.test_plan import SPECS, plan, present, target
+
+NASTY = 'a"b<c>&`d`\\#e'
+
+
+def nasty() -> Plan:
+    """A plan whose texts are not what they seem to be."""
+    planned = plan({target(SPECS["fold"]): present(SPECS["fold"])})
+    images = tuple(
+        replace(
+            image,
+            layers=tuple(replace(layer, summary=f"{NASTY} {layer.summary}") for layer in image.layers),
+            changes=(Change(None, "base", NASTY, origin=NASTY),),
+        )
+        for image in planned.images
+    )
+    external = ImagePlan("docker.io/library/x:1", "external", "used as it is", ("other",))
+    return replace(planned, images=(*images, external))
+
+
+class Reader(HTMLParser):
+    """Checks that every element is closed where it should be, and keeps the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "rect", "path"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("meta", "rect", "path"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_what_images_share_is_in_a_forest_once() -> None:
+    planned = plan({})
+    (root,) = forest(planned)
+    summaries = [node.layer.summary.partition(":")[2].strip() or node.layer.kind for node in root.walk()]
+    assert [node.layer.kind for node in root.walk()] == ["base", "uv", "venv", "pip", "pip", "pip"]
+    assert summaries[-3:] == ["ruff", "pytest", "pytest"]
+    assert root.users == 3
+    found = [image.environments for node in root.walk() for image in node.images]
+    assert sorted(found) == [("fold",), ("main",), ("msa",)]
+    assert [image.reference for image in bare(nasty())] == ["docker.io/library/x:1"]
+    assert levels(planned) == {"fold": 0, "msa": 0, "main": 1}
+
+
+def test_dot_names_every_part_once_and_closes_its_quotes() -> None:
+    text = dot(nasty())
+    strings = re.findall(r'"(?:[^"\\]|\\.)*"', text)
+    assert '"' not in re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+    names = re.findall(r'^  ("(?:[^"\\]|\\.)*") \[label', text, re.M)
+    assert len(names) == len(set(names)) == 3 + 4 + 6
+    edges = re.findall(r'("(?:[^"\\]|\\.)*") -> ("(?:[^"\\]|\\.)*")', text)
+    assert {end for edge in edges for end in edge} <= set(names)
+    assert any("pip: ruff" in item for item in strings)
+
+
+def test_mermaid_names_every_part_once() -> None:
+    text = mermaid(nasty())
+    names = re.findall(r"^  (\w+)[\[(]", text, re.M)
+    assert len(names) == len(set(names)) == 3 + 4 + 6
+    edges = re.findall(r"^  (\w+) (?:-->|==>) (\w+)$", text, re.M)
+    assert {end for edge in edges for end in edge} <= set(names)
+    labels = re.findall(r'"([^"]*)"', text)
+    assert len(labels) == len(names)
+    assert not any(mark in label for label in labels for mark in "<>")
+
+
+def test_the_page_is_whole_and_says_what_the_plan_says() -> None:
+    planned = nasty()
+    reader = Reader()
+    reader.feed(html(planned, "4 images, 2 to build", {f"{NASTY} pip: ruff": 3.25}.get))
+    assert reader.open == []
+    text = "".join(reader.texts)
+    assert text.count(NASTY.replace("`", "") + " pip: ruff") + text.count(NASTY + " pip: ruff") == 1
+    assert "3.2 s" in text
+    for image in planned.images:
+        assert image.reference in text
+        assert all(name in text for name in image.environments)
+    assert "<script" not in html(planned, "", lambda _: None)
+
+
+def test_an_empty_plan_is_drawn() -> None:
+    nothing = Plan((), ())
+    reader = Reader()
+    reader.feed(html(nothing, "No environments", lambda _: None))
+    assert reader.open == []
+    assert dot(nothing).splitlines()[0] == "digraph flytebuild {"
+    assert mermaid(nothing).startswith("flowchart LR")
