@@ -30,7 +30,7 @@ BUILDKIT_HOST = "BUILDKIT_HOST"
 DEFAULT_PORT = 8199
 """The control plane's port: fixed, since Flyte's configuration file names it."""
 
-_BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400}
+_BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400, "contact_timeout": 86_400}
 """The largest value of the keys that are whole numbers; the smallest is 1."""
 
 _SWITCHES = ("stat_cache", "warm")
@@ -77,6 +77,7 @@ class Config:
     `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
     `home` is the folder of the control plane: its log, its runs and its objects.
     `warm` lets all tasks of all runs share warm containers, not only those of environments with a `ReusePolicy`.
+    `contact_timeout` is for how many seconds a task's container may run without a request to the control plane.
 
     `sources` is no key: it says what set the keys that are set, in words for messages.
     """
@@ -89,6 +90,7 @@ class Config:
     compression: Compression = "zstd"
     jobs: int = 4
     push_timeout: int = 300
+    contact_timeout: int = 600
     builder: tuple[str, ...] = ()
     builder_ca: Path | None = None
     builder_cert: Path | None = None

@@ -20,12 +20,20 @@ def settings(arguments: list[str] | None = None) -> Config:
     parser = argparse.ArgumentParser(prog="python -m flytebuild.runtime", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the data folder")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--contact-timeout", type=int, default=Config().contact_timeout, metavar="SECONDS")
     parser.add_argument("--mirror", action="append", default=[], metavar="FROM=TO")
     parser.add_argument("--ca-bundle", type=Path)
     parser.add_argument("--warm", action="store_true")
     given = parser.parse_args(arguments)
     mirrors = MappingProxyType(dict(item.split("=", 1) for item in given.mirror))
-    return Config(home=given.home, port=given.port, mirrors=mirrors, ca_bundle=given.ca_bundle, warm=given.warm)
+    return Config(
+        home=given.home,
+        port=given.port,
+        mirrors=mirrors,
+        ca_bundle=given.ca_bundle,
+        contact_timeout=given.contact_timeout,
+        warm=given.warm,
+    )
 
 
 def main() -> int:

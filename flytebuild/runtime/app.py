@@ -69,8 +69,11 @@ def assemble(
     executor: Executor,
     fingerprint: Mapping[str, object] | None = None,
     capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
+    silence: float = 0,
 ) -> ControlPlane:
     """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with.
+
+    `silence` is how many seconds a container may run without a request; 0 is no bound.
 
     The runs of earlier control planes of the folder are known then; `supervisor.resume` takes them up again.
     """
@@ -93,6 +96,7 @@ def assemble(
         capacity=capacity,
         results=Results(database, store),
         secrets=book.find,
+        silence=silence,
     )
     conditions = Conditions(ledger)
     children = Children(ledger, supervisor, conditions)

@@ -26,6 +26,7 @@ _LOG_BYTES = 8 << 20
 def command(config: Config) -> list[str]:
     """The command line of the process."""
     arguments = ["--home", str(config.home.resolve()), "--port", str(config.port)]
+    arguments += ["--contact-timeout", str(config.contact_timeout)]
     for source, target in config.mirrors.items():
         arguments += ["--mirror", f"{source}={target}"]
     if config.ca_bundle:

@@ -86,7 +86,7 @@ async def serve(config: Config) -> None:
             has_ca_bundle=bundle is not None,
             is_warm=config.warm,
         )
-        plane = assemble(config.home, site, credentials, warm, fingerprint, capacity)
+        plane = assemble(config.home, site, credentials, warm, fingerprint, capacity, silence=config.contact_timeout)
         if expired := await asyncio.to_thread(expire, config.home, time.time(), _kept(plane)):
             log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         await _resume(plane, warm)

@@ -33,7 +33,7 @@ _LAST_WORDS = 10
 
 
 class _RefusedError(Exception):
-    """Raised for an attempt whose container is not even asked for, with the verdict on it."""
+    """Raised for an attempt whose container is not asked for, or not waited for, with the verdict on it."""
 
     def __init__(self, phase: Phase, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -60,7 +60,10 @@ class Supervisor:
         capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
         results: Results | None = None,
         secrets: Secrets = no_secrets,
+        silence: float = 0,
     ) -> None:
+        """`silence` bounds, in seconds, how long a container may run without a request; 0 is no bound."""
+        self._silence = silence
         self._ledger = ledger
         self._store = store
         self._logs = logs
@@ -234,7 +237,9 @@ class Supervisor:
             if survivor:
                 self._count(action)
             self._ledger.advance(key, Phase.RUNNING, container=started.container, image_id=started.image_id)
-            exit_ = await asyncio.wait_for(self._executor.wait(started), self._left(limit, key, attempt.started))
+            exit_ = await asyncio.wait_for(self._end(started, action), self._left(limit, key, attempt.started))
+        except _RefusedError as error:
+            return error.phase, error.failure
         except asyncio.TimeoutError:
             if not limit:
                 raise
@@ -247,6 +252,26 @@ class Supervisor:
         finally:
             self._later(self._executor.remove(started))
         return await self._judge(action, attempt, exit_)
+
+    async def _end(self, started: Started, action: Action) -> Exit:
+        """Wait for the end of a container; _RefusedError for one that has not made a request in time.
+
+        That is counted from its start, or from when it was taken up again.
+        """
+        end = asyncio.ensure_future(self._executor.wait(started))
+        try:
+            if self._silence and not is_raw(action):
+                await asyncio.wait([end], timeout=self._silence)
+                last = self._ledger.action(action.key).last
+                if not end.done() and last is not None and last.heard is None:
+                    message = (
+                        f"The container made no request within {self._silence:g} s of its start: either its image does "
+                        f"not start Flyte's `a0`, or containers cannot reach {self._site.endpoint} (a firewall?)"
+                    )
+                    raise _RefusedError(Phase.FAILED, Failure("ContainerSilent", message, True, True))
+            return await end
+        finally:
+            end.cancel()
 
     async def _collect(self, action: Action, attempt: Attempt, started: Started, exit_: Exit) -> Failure | None:
         """Take the outputs out of a container that cannot send them itself; why that failed, if it did."""

@@ -25,7 +25,10 @@ ROOT = ActionKey("r1", "a0")
 
 
 class Scene:
-    def __init__(self, folder: Path, executor: ScriptedExecutor, root: Action, capacity: Capacity) -> None:
+    def __init__(
+        self, folder: Path, executor: ScriptedExecutor, root: Action, capacity: Capacity, silence: float
+    ) -> None:
+        folder.mkdir(exist_ok=True)
         self.store = ObjectStore(folder / "objects")
         self.database = Database(folder / FILE_NAME)
         self.ledger = Ledger(self.database)
@@ -38,6 +41,7 @@ class Scene:
             starts=2,
             capacity=capacity,
             results=Results(self.database, self.store),
+            silence=silence,
         )
         self.ledger.create_run(samples.run(), root)
         self.supervisor.submit(ROOT)
@@ -56,9 +60,10 @@ def play(
     root: Action,
     act: Callable[[Scene], Awaitable[None]],
     capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
+    silence: float = 0,
 ) -> None:
     async def main() -> None:
-        scene = Scene(folder, executor, root, capacity)
+        scene = Scene(folder, executor, root, capacity, silence)
         await act(scene)
         await scene.supervisor.aclose()
         scene.database.close()
@@ -407,3 +412,23 @@ def test_interruptible_is_said_once(
 
     play(tmp_path, executor, samples.action(spec=spec), act)
     assert caplog.text.count("nothing interrupts a task") == 1
+
+
+def test_a_container_that_makes_no_request_is_given_up(tmp_path: Path, executor: ScriptedExecutor) -> None:
+    async def silent(scene: Scene) -> None:
+        ended = await scene.until(lambda action: action.phase.is_terminal)
+        assert ended.failure is not None
+        assert (ended.phase, ended.failure.code, len(ended.attempts)) == (Phase.FAILED, "ContainerSilent", 2)
+        assert ended.failure.is_system
+        assert "no request within 0.05 s of its start" in ended.failure.message
+        assert executor.removed == ["container-1", "container-2"]
+
+    async def heard(scene: Scene) -> None:
+        await scene.until(lambda action: action.phase is Phase.RUNNING)
+        scene.supervisor.heard(ROOT, 1)
+        await asyncio.sleep(0.2)  # Several times the limit: there is nothing to wait for.
+        assert scene.ledger.action(ROOT).phase is Phase.RUNNING
+        scene.supervisor.abort(ROOT, "enough")
+
+    play(tmp_path / "silent", executor, samples.action(spec=samples.task_spec(retries=1)), silent, silence=0.05)
+    play(tmp_path / "heard", executor, samples.action(), heard, silence=0.1)
