@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,16 @@ def in_image(image: str, *command: str) -> str:
         return str(client.containers.run(image, command, remove=True, stderr=True).decode())
     finally:
         client.close()
+
+
+def processes_with(words: str) -> list[int]:
+    """The processes of this machine, those of an engine's steps included, whose command line has these words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if words.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
 
 
 def free_port() -> int:

@@ -12,7 +12,8 @@ import docker
 import httpx
 import pytest
 
-from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image
+from scripts.machine.processes import wait_until
+from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image, processes_with
 
 pytestmark = pytest.mark.engine
 
@@ -196,9 +197,11 @@ def test_a_signal_stops_the_steps_of_all_images_and_publishes_nothing(
     workspace: Workspace, number: int, code: int
 ) -> None:
     marker = secrets.token_hex(8)
+    # As a time it is in the command line of the last process too, which may take the shell's place.
+    seconds = f"300.{secrets.randbits(32)}"
     environments = "".join(
         f"\n{name} = flyte.TaskEnvironment('{name}', image=flyte.Image.from_debian_base().with_pip_packages("
-        f"'six', extra_args='--version; echo {marker} {name}; sleep 300 #'))\n"
+        f"'six', extra_args='--version; echo {marker} {name}; sleep {seconds} #'))\n"
         f"\n\n@{name}.task\ndef in_{name}() -> int:\n    return 1\n\n"
         for name in ("one", "two", "three")
     )
@@ -218,7 +221,9 @@ def test_a_signal_stops_the_steps_of_all_images_and_publishes_nothing(
                 running.add(line.split()[1])
             if len(running) == 2:
                 break
+        assert wait_until(lambda: bool(processes_with(seconds)), 30)
         process.send_signal(number)
+        assert wait_until(lambda: not processes_with(seconds), 30)
         rest = process.stderr.read()
         assert process.wait(20) == code
     lines = [line.strip() for line in rest.splitlines() if line.strip()]
