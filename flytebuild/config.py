@@ -48,7 +48,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 _OPTIONS = {"platforms": "--platform", "secrets": "--secret"}
 """What options are called that may be given several times."""
 
-_NEXT_SECRET = re.compile(r",(?=[^,=]+=\s*(?:env|file|command):)")
+_NEXT_SECRET = re.compile(r",(?=[^,=]+=\s*(?:env|env-file|file|command):)")
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 """What Flyte runs on."""

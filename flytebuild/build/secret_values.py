@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from flytebuild.programs import ask
-from flytebuild.secret_source import SecretSource
+from flytebuild.secret_source import SecretSource, variable_of
 
 DEADLINE = 60.0
 """Seconds that a program may take to print a secret; some ask the user first."""
@@ -24,8 +27,8 @@ class SecretMissingError(Exception):
         self.hint = hint
 
 
-def read(source: SecretSource, environ: Mapping[str, str]) -> bytes:
-    """The value: a variable's or a file's as it is, or what a program prints without the last line's end.
+def read(name: str, source: SecretSource, environ: Mapping[str, str]) -> bytes:
+    """The value of a secret: a variable's or a file's as it is, or what a program prints without the last line's end.
 
     Raises SecretMissingError.
     """
@@ -36,6 +39,8 @@ def read(source: SecretSource, environ: Mapping[str, str]) -> bytes:
                 state = "empty" if source.text in environ else "not set"
                 raise SecretMissingError(f"the variable `{source.text}` is {state}", hint=said)
             return value.encode("utf-8", "surrogateescape")
+        case "env-file":
+            return _listed(name, source, said)
         case "file":
             path = source.folder / Path(source.text).expanduser()
             try:
@@ -44,6 +49,24 @@ def read(source: SecretSource, environ: Mapping[str, str]) -> bytes:
                 raise SecretMissingError(f"`{path}` cannot be read ({error.strerror})", hint=said) from error
         case "command":
             return _printed(source)
+
+
+def _listed(name: str, source: SecretSource, said: str) -> bytes:
+    """What an env file gives a variable; nothing in it stands for another variable's value."""
+    place, _, variable = source.text.partition("#")
+    path = source.folder / Path(place).expanduser()
+    try:
+        found = dotenv_values(stream=StringIO(path.read_text(encoding="utf-8")), interpolate=False)
+    except OSError as error:
+        raise SecretMissingError(f"`{path}` cannot be read ({error.strerror})", hint=said) from error
+    except UnicodeDecodeError:
+        # Not from that error: it has what stands there.
+        raise SecretMissingError(f"`{path}` is not text", hint=said) from None
+    # As with variables themselves, the name counts as it is written, then as shells can set it.
+    for item in (variable,) if variable else (name, name.upper(), variable_of(name)):
+        if value := found.get(item):
+            return value.encode()
+    raise SecretMissingError(f"`{path}` sets no `{variable or variable_of(name)}`", hint=said)
 
 
 def _printed(source: SecretSource) -> bytes:

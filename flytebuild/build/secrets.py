@@ -93,7 +93,7 @@ def task_secrets(
     for name in names:
         source = _configured(name, sources)
         try:
-            values[name] = _text(read(source, environ) if source else _by_name(name, environ, folder))
+            values[name] = _text(read(name, source, environ) if source else _by_name(name, environ, folder))
         except SecretMissingError as problem:
             # A source's own hint has the program and what it complained: for a terminal, not for what is kept.
             hint = f"that is where `{source.configured}` says it is" if source else problem.hint
@@ -133,7 +133,7 @@ def _configured(name: str, sources: Mapping[str, SecretSource]) -> SecretSource 
 
 def _value(step: Step, secret: Secret, source: SecretSource | None, environ: Mapping[str, str], folder: Path) -> bytes:
     try:
-        value = read(source, environ) if source else _by_name(_name(secret), environ, folder)
+        value = read(_name(secret), source, environ) if source else _by_name(_name(secret), environ, folder)
         if len(value) > LARGEST:
             raise SecretMissingError(f"it has {len(value)} bytes, of which BuildKit takes {LARGEST}")
     except SecretMissingError as problem:

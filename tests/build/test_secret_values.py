@@ -11,7 +11,7 @@ from flytebuild.secret_source import SecretSource
 
 def problem(text: str, folder: Path, **environ: str) -> SecretMissingError:
     with pytest.raises(SecretMissingError) as caught:
-        read(SecretSource.parse(text, folder, "pyproject.toml"), environ)
+        read("my-token", SecretSource.parse(text, folder, "pyproject.toml"), environ)
     assert "pyproject.toml" in (caught.value.hint or "")
     return caught.value
 
@@ -23,6 +23,10 @@ def problem(text: str, folder: Path, **environ: str) -> SecretMissingError:
         ("env:EMPTY", "the variable `EMPTY` is empty"),
         ("file:nothing", "`{0}/nothing` cannot be read (No such file or directory)"),
         ("file:.", "`{0}` cannot be read (Is a directory)"),
+        ("env-file:nothing", "`{0}/nothing` cannot be read (No such file or directory)"),
+        ("env-file:.env", "`{0}/.env` sets no `MY_TOKEN`"),
+        ("env-file:.env#EMPTY", "`{0}/.env` sets no `EMPTY`"),
+        ("env-file:binary", "`{0}/binary` is not text"),
         ("command:no-such-program x", "`no-such-program` cannot be run (No such file or directory)"),
         ("command:sh -c 'unclosed", "its command cannot be understood (No closing quotation)"),
         ("command:sh -c 'echo'", "`sh` prints nothing"),
@@ -30,6 +34,8 @@ def problem(text: str, folder: Path, **environ: str) -> SecretMissingError:
     ],
 )
 def test_why(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / ".env").write_text("OTHER=x\nEMPTY=\nNOTHING\n")
+    (tmp_path / "binary").write_bytes(b"MY_TOKEN=\xff")
     assert str(problem(text, tmp_path, EMPTY="")) == why.format(tmp_path)
 
 
@@ -59,5 +65,20 @@ def test_a_program_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_home_folder_and_undecodable_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "token").write_bytes(b"\xff\n")
-    assert read(SecretSource.parse("file:~/token", Path("/"), "x"), {}) == b"\xff\n"
-    assert read(SecretSource.parse("env:X", Path("/"), "x"), {"X": "\udcff"}) == b"\xff"
+    assert read("my-token", SecretSource.parse("file:~/token", Path("/"), "x"), {}) == b"\xff\n"
+    assert read("my-token", SecretSource.parse("env:X", Path("/"), "x"), {"X": "\udcff"}) == b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "value"),
+    [
+        ("env-file:.env", '# comment\nexport MY_TOKEN="a b"  # more\n', b"a b"),
+        ("env-file:.env", "MY_TOKEN='${HOME} #1'\n", b"${HOME} #1"),
+        ("env-file:.env", "MY_TOKEN=${HOME}$x\r\n", b"${HOME}$x"),
+        ("env-file:.env", 'MY_TOKEN="first\nsecond é"', "first\nsecond é".encode()),
+        ("env-file:.env#HF", "MY_TOKEN=other\nHF=this\n", b"this"),
+    ],
+)
+def test_env_files(tmp_path: Path, text: str, content: str, value: bytes) -> None:
+    (tmp_path / ".env").write_text(content, newline="")
+    assert read("my-token", SecretSource.parse(text, tmp_path, "x"), {"MY_TOKEN": "not this"}) == value
