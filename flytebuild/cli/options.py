@@ -43,8 +43,8 @@ secrets = click.option(
     multiple=True,
     metavar="NAME=SOURCE",
     callback=_secret_sources,
-    help="Where a secret of build steps is taken from: `env:VARIABLE`, `env-file:PATH`, `file:PATH`, or `command:PROGRAM`, which prints "
-    "it. May be given several times.",
+    help="Where a secret of build steps is taken from: `env:VARIABLE`, `env-file:PATH`, `file:PATH`, or "
+    "`command:PROGRAM`, which prints it. May be given several times.",
 )
 
 stat_cache = click.option(
