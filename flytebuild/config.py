@@ -78,6 +78,7 @@ class Config:
     `home` is the folder of the control plane: its log, its runs and its objects.
     `warm` lets all tasks of all runs share warm containers, not only those of environments with a `ReusePolicy`.
     `contact_timeout` is for how many seconds a task's container may run without a request to the control plane.
+    `ignore` are rules of `flytebuild check` that are off.
 
     `sources` is no key: it says what set the keys that are set, in words for messages.
     """
@@ -102,6 +103,7 @@ class Config:
     warm: bool = False
     port: int = DEFAULT_PORT
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
+    ignore: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
 
@@ -224,7 +226,7 @@ def _parse_variable(key: str, value: str, source: str) -> Any:
         # A command may have commas in it.
         pairs = [item.partition("=") for item in _NEXT_SECRET.split(value) if item.strip()]
         return {name.strip(): where.strip() for name, _, where in pairs}
-    if key in ("platforms", "builder"):
+    if key in ("platforms", "builder", "ignore"):
         return [item.strip() for item in value.split(",") if item.strip()]
     if key in _SWITCHES and value.lower() in ("0", "1", "false", "true"):
         return value.lower() in ("1", "true")
@@ -270,6 +272,11 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         if not isinstance(addresses, (list, tuple)) or not all(isinstance(item, str) for item in addresses):
             raise ConfigError(f"`{key}` in `{source}` must be an address, or a list of addresses")
         return tuple(dict.fromkeys(item for item in addresses if item))
+    if key == "ignore":
+        # Which rules there are is known where they are checked.
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"`{key}` in `{source}` must be a list of rules")
+        return tuple(dict.fromkeys(value))
     if not isinstance(value, str):
         raise ConfigError(f"`{key}` in `{source}` must be a string")
     if key in _PATHS:

@@ -11,6 +11,7 @@
     │   ├── UnsupportedImageError    an image, or a layer of it, that we cannot build
     │   ├── IgnoreFileError          a pattern in an ignore file that means nothing
     │   ├── DriftError               what a saved plan says does not hold any more
+    │   ├── CheckError               a strict build, of definitions in which a check found something
     │   └── SourceError              a file or folder that an image needs cannot be taken as it is
     │       └── SourceChangedError       it changed while it was read
     ├── UnavailableError         69  something outside did not answer
@@ -119,6 +120,15 @@ class DriftError(DefinitionError):
             hint="look at what changed, and plan again",
         )
         self.differences = tuple(differences)
+
+
+class CheckError(DefinitionError):
+    """Raised when definitions must be without findings and are not; `findings` has a line for each."""
+
+    def __init__(self, findings: Sequence[str]) -> None:
+        count = "one mistake was" if len(findings) == 1 else f"{len(findings)} mistakes were"
+        super().__init__(f"Nothing is built: {count} found", hint="`flytebuild check` says how to mend what it finds")
+        self.findings = tuple(findings)
 
 
 class SourceError(DefinitionError):

@@ -59,14 +59,24 @@ async def plan_definitions(
     *,
     outputs: Sequence[Path] = (),
     are_files: bool = False,
+    strict: bool = False,
 ) -> Plan:
     """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in.
 
-    Images that become files need neither a registry nor an engine.
+    Images that become files need neither a registry nor an engine. What checks find is told; when `strict`, CheckError
+    is raised for it.
     """
     with reader(config, emit, outputs) as read:
         nodes = definitions.needed(targets, read)
     for message in definitions.open_bundles(node.name for node in nodes):
+        emit(Notice(message))
+    # Loaded here: who plans what is known has no definitions.
+    from flytebuild import checks
+
+    findings = checks.check(config, definitions, nodes)
+    if strict:
+        checks.refuse(findings)
+    for message in checks.warnings(findings):
         emit(Notice(message))
     return await plan_nodes(config, nodes, emit, are_files=are_files)
 

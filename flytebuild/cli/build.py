@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     help="Write every image to DIR instead of publishing any: `oci-archive:DIR` as archives, `oci:DIR` as OCI layouts.",
 )
 @click.option("--fail-fast", is_flag=True, help="Cancel the other images when one has failed.")
+@click.option("--strict", is_flag=True, help="Build nothing where `flytebuild check` finds an error or a warning.")
 @click.option("--dry-run", is_flag=True, help="Show what would be asked of BuildKit, and build nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
@@ -42,6 +43,7 @@ def build(
     jobs: int | None,
     output: str | None,
     fail_fast: bool,
+    strict: bool,
     dry_run: bool,
     verbose: bool,
     as_json: bool,
@@ -86,7 +88,7 @@ def build(
     async def plan_and_build() -> tuple[Plan, BuildError | Sequence[Outcome]]:
         asked, outputs = kept.plan.targets if kept else targets, (written.folder,) if written else ()
         planned = await pipeline.plan_definitions(
-            settings, definitions, asked, notice, outputs=outputs, are_files=written is not None
+            settings, definitions, asked, notice, outputs=outputs, are_files=written is not None, strict=strict
         )
         if kept:
             refuse_drift(kept.plan, planned, str(kept.file))

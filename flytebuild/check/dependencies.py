@@ -1,0 +1,56 @@
+"""Rule `depends-on`: whoever calls a task of another environment must depend on that environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from flytebuild.check.calls import Call, Reading
+from flytebuild.check.finding import Finding
+from flytebuild.check.subject import Subject
+
+RULE = "depends-on"
+
+
+def examine(
+    asked: Sequence[Subject], readings: Mapping[str, Sequence[tuple[str, Reading]]], subjects: Sequence[Subject]
+) -> Iterator[Finding]:
+    """A finding for each environment that one of those asked for calls and does not depend on, at the first call.
+
+    `readings` has what the tasks of each do, by their names.
+    """
+    edges = {subject.name: subject.depends_on for subject in subjects}
+    for subject in asked:
+        declared = _reachable(subject.name, edges)
+        told: dict[str, tuple[str, Call]] = {}
+        for name, reading in readings.get(subject.name, ()):
+            for call in reading.calls:
+                other = call.task.environment
+                if other in declared:
+                    continue
+                # A certain call counts more than one that may be none.
+                if other not in told or (told[other][1].doubt and not call.doubt):
+                    told[other] = (name, call)
+        for other, (caller, call) in told.items():
+            yield _finding(subject, caller, other, call)
+
+
+def _finding(subject: Subject, caller: str, other: str, call: Call) -> Finding:
+    through = f", through {' and '.join(f'`{name}`' for name in call.through)}," if call.through else ""
+    where = f" ({subject.origin})" if subject.origin else ""
+    if call.doubt:
+        message = f"`{caller}`{through} may call `{call.task.name}` without `depends_on`: {call.doubt}"
+        hint = f"if it does, `{subject.name}`{where} must depend on `{other}`"
+    else:
+        message = f"`{caller}`{through} calls `{call.task.name}`, and `{subject.name}` does not depend on `{other}`"
+        hint = f"add `{other}` to `depends_on` of `{subject.name}`{where}"
+    return Finding(RULE, "unknown" if call.doubt else "error", message, subject.name, call.file, call.line, hint)
+
+
+def _reachable(name: str, edges: Mapping[str, Sequence[str]]) -> set[str]:
+    found, pending = {name}, [name]
+    while pending:
+        for other in edges.get(pending.pop(), ()):
+            if other not in found:
+                found.add(other)
+                pending.append(other)
+    return found

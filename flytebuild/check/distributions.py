@@ -1,0 +1,119 @@
+"""Distributions by the modules that they bring, and what they need: by the metadata of what this machine has.
+
+https://packaging.python.org/en/latest/specifications/core-metadata/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+_KNOWN = {
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "fitz": "pymupdf",
+    "git": "gitpython",
+    "jose": "python-jose",
+    "jwt": "pyjwt",
+    "magic": "python-magic",
+    "OpenSSL": "pyopenssl",
+    "PIL": "pillow",
+    "psycopg2": "psycopg2-binary",
+    "serial": "pyserial",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "zmq": "pyzmq",
+}
+"""Modules that are called other than what brings them, for machines that have neither."""
+
+_LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
+
+_VARIANTS = re.compile(r"-(?:headless|binary|cpu|gpu|nightly|contrib|contrib-headless)$")
+
+
+def stem(name: str) -> str:
+    """What variants of one distribution have in common: `opencv-python` of `opencv-python-headless`."""
+    return _VARIANTS.sub("", name)
+
+
+def providers(module: str) -> frozenset[str]:
+    """The distributions that bring a module, by its whole name; nothing where that is not known."""
+    top = module.partition(".")[0]
+    found = frozenset(map(canonicalize_name, _by_module().get(top, ())))
+    if len(found) > 1:
+        # A namespace, such as `google`: whose files are there decides.
+        return frozenset(name for name in found if _has(name, module)) or found
+    if found:
+        return found
+    return frozenset({_KNOWN[top]}) if top in _KNOWN else frozenset()
+
+
+def closure(requirements: Mapping[str, frozenset[str]]) -> tuple[frozenset[str], frozenset[str]]:
+    """All distributions that come with some on Linux, and those of them whose own needs are not known here.
+
+    What only another Python needs may come along, too: which one the image has is not asked.
+    """
+    found: dict[str, frozenset[str]] = {}
+    unknown: set[str] = set()
+    pending = list(requirements.items())
+    while pending:
+        name, extras = pending.pop()
+        if name in found and extras <= found[name]:
+            continue
+        extras = found[name] = found.get(name, frozenset()) | extras
+        needs = _needs(name)
+        if needs is None:
+            unknown.add(name)
+            continue
+        for need in needs:
+            if _is_needed(need, extras):
+                pending.append((canonicalize_name(need.name), frozenset(map(canonicalize_name, need.extras))))
+            elif "python" in str(need.marker) and "extra" not in str(need.marker):
+                found.setdefault(canonicalize_name(need.name), frozenset())
+    return frozenset(found), frozenset(unknown)
+
+
+def _is_needed(need: Requirement, extras: frozenset[str]) -> bool:
+    return need.marker is None or any(need.marker.evaluate({**_LINUX, "extra": extra}) for extra in ("", *extras))
+
+
+@cache
+def _needs(name: str) -> tuple[Requirement, ...] | None:
+    from importlib import metadata
+
+    try:
+        texts = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return None
+    found = []
+    for text in texts:
+        try:
+            found.append(Requirement(text))
+        except InvalidRequirement:
+            continue
+    return tuple(found)
+
+
+@cache
+def _by_module() -> Mapping[str, list[str]]:
+    # Loaded here: what a definition names itself is found without it.
+    from importlib import metadata
+
+    return metadata.packages_distributions()
+
+
+@cache
+def _has(name: str, module: str) -> bool:
+    from importlib import metadata
+
+    path = module.replace(".", "/")
+    files = metadata.files(name) or []
+    return any(str(file).startswith((f"{path}/", f"{path}.")) for file in files)

@@ -1,0 +1,72 @@
+"""All rules over all environments."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from flytebuild.check import calls, dependencies, inclusion, lints, secrets
+from flytebuild.check.finding import Finding
+from flytebuild.check.source import Sources
+from flytebuild.check.subject import Known, Subject
+
+_ORDER = ("error", "warning", "unknown", "advice")
+
+
+def examine(
+    subjects: Sequence[Subject],
+    known: Known,
+    read: Callable[[str], str | None],
+    *,
+    ignored: Sequence[str] = (),
+    only: Sequence[Subject] | None = None,
+) -> tuple[Finding, ...]:
+    """What is found in `only` (all of them without), the most serious first, then in the subjects' order.
+
+    `read` returns the text of a file; `ignored` are rules that are off. A comment in the user's code turns a rule off
+    for its line. Paths of findings are relative to the current folder.
+    """
+    sources = Sources(read)
+    asked = subjects if only is None else only
+    readings = {subject.name: tuple(_readings(subject, known, sources)) for subject in asked}
+    starts = {subject.name: tuple(dict.fromkeys(_files(subject))) for subject in asked}
+    installed = {subject.name: inclusion.Installed(subject.image, read) for subject in subjects}
+    found = [
+        *dependencies.examine(asked, readings, subjects),
+        *inclusion.examine(asked, installed, readings, starts, sources),
+        *secrets.examine(asked),
+        *lints.examine(asked),
+    ]
+    here = os.path.join(os.getcwd(), "")
+    kept = [
+        replace(item, file=item.file.removeprefix(here))
+        for item in found
+        if item.rule not in ignored and not _is_ignored(item, sources)
+    ]
+    return tuple(sorted(kept, key=lambda item: _ORDER.index(item.level)))
+
+
+def _readings(subject: Subject, known: Known, sources: Sources) -> Iterator[tuple[str, calls.Reading]]:
+    """What an environment's tasks do, and its other functions."""
+    for task in subject.tasks:
+        if task.function is not None:
+            yield task.name, calls.read(task.function, known, sources)
+    for function in subject.functions:
+        yield f"{subject.name}.{getattr(function, '__name__', '')}", calls.read(function, known, sources)
+
+
+def _files(subject: Subject) -> Iterator[str]:
+    """The files that are imported for an environment's tasks."""
+    for function in (*(task.function for task in subject.tasks), *subject.functions):
+        code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+        if code is not None:
+            yield code.co_filename
+
+
+def _is_ignored(finding: Finding, sources: Sources) -> bool:
+    if not finding.line or not finding.file.endswith(".py"):
+        return False
+    source = sources.of(finding.file)
+    return source is not None and source.ignores(finding.line, finding.rule)

@@ -1,0 +1,134 @@
+"""Rule `missing-package`: what the modules of an environment's tasks import must be in the environment's image."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from packaging.utils import canonicalize_name
+
+from flytebuild.check import distributions
+from flytebuild.check.calls import Reading
+from flytebuild.check.finding import Finding
+from flytebuild.check.imports import Import, Modules
+from flytebuild.check.packages import Contents, Read, contents
+from flytebuild.check.source import Sources
+from flytebuild.check.subject import Subject
+from flytebuild.spec.model import Definition
+
+RULE = "missing-package"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What an image has: by its definition, and by what that needs. Nothing is looked at before it is asked for."""
+
+    image: Definition
+    read: Read
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What the definition itself names."""
+        return contents(self.image, self.read)
+
+    @cached_property
+    def _closure(self) -> tuple[frozenset[str], frozenset[str]]:
+        return distributions.closure(self.contents.requirements)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why something may be there that is not seen."""
+        unknown = sorted(self._closure[1])
+        needs = f"what {', '.join(f'`{name}`' for name in unknown)} needs is not known here" if unknown else ""
+        return (*self.contents.unknown, *filter(None, (needs,)))
+
+    def has(self, module: str) -> bool:
+        """Whether a module is there. What the definition names itself is found without a look at any metadata."""
+        top = module.partition(".")[0]
+        if top == "flyte":
+            # No task starts without it, which is no matter of its imports.
+            return True
+        named = canonicalize_name(top)
+        mine = self.contents
+        if top in mine.modules or named in mine.requirements or named in mine.complete:
+            return True
+        wanted = {distributions.stem(name) for name in distributions.providers(module)} or {named}
+        there = {distributions.stem(name) for name in self._closure[0] | mine.complete}
+        return not wanted.isdisjoint(there)
+
+    def requirement(self, module: str) -> str:
+        """How the definition asks for what brings a module; nothing where it only comes along."""
+        names = distributions.providers(module) or {canonicalize_name(module.partition(".")[0])}
+        return next((self.contents.written[name] for name in names if name in self.contents.written), "")
+
+
+def examine(
+    subjects: Sequence[Subject],
+    installed: Mapping[str, Installed],
+    readings: Mapping[str, Sequence[tuple[str, Reading]]],
+    starts: Mapping[str, Sequence[str]],
+    sources: Sources,
+) -> Iterator[Finding]:
+    """A finding for each package that an image lacks, at the first import of it; one for all that may be there.
+
+    `starts` has the files of each environment's tasks, `readings` what these do.
+    """
+    for subject in subjects:
+        mine = installed[subject.name]
+        told: set[str] = set()
+        doubtful: list[Import] = []
+        for item in _imports(subject, starts.get(subject.name, ()), readings.get(subject.name, ()), sources):
+            if item.top in told or mine.has(item.module):
+                continue
+            told.add(item.top)
+            owners = [name for name, other in installed.items() if name != subject.name and other.has(item.module)]
+            if mine.doubts or not (owners or _is_known(item)):
+                doubtful.append(item)
+            else:
+                yield _missing(subject, item, owners, installed)
+        if doubtful:
+            yield _doubtful(subject, doubtful, mine.doubts)
+
+
+def _imports(
+    subject: Subject, starts: Sequence[str], readings: Sequence[tuple[str, Reading]], sources: Sources
+) -> Iterator[Import]:
+    modules = Modules(subject.roots, sources)
+    yield from modules.closure(starts)
+    for _, reading in readings:
+        for lazy in reading.imports:
+            for name, files in modules.of(lazy.node, lazy.package):
+                if not files:
+                    yield Import(name, lazy.file, lazy.node.lineno, is_lazy=True)
+
+
+def _is_known(item: Import) -> bool:
+    """Whether it is known what brings a module, or that this machine has it."""
+    return item.top in sys.modules or bool(distributions.providers(item.module))
+
+
+def _missing(subject: Subject, item: Import, owners: Sequence[str], installed: Mapping[str, Installed]) -> Finding:
+    written = next(filter(None, (installed[name].requirement(item.module) for name in owners)), "")
+    package = written or next(iter(sorted(distributions.providers(item.module))), item.top)
+    elsewhere = f"; {_listed(owners)} {'has' if len(owners) == 1 else 'have'} it" if owners else ""
+    importer = "a task imports when it runs" if item.is_lazy else "the modules of its tasks import"
+    message = f"The image of `{subject.name}` lacks `{item.module}`, which {importer}{elsewhere}"
+    where = f" ({subject.origin})" if subject.origin else ""
+    hint = f'add `.with_pip_packages("{package}")` to the image of `{subject.name}`{where}'
+    return Finding(RULE, "error", message, subject.name, item.file, item.line, hint, modules=(item.top,))
+
+
+def _doubtful(subject: Subject, items: Sequence[Import], doubts: Sequence[str]) -> Finding:
+    names = ", ".join(f"`{item.top}`" for item in items)
+    why = "; ".join(doubts[:2]) or "nothing here knows which packages bring them"
+    message = f"Whether the image of `{subject.name}` has {names} is not known: {why}"
+    hint = f"`flytebuild shell {subject.name} python -c 'import {items[0].top}'` finds out"
+    modules = tuple(item.top for item in items)
+    return Finding(RULE, "unknown", message, subject.name, items[0].file, items[0].line, hint, modules=modules)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [f"`{name}`" for name in names[:3]]
+    return f"that of {shown[0]}" if len(shown) == 1 else "those of " + ", ".join(shown)

@@ -1,0 +1,328 @@
+"""What an expression of the user's code stands for, as far as that is certain without running it.
+
+A name is looked up as Python does it: in the function, in its closure, in the module that is loaded. What a function
+is given, what it assigns and what is in the containers that it names is followed; everything else is unknown, which is
+no value at all.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import TypeAlias
+
+from flytebuild.check.source import Function, Sources
+from flytebuild.check.subject import Known
+
+Values: TypeAlias = tuple[object, ...]
+"""Everything that an expression may stand for; nothing where that is unknown."""
+
+_DEPTH = 12
+"""Names that lead to names are followed this far."""
+
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An object that the code makes of a class of the user's."""
+
+    of: type
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A method of the user's with what it is called on."""
+
+    function: FunctionType
+    owner: object
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of several things, chosen by a value that is not known."""
+
+    value: object
+
+
+@dataclass
+class Scope:
+    """One function as it is called: `given` are the values of its parameters, as far as they are known."""
+
+    function: FunctionType
+    node: Function
+    known: Known
+    sources: Sources
+    given: Mapping[str, Values] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._bound = dict(_bindings(self.node))
+        self._closure = _closure(self.function)
+
+    def values(self, expression: ast.expr, depth: int = _DEPTH) -> Values:
+        """What an expression may stand for."""
+        if depth <= 0:
+            return ()
+        match expression:
+            case ast.Name(id=name):
+                return self._named(name, depth)
+            case ast.Attribute(value=base, attr=name):
+                return _each(self._attribute(value, name) for value in self.values(base, depth - 1))
+            case ast.Await(value=inner) | ast.NamedExpr(value=inner) | ast.Starred(value=inner):
+                return self.values(inner, depth)
+            case ast.IfExp(body=one, orelse=other):
+                return self.values(one, depth - 1) + self.values(other, depth - 1)
+            case ast.BoolOp(values=several):
+                return _each(self.values(item, depth - 1) for item in several)
+            case ast.Subscript(value=base, slice=key):
+                return self._subscript(base, key, depth)
+            case ast.Call():
+                return self._call(expression, depth)
+            case _:
+                return ()
+
+    def elements(self, expression: ast.expr, depth: int = _DEPTH) -> Values:
+        """What is in the container that an expression stands for."""
+        if depth <= 0:
+            return ()
+        match expression:
+            case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
+                return _each(
+                    self.elements(item.value, depth - 1)
+                    if isinstance(item, ast.Starred)
+                    else self.values(item, depth - 1)
+                    for item in items
+                )
+            case ast.Dict(values=items):
+                return _each(self.values(item, depth - 1) for item in items)
+            case ast.ListComp(elt=item) | ast.SetComp(elt=item) | ast.GeneratorExp(elt=item):
+                return self.values(item, depth - 1)
+            case ast.Call(func=ast.Attribute(value=base, attr="values" | "items")):
+                return self.elements(base, depth - 1)
+            case ast.Call(func=ast.Name(id="enumerate" | "list" | "tuple" | "sorted" | "reversed"), args=[first, *_]):
+                return self.elements(first, depth - 1)
+            case ast.Call(func=ast.Name(id="zip"), args=several):
+                return _each(self.elements(item, depth - 1) for item in several)
+            case ast.Name(id=name) if name in self._bound:
+                bound = [how.value for how in self._bound[name] if not how.is_element]
+                return _each(self.elements(value, depth - 1) for value in bound if isinstance(value, ast.expr))
+            case _:
+                return _each(_inside(value) for value in self.values(expression, depth))
+
+    def _named(self, name: str, depth: int) -> Values:
+        if name in self._bound:
+            assigned = (self._assigned(how, depth - 1) for how in self._bound[name])
+            return self.given.get(name, ()) + _each(assigned)
+        if name in self._closure:
+            return (self._closure[name],)
+        scope = self.function.__globals__
+        if name in scope:
+            return (scope[name],)
+        return (getattr(builtins, name),) if hasattr(builtins, name) else ()
+
+    def _assigned(self, how: _Binding, depth: int) -> Values:
+        if isinstance(how.value, ast.Import | ast.ImportFrom):
+            return _imported(how.value, how.name, self.function.__globals__.get("__package__") or "")
+        return self.elements(how.value, depth) if how.is_element else self.values(how.value, depth)
+
+    def _attribute(self, value: object, name: str) -> Values:
+        if self.known.task(value) or self.known.kind(value):
+            return (value,) if name == "aio" else ()
+        if isinstance(value, ModuleType):
+            found = vars(value).get(name, sys.modules.get(f"{value.__name__}.{name}"))
+            return () if found is None else (found,)
+        if isinstance(value, OneOf | Bound | FunctionType):
+            return ()
+        if isinstance(value, Instance):
+            return _member(value.of, name, value) or self._own(value.of, name)
+        if isinstance(value, type):
+            return _member(value, name, value)
+        if not self.known.is_users(_file_of(type(value))):
+            return ()
+        own = getattr(value, "__dict__", {})
+        return (own[name],) if name in own else _member(type(value), name, value)
+
+    def _own(self, owner: type, name: str) -> Values:
+        """What the class's `__init__` assigns to an attribute."""
+        make = inspect.getattr_static(owner, "__init__", None)
+        node = self.sources.function(make.__code__) if isinstance(make, FunctionType) else None
+        if node is None or not isinstance(make, FunctionType) or not node.args.args:
+            return ()
+        scope, me = Scope(make, node, self.known, self.sources), node.args.args[0].arg
+        found: Values = ()
+        for item in ast.walk(node):
+            match item:
+                case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owned), attr=attribute)], value=given):
+                    if owned == me and attribute == name:
+                        found += scope.values(given)
+        return found
+
+    def _subscript(self, base: ast.expr, key: ast.expr, depth: int) -> Values:
+        if isinstance(key, ast.Constant):
+            for value in self.values(base, depth - 1):
+                if isinstance(value, dict):
+                    return (value[key.value],) if key.value in value else ()
+                if isinstance(value, list | tuple) and isinstance(key.value, int):
+                    return tuple(value[key.value : key.value + 1])
+        return tuple(OneOf(value) for value in self.elements(base, depth - 1))
+
+    def _call(self, call: ast.Call, depth: int) -> Values:
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "override":
+            return tuple(value for value in self.values(call.func.value, depth - 1) if self.known.task(value))
+        found: Values = ()
+        for callee in self.values(call.func, depth - 1):
+            if callee is functools.partial and call.args:
+                # What it is called with later is no matter for who it calls.
+                found += self.values(call.args[0], depth - 1)
+            elif callee is getattr and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+                name = str(call.args[1].value)
+                found += _each(self._attribute(value, name) for value in self.values(call.args[0], depth - 1))
+            elif isinstance(callee, type) and self.known.is_users(_file_of(callee)):
+                found += (Instance(callee),)
+            elif isinstance(callee, FunctionType) and self.known.is_users(callee.__code__.co_filename):
+                found += self._returned(callee, call, depth - 1)
+        return found
+
+    def _returned(self, function: FunctionType, call: ast.Call, depth: int) -> Values:
+        node = self.sources.function(function.__code__)
+        if node is None or isinstance(node, ast.Lambda):
+            return ()
+        scope = Scope(function, node, self.known, self.sources, self.arguments(node, call, (), depth))
+        returned = (item.value for item in ast.walk(node) if isinstance(item, ast.Return) and item.value)
+        return _each(scope.values(value, depth) for value in returned)
+
+    def arguments(self, node: Function, call: ast.Call, owner: Values, depth: int = _DEPTH) -> dict[str, Values]:
+        """What the parameters of a function stand for that a call gives them; `owner` is its `self`, if it has one."""
+        names = [item.arg for item in (*node.args.posonlyargs, *node.args.args)]
+        given: dict[str, Values] = {names.pop(0): owner} if owner and names else {}
+        for name, argument in zip(names, call.args, strict=False):
+            if isinstance(argument, ast.Starred):
+                break
+            given[name] = self.values(argument, depth - 1)
+        for keyword in call.keywords:
+            if keyword.arg:
+                given[keyword.arg] = self.values(keyword.value, depth - 1)
+        return {name: values for name, values in given.items() if values}
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    """Where a name gets a value: an expression (or an element of it), or an import."""
+
+    value: ast.expr | ast.Import | ast.ImportFrom
+    name: str = ""
+    is_element: bool = False
+
+
+def _bindings(node: Function) -> dict[str, list[_Binding]]:
+    """What is assigned to every name that a function binds, functions within it included."""
+    found: dict[str, list[_Binding]] = {}
+    outside: set[str] = set()
+    for item in ast.walk(node):
+        match item:
+            case ast.arguments():
+                for argument in (*item.posonlyargs, *item.args, *item.kwonlyargs, item.vararg, item.kwarg):
+                    if argument:
+                        found.setdefault(argument.arg, [])
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    _bind(found, target, value)
+            case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value):
+                _bind(found, target, value)
+            case ast.For() | ast.AsyncFor() | ast.comprehension():
+                _bind(found, item.target, item.iter, is_element=True)
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                for alias in names:
+                    bound = alias.asname or (
+                        alias.name.partition(".")[0] if isinstance(item, ast.Import) else alias.name
+                    )
+                    whole = alias.name if alias.asname or isinstance(item, ast.ImportFrom) else bound
+                    found.setdefault(bound, []).append(_Binding(item, whole))
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if item is not node:
+                found.setdefault(item.name, [])
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.setdefault(name, [])
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                outside.update(names)
+    return {name: how for name, how in found.items() if name not in outside}
+
+
+def _bind(found: dict[str, list[_Binding]], target: ast.expr, value: ast.expr, *, is_element: bool = False) -> None:
+    match target, value:
+        case ast.Name(id=name), _:
+            found.setdefault(name, []).append(_Binding(value, is_element=is_element))
+        case ((ast.Tuple(elts=targets) | ast.List(elts=targets)), ast.Tuple(elts=values)) if not is_element:
+            for inner, given in zip(targets, values, strict=False):
+                _bind(found, inner, given)
+        case ((ast.Tuple(elts=targets) | ast.List(elts=targets)), _) if is_element:
+            # `for name, task in PAIRS`: which of them gets what is not told apart.
+            for inner in targets:
+                _bind(found, inner, value, is_element=True)
+        case _:
+            pass
+
+
+def _imported(node: ast.Import | ast.ImportFrom, name: str, package: str) -> Values:
+    """What an import within a function brings, if its module is loaded."""
+    if isinstance(node, ast.Import):
+        module = sys.modules.get(name)
+        return () if module is None else (module,)
+    parents = package.split(".")
+    base = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
+    whole = ".".join(filter(None, (base, node.module)))
+    found = vars(sys.modules[whole]).get(name) if whole in sys.modules else None
+    found = sys.modules.get(f"{whole}.{name}") if found is None else found
+    return () if found is None else (found,)
+
+
+def _member(owner: type, name: str, on: object) -> Values:
+    """An attribute of a class, without running anything."""
+    found = inspect.getattr_static(owner, name, None)
+    match found:
+        case None | property():
+            return ()
+        case staticmethod():
+            return (found.__func__,)
+        case classmethod():
+            return (Bound(found.__func__, owner),) if isinstance(found.__func__, FunctionType) else ()
+        case FunctionType():
+            return (found,) if on is owner else (Bound(found, on),)
+        case _:
+            return (found,)
+
+
+def _inside(value: object) -> Iterator[object]:
+    """What is in a live container, and in the tuples and lists in that."""
+    if isinstance(value, _CONTAINERS):
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, tuple | list):
+                yield from item
+            else:
+                yield item
+
+
+def _closure(function: FunctionType) -> dict[str, object]:
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    found = {}
+    for name, cell in cells:
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            # Not set yet: a function that names what is made after it.
+            continue
+    return found
+
+
+def _file_of(owner: type) -> str:
+    module = sys.modules.get(owner.__module__)
+    return getattr(module, "__file__", None) or ""
+
+
+def _each(several: Iterable[Iterable[object]]) -> Values:
+    return tuple(value for values in several for value in values)

@@ -1,0 +1,168 @@
+"""Rule `missing-package`: what modules import and images lack. The packages are those of the tests' own environment."""
+
+from pathlib import Path
+
+import pytest
+
+from flytebuild.check import distributions
+from flytebuild.check.imports import Modules
+from flytebuild.check.source import Sources
+from tests.check.project import examined, said, text_of
+
+HAS = """
+import flyte
+{imports}
+tool_env = flyte.TaskEnvironment(
+    name="tool", image=flyte.Image.from_debian_base(name="tool"){layers}
+)
+
+@tool_env.task
+def use(x: int = 1) -> int:
+    {body}
+    return x
+"""
+CALLER = """
+import flyte
+from parts.tool import tool_env, use
+
+env = flyte.TaskEnvironment(
+    name="env", depends_on=[tool_env], image=flyte.Image.from_debian_base(name="env"){layers}
+)
+
+@env.task
+def main(x: int = 1) -> int:
+    return use(x)
+"""
+HYPOTHESIS = '.with_pip_packages("hypothesis==6.100")'
+
+
+def project(folder: Path, *, imports: str = "", tool: str = "", caller: str = "", body: str = "pass") -> list[str]:
+    files = {
+        "parts__tool": HAS.format(imports=imports, layers=tool, body=body),
+        "main": CALLER.format(layers=caller),
+        "requirements.txt": "hypothesis==6.100 \\\n  --hash=sha256:0\n# trustme\n-r other.txt\n",
+        "other.txt": "trustme\n",
+    }
+    return said(examined(folder, **files), "missing-package", folder)
+
+
+def test_a_package_that_only_the_called_environment_has(tmp_path: Path) -> None:
+    assert project(tmp_path, imports="import hypothesis.strategies", tool=HYPOTHESIS) == [
+        "error parts/tool.py:3: The image of `env` lacks `hypothesis.strategies`, which the modules of its tasks "
+        "import; that of `tool` has it"
+    ]
+
+
+def test_the_line_to_add_is_the_other_environment_s_requirement(tmp_path: Path) -> None:
+    files = {
+        "parts__tool": HAS.format(imports="import hypothesis", layers=HYPOTHESIS, body="pass"),
+        "main": CALLER.format(layers=""),
+    }
+    (finding,) = [item for item in examined(tmp_path, **files) if item.rule == "missing-package"]
+    assert finding.hint == (
+        f'add `.with_pip_packages("hypothesis==6.100")` to the image of `env` ({tmp_path}/main.py:5)'
+    )
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import json, os.path, flyte.errors",
+        "import parts.beside\nfrom parts import beside\nfrom .beside import value",
+        "import pydantic, google.protobuf.message",
+        "try:\n    import hypothesis\nexcept ImportError:\n    hypothesis = None",
+        "import contextlib\nwith contextlib.suppress(ImportError):\n    import hypothesis",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hypothesis",
+        "if __name__ == '__main__':\n    import hypothesis",
+        "def later():\n    import hypothesis",
+    ],
+)
+def test_what_is_there_or_need_not_be_is_no_finding(tmp_path: Path, imports: str) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "beside.py").write_text("value = 1\n")
+    assert project(tmp_path, imports=imports) == []
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        HYPOTHESIS,
+        '.with_pip_packages("Hypothesis[cli]>=6")',
+        '.with_requirements("requirements.txt")',
+        '.with_source_folder(__import__("pathlib").Path("vendored"))',
+    ],
+)
+def test_every_way_that_it_may_come(tmp_path: Path, layers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vendored" / "hypothesis").mkdir(parents=True)
+    (tmp_path / "vendored" / "hypothesis" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert project(tmp_path, imports="import hypothesis", tool=layers, caller=layers) == []
+
+
+def test_what_comes_with_another_package_is_there(tmp_path: Path) -> None:
+    layers = '.with_pip_packages("trustme")'
+    assert project(tmp_path, imports="import cryptography.x509", tool=layers, caller=layers) == []
+
+
+def test_a_task_s_own_imports_count_in_its_own_image(tmp_path: Path) -> None:
+    assert project(tmp_path, body="import hypothesis") == [
+        "error parts/tool.py:10: The image of `tool` lacks `hypothesis`, which a task imports when it runs"
+    ]
+    assert project(tmp_path / "b", body="import hypothesis", tool=HYPOTHESIS) == []
+
+
+@pytest.mark.parametrize(
+    ("layers", "why"),
+    [
+        ('.with_commands(["pip install everything"])', "what a command installs is not known (main.py:6)"),
+        ('.with_pip_packages("nobody-has-this-here")', "what `nobody-has-this-here` needs is not known here"),
+        ('.with_pip_packages("git+https://example.com/x.git")', "`git+https://example.com/x.git` names no package"),
+    ],
+)
+def test_what_cannot_be_known_is_said(tmp_path: Path, layers: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert project(tmp_path, imports="import hypothesis, trustme", tool=HYPOTHESIS, caller=layers)[-1] == (
+        f"unknown parts/tool.py:3: Whether the image of `env` has `hypothesis`, `trustme` is not known: {why}"
+    )
+
+
+def test_a_lock_has_everything(tmp_path: Path) -> None:
+    lock = 'version = 1\nrequires-python = ">=3.10"\n'
+    for name in ("user", "hypothesis"):
+        source = "virtual = '.'" if name == "user" else "registry = 'https://pypi.org/simple'"
+        lock += f'[[package]]\nname = "{name}"\nversion = "1"\nsource = {{ {source} }}\n'
+    tmp_path.joinpath("uv.lock").write_text(lock)
+    manifest = '[project]\nname = "user"\nversion = "1"\ndependencies = ["hypothesis"]\n'
+    tmp_path.joinpath("pyproject.toml").write_text(manifest)
+    layers = f'.with_uv_project("{tmp_path}/pyproject.toml", uvlock="{tmp_path}/uv.lock")'
+    assert project(tmp_path, imports="import hypothesis", tool=layers, caller=layers) == []
+    assert len(project(tmp_path / "two", imports="import trustme", tool=layers, caller=layers)) == 2
+
+
+def test_imports_of_packages_and_relative_ones(tmp_path: Path) -> None:
+    files = {
+        "main.py": "import a.b.c\nfrom a import d\nimport space.inner\n",
+        "a/__init__.py": "import first\n",
+        "a/b/__init__.py": "from .. import d\nfrom ..e import x\n",
+        "a/b/c.py": "import second.part\nimport second\n",
+        "a/d.py": "import third\n",
+        "a/e.py": "from fourth import x\n",
+        "space/inner.py": "import fifth\nimport json\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = Modules((str(tmp_path),), Sources(text_of)).closure([str(tmp_path / "main.py")])
+    assert sorted(item.module for item in found) == ["fifth", "first", "fourth", "second", "second.part", "third"]
+
+
+def test_modules_by_what_brings_them() -> None:
+    assert distributions.providers("google.protobuf.message") == {"protobuf"}
+    assert distributions.providers("google.nothing") >= {"protobuf"}
+    assert distributions.providers("_pytest.config") == {"pytest"}
+    assert distributions.providers("cv2") == {"opencv-python"}
+    assert distributions.providers("nobody_has_this_here") == set()
+    found, unknown = distributions.closure({"httpx": frozenset(), "nobody-has-this-here": frozenset()})
+    assert {"httpcore", "certifi"} <= found
+    assert unknown == {"nobody-has-this-here"}

@@ -1,0 +1,120 @@
+"""`flytebuild check`, and what plans and builds say of findings, where no engine is needed."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flytebuild import checks
+from flytebuild.check.finding import Finding
+from flytebuild.cli.check_text import render, summary
+from flytebuild.errors import CheckError
+
+MAIN = """
+import flyte
+
+other = flyte.TaskEnvironment(name="other", image="acme/other:1")
+env = flyte.TaskEnvironment(name="env", image="acme/env:1"{variables})
+
+@other.task
+def there(x: int) -> int:
+    return x
+
+@env.task
+def main(x: int) -> int:
+    return there(x)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    code: int
+    out: str
+    err: str
+
+
+def run(folder: Path, *arguments: str, **variables: str) -> Run:
+    command = [sys.executable, "-m", "flytebuild", *arguments]
+    environ = (
+        os.environ | {"XDG_STATE_HOME": str(folder / "state"), "XDG_CACHE_HOME": str(folder / "cache")} | variables
+    )
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120)
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_call_without_depends_on_everywhere_that_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(MAIN.format(variables=', env_vars={"API_TOKEN": "abcdefgh1234"}'))
+    message = "main.py:13: `env.main` calls `other.there`, and `env` does not depend on `other`"
+    secret = "main.py:5: The variable `API_TOKEN` of `env` seems to hold a secret (secret-in-variable)"
+    found = run(tmp_path, "check")
+    assert (found.code, found.err) == (65, "")
+    assert found.out == (
+        f"error: {message} (depends-on)\n  hint: add `other` to `depends_on` of `env` (main.py:5)\n\n"
+        f"warning: {secret}\n  hint: ask for it with `secrets=flyte.Secret(…)`\n\n"
+        "2 environments, 1 error, 1 warning\n"
+    )
+    planned = run(tmp_path, "plan", "--platform", "linux/amd64")
+    assert planned.code == 0
+    assert planned.err.splitlines() == [f"note: {message} (depends-on)", f"note: {secret}"]
+    refused = run(tmp_path, "build", "--strict", "--platform", "linux/amd64")
+    assert refused.code == 65
+    assert refused.err.splitlines()[:3] == [
+        f"  {message} (depends-on)",
+        f"  {secret}",
+        "error: Nothing is built: 2 mistakes were found",
+    ]
+    off = run(tmp_path, "check", FLYTEBUILD_IGNORE="depends-on")
+    assert (off.code, off.out.splitlines()[-1]) == (0, "2 environments, 1 warning")
+    assert run(tmp_path, "check", "--strict", FLYTEBUILD_IGNORE="depends-on").code == 65
+    none = run(tmp_path, "check", FLYTEBUILD_IGNORE="depends-on, secret-in-variable")
+    assert (none.code, none.out) == (0, "2 environments, nothing found\n")
+    wrong = run(tmp_path, "check", FLYTEBUILD_IGNORE="depend-on")
+    assert wrong.code == 64
+    assert "hint: did you mean `depends-on`?" in wrong.err
+
+
+def test_the_document(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(MAIN.format(variables=""))
+    found = run(tmp_path, "check", "--json", "--for", "env")
+    assert found.code == 65
+    assert json.loads(found.out) == {
+        "schema": "flytebuild.check/1",
+        "environments": ["env"],
+        "findings": [
+            {
+                "rule": "depends-on",
+                "level": "error",
+                "message": "`env.main` calls `other.there`, and `env` does not depend on `other`",
+                "environment": "env",
+                "file": "main.py",
+                "line": 13,
+                "hint": "add `other` to `depends_on` of `env` (main.py:5)",
+                "details": None,
+            }
+        ],
+    }
+
+
+def test_a_plan_tells_a_few() -> None:
+    findings = [Finding("depends-on", "error", f"m{number}", "e") for number in range(7)]
+    findings.append(Finding("unpinned-base", "advice", "never", "e"))
+    told = list(checks.warnings(findings))
+    assert told[:5] == [f"m{number} (depends-on)" for number in range(5)]
+    assert told[5:] == ["2 more of that kind; `flytebuild check` shows all, with hints"]
+    with pytest.raises(CheckError) as caught:
+        checks.refuse(findings)
+    assert len(caught.value.findings) == 7
+    checks.refuse(findings[7:])
+
+
+def test_the_words() -> None:
+    finding = Finding("import-fails", "error", "It fails", "e", "a.py", 3, details="one\ntwo")
+    assert (
+        render([finding], 1).plain == "error: a.py:3: It fails (import-fails)\n  one\n  two\n\n1 environment, 1 error"
+    )
+    assert summary([], 2) == "2 environments, nothing found"
+    assert summary([finding, finding], 2) == "2 environments, 2 errors"
