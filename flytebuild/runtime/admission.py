@@ -2,7 +2,8 @@
 
 A parent that waits for its children is not counted, or it would keep them from ever starting; so what counts ends by
 itself, and whoever waits gets its turn. Runs take turns, each with its oldest attempt first; an attempt that does not
-fit yet holds up the others, or a large one would wait for ever behind small ones.
+fit yet holds up the others, or a large one would wait for ever behind small ones. A run may have a limit of its own to
+the number of its attempts: there, as on a cluster, a parent that waits counts; who waits for that holds up nobody else.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ def excess(asked: Amounts, capacity: Capacity) -> str:
 class _Ticket:
     key: ActionKey
     amounts: Amounts
+    most: int | None
     admitted: asyncio.Future[None]
 
 
@@ -102,17 +104,19 @@ class Admission:
         self._held: dict[ActionKey, Amounts] = {}
         self._queues: dict[str, deque[_Ticket]] = {}
 
-    async def enter(self, key: ActionKey, amounts: Amounts, tell: Callable[[str], None]) -> None:
+    async def enter(
+        self, key: ActionKey, amounts: Amounts, tell: Callable[[str], None], most: int | None = None
+    ) -> None:
         """Wait until there is room, and take it; `tell` is called with what is missing when there is none at once.
 
-        Whoever entered leaves in the end; who is cancelled here has not entered.
+        `most` attempts of the run at the same time are its limit. Whoever entered leaves in the end; who is cancelled here has not entered.
         """
-        ticket = _Ticket(key, amounts, asyncio.get_running_loop().create_future())
+        ticket = _Ticket(key, amounts, most, asyncio.get_running_loop().create_future())
         self._queues.setdefault(key.run, deque()).append(ticket)
         self.reconsider()
         try:
             if not ticket.admitted.done():
-                tell(self._missing(amounts))
+                tell(self._missing(ticket))
             await ticket.admitted
         except asyncio.CancelledError:
             self._withdraw(ticket)
@@ -129,19 +133,36 @@ class Admission:
 
     def reconsider(self) -> None:
         """Admit who fits now: after a change of what counts."""
-        while self._queues:
-            run, queue = next(iter(self._queues.items()))
-            ticket = queue[0]
-            if not ticket.admitted.cancelled() and not self._fits(ticket.amounts):
-                return
+        while (ticket := self._next()) is not None:
+            run = ticket.key.run
+            queue = self._queues.pop(run)
             queue.popleft()
-            del self._queues[run]
             if queue:
                 # The next turn is another run's.
                 self._queues[run] = queue
             if not ticket.admitted.cancelled():
                 self._held[ticket.key] = ticket.amounts
                 ticket.admitted.set_result(None)
+
+    def _next(self) -> _Ticket | None:
+        """Whose turn it is, if it can be taken now."""
+        for queue in self._queues.values():
+            ticket = queue[0]
+            if ticket.admitted.cancelled():
+                return ticket
+            if self._has_place(ticket):
+                return ticket if self._fits(ticket.amounts) else None
+        return None
+
+    def _has_place(self, ticket: _Ticket) -> bool:
+        """Whether a run's own limit lets one more of its attempts begin.
+
+        Where all that it has begun waits for others, one does: a cluster would stand still there.
+        """
+        if ticket.most is None:
+            return True
+        held = [key for key in self._held if key.run == ticket.key.run]
+        return len(held) < ticket.most or all(map(self._is_waiting, held))
 
     def _withdraw(self, ticket: _Ticket) -> None:
         self._held.pop(ticket.key, None)
@@ -160,8 +181,10 @@ class Admission:
         # Alone, everything fits: what is larger than the machine was refused before.
         return used == Amounts() or not excess(used + amounts, self.capacity)
 
-    def _missing(self, amounts: Amounts) -> str:
-        used = self._used()
+    def _missing(self, ticket: _Ticket) -> str:
+        if not self._has_place(ticket):
+            return f"waiting for others of its run, which has at most {ticket.most} at the same time"
+        amounts, used = ticket.amounts, self._used()
         short = [
             f"{_words(item.name, wanted)} ({_words(item.name, max(there - getattr(used, item.name), 0))} free)"
             for item in fields(Amounts)

@@ -310,7 +310,8 @@ class Supervisor:
     async def _enter(self, key: ActionKey, reuse: Reuse | None, needs: Demand, tell: Tell) -> None:
         """Wait for a place in its pool, then for room on the machine; a pool that is full holds up nobody else."""
         await self._pools.enter(key, reuse, tell)
-        await self._admission.enter(key, _share(needs, reuse), tell)
+        most = self._ledger.run(key.run).spec.max_action_concurrency or None
+        await self._admission.enter(key, _share(needs, reuse), tell, most)
 
     def _count(self, action: Action) -> None:
         """Count an attempt that runs already; what it asks for could be read when it was started."""

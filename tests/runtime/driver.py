@@ -32,10 +32,10 @@ class Driver:
     config: Config
     plane: client.ControlPlane
 
-    def begin(self, task: str, inputs: object = None, variables: object = None) -> tuple[subprocess.Popen[str], str]:
-        """Start a run; the process that waits for it, and the run's name."""
+    def begin(self, task: str, inputs: object = None, **context: object) -> tuple[subprocess.Popen[str], str]:
+        """Start a run with options of `flyte.with_runcontext`; the process that waits for it, and the run's name."""
         process = subprocess.Popen(
-            [sys.executable, "drive.py", task, json.dumps(inputs or {}), json.dumps(variables or {})],
+            [sys.executable, "drive.py", task, json.dumps(inputs or {}), json.dumps(context)],
             cwd=WORKFLOW,
             env={**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "200"},
             stdout=subprocess.PIPE,
@@ -53,9 +53,9 @@ class Driver:
         assert process.returncode == 0, err
         return dict(json.loads(out.splitlines()[-1]))
 
-    def run(self, task: str, inputs: object = None, variables: object = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def run(self, task: str, inputs: object = None, **context: object) -> tuple[dict[str, Any], dict[str, Any]]:
         """Run to the end: what the SDK says, and what the control plane says."""
-        process, name = self.begin(task, inputs, variables)
+        process, name = self.begin(task, inputs, **context)
         said = self.end(process)
         document = self.document(name)
         tell_failures(document)

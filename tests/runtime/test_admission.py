@@ -23,13 +23,13 @@ class Gate:
         self.told: dict[str, str] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def ask(self, name: str, amounts: Amounts = ONE) -> None:
+    async def ask(self, name: str, amounts: Amounts = ONE, most: int | None = None) -> None:
         """Ask for admission as `run/action`, and see what comes of it."""
-        self.tasks[name] = asyncio.create_task(self._enter(name, amounts))
+        self.tasks[name] = asyncio.create_task(self._enter(name, amounts, most))
         await self.settle()
 
-    async def _enter(self, name: str, amounts: Amounts) -> None:
-        await self.admission.enter(key(name), amounts, lambda words: self.told.update({name: words}))
+    async def _enter(self, name: str, amounts: Amounts, most: int | None) -> None:
+        await self.admission.enter(key(name), amounts, lambda words: self.told.update({name: words}), most)
         self.order.append(name)
 
     async def leave(self, name: str) -> None:
@@ -167,3 +167,31 @@ def test_places_in_a_pool_without_those_who_wait() -> None:
 
 def test_actions_that_share_a_container_count_it_once() -> None:
     assert Amounts(2000, 1 << 30).share(4) == Amounts(500, 1 << 28)
+
+
+def test_a_run_s_own_limit_counts_its_waiting_parents_and_holds_up_nobody_else() -> None:
+    async def act(gate: Gate) -> None:
+        for name in ("r/a0", "r/a", "r/b"):
+            await gate.ask(name, most=2)
+        await gate.ask("s/a0")
+        assert gate.order == ["r/a0", "r/a", "s/a0"]
+        assert gate.told["r/b"] == "waiting for others of its run, which has at most 2 at the same time"
+        gate.waiting.add(key("r/a0"))
+        gate.admission.reconsider()
+        await gate.settle()
+        assert "r/b" not in gate.order, "a parent keeps its place"
+        await gate.leave("r/a")
+        assert gate.order[-1] == "r/b"
+
+    play(8, act)
+
+
+def test_a_run_whose_places_are_all_taken_by_waiting_parents_goes_on() -> None:
+    async def act(gate: Gate) -> None:
+        for name in ("r/a0", "r/a", "r/b"):
+            gate.waiting.add(key(name))
+            await gate.ask(name, most=2)
+        await gate.ask("r/c", most=2)
+        assert gate.order == ["r/a0", "r/a", "r/b", "r/c"]
+
+    play(8, act)

@@ -106,7 +106,7 @@ def test_too_little_memory(driver: Driver) -> None:
 def test_variables_and_their_precedence(driver: Driver) -> None:
     names = ["FROM_TASK", "FROM_RUN", "SHARED", "RUN_NAME", "SSL_CERT_FILE", "CURL_CA_BUNDLE"]
     given = {"FROM_RUN": "run", "SHARED": "run", "RUN_NAME": "forged", "CURL_CA_BUNDLE": "/mine.pem"}
-    said, document = driver.run("variables", {"names": names}, given)
+    said, document = driver.run("variables", {"names": names}, env_vars=given)
     bundle = CA_PATH if driver.config.ca_bundle else ""
     assert said["outputs"] == [["task", "run", "task", document["run"], bundle, "/mine.pem"]]
 

@@ -69,6 +69,7 @@ def action_document(action: Action) -> dict[str, object]:
         "kind": action.kind.name.lower(),
         "task": action.task_name,
         "environment": action.environment,
+        "group": action.group,
         "phase": action.phase.name,
         "image": last.image if last else None,
         "image_id": last.image_id if last else None,

@@ -1,4 +1,4 @@
-"""Run one task as a user would, and print how it went as JSON: `drive.py [MODULE.]TASK [INPUTS [VARIABLES]]`."""
+"""Run one task as a user would, and print how it went as JSON: `drive.py [MODULE.]TASK [INPUTS [CONTEXT]]`."""
 
 import importlib
 import json
@@ -13,9 +13,9 @@ HERE = pathlib.Path(__file__).parent
 if __name__ == "__main__":
     module, _, name = sys.argv[1].rpartition(".")
     task = getattr(importlib.import_module(module or "flows"), name)
-    inputs, variables = (json.loads(text) for text in (*sys.argv[2:], "{}", "{}")[:2])
+    inputs, context = (json.loads(text) for text in (*sys.argv[2:], "{}", "{}")[:2])
     flyte.init_from_config(root_dir=HERE)
-    run = flyte.with_runcontext(env_vars=variables).run(task, **inputs)
+    run = flyte.with_runcontext(**context).run(task, **inputs)
     print(json.dumps({"run": run.name, "url": run.url}), flush=True)
     run.wait(quiet=True)
     document = {"phase": str(run.phase.value)}

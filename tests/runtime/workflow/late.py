@@ -1,0 +1,3 @@
+"""A module that is imported inside a function only."""
+
+VALUE = "imported late"
