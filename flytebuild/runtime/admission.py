@@ -109,7 +109,8 @@ class Admission:
     ) -> None:
         """Wait until there is room, and take it; `tell` is called with what is missing when there is none at once.
 
-        `most` attempts of the run at the same time are its limit. Whoever entered leaves in the end; who is cancelled here has not entered.
+        `most` attempts of the run at the same time are its limit. Whoever entered leaves in the end; who is cancelled
+        here has not entered.
         """
         ticket = _Ticket(key, amounts, most, asyncio.get_running_loop().create_future())
         self._queues.setdefault(key.run, deque()).append(ticket)
