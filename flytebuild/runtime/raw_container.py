@@ -12,7 +12,8 @@ from flytebuild.runtime.container import Order, OrderError, template_values
 from flytebuild.runtime.model import Action, Attempt, Failure, Run
 from flytebuild.runtime.raw_inputs import Object, Staged, staged, substituted
 from flytebuild.runtime.raw_outputs import Harvest, OutputError, check_types
-from flytebuild.runtime.storage import ObjectNameError, ObjectStore
+from flytebuild.runtime.reach import Access, Everything
+from flytebuild.runtime.storage import ObjectNameError, ObjectStore, check_uri
 
 if TYPE_CHECKING:
     from flyteidl2.core.literals_pb2 import Literal
@@ -27,10 +28,14 @@ def is_raw(action: Action) -> bool:
 
 
 class RawContainers:
-    """Puts inputs into orders, and makes outputs of what containers left."""
+    """Puts inputs into orders, and makes outputs of what containers left.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Inputs are made by tasks, and may name anything: `access` tells what the containers of a run may read.
+    """
+
+    def __init__(self, store: ObjectStore, access: Callable[[str], Access] = lambda _run: Everything()) -> None:
         self._store = store
+        self._access = access
 
     async def fill(self, order: Order, action: Action) -> Order:
         """The order with its inputs as arguments and as files; any other task's is as it was.
@@ -47,7 +52,7 @@ class RawContainers:
         try:
             inputs = Inputs.FromString(await self._store.read(action.input_uri) or b"")
             found = staged(inputs, config)
-            files = await asyncio.to_thread(self._entries, found)
+            files = await asyncio.to_thread(self._entries, found, action.key.run)
         except ObjectNameError as error:
             raise OrderError(f"An input of task `{template.id.name}` cannot be reached: {error}") from error
         folders = [Entry(path.strip("/"), None, _FOLDER) for path in (config.input_path, config.output_path) if path]
@@ -86,29 +91,34 @@ class RawContainers:
         await self._store.write(f"{attempt.outputs}/outputs.pb", _message(values))
         return None
 
-    def _entries(self, found: Staged) -> list[Entry]:
+    def _entries(self, found: Staged, run: str) -> list[Entry]:
         """What goes into the container, folders before what they hold; in a thread, for a folder may have many."""
+        access = self._access(run)
         files: dict[str, Entry] = {}
         for path, source in found.files.items():
             path = path.strip("/")
             if isinstance(source, bytes):
                 files[path] = Entry(path, source, _FILE)
-            elif source.is_prefix:
-                files[path] = Entry(path, None, _FOLDER)
-                files.update((entry.path, entry) for entry in self._below(path, source))
             else:
-                place = self._store.path_of(source.uri)
-                if not place.is_file():
-                    raise OrderError(f"The input `/{path}` is gone: there is no object `{source.uri}`")
-                files[path] = Entry(path, place, _FILE)
+                files.update((entry.path, entry) for entry in self._objects(path, source, access))
         return list(files.values())
 
-    def _below(self, path: str, source: Object) -> Iterator[Entry]:
-        root = self._store.path_of(source.uri.rstrip("/"))
-        bucket, _, key = source.uri.removeprefix("s3://").rstrip("/").partition("/")
-        for item in self._store.entries(bucket, f"{key}/"):
-            inner = item.key.removeprefix(f"{key}/")
-            yield Entry(f"{path}/{inner}", root / inner, _FILE)
+    def _objects(self, path: str, source: Object, access: Access) -> Iterator[Entry]:
+        """A file, or a folder with what is in it."""
+        uri = source.uri.rstrip("/")
+        place = self._store.path_of(uri)
+        if not (access.may_list(f"{uri}/") if source.is_prefix else access.may_read(uri)):
+            raise OrderError(f"The input `/{path}` is `{uri}`, which this run may not read")
+        if source.is_prefix:
+            yield Entry(path, None, _FOLDER)
+            bucket, key = check_uri(uri)
+            for item in self._store.entries(bucket, f"{key}/"):
+                inner = item.key.removeprefix(f"{key}/")
+                yield Entry(f"{path}/{inner}", place / inner, _FILE)
+        elif place.is_file():
+            yield Entry(path, place, _FILE)
+        else:
+            raise OrderError(f"The input `/{path}` is gone: there is no object `{uri}`")
 
 
 def _message(values: dict[str, Literal]) -> bytes:

@@ -21,6 +21,7 @@ from flytebuild.runtime.executor import Executor, Started, StartError, Survivor,
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Cache, Failure, Phase, now
 from flytebuild.runtime.raw_container import RawContainers, is_raw
+from flytebuild.runtime.reach import Reach
 from flytebuild.runtime.results import NoTable, Results, is_overwriting
 from flytebuild.runtime.reuse import Reuse
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore
@@ -73,7 +74,7 @@ class Supervisor:
         self._admission = Admission(capacity, ledger.has_live_children)
         self._pools = Pools(ledger.has_live_children)
         self._secrets = secrets
-        self._raw = RawContainers(store)
+        self._raw = RawContainers(store, Reach(ledger, store).of)
         self._results = results or Results(NoTable(), store)
         self._survivors: dict[tuple[ActionKey, int], Survivor] = {}
         self._resumed: set[ActionKey] = set()

@@ -16,9 +16,11 @@ from flyteidl2.core.tasks_pb2 import DataLoadingConfig
 from flyteidl2.core.types_pb2 import BlobType, LiteralType, SimpleType
 from flyteidl2.task.common_pb2 import Inputs, NamedLiteral, Outputs
 
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.container import Order, OrderError, order
 from flytebuild.runtime.model import Action, Failure
 from flytebuild.runtime.raw_container import RawContainers
+from flytebuild.runtime.reach import Reach
 from flytebuild.runtime.storage import ObjectStore
 from tests.runtime import samples
 from tests.runtime.conftest import SITE
@@ -67,14 +69,14 @@ def raw(arguments: tuple[str, ...] = (), layout: str = "DIRECT", **outputs: Lite
     return samples.action(spec=spec)
 
 
-def filled(store: ObjectStore, action: Action, **inputs: Literal) -> Order:
+def filled(store: ObjectStore, action: Action, raws: RawContainers | None = None, /, **inputs: Literal) -> Order:
     """The order of an action with inputs."""
     message = Inputs(literals=[NamedLiteral(name=name, value=value) for name, value in inputs.items()])
     plain = order(samples.run(), action, samples.attempt(), SITE)
 
     async def fill() -> Order:
         await store.write(action.input_uri, message.SerializeToString())
-        return await RawContainers(store).fill(plain, action)
+        return await (raws or RawContainers(store)).fill(plain, action)
 
     return asyncio.run(fill())
 
@@ -162,6 +164,25 @@ def test_what_no_container_is_started_for(
 ) -> None:
     with pytest.raises(OrderError, match=words):
         filled(store, action, **inputs)
+
+
+def test_inputs_that_name_what_their_run_may_not_read(store: ObjectStore) -> None:
+    ledger = Ledger()
+    ledger.create_run(samples.run(), samples.action())
+    ledger.create_run(samples.run("r2"), samples.action(run_name="r2"))
+    raws = RawContainers(store, Reach(ledger, store).of)
+    theirs = "s3://flytebuild/runs/r2/secret"
+    put(store, theirs)
+    put(store, "s3://flytebuild/uploads/folders/x/y")
+    for value in (
+        blob(theirs),
+        blob("s3://flytebuild/runs/r2", FOLDER),
+        blob("s3://flytebuild/uploads/folders", FOLDER),
+    ):
+        with pytest.raises(OrderError, match="which this run may not read"):
+            filled(store, raw(), raws, x=value)
+    put(store, f"{BASE}/own")
+    assert contents(filled(store, raw(), raws, x=blob(f"{BASE}/own")))["in/x"] == b"content"
 
 
 def archive(**members: bytes | str | None) -> Iterator[bytes]:
