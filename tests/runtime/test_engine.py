@@ -38,6 +38,10 @@ def test_a_file_passes_between_two_children(driver: Driver) -> None:
     log = driver.flyte("get", "logs", document["run"])
     # A container's host name is the beginning of its identifier.
     assert f"parent runs in {actions[0]['container'][:12]}" in log
+    assert "hello" in driver.flyte("get", "io", document["run"])
+    listed = driver.flyte("get", "action", document["run"])
+    assert all(action["name"] in listed for action in actions)
+    assert "parents.pass_file" in driver.flyte("get", "run", document["run"])
     page = httpx.get(document["url"])
     assert page.status_code == 200
     assert "parent runs in" in page.text
