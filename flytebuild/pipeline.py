@@ -24,6 +24,7 @@ from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
+from flytebuild.size import StoredImage
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
@@ -125,6 +126,18 @@ async def observe(config: Config, reference: str, emit: Emit = ignore) -> Observ
     """What there is under one reference. Raises UsageError for one that is malformed."""
     async with _outside(config, emit) as (stores, _):
         return await stores.of(reference).observe(reference)
+
+
+async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[StoredImage]:
+    """The layers of those images of a plan that are ours and there; an index is told by the images that it lists.
+
+    Raises RegistryUnavailableError and EngineUnavailableError.
+    """
+    there = [image for image in planned.images if image.status == "present" and not image.members]
+    async with _outside(config, emit) as (stores, _):
+        found = await asyncio.gather(*(stores.layers(image.reference) for image in there))
+    pairs = zip(there, found, strict=True)
+    return [StoredImage(image.reference, image.environments, layers) for image, layers in pairs if layers]
 
 
 async def build(

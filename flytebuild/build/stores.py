@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 from flytebuild.build.labels import IMAGE, observation
 from flytebuild.buildkit.export import Export
 from flytebuild.config import Compression
 from flytebuild.engine import connect
-from flytebuild.errors import EngineUnavailableError, UsageError
+from flytebuild.errors import EngineUnavailableError, RegistryUnavailableError, UsageError
 from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.history import tags
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
-from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.copy import copy_image
+from flytebuild.registry.layers import stored_layers
 from flytebuild.registry.publish import mark_image, publish_image, publish_index
 from flytebuild.registry.reference import parse
+from flytebuild.size import StoredLayer
 from flytebuild.spec.images import Platform
 
 if TYPE_CHECKING:
@@ -59,6 +64,14 @@ class RegistryStore:
         labels = await self.client.labels(location, fact.digest)
         return Observation(labels) if isinstance(labels, Unknown) else observation(fact, labels)
 
+    async def layers(self, reference: str) -> tuple[StoredLayer, ...]:
+        try:
+            return await stored_layers(self.client, parse(reference))
+        except Refused as refusal:
+            if refusal.status == HTTPStatus.NOT_FOUND:
+                return ()
+            raise RegistryUnavailableError(f"`{reference}` cannot be looked at: {refusal}") from refusal
+
     def export(self, reference: str, image_config: str | None) -> Export:
         attrs = {
             # Without a tag: that is for `publish` to put, once all is there.
@@ -90,6 +103,9 @@ class EngineStore:
 
     async def observe(self, reference: str) -> Observation:
         return await asyncio.to_thread(self._observe, reference)
+
+    async def layers(self, reference: str) -> tuple[StoredLayer, ...]:
+        return await asyncio.to_thread(self._layers, reference)
 
     def export(self, reference: str, image_config: str | None) -> Export:
         return Export("moby", {"name": reference} | _config(image_config))
@@ -127,6 +143,23 @@ class EngineStore:
         except (DockerException, OSError) as error:
             return Observation(Unknown(f"the engine does not answer ({type(error).__name__})"))
         return observation(Present(image.id), image.labels)
+
+    def _layers(self, reference: str) -> tuple[StoredLayer, ...]:
+        from docker.errors import DockerException, ImageNotFound
+
+        try:
+            image = self._engine().images.get(reference)
+            history = [item for item in reversed(image.history()) if item["Size"]]
+        except ImageNotFound:
+            return ()
+        except (DockerException, OSError) as error:
+            raise EngineUnavailableError(f"`{reference}` cannot be looked at: {error}") from error
+        # The history has no digests: a layer is known by all that was done up to it.
+        names = accumulate(history, lambda done, item: f"{done}\n{item['CreatedBy']} {item['Size']}", initial="")
+        digests = [hashlib.sha256(name.encode()).hexdigest() for name in names][1:]
+        return tuple(
+            StoredLayer(digest, item["Size"], item["CreatedBy"]) for digest, item in zip(digests, history, strict=True)
+        )
 
     def _name(self, source: str, target: str) -> str:
         from docker.errors import DockerException
@@ -211,6 +244,13 @@ class Stores:
         if self.engine is None and self.are_files:
             return Nowhere() if is_in_engine(reference) else self.registry
         return self._engine() if is_in_engine(reference) else self.registry
+
+    async def layers(self, reference: str) -> tuple[StoredLayer, ...]:
+        """The layers of an image and their sizes; nothing where it is not there.
+
+        Raises RegistryUnavailableError or EngineUnavailableError.
+        """
+        return await (self._engine() if is_in_engine(reference) else self.registry).layers(reference)
 
     async def copy(self, image: ImagePlan, source: str) -> str:
         if is_in_engine(source):

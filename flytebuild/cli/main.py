@@ -33,6 +33,7 @@ _COMMANDS = (
     "explain",
     "diff",
     "graph",
+    "size",
     "up",
     "down",
     "status",

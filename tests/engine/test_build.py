@@ -41,6 +41,15 @@ def test_exactly_what_is_missing_is_built(workspace: Workspace) -> None:
     assert results == {"fold_env": "built", "msa_env": "present", "multi_env": "built"}
     assert len(repository_tags(workspace.registry)) == 3
 
+    sizes = json.loads(workspace.flytebuild("size", "--json", "--for", "main").stdout)
+    own = {image["environments"][0]: image["own"] for image in sizes["images"]}
+    assert own["fold_env"] == 0, "all of it is in the image of multi_env as well"
+    assert own["msa_env"] > 0
+    assert sizes["bytes"] == sum(layer["bytes"] for layer in sizes["layers"])
+    assert sizes["layers"][0]["images"] == 3
+    over = workspace.flytebuild("size", "--for", "run_msa", "--budget", "1MB", code=1)
+    assert "error: The image of msa_env has" in over.stderr
+
     assert workspace.flytebuild("plan", "--exit-code", "--for", "main").returncode == 0
     again = workspace.flytebuild("build", "--for", "main")
     assert NOTHING in again.stderr

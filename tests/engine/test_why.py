@@ -93,6 +93,9 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
     refused = workspace.flytebuild("graph", "-o", "nowhere/plan.html", main, code=74)
     assert "`nowhere/plan.html` cannot be written: No such file or directory" in refused.stderr
 
+    sizes = json.loads(workspace.flytebuild("size", "--json", "main.py", main).stdout)
+    assert (sizes["images"], len(sizes["not_there"])) == ([], 4)
+
 
 def statuses(image: dict[str, Any]) -> list[str]:
     return [layer["status"] for layer in image["layers"]]

@@ -1,0 +1,147 @@
+"""`flytebuild size`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flytebuild.cli import options
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from flytebuild.plan import ImagePlan
+    from flytebuild.size import Account, Share
+
+SCHEMA = "flytebuild.size/1"
+OVER_BUDGET = 1
+_SHOWN = 12
+_ABSENT = {"present": "gone meanwhile", "missing": "not there", "unknown": "unknown", "external": "not ours"}
+_PREFIXES = ("mount / from exec /bin/sh -c ", "mount / from exec ")
+
+
+def _budget(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
+    from flytebuild.size import parse_size
+
+    try:
+        return None if given is None else parse_size(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write it like 2GB or 1.5GiB") from error
+
+
+@click.command(short_help="Show how large images and layers are.")
+@options.targets
+@click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
+@click.option("--budget", callback=_budget, metavar="SIZE", help="Exit with 1 when an image is larger, such as `2GB`.")
+@options.platforms
+@options.paths
+def size(
+    targets: tuple[str, ...],
+    as_json: bool,
+    budget: int | None,
+    platforms: tuple[str, ...],
+    paths: tuple[Path, ...],
+) -> int:
+    """Show how many bytes the images of a workflow have, each for itself and shared, and the largest layers.
+
+    Sizes are those of the registry, compressed; of images in an engine's own store they are unpacked.
+
+    \b
+    Examples:
+      flytebuild size --for main
+      flytebuild size --budget 2GB
+    """
+    from flytebuild import config, pipeline
+    from flytebuild.authoring.loader import load
+    from flytebuild.cli.console import err, out
+    from flytebuild.cli.progress import notice
+    from flytebuild.size import account
+
+    settings = config.load(Path.cwd(), platforms=platforms or None)
+    definitions = load(options.or_here(paths), notice)
+    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice))
+    found = account(asyncio.run(pipeline.stored(settings, planned, notice)))
+    there = {share.image.reference for share in found.shares}
+    absent = [image for image in planned.images if image.reference not in there and not image.members]
+    over = [share for share in found.shares if budget is not None and share.image.size > budget]
+    if as_json:
+        click.echo(json.dumps(_document(found, absent, budget), indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(found, absent):
+            out().print(line)
+    for share in over:
+        err().print(_excess(share, budget or 0))
+    return OVER_BUDGET if over else 0
+
+
+def _document(found: Account, absent: list[ImagePlan], budget: int | None) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "budget": budget,
+        "bytes": found.size,
+        "images": [
+            {
+                "reference": share.image.reference,
+                "environments": list(share.image.environments),
+                "bytes": share.image.size,
+                "own": share.own,
+                "shared": share.shared,
+                "layers": [layer.digest for layer in share.image.layers],
+            }
+            for share in found.shares
+        ],
+        "layers": [
+            {"digest": layer.digest, "bytes": layer.size, "images": users, "made_by": layer.made_by}
+            for layer, users in found.layers
+        ],
+        "not_there": [image.reference for image in absent],
+    }
+
+
+def _lines(found: Account, absent: list[ImagePlan]) -> Iterator[Text]:
+    from rich.text import Text
+
+    from flytebuild.doctor.check import size as told
+
+    yield Text("Images", "bold")
+    for share in found.shares:
+        names = ", ".join(share.image.environments)
+        shared = f", {told(share.shared)} shared" if share.shared else ""
+        yield Text.assemble(
+            f"  {told(share.image.size):>9}  ", (names, "bold"), (f"  {told(share.own)} of its own{shared}", "dim")
+        )
+    for image in absent:
+        yield Text.assemble(
+            "          ?  ", (", ".join(image.environments), "bold"), (f"  {_ABSENT[image.status]}", "dim")
+        )
+    yield Text("Layers", "bold")
+    for layer, users in found.layers[:_SHOWN]:
+        many = f"  in {users} images" if users > 1 else ""
+        yield Text.assemble(f"  {told(layer.size):>9}  ", _words(layer.made_by) or layer.digest[:19], (many, "dim"))
+    if len(found.layers) > _SHOWN:
+        yield Text(f"             and {len(found.layers) - _SHOWN} smaller ones", "dim")
+    count = len(found.shares)
+    yield Text(f"{count} image{'s' * (count != 1)}, {told(found.size)} together", "bold")
+
+
+def _words(made_by: str) -> str:
+    """What made a layer, for people: the command alone, on one line."""
+    for prefix in _PREFIXES:
+        made_by = made_by.removeprefix(prefix)
+    line = " ".join(made_by.split())
+    return line if len(line) <= 80 else line[:79] + "…"
+
+
+def _excess(share: Share, budget: int) -> Text:
+    from rich.text import Text
+
+    from flytebuild.doctor.check import size as told
+
+    names = ", ".join(share.image.environments)
+    message = f"The image of {names} has {told(share.image.size)}, {told(share.image.size - budget)} over the budget"
+    return Text.assemble(("error", "bold red"), ": ", message)

@@ -1,0 +1,81 @@
+"""How large images are: what each has for itself, and what it shares with others. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """A layer as a store has it: `size` in bytes, `made_by` what its history says, or nothing."""
+
+    digest: str
+    size: int
+    made_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image that is there, for one platform, each of its layers once."""
+
+    reference: str
+    environments: tuple[str, ...]
+    layers: tuple[StoredLayer, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its layers."""
+        return sum(layer.size for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """An image with the bytes that no other image of the same account has."""
+
+    image: StoredImage
+    own: int
+
+    @property
+    def shared(self) -> int:
+        """The bytes that others have as well."""
+        return self.image.size - self.own
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Images together: what each has, the layers by size with the number of images that have them, and the whole."""
+
+    shares: tuple[Share, ...]
+    layers: tuple[tuple[StoredLayer, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers, each counted once."""
+        return sum(layer.size for layer, _ in self.layers)
+
+
+def account(images: Sequence[StoredImage]) -> Account:
+    """What images have alone and together."""
+    users = Counter(layer.digest for image in images for layer in image.layers)
+    shares = tuple(
+        Share(image, sum(layer.size for layer in image.layers if users[layer.digest] == 1)) for image in images
+    )
+    layers = {layer.digest: layer for image in images for layer in image.layers}
+    largest = sorted(layers.values(), key=lambda layer: -layer.size)
+    return Account(shares, tuple((layer, users[layer.digest]) for layer in largest))
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `2GB`, `1.5 GiB`, `800M` or `1000`; units of 1000, or of 1024 with an `i`. Raises ValueError."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"`{text}` is not a size")
+    base = 1024 if found[3] else 1000
+    return int(Decimal(found[1]) * base ** _POWERS[found[2].lower()])
