@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import httpx
 import pytest
 
 from tests.conftest import Machine
@@ -87,6 +88,14 @@ def processes_with(words: str) -> list[int]:
             if words.encode() in path.read_bytes():
                 found.append(int(path.parent.name))
     return found
+
+
+def repository_tags(registry: str, name: str = "flyte") -> set[str]:
+    """The tags of images, but for those that lead to the last image of an environment."""
+    host, _, path = registry.partition("/")
+    answer = httpx.get(f"http://{host}/v2/{path}/{name}/tags/list")
+    tags = answer.json().get("tags") if answer.status_code == 200 else None
+    return {tag for tag in tags or () if not tag.startswith("env-")}
 
 
 def free_port() -> int:

@@ -9,23 +9,14 @@ import termios
 from pathlib import Path
 
 import docker
-import httpx
 import pytest
 
 from scripts.machine.processes import wait_until
-from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image, processes_with
+from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image, processes_with, repository_tags
 
 pytestmark = pytest.mark.engine
 
 NOTHING = "nothing to build"
-
-
-def repository_tags(registry: str, name: str = "flyte") -> set[str]:
-    """The tags of images, but for those that lead to the last image of an environment."""
-    host, _, path = registry.partition("/")
-    answer = httpx.get(f"http://{host}/v2/{path}/{name}/tags/list")
-    tags = answer.json().get("tags") if answer.status_code == 200 else None
-    return {tag for tag in tags or () if not tag.startswith("env-")}
 
 
 def test_exactly_what_is_missing_is_built(workspace: Workspace) -> None:

@@ -1,7 +1,9 @@
 """Builders that go away while they build, and clients that do: what is left, and how it goes on."""
 
+import hashlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import threading
@@ -9,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import TOP, Machine
-from tests.engine.conftest import BIN, Workspace, in_image
+from tests.engine.conftest import BIN, Workspace, in_image, repository_tags
 from tests.engine.hosts import Host, host_in
+from tests.registry_proxy import proxied
 from tests.runtime.proxy import Proxy
 
 pytestmark = pytest.mark.engine
@@ -37,6 +39,15 @@ image = base.with_commands(["echo {token} >/tmp/first"]).with_commands(
 env = flyte.TaskEnvironment(name="env", image=image)
 """
 """Its second step ends when it is told to, by what is no part of the image."""
+
+MOVING = """
+import flyte
+
+base = flyte.Image.from_debian_base(python_version=(3, 11), name="lost")
+image = base.with_source_file(__file__.replace("lost.py", "data"), "/data/data").with_commands(["sleep 1 # {token}"])
+env = flyte.TaskEnvironment(name="env", image=image)
+"""
+"""It sends a file, runs a step, and pushes as much as the file has."""
 
 
 class Build:
@@ -134,10 +145,8 @@ def _disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def tags(workspace: Workspace) -> list[str]:
-    host, _, path = workspace.registry.partition("/")
-    answer = httpx.get(f"http://{host}/v2/{path}/lost/tags/list")
-    return list(answer.json().get("tags") or ()) if answer.status_code == 200 else []
+def tags(workspace: Workspace) -> set[str]:
+    return repository_tags(workspace.registry, "lost")
 
 
 def sleeping(workspace: Workspace, token: str, images: int, seconds: int) -> None:
@@ -165,7 +174,7 @@ def test_an_engine_that_does_not_is_told(workspace: Workspace, front: Proxy, tok
     assert code == 69, said
     assert f"The connection to the BuildKit at `{front.url}` was lost while it was building" in said
     assert "the same command goes on from what was built" in said
-    assert tags(workspace) == []
+    assert tags(workspace) == set()
 
 
 def test_an_engine_with_a_full_disk_is_told_and_goes_on_when_there_is_room(
@@ -182,7 +191,7 @@ def test_an_engine_with_a_full_disk_is_told_and_goes_on_when_there_is_room(
     assert code == 1, said
     assert "no space left on device" in said
     assert "docker builder prune" in said
-    assert tags(workspace) == []
+    assert tags(workspace) == set()
     filler.unlink()
     code, said = Build(workspace, **engine).end()
     assert code == 0, said
@@ -202,7 +211,7 @@ def test_an_engine_that_is_killed_is_told_and_the_next_build_goes_on_from_its_ca
     assert code == 69, said
     assert f"The connection to the BuildKit at `{mortal.docker_host}` was lost while it was building" in said
     assert "the same command goes on from what was built" in said
-    assert tags(workspace) == []
+    assert tags(workspace) == set()
 
     mortal.start()
     code, said = Build(workspace, GATE="open", **environ).end()
@@ -230,19 +239,30 @@ def test_images_of_a_host_that_is_killed_are_built_by_the_other(
     assert [event["error"] for event in ended] == [None] * 4
 
 
-@pytest.mark.parametrize("moment", ["run: sleep 3", "exporting to image"])
+@pytest.mark.parametrize(
+    "moment", ["transferring files", "run: sleep", "exporting layers", "pushing layers", "exporting cache"]
+)
 def test_a_client_that_is_killed_leaves_nothing_half_done(workspace: Workspace, token: str, moment: str) -> None:
-    sleeping(workspace, token, 1, 3)
-    build = Build(workspace)
-    build.wait_for(f'"name": "{moment}')
-    build.process.kill()
-    assert build.end()[0] == -signal.SIGKILL
-    document = workspace.plan("lost.py")
-    # What the client could still do in its last moment is whole, or is not there.
-    assert [image["status"] for image in document["images"]] in (["missing"], ["present"])
-    workspace.flytebuild("build", "lost.py")
-    assert len(tags(workspace)) == 1
-    assert workspace.plan("lost.py")["to_build"] == []
+    content = secrets.token_bytes(2_000_000)
+    workspace.write({"lost.py": MOVING.format(token=token)})
+    (workspace.folder / "data").write_bytes(content)
+    host, _, path = workspace.registry.partition("/")
+    with proxied(host) as proxy:
+        # Slow enough to be in the middle of it.
+        proxy.pace = 1_000_000
+        environ = {"FLYTEBUILD_REGISTRY": f"{proxy.host}/{path}"}
+        build = Build(workspace, **environ)
+        build.wait_for(f'"name": "{moment}')
+        build.process.kill()
+        assert build.end()[0] == -signal.SIGKILL
+        proxy.pace = None
+        (image,) = workspace.plan("lost.py", **environ)["images"]
+        # What the client could still do in its last moment is whole, or is not there.
+        assert image["status"] == ("present" if tags(workspace) else "missing")
+        workspace.flytebuild("build", "lost.py", **environ)
+        assert len(tags(workspace)) == 1
+        found = in_image(image["reference"], "sha256sum", "/data/data").split()[0]
+        assert found == hashlib.sha256(content).hexdigest()
 
 
 def test_a_full_disk_is_told_as_such(workspace: Workspace) -> None:

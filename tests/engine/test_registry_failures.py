@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.engine.conftest import Workspace
+from tests.engine.conftest import Workspace, repository_tags
 from tests.registry_proxy import HANG, proxied
 from tests.tcp_proxy import breaking
 
@@ -88,7 +88,7 @@ def test_a_push_that_fails_says_so_and_leaves_no_tag(workspace: Workspace, regis
             assert done.returncode == LASTING[name].code, f"{name}: {done.stderr}"
             assert [word for word in LASTING[name].words if word not in done.stderr] == [], f"{name}: {done.stderr}"
             assert "step failed: publishing" in done.stderr
-            assert tags(host, f"{path}/{name.replace(' ', '-')}/one") == []
+            assert repository_tags(f"{host}/{path}/{name.replace(' ', '-')}", "one") == set()
 
 
 def test_what_passes_by_itself_is_waited_out(workspace: Workspace, registry_prefix: str) -> None:
@@ -105,7 +105,7 @@ def test_what_passes_by_itself_is_waited_out(workspace: Workspace, registry_pref
             assert done.returncode == 0, f"{name}: {done.stderr}"
             assert [image["result"] for image in json.loads(done.stdout)["images"]] == ["built"]
             assert FLEETING[name].rest == 0
-            assert len(tags(host, f"{path}/{name.replace(' ', '-')}/one")) == 1
+            assert len(repository_tags(f"{host}/{path}/{name.replace(' ', '-')}", "one")) == 1
 
 
 def test_a_connection_that_breaks_in_the_middle_of_a_push(workspace: Workspace, registry_prefix: str) -> None:
@@ -115,7 +115,7 @@ def test_a_connection_that_breaks_in_the_middle_of_a_push(workspace: Workspace, 
     with breaking(host, b"PUT /v2/" + f"{path}/one/blobs/uploads/".encode(), 1) as proxy:
         workspace.flytebuild("build", "one.py", FLYTEBUILD_REGISTRY=f"{proxy.host}/{path}")
         assert proxy.rest == 0
-    assert len(tags(host, f"{path}/one")) == 1
+    assert len(repository_tags(registry_prefix, "one")) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_a_push_to_a_registry_that_hangs_is_given_up(
         assert f"`{proxy.host}` hangs: " + words.format(host=proxy.host, path=path) in failed.stderr
         assert "hint: look at the registry" in failed.stderr
         assert "FLYTEBUILD_PUSH_TIMEOUT" in failed.stderr
-        assert tags(host, f"{path}/one") == []
+        assert repository_tags(registry_prefix, "one") == set()
 
         proxy.answer = None
         workspace.flytebuild("build", "one.py", **environ)
-        assert len(tags(host, f"{path}/one")) == 1
+        assert len(repository_tags(registry_prefix, "one")) == 1
 
 
 def test_a_push_that_is_slow_is_waited_for(workspace: Workspace, registry_prefix: str) -> None:
@@ -156,9 +156,4 @@ def test_a_push_that_is_slow_is_waited_for(workspace: Workspace, registry_prefix
         workspace.flytebuild("build", "one.py", FLYTEBUILD_CACHE="off", **environ)
         # It was asked whether it still takes anything.
         assert [call.sent for call in proxy.uploads(f"{path}/one") if call.sent == 2]
-    assert len(tags(host, f"{path}/one")) == 1
-
-
-def tags(host: str, repository: str) -> list[str]:
-    answer = httpx.get(f"http://{host}/v2/{repository}/tags/list")
-    return list(answer.json().get("tags") or ()) if answer.status_code == 200 else []
+    assert len(repository_tags(registry_prefix, "one")) == 1
