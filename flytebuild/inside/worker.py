@@ -43,14 +43,29 @@ _FIRST, _LAST = (2, 3), (2, 12)
 _MODULES = (
     "flyte._bin.runtime",
     "flyte._internal.controllers.remote",
+    "flyte._internal.controllers.remote._client",
     "flyte._internal.image_cache",
     "flyte._internal.resolvers.default",
     "flyte._internal.runtime.entrypoints",
     "flyte._internal.runtime.taskrunner",
+    "flyte._utils.asyncify",
     "flyte.errors",
+    "flyte.git",
     "flyte.io",
     "flyte.remote",
+    "flyte.remote._client.auth._interceptors.default_metadata",
+    "flyte.remote._client.auth._interceptors.retry",
+    "flyte.remote._client.controlplane",
     "flyte.storage",
+    "flyte.storage._parallel_reader",
+    # Of others, what the SDK needs and imports late.
+    "docstring_parser",
+    "faulthandler",
+    "httpcore",
+    "opentelemetry.metrics",
+    "opentelemetry.propagate",
+    "pyqwest._glue",
+    "sniffio",
 )
 """What an action imports before its own code; a version of the SDK that lacks one imports it later."""
 
