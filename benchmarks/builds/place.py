@@ -18,6 +18,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -84,10 +85,10 @@ class Place:
         return total
 
 
-def bring_up(folder: Path) -> Place:
+def bringup(folder: Path) -> Place:
     """Bring up both engines and the registry below a folder; what is up already is taken."""
-    one = _up(folder / "first", "uv,flyte3.11")
-    other = _up(folder / "second", "")
+    one = up(folder / "first", "uv,flyte3.11")
+    other = up(folder / "second", "")
     return Place(
         first=Engine(one["docker_host"]),
         second=Engine(other["docker_host"]),
@@ -100,16 +101,22 @@ def bring_up(folder: Path) -> Place:
 def take_down(folder: Path) -> None:
     """Stop both engines and the registry, and remove all that they had."""
     for name in ("first", "second"):
-        command = [sys.executable, "-m", "scripts.machine", "down", "--state", str(folder / name)]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        down(folder / name)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _up(state: Path, bases: str) -> dict[str, str]:
+def down(state: Path) -> None:
+    """Stop the machine in a folder."""
+    command = [sys.executable, "-m", "scripts.machine", "down", "--state", str(state)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def up(state: Path, bases: str) -> dict[str, Any]:
+    """Bring up a machine of our own in a folder, with these bases; what is known of it."""
     command = [sys.executable, "-m", "scripts.machine", "up", "--no-reuse", "--state", str(state), "--bases", bases]
     environ = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
     answer = subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE, env=environ, text=True)
-    document: dict[str, str] = json.loads(answer.stdout)
+    document: dict[str, Any] = json.loads(answer.stdout)
     return document
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _FIRST, _LAST = (2, 3), (2, 12)
 """The versions of the SDK whose threads are known."""
 
-_MODULES = (
+MODULES = (
     "flyte._bin.runtime",
     "flyte._internal.controllers.remote",
     "flyte._internal.controllers.remote._client",
@@ -287,7 +287,7 @@ def prepare() -> None:
     version = tuple(int(part) for part in flyte.__version__.split(".")[:2] if part.isdecimal())
     if not _FIRST <= version <= _LAST:
         raise Refused(f"flyte {flyte.__version__} is not among the versions whose threads are known")
-    for name in _MODULES:
+    for name in MODULES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     threads = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name}
