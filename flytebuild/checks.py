@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.roots import named
 from flytebuild.authoring.subjects import LiveObjects, subjects
-from flytebuild.check.examination import examine
+from flytebuild.check import inclusion
+from flytebuild.check.exact import Answer, merge
+from flytebuild.check.examination import examine, task_files
 from flytebuild.check.finding import RULES, Finding
 from flytebuild.config import Config
 from flytebuild.errors import CheckError, ConfigError
@@ -30,6 +33,29 @@ def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentN
             raise ConfigError(f"`ignore` in `{config.sources.get('ignore', '?')}` names no rule: `{name}`", hint=hint)
     found = tuple(subjects(definitions, nodes))
     return examine(found, LiveObjects(), _text_of, ignored=config.ignore)
+
+
+def modules(definitions: Definitions, node: EnvironmentNode) -> tuple[str, ...]:
+    """The modules that an environment's tasks are imported from, by the names that they have in its containers."""
+    if node.file is None:
+        return ()
+    root = named(Path(node.file)).roots[0]
+    (subject,) = subjects(definitions, [node])
+    files = (Path(file) for file in task_files(subject))
+    names = (".".join(file.relative_to(root).with_suffix("").parts) for file in files if file.is_relative_to(root))
+    return tuple(dict.fromkeys(name.removesuffix(".__init__") for name in names))
+
+
+def exact(
+    definitions: Definitions,
+    nodes: Sequence[EnvironmentNode],
+    findings: Sequence[Finding],
+    answers: Mapping[str, Answer],
+) -> tuple[Finding, ...]:
+    """The findings with what importing modules in the images has shown, by the environments' names."""
+    installed = {node.name: inclusion.Installed(node.image, _text_of) for node in nodes}
+    places = {node.name: definitions.place(node.name) for node in nodes}
+    return merge(findings, answers, lambda name, module: inclusion.whose(name, module, installed), places)
 
 
 def warnings(findings: Sequence[Finding]) -> Iterator[str]:

@@ -31,7 +31,7 @@ def examine(
     sources = Sources(read)
     asked = subjects if only is None else only
     readings = {subject.name: tuple(_readings(subject, known, sources)) for subject in asked}
-    starts = {subject.name: tuple(dict.fromkeys(_files(subject))) for subject in asked}
+    starts = {subject.name: tuple(dict.fromkeys(task_files(subject))) for subject in asked}
     installed = {subject.name: inclusion.Installed(subject.image, read) for subject in subjects}
     found = [
         *dependencies.examine(asked, readings, subjects),
@@ -57,7 +57,7 @@ def _readings(subject: Subject, known: Known, sources: Sources) -> Iterator[tupl
         yield f"{subject.name}.{getattr(function, '__name__', '')}", calls.read(function, known, sources)
 
 
-def _files(subject: Subject) -> Iterator[str]:
+def task_files(subject: Subject) -> Iterator[str]:
     """The files that are imported for an environment's tasks."""
     for function in (*(task.function for task in subject.tasks), *subject.functions):
         code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None

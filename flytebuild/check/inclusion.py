@@ -83,11 +83,11 @@ def examine(
             if item.top in told or mine.has(item.module):
                 continue
             told.add(item.top)
-            owners = [name for name, other in installed.items() if name != subject.name and other.has(item.module)]
+            owners, package = whose(subject.name, item.module, installed)
             if mine.doubts or not (owners or _is_known(item)):
                 doubtful.append(item)
             else:
-                yield _missing(subject, item, owners, installed)
+                yield _missing(subject, item, owners, package)
         if doubtful:
             yield _doubtful(subject, doubtful, mine.doubts)
 
@@ -109,10 +109,15 @@ def _is_known(item: Import) -> bool:
     return item.top in sys.modules or bool(distributions.providers(item.module))
 
 
-def _missing(subject: Subject, item: Import, owners: Sequence[str], installed: Mapping[str, Installed]) -> Finding:
-    written = next(filter(None, (installed[name].requirement(item.module) for name in owners)), "")
-    package = written or next(iter(sorted(distributions.providers(item.module))), item.top)
-    elsewhere = f"; {_listed(owners)} {'has' if len(owners) == 1 else 'have'} it" if owners else ""
+def whose(name: str, module: str, installed: Mapping[str, Installed]) -> tuple[list[str], str]:
+    """The other environments whose images have a module, and the requirement that brings it, as one of them has it."""
+    owners = [other for other, image in installed.items() if other != name and image.has(module)]
+    written = next(filter(None, (installed[other].requirement(module) for other in owners)), "")
+    return owners, written or next(iter(sorted(distributions.providers(module))), module.partition(".")[0])
+
+
+def _missing(subject: Subject, item: Import, owners: Sequence[str], package: str) -> Finding:
+    elsewhere = f"; {listed(owners)} {'has' if len(owners) == 1 else 'have'} it" if owners else ""
     importer = "a task imports when it runs" if item.is_lazy else "the modules of its tasks import"
     message = f"The image of `{subject.name}` lacks `{item.module}`, which {importer}{elsewhere}"
     where = f" ({subject.origin})" if subject.origin else ""
@@ -124,11 +129,12 @@ def _doubtful(subject: Subject, items: Sequence[Import], doubts: Sequence[str]) 
     names = ", ".join(f"`{item.top}`" for item in items)
     why = "; ".join(doubts[:2]) or "nothing here knows which packages bring them"
     message = f"Whether the image of `{subject.name}` has {names} is not known: {why}"
-    hint = f"`flytebuild shell {subject.name} python -c 'import {items[0].top}'` finds out"
+    hint = f"`flytebuild check --in-image --for {subject.name}` finds out"
     modules = tuple(item.top for item in items)
     return Finding(RULE, "unknown", message, subject.name, items[0].file, items[0].line, hint, modules=modules)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Environments as those whose images are meant."""
     shown = [f"`{name}`" for name in names[:3]]
     return f"that of {shown[0]}" if len(shown) == 1 else "those of " + ", ".join(shown)

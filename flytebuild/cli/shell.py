@@ -13,7 +13,11 @@ from flytebuild.cli import options
 from flytebuild.errors import DefinitionError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flytebuild.authoring.environments import Definitions
     from flytebuild.config import Config
+    from flytebuild.graph import EnvironmentNode
     from flytebuild.runtime.shell import Session
 
 
@@ -55,41 +59,64 @@ def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, co
 def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tuple[str, ...]) -> Session:
     """The image, built and with the engine; the user's code; the environment's variables."""
     from flytebuild import pipeline
-    from flytebuild.authoring import sdk
     from flytebuild.authoring.loader import load
-    from flytebuild.authoring.roots import named
+    from flytebuild.cli.progress import notice
+    from flytebuild.runtime.shell import SHELL
+
+    definitions = load(paths, notice)
+    with pipeline.reader(settings, notice) as read:
+        environment = definitions.alone(name, read)
+    (image,) = asyncio.run(built(settings, [environment]))
+    return session(settings, definitions, environment, image, command or SHELL, is_terminal=_has_terminal())
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+async def built(settings: Config, environments: Sequence[EnvironmentNode]) -> list[str]:
+    """The images of environments, each of which is there when this returns."""
+    from flytebuild import pipeline
     from flytebuild.cli.progress import follow, notice
+
+    planned = await pipeline.plan_nodes(settings, environments, notice)
+    if planned.to_build or planned.to_copy:
+        with pipeline.recorded(settings) as expected, follow(settings.progress, expected=expected) as emit:
+            await pipeline.build(settings, planned, emit)
+    return [planned.reference_of(environment.name) for environment in environments]
+
+
+def session(
+    settings: Config,
+    definitions: Definitions,
+    environment: EnvironmentNode,
+    image: str,
+    command: Sequence[str],
+    *,
+    is_terminal: bool = False,
+) -> Session:
+    """A command in an environment's image, with the user's code and the environment's variables."""
+    from flytebuild.authoring import sdk
+    from flytebuild.authoring.roots import named
     from flytebuild.llb.trust import CA_VARIABLES
     from flytebuild.runtime.archives import Entry, pieces
     from flytebuild.runtime.container import CA_PATH
     from flytebuild.runtime.containers import trust
     from flytebuild.runtime.identity import read_bundle
-    from flytebuild.runtime.shell import SHELL, Session
+    from flytebuild.runtime.shell import Session
 
-    definitions = load(paths, notice)
-    with pipeline.reader(settings, notice) as read:
-        environment = definitions.alone(name, read)
     if environment.file is None:
         raise DefinitionError(f"Environment `{environment.name}` is written in no file")
-
-    async def built() -> str:
-        planned = await pipeline.plan_nodes(settings, [environment], notice)
-        if planned.to_build or planned.to_copy:
-            with pipeline.recorded(settings) as expected, follow(settings.progress, expected=expected) as emit:
-                await pipeline.build(settings, planned, emit)
-        return planned.environments[0].image
-
-    image = asyncio.run(built())
     root = named(Path(environment.file)).roots[0]
     bundle = read_bundle(settings.ca_bundle)
     variables = dict.fromkeys(CA_VARIABLES, CA_PATH) if bundle else {}
     return Session(
         image=fetched(image, settings),
-        command=command or SHELL,
+        command=command,
         environment=variables | definitions.variables(environment.name),
         code=pieces(Entry(file.relative_to(root).as_posix(), file, 0o644) for file in sdk.loaded_modules(root)),
         extra=trust(bundle),
-        is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+        is_terminal=is_terminal,
     )
 
 

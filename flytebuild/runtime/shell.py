@@ -57,9 +57,24 @@ def converse(client: docker.DockerClient, session: Session) -> int:
 
     Raises EngineUnavailableError when the engine refuses it.
     """
+    api = client.api
+    with container(api, session) as name:
+        socket = api.attach_socket(name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+        api.start(name)
+        with _raw(api, name) if session.is_terminal else contextlib.nullcontext():
+            threading.Thread(target=_feed, args=(socket,), daemon=True).start()
+            _listen(socket, is_terminal=session.is_terminal)
+        return int(api.wait(name)["StatusCode"])
+
+
+@contextlib.contextmanager
+def container(api: Any, session: Session) -> Iterator[str]:
+    """The name of a container that is made and not started, with its files; it is removed in the end.
+
+    Raises EngineUnavailableError when the engine refuses it, or anything that is done with it meanwhile.
+    """
     from docker.errors import DockerException
 
-    api = client.api
     name = f"flytebuild-shell-{secrets.token_hex(6)}"
     try:
         folder = api.inspect_image(session.image)["Config"].get("WorkingDir") or "/"
@@ -80,12 +95,7 @@ def converse(client: docker.DockerClient, session: Session) -> int:
             api.put_archive(name, folder, session.code)
         if session.extra:
             api.put_archive(name, "/", archives.pieces(session.extra))
-        socket = api.attach_socket(name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-        api.start(name)
-        with _raw(api, name) if session.is_terminal else contextlib.nullcontext():
-            threading.Thread(target=_feed, args=(socket,), daemon=True).start()
-            _listen(socket, is_terminal=session.is_terminal)
-        return int(api.wait(name)["StatusCode"])
+        yield name
     except (DockerException, OSError) as error:
         reason = getattr(error, "explanation", None) or error
         raise EngineUnavailableError(f"The container cannot be run: {reason}") from error
