@@ -106,10 +106,15 @@ def start(
     Raises UsageError for inputs that the task cannot take, RunError when the control plane does not take the run.
     """
     chatter = io.StringIO()
+    # What was typed in has no file that a container could import. For the rest the SDK knows notebooks itself.
+    is_interactive = None if program.file.is_file() else True
     try:
         # The SDK tells each of its steps; of those, only the one that fails is news, and its error says which it was.
         with contextlib.redirect_stderr(chatter), contextlib.redirect_stdout(chatter):
-            run = flyte.with_runcontext(mode="remote", name=name, labels=dict(labels or {})).run(program.task, **inputs)
+            context = flyte.with_runcontext(
+                mode="remote", name=name, labels=dict(labels or {}), interactive_mode=is_interactive
+            )
+            run = context.run(program.task, **inputs)
     except TypeTransformerFailedError as error:
         raise UsageError(f"The inputs do not fit `{program.task.name}`: {_first_line(error)}") from error
     except (flyte.errors.BaseRuntimeError, ConnectError, RuntimeError, ValueError, OSError) as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ import click
 from flytebuild.errors import RunError
 
 if TYPE_CHECKING:
+    from flytebuild.runtime.archives import Entry
     from flytebuild.runtime.client import ControlPlane
-    from flytebuild.runtime.shell import Session
 
 _FOLDER = "run/flytebuild"
 _AGAIN = f"/{_FOLDER}/again"
@@ -39,21 +40,40 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
     """
     from flytebuild import config
     from flytebuild.cli.console import err
+    from flytebuild.cli.shell import fetched
     from flytebuild.engine import connect
     from flytebuild.runtime import client
-    from flytebuild.runtime.shell import converse
+    from flytebuild.runtime.container import Limits
+    from flytebuild.runtime.containers import trust
+    from flytebuild.runtime.identity import read_bundle
+    from flytebuild.runtime.shell import SHELL, Session, converse
 
     settings = config.load(Path.cwd())
     plane = client.ensure(settings, err().print)
-    document = client.again(plane, run, action or _failed(plane, run))
-    session = _session(settings, plane, document, is_shell=is_shell)
-    if is_shell:
-        _tell(document)
-    engine = connect()
-    try:
-        code = converse(engine, session)
-    finally:
-        engine.close()
+    action = action or _failed(plane, run)
+    document = client.again(plane, run, action)
+    with contextlib.ExitStack() as stack:
+        engine = connect()
+        stack.callback(engine.close)
+        image = fetched(document["image"], settings)
+        entrypoint = document["entrypoint"] or engine.api.inspect_image(image)["Config"].get("Entrypoint") or []
+        files = stack.enter_context(client.again_files(plane, run, action)) if document["has_files"] else None
+        if is_shell:
+            _tell(document)
+        code = converse(
+            engine,
+            Session(
+                image=image,
+                command=SHELL if is_shell else (_AGAIN,),
+                environment=document["environment"],
+                code=(client.fetch(plane, document["code"]) or b"") if document["code"] else b"",
+                extra=(*_scripts(document, entrypoint), *trust(read_bundle(settings.ca_bundle))),
+                is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
+                hosts=document["hosts"],
+                limits=Limits(**document["limits"]),
+                tree=files,
+            ),
+        )
     return code if is_shell else _verdict(plane, document, code)
 
 
@@ -71,31 +91,16 @@ def _failed(plane: ControlPlane, run: str) -> str:
     return str(culprit(document["actions"])["name"])
 
 
-def _session(settings: Any, plane: ControlPlane, document: Mapping[str, Any], *, is_shell: bool) -> Session:
-    from flytebuild.cli.shell import fetched
-    from flytebuild.runtime import client
+def _scripts(document: Mapping[str, Any], entrypoint: Sequence[str]) -> tuple[Entry, ...]:
+    """The command that runs the action again, and its inputs."""
     from flytebuild.runtime.archives import Entry
-    from flytebuild.runtime.container import Limits
-    from flytebuild.runtime.containers import trust
-    from flytebuild.runtime.identity import read_bundle
-    from flytebuild.runtime.shell import SHELL, Session
 
-    script = f"#!/bin/sh\nexec {shlex.join(document['command'])}\n"
+    script = f"#!/bin/sh\nexec {shlex.join((*entrypoint, *document['arguments']))}\n"
     inputs = json.dumps(document["inputs"], indent=2, ensure_ascii=False)
-    return Session(
-        image=fetched(document["image"], settings),
-        command=SHELL if is_shell else (_AGAIN,),
-        environment=document["environment"],
-        code=(client.fetch(plane, document["code"]) or b"") if document["code"] else b"",
-        extra=(
-            Entry(_FOLDER, None, 0o755),
-            Entry(_AGAIN.lstrip("/"), script.encode(), 0o755),
-            Entry(_INPUTS.lstrip("/"), inputs.encode(), 0o644),
-            *trust(read_bundle(settings.ca_bundle)),
-        ),
-        is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
-        hosts=document["hosts"],
-        limits=Limits(**document["limits"]),
+    return (
+        Entry(_FOLDER, None, 0o755),
+        Entry(_AGAIN.lstrip("/"), script.encode(), 0o755),
+        Entry(_INPUTS.lstrip("/"), inputs.encode(), 0o644),
     )
 
 
@@ -119,7 +124,7 @@ def _verdict(plane: ControlPlane, document: Mapping[str, Any], code: int) -> int
     from flytebuild.runtime import client
     from flytebuild.runtime.verdict import read_document
 
-    error = client.fetch(plane, document["error"])
+    error = client.fetch(plane, document["error"]) if document["error"] else None
     if error is None:
         return code
     failure = read_document(error)

@@ -2,22 +2,25 @@
 
 The command is the attempt's own but for two things. The code is not fetched, so that what is changed in place counts;
 and outputs go to a place of their own, so that the attempt's stay. As the action keeps its name, tasks that it calls
-with the same inputs answer with what they have returned or raised already.
+with the same inputs answer with what they have returned or raised already. What a container without Flyte finds in its
+input folder is asked for apart, as an archive.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from flytebuild.runtime.actions import Ledger, UnknownError
-from flytebuild.runtime.container import OrderError, Secrets, Site, order
+from flytebuild.runtime.archives import pieces
+from flytebuild.runtime.container import Order, OrderError, Secrets, Site, order
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.model import Action, ActionKey, Attempt
-from flytebuild.runtime.raw_container import is_raw
+from flytebuild.runtime.raw_container import RawContainers, is_raw
 from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.storage import ObjectStore
 from flytebuild.runtime.transfer import Links
@@ -35,14 +38,22 @@ class NotRepeatableError(Exception):
 
 
 class Again:
-    """The ASGI application that answers `GET /again/RUN/ACTION` to whoever knows the owner's token."""
+    """The ASGI application that answers `GET /again/RUN/ACTION` and `…/files` to whoever knows the owner's token."""
 
     def __init__(
-        self, ledger: Ledger, store: ObjectStore, links: Links, site: Site, secrets: Secrets, owner_token: str
+        self,
+        ledger: Ledger,
+        store: ObjectStore,
+        links: Links,
+        raw: RawContainers,
+        site: Site,
+        secrets: Secrets,
+        owner_token: str,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._links = links
+        self._raw = raw
         self._site = site
         self._secrets = secrets
         self._expected = f"Bearer {owner_token}"
@@ -55,39 +66,58 @@ class Again:
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), self._expected.encode()):
             return text_response("this takes the credential of the control plane's owner\n", 401)
-        parts = request.path.strip("/").split("/")
-        if request.method != "GET" or len(parts) != 3:
-            return text_response("there is only GET /again/RUN/ACTION\n", 404)
+        if request.method != "GET":
+            return text_response("this only tells\n", 405)
         try:
-            return json_response(await self._document(ActionKey(parts[1], parts[2])))
+            match request.path.strip("/").split("/"):
+                case [_, run, action]:
+                    return json_response(await self._document(ActionKey(run, action)))
+                case [_, run, action, "files"]:
+                    wanted = await self._order(self._ledger.action(ActionKey(run, action)))
+                    return Response(content_type="application/x-tar", pieces=_in_threads(pieces(wanted.files)))
+                case _:
+                    return text_response("there is only /again/RUN/ACTION and /again/RUN/ACTION/files\n", 404)
         except UnknownError as error:
             return text_response(str(error.args[0]), 404)
         except (OrderError, NotRepeatableError) as error:
             return text_response(str(error), 409)
 
-    async def _document(self, key: ActionKey) -> dict[str, object]:
-        action = self._ledger.action(key)
+    async def _order(self, action: Action) -> Order:
+        """The order of the attempt that can be made again, with outputs and credentials of its own."""
         attempt = _repeatable(action)
-        run = self._ledger.run(key.run)
         place = replace(attempt, outputs=f"{attempt.outputs}-again-{secrets.token_hex(4)}")
         # The attempt's own credential counts while it is under way.
         passes = self._site.passes.lasting(int(time.time() + _LINK_SECONDS))
-        wanted = order(run, action, place, replace(self._site, passes=passes), self._secrets)
+        run = self._ledger.run(action.key.run)
+        return await self._raw.fill(
+            order(run, action, place, replace(self._site, passes=passes), self._secrets), action
+        )
+
+    async def _document(self, key: ActionKey) -> dict[str, object]:
+        action = self._ledger.action(key)
+        wanted = await self._order(action)
         assert action.task is not None  # noqa: S101 - it is repeatable
-        bundle = bundle_of(action.task.task_template) if "--tgz" in wanted.arguments else ""
+        arguments = list(wanted.arguments)
+        code = error = None
+        if not is_raw(action):
+            code = bundle_of(action.task.task_template) if "--tgz" in arguments else None
+            error = f"{arguments[arguments.index('--outputs-path') + 1]}/error.pb"
+            arguments = without_code(arguments)
         return {
             "task": action.task_name,
-            "attempt": attempt.number,
+            "attempt": len(action.attempts),
             "phase": action.phase.name,
             "image": wanted.image,
-            "command": [*wanted.entrypoint, *without_code(wanted.arguments)],
+            "entrypoint": list(wanted.entrypoint),
+            "arguments": arguments,
             "environment": dict(wanted.environment),
             "hosts": dict(wanted.hosts),
             "limits": asdict(wanted.limits),
             "secret_files": sorted(wanted.secret_files),
             "inputs": await self._inputs(action),
-            "code": self._links.make("GET", bundle, _LINK_SECONDS) if bundle else None,
-            "error": self._links.make("GET", f"{place.outputs}/error.pb", _LINK_SECONDS),
+            "has_files": bool(wanted.files),
+            "code": self._links.make("GET", code, _LINK_SECONDS) if code else None,
+            "error": self._links.make("GET", error, _LINK_SECONDS) if error else None,
         }
 
     async def _inputs(self, action: Action) -> Mapping[str, object]:
@@ -95,6 +125,12 @@ class Again:
 
         values = await read(self._store, action.input_uri, Inputs, _LARGEST_INPUTS)
         return values.items or {}
+
+
+async def _in_threads(made: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """What is read from files while it is sent."""
+    while (piece := await asyncio.to_thread(next, made, None)) is not None:
+        yield piece
 
 
 def without_code(arguments: Sequence[str]) -> list[str]:
@@ -115,8 +151,4 @@ def _repeatable(action: Action) -> Attempt:
         name = action.kind.name.lower()
         what = f"is a {name}, which has no container" if action.task is None else "never had a container"
         raise NotRepeatableError(f"Action `{action.key.name}` of run `{action.key.run}` {what}")
-    if is_raw(action):
-        raise NotRepeatableError(
-            f"Task `{action.task_name}` is a container without Flyte, whose inputs are put into it from outside"
-        )
     return action.last

@@ -32,6 +32,7 @@ from flytebuild.runtime.executor import Executor
 from flytebuild.runtime.http import Application
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.logs import LogBook
+from flytebuild.runtime.raw_container import RawContainers
 from flytebuild.runtime.reach import Everything, Reach
 from flytebuild.runtime.results import Results
 from flytebuild.runtime.s3 import S3, Key
@@ -133,7 +134,9 @@ def assemble(
         {"s3": S3(store, key), "objects": Transfer(store, links)},
         {
             "secrets": Handover(book, credentials.owner_token),
-            "again": Again(ledger, store, links, site, book.find, credentials.owner_token),
+            "again": Again(
+                ledger, store, links, RawContainers(store, reach.of), site, book.find, credentials.owner_token
+            ),
         },
         Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}),
         door,

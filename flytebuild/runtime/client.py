@@ -106,11 +106,10 @@ def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> None:
     if not secrets.values and not secrets.missing:
         return
     document = {"values": dict(secrets.values), "missing": dict(secrets.missing)}
-    headers = {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
     try:
         # Never through a proxy: the address is this machine's.
         answer = httpx.put(
-            f"{plane.endpoint}/secrets", json=document, headers=headers, timeout=_HEALTH_SECONDS, trust_env=False
+            f"{plane.endpoint}/secrets", json=document, headers=_owner(plane), timeout=_HEALTH_SECONDS, trust_env=False
         )
         answer.raise_for_status()
     except httpx.HTTPError as error:
@@ -125,11 +124,10 @@ def again(plane: ControlPlane, run: str, action: str) -> dict[str, Any]:
 
     Raises RunError for an action that is not there or has nothing to run, ControlPlaneError.
     """
-    headers = {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
     try:
         # Never through a proxy: the address is this machine's.
         answer = httpx.get(
-            f"{plane.endpoint}/again/{run}/{action}", headers=headers, timeout=_HEALTH_SECONDS, trust_env=False
+            f"{plane.endpoint}/again/{run}/{action}", headers=_owner(plane), timeout=_HEALTH_SECONDS, trust_env=False
         )
     except httpx.HTTPError as error:
         raise ControlPlaneError(
@@ -139,6 +137,23 @@ def again(plane: ControlPlane, run: str, action: str) -> dict[str, Any]:
         raise RunError(answer.text.strip())
     document = answer.json()
     return dict(document)
+
+
+@contextlib.contextmanager
+def again_files(plane: ControlPlane, run: str, action: str) -> Iterator[Iterator[bytes]]:
+    """What is put into an action's container before it starts, as an archive that is read inside the block.
+
+    Raises ControlPlaneError.
+    """
+    address = f"{plane.endpoint}/again/{run}/{action}/files"
+    try:
+        with httpx.stream("GET", address, headers=_owner(plane), timeout=_FETCH_SECONDS, trust_env=False) as answer:
+            answer.raise_for_status()
+            yield answer.iter_bytes()
+    except httpx.HTTPError as error:
+        raise ControlPlaneError(
+            f"The control plane at {plane.endpoint} does not give what it has", hint=f"its log is `{plane.log_file}`"
+        ) from error
 
 
 def fetch(plane: ControlPlane, link: str) -> bytes | None:
@@ -189,6 +204,11 @@ def flyte_environment(plane: ControlPlane) -> dict[str, str]:
         "FLYTE_TASK_DOMAIN": flyte_config.DOMAIN,
         **object_store_variables(plane.endpoint, credentials.key_id, credentials.key_secret),
     }
+
+
+def _owner(plane: ControlPlane) -> dict[str, str]:
+    """The header that shows whose control plane it is."""
+    return {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
 
 
 def _health(port: int) -> dict[str, object] | None:

@@ -37,7 +37,9 @@ _CHUNK = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What runs where: `code` is an archive for the image's working directory, `extra` goes where its paths say.
+    """What runs where: `code` is an archive for the image's working directory, `tree` one for the container's root.
+
+    `extra` goes where its paths say. An empty entrypoint stands for none, whatever the image says.
 
     `is_terminal` asks for a terminal in the container; it needs one here.
     """
@@ -50,6 +52,7 @@ class Session:
     is_terminal: bool
     hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
+    tree: Iterable[bytes] | None = None
 
 
 def converse(client: docker.DockerClient, session: Session) -> int:
@@ -93,6 +96,8 @@ def container(api: Any, session: Session) -> Iterator[str]:
         )
         if session.code:
             api.put_archive(name, folder, session.code)
+        if session.tree is not None:
+            api.put_archive(name, "/", session.tree)
         if session.extra:
             api.put_archive(name, "/", archives.pieces(session.extra))
         yield name

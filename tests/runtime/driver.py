@@ -32,6 +32,16 @@ class Driver:
     config: Config
     plane: client.ControlPlane
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """An environment in which `flytebuild` uses this control plane."""
+        return {
+            **os.environ,
+            "FLYTEBUILD_HOME": str(self.config.home),
+            "FLYTEBUILD_PORT": str(self.config.port),
+            "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in self.config.mirrors.items()),
+        }
+
     def begin(self, task: str, inputs: object = None, **context: object) -> tuple[subprocess.Popen[str], str]:
         """Start a run with options of `flyte.with_runcontext`; the process that waits for it, and the run's name."""
         process = subprocess.Popen(

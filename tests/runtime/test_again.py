@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
 import httpx
 import pytest
 from flyteidl2.common.identifier_pb2 import ProjectIdentifier
+from flyteidl2.core.tasks_pb2 import DataLoadingConfig
 from flyteidl2.task.common_pb2 import Inputs, NamedLiteral
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 from flyteidl2.workflow import run_service_pb2 as pb
 from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 
 from flytebuild.runtime.again import without_code
+from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.verdict import Exit
 from tests.runtime import samples
 from tests.runtime.conftest import CREDENTIALS, ScriptedExecutor
@@ -55,8 +60,9 @@ def test_what_the_owner_is_told(server: str, executor: ScriptedExecutor) -> None
     assert (told["task"], told["attempt"], told["phase"]) == ("env.work", 1, "FAILED")
     assert (told["image"], told["environment"]["MARK"], told["inputs"]) == ("image:1", "of the task", {"x": 7})
     outputs = ran.arguments[-1]
-    assert told["command"][:-1] == list(ran.arguments[:-1])
-    assert told["command"][-1].startswith(f"{outputs}-again-"), "the attempt's own outputs stay"
+    assert (told["entrypoint"], told["arguments"][:-1]) == ([], list(ran.arguments[:-1]))
+    assert told["arguments"][-1].startswith(f"{outputs}-again-"), "the attempt's own outputs stay"
+    assert not told["has_files"]
     assert httpx.get(f"{server}{told['error']}").status_code == 404
     assert len(httpx.get(f"{server}/api/runs/{run}").json()["actions"][0]["attempts"]) == 1
 
@@ -70,15 +76,31 @@ def test_nobody_else_is_told_anything(server: str, executor: ScriptedExecutor) -
         assert "image" not in answer.text
 
 
-def test_what_cannot_be_run_again(server: str, executor: ScriptedExecutor) -> None:
+def test_a_container_without_flyte_is_fed_again(server: str, executor: ScriptedExecutor) -> None:
     executor.script = lambda _order, _number: Exit(3)
-    raw = samples.task_spec()
-    raw.task_template.container.data_config.enabled = True
-    run = failed_run(server, raw)
-    answer = httpx.get(f"{server}/again/{run}/a0", headers=OWNER)
-    assert (answer.status_code, "a container without Flyte" in answer.text) == (409, True)
-    assert httpx.get(f"{server}/again/{run}/never", headers=OWNER).status_code == 404
-    assert httpx.get(f"{server}/again/never/a0", headers=OWNER).status_code == 404
+    spec = samples.task_spec()
+    container = spec.task_template.container
+    container.data_config.CopyFrom(DataLoadingConfig(enabled=True, input_path="/in", output_path="/out"))
+    del container.args[:]
+    container.args.extend(["tool", "--tgz", "{{.inputs.x}}"])
+    run = failed_run(server, spec)
+    told = httpx.get(f"{server}/again/{run}/a0", headers=OWNER).json()
+    assert told["arguments"] == ["tool", "--tgz", "7"], "this is its own option"
+    assert (told["has_files"], told["code"], told["error"]) == (True, None, None)
+    archive = httpx.get(f"{server}/again/{run}/a0/files", headers=OWNER).content
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        content = files.extractfile("in/x")
+        assert content is not None
+        assert content.read() == b"7"
+        assert "out" in files.getnames()
+
+
+def test_what_cannot_be_run_again(server: str, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: StartError("ImagePullBackOff", "there is no such image")
+    run = failed_run(server, samples.task_spec())
+    for path in (f"{run}/never", "never/a0", f"{run}", f"{run}/a0/other"):
+        assert httpx.get(f"{server}/again/{path}", headers=OWNER).status_code == 404
+    assert httpx.post(f"{server}/again/{run}/a0", headers=OWNER).status_code == 405
 
 
 def test_the_page_of_a_failed_action_says_how(server: str, executor: ScriptedExecutor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,15 +23,9 @@ exit 5
 
 
 def rerun(driver: Driver, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    settings = {
-        "FLYTEBUILD_HOME": str(driver.config.home),
-        "FLYTEBUILD_PORT": str(driver.config.port),
-        "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in driver.config.mirrors.items()),
-    }
     command = [str(Path(sys.executable).with_name("flytebuild")), "rerun", *arguments]
-    environ = {**os.environ, **settings}
     return subprocess.run(
-        command, cwd=driver.config.home, env=environ, input=typed, capture_output=True, text=True, timeout=120
+        command, cwd=driver.config.home, env=driver.environ, input=typed, capture_output=True, text=True, timeout=120
     )
 
 
@@ -60,3 +53,13 @@ def test_what_it_called_answers_as_it_did(driver: Driver) -> None:
     done = rerun(driver, document["run"], "a0")
     assert done.returncode == 0, done.stderr
     assert driver.document(document["run"]) == document
+
+
+def test_a_container_without_flyte(driver: Driver) -> None:
+    """Its image has an entrypoint and a user of its own."""
+    _, document = driver.run("raw.echo", {"word": "hello"})
+    typed = "cat /var/inputs/word; /run/flytebuild/again; cat /var/outputs/word; id -u"
+    done = rerun(driver, document["run"], "a0", "--shell", typed=typed)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("entrypoint: ")[0] == "hello"
+    assert done.stdout.splitlines()[-1].endswith("hello1000")

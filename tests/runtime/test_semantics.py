@@ -77,15 +77,15 @@ def test_code_that_was_typed_in(driver: Driver) -> None:
     done = subprocess.run(
         [sys.executable, "-"],
         cwd=driver.config.home,
-        env={**os.environ, **client.flyte_environment(driver.plane)},
+        env={**driver.environ, **client.flyte_environment(driver.plane)},
         input=(WORKFLOW / "typed_in.py").read_text(),
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[[101, 102]]"
-    newest = httpx.get(f"{driver.plane.endpoint}/api/runs").json()["runs"][0]
+    assert done.stdout.splitlines()[-2:] == ["[[101, 102]]", "[102]"]
+    newest = httpx.get(f"{driver.plane.endpoint}/api/runs").json()["runs"][1]
     assert [action["task"] for action in driver.document(newest["run"])["actions"]] == [
         "caller.twice",
         "typed.shifted",

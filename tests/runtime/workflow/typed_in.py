@@ -4,6 +4,8 @@ import os
 
 import flyte
 
+import flytebuild
+
 env = flyte.TaskEnvironment(name="typed")
 caller = flyte.TaskEnvironment(name="caller", depends_on=[env])
 OFFSET = 100
@@ -21,6 +23,10 @@ async def twice(number: int) -> list[int]:
 
 flyte.init_from_config()
 run = flyte.with_runcontext(interactive_mode=True).run(twice, number=1)
+run.wait(quiet=True)
+print(json.dumps(list(run.outputs())), flush=True)
+
+run = flytebuild.run(shifted, number=2)
 run.wait(quiet=True)
 print(json.dumps(list(run.outputs())), flush=True)
 os._exit(0)
