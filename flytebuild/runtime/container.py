@@ -157,6 +157,9 @@ def reuse_of(run: Run, action: Action, site: Site) -> Reuse | None:
     """How the containers of a task are used again, or None. Raises OrderError."""
     assert action.task is not None  # noqa: S101 - nothing else runs in containers
     template = action.task.task_template
+    if template.container.data_config.enabled:
+        # No SDK in it could take a second action.
+        return None
     is_limited = resources(template, template.container, site.cpus) != Limits()
     return reuse(run, template, action.environment, is_warm=site.is_warm, is_limited=is_limited)
 

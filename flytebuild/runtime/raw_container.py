@@ -61,8 +61,6 @@ class RawContainers:
             entrypoint=tuple(substituted(item, inputs) for item in order.entrypoint),
             arguments=tuple(substituted(item, inputs) for item in order.arguments),
             files=(*folders, *files),
-            # Nothing in it could take a second action.
-            reuse=None,
         )
 
     async def collect(

@@ -75,3 +75,9 @@ def test_what_is_an_attempt_s_own_is_named() -> None:
     assert {"ACTION_NAME", "RUN_NAME", "_U_RUN_BASE", "FLYTE_AWS_ACCESS_KEY_ID"} <= found.own
     common = {name: value for name, value in found.environment.items() if name not in found.own}
     assert common == {"FLYTE_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1", "SEED": "7", "MODE": "fast"}
+
+
+def test_a_container_without_flyte_takes_one_action() -> None:
+    spec = samples.task_spec()
+    spec.task_template.container.data_config.enabled = True
+    assert made(spec, is_warm=True).reuse is None
