@@ -34,13 +34,15 @@ SITE = Site(home="/data", port=8199, passes=Passes(CREDENTIALS.pass_secret), cpu
 class ScriptedExecutor:
     """Ends each container as `script` says: it gets the order and the number of the start, counted from 1.
 
-    Without a script, and where it says None, containers run until they are removed.
+    Without a script, and where it says None, containers run until they are removed. `left` are archives of what each
+    of them leaves, by their folders.
     """
 
     script: Callable[[Order, int], Exit | StartError | None] | None = None
     orders: list[Order] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     running: dict[str, asyncio.Future[Exit]] = field(default_factory=dict)
+    left: dict[str, bytes] = field(default_factory=dict)
 
     async def start(
         self, order: Order, log_file: Path, turn: AbstractAsyncContextManager[object], tell: Tell
@@ -67,6 +69,12 @@ class ScriptedExecutor:
 
     async def wait(self, started: Started) -> Exit:
         return await asyncio.shield(self.running[started.container])
+
+    async def fetch(self, started: Started, path: str) -> Iterator[bytes]:
+        assert started.container not in self.removed
+        if path not in self.left:
+            raise FileNotFoundError(path)
+        return iter([self.left[path]])
 
     async def remove(self, started: Started) -> None:
         await asyncio.sleep(0)

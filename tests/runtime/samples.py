@@ -6,6 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 from flyteidl2.core.execution_pb2 import ContainerError, ErrorDocument
 from flyteidl2.core.literals_pb2 import KeyValuePair
+from flyteidl2.core.tasks_pb2 import DataLoadingConfig
+from flyteidl2.core.types_pb2 import SimpleType
 from flyteidl2.task.run_pb2 import Envs, RunSpec
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 
@@ -57,3 +59,14 @@ def error_document(code: str, message: str, *, recoverable: bool) -> bytes:
 def attempt(number: int = 1) -> Attempt:
     """A queued attempt at the run's first action."""
     return Attempt(number, action().attempt_outputs(number), (Transition(Phase.QUEUED, NOW),), "image:1")
+
+
+def raw_spec() -> TaskSpec:
+    """A task without Flyte, whose output `x` is a number that its container leaves in `/out`."""
+    spec = task_spec()
+    spec.task_template.type = "raw-container"
+    spec.task_template.container.data_config.CopyFrom(
+        DataLoadingConfig(enabled=True, input_path="/in", output_path="/out")
+    )
+    spec.task_template.interface.outputs.variables.add(key="x").value.type.simple = SimpleType.INTEGER
+    return spec

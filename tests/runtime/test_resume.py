@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from flyteidl2.task.task_definition_pb2 import TaskSpec
+
 from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.archives import Entry, pieces
 from flytebuild.runtime.executor import Started, Survivor
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Phase, now
@@ -42,11 +45,11 @@ class Clock:
         return self.at
 
 
-def under_way(phase: Phase, since: datetime, **facts: object) -> Ledger:
+def under_way(phase: Phase, since: datetime, spec: TaskSpec | None = None, **facts: object) -> Ledger:
     """A ledger as it is read again: a root whose attempt came into a phase some time ago; it may have two."""
     clock = Clock(since)
     ledger = Ledger(clock=clock)
-    ledger.create_run(samples.run(), samples.action(spec=samples.task_spec(retries=1, timeout=600)))
+    ledger.create_run(samples.run(), samples.action(spec=spec or samples.task_spec(retries=1, timeout=600)))
     ledger.begin_attempt(ROOT, "image:1")
     ledger.advance(ROOT, phase, **facts)
     clock.at = now()
@@ -146,3 +149,13 @@ def test_an_end_right_after_the_start_leaves_nothing(tmp_path: Path, executor: S
     asyncio.run(main())
     assert executor.removed == ["mine"]
     assert ledger.root("r1").phase is Phase.ABORTED
+
+
+def test_what_a_container_without_flyte_leaves_is_fetched_from_one_that_survived(
+    tmp_path: Path, executor: ScriptedExecutor
+) -> None:
+    executor.left = {"/out": b"".join(pieces((Entry("out", None, 0o755), Entry("out/x", b"7", 0o644))))}
+    ledger = under_way(Phase.RUNNING, now(), samples.raw_spec(), container="old")
+    root = resume(tmp_path, executor, ledger, Engine((survivor("old"),)), Exit(0))
+    assert (root.phase, len(root.attempts)) == (Phase.SUCCEEDED, 1)
+    assert ObjectStore(tmp_path / "objects").has(f"{root.outputs}/outputs.pb")

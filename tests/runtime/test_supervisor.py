@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flyteidl2.task.common_pb2 import Outputs
 
 from flytebuild.runtime.actions import Ledger, SealedError
 from flytebuild.runtime.admission import Capacity
+from flytebuild.runtime.archives import Entry, pieces
 from flytebuild.runtime.container import Order
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.journal import FILE_NAME, Database
@@ -432,3 +434,33 @@ def test_a_container_that_makes_no_request_is_given_up(tmp_path: Path, executor:
 
     play(tmp_path / "silent", executor, samples.action(spec=samples.task_spec(retries=1)), silent, silence=0.05)
     play(tmp_path / "heard", executor, samples.action(), heard, silence=0.1)
+
+
+def left(text: bytes) -> dict[str, bytes]:
+    """What a container without Flyte leaves, whose output `x` is this text."""
+    return {"/out": b"".join(pieces((Entry("out", None, 0o755), Entry("out/x", text, 0o644))))}
+
+
+@pytest.mark.parametrize(
+    ("end", "text", "phase", "code"),
+    [
+        (Exit(0), b"7", Phase.SUCCEEDED, None),
+        (Exit(0), b"seven", Phase.FAILED, "OutputsUnusable"),
+        (Exit(2), b"7", Phase.FAILED, "NonZeroExit"),
+        (Exit(None, problem="gone"), b"7", Phase.FAILED, "ContainerLost"),
+    ],
+)
+def test_what_a_container_without_flyte_leaves_is_fetched_before_it_is_removed(
+    tmp_path: Path, executor: ScriptedExecutor, end: Exit, text: bytes, phase: Phase, code: str | None
+) -> None:
+    executor.script = lambda _order, _number: end
+    executor.left = left(text)
+
+    async def act(scene: Scene) -> None:
+        action = await scene.until(is_over)
+        assert (action.phase, action.failure.code if action.failure else None) == (phase, code)
+        outputs = Outputs.FromString(await scene.store.read(f"{samples.attempt().outputs}/outputs.pb") or b"")
+        assert [item.value.scalar.primitive.integer for item in outputs.literals] == ([] if code else [7])
+
+    play(tmp_path, executor, samples.action(spec=samples.raw_spec()), act)
+    assert [entry.path for entry in executor.orders[0].files] == ["in", "out", "in/inputs.pb", "in/inputs.json"]
