@@ -79,7 +79,14 @@ def _of_flyte() -> Iterator[tuple[Kind, object]]:
 def _task(task: TaskTemplate[Any, Any, Any]) -> Task:
     environment = task.parent_env() if task.parent_env else None
     owner = environment.name if environment else task.parent_env_name or task.name.partition(".")[0]
-    return Task(task.name, owner, getattr(task, "func", None))
+    return Task(task.name, owner, getattr(task, "func", None), _is_built(task.image))
+
+
+def _is_built(image: object) -> bool:
+    """Whether the SDK finds an image by its environment alone (`flyte._internal.runtime.task_serde`)."""
+    if not isinstance(image, flyte.Image):
+        return False
+    return bool(image._layers or image._ref_name or image._is_cloned or image.dockerfile)
 
 
 def _roots(function: object) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from flytebuild.check.calls import Call, Reading
-from flytebuild.check.finding import Finding
+from flytebuild.check.finding import Finding, Level
 from flytebuild.check.subject import Subject
 
 RULE = "depends-on"
@@ -31,19 +31,30 @@ def examine(
                 if other not in told or (told[other][1].doubt and not call.doubt):
                     told[other] = (name, call)
         for other, (caller, call) in told.items():
-            yield _finding(subject, caller, other, call)
+            starts = [name for name in edges if {subject.name, other} <= _reachable(name, edges)]
+            yield _finding(subject, caller, other, call, starts)
 
 
-def _finding(subject: Subject, caller: str, other: str, call: Call) -> Finding:
+def _finding(subject: Subject, caller: str, other: str, call: Call, starts: Sequence[str]) -> Finding:
+    """`starts` are the environments whose runs have both images all the same."""
     through = f", through {' and '.join(f'`{name}`' for name in call.through)}," if call.through else ""
     where = f" ({subject.origin})" if subject.origin else ""
+    message = f"`{caller}`{through} calls `{call.task.name}`, and `{subject.name}` does not depend on `{other}`"
+    hint = f"add `{other}` to `depends_on` of `{subject.name}`{where}"
+    level: Level = "error"
     if call.doubt:
+        level = "unknown"
         message = f"`{caller}`{through} may call `{call.task.name}` without `depends_on`: {call.doubt}"
         hint = f"if it does, `{subject.name}`{where} must depend on `{other}`"
-    else:
-        message = f"`{caller}`{through} calls `{call.task.name}`, and `{subject.name}` does not depend on `{other}`"
-        hint = f"add `{other}` to `depends_on` of `{subject.name}`{where}"
-    return Finding(RULE, "unknown" if call.doubt else "error", message, subject.name, call.file, call.line, hint)
+    elif not call.task.is_built:
+        level, message = "advice", f"{message}; that works, since the image of `{other}` is used as it is"
+    elif starts:
+        level, message = "warning", f"{message}; that works only in runs that begin in {_listed(starts)}"
+    return Finding(RULE, level, message, subject.name, call.file, call.line, hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(f"`{name}`" for name in names[:3]) + (" or others" if len(names) > 3 else "")
 
 
 def _reachable(name: str, edges: Mapping[str, Sequence[str]]) -> set[str]:

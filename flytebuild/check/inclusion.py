@@ -47,9 +47,6 @@ class Installed:
     def has(self, module: str) -> bool:
         """Whether a module is there. What the definition names itself is found without a look at any metadata."""
         top = module.partition(".")[0]
-        if top == "flyte":
-            # No task starts without it, which is no matter of its imports.
-            return True
         named = canonicalize_name(top)
         mine = self.contents
         if top in mine.modules or named in mine.requirements or named in mine.complete:

@@ -26,8 +26,9 @@ from flytebuild.spec.layers import (
 from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, HostFolder, Placed
 from flytebuild.spec.tree import Tree
 
-_FLYTE_BASE = re.compile(r"(?:^|/)flyteorg/flyte:")
-_BARE_BASE = re.compile(r"(?:docker\.io/)?(?:library/)?(?:python|debian|ubuntu):")
+_PLAIN_BASE = re.compile(r"(?:^|/)flyteorg/flyte:|^(?:docker\.io/)?(?:library/)?(?:python|debian|ubuntu):")
+"""Images that have no packages of Python but Flyte."""
+
 _INSTALLS = re.compile(r"\b(?:pip3?|uv|conda|mamba|micromamba|poetry|pdm|pixi|setup\.py|easy_install|install)\b")
 _OPTION_WITH_FILE = ("-r", "--requirement", "-c", "--constraint")
 _HASH = re.compile(r"\s--hash[=\s]\S+")
@@ -55,6 +56,8 @@ def contents(image: Definition, read: Read) -> Contents:
     if isinstance(image, DockerfileDefinition):
         return Contents(unknown=("what its Dockerfile installs is not read",))
     found = _Collector(read)
+    # No task starts without it, wherever it comes from.
+    found.require("flyte")
     if isinstance(image, ExternalImage):
         found.base(image.reference)
     else:
@@ -82,20 +85,18 @@ class _Collector:
         self.unknown: list[str] = []
 
     def base(self, reference: str) -> None:
-        if _FLYTE_BASE.search(reference):
-            self._require("flyte")
-        elif not _BARE_BASE.match(reference):
+        if not _PLAIN_BASE.search(reference):
             self.unknown.append(f"what `{reference}` holds is not known")
 
     def part(self, placed: Placed) -> None:
         match placed.part:
             case PipPackages(requirements=texts):
                 for text in texts:
-                    self._require(text)
+                    self.require(text)
             case Requirements(tree=tree):
                 self._files(tree)
             case Wheels(package=package):
-                self._require(package)
+                self.require(package)
             case UvProject() | PoetryProject() as project:
                 self._project(project)
             case PixiProject():
@@ -111,7 +112,8 @@ class _Collector:
             case _:
                 pass
 
-    def _require(self, text: str) -> None:
+    def require(self, text: str) -> None:
+        """One requirement, as a package or a line of a file has it."""
         try:
             parsed = Requirement(text)
         except InvalidRequirement:
@@ -136,7 +138,7 @@ class _Collector:
                 if not line.startswith(("--", *_OPTION_WITH_FILE)) or line.startswith("--editable"):
                     self.unknown.append(f"what `{line}` brings is not known")
                 continue
-            self._require(line)
+            self.require(line)
 
     def _modules(self, tree: Tree) -> None:
         self.modules.update(entry.path.rpartition("/")[2].partition(".")[0] for entry in tree.entries)
@@ -156,7 +158,7 @@ class _Collector:
             self.unknown.append("what a project without a lock installs is not known")
             return
         for text in declared:
-            self._require(str(text))
+            self.require(str(text))
         if project.options.extra_args:
             self.unknown.append("what a project's extras install is not read")
 

@@ -14,11 +14,15 @@ Kind: TypeAlias = Literal["map", "run", ""]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task by its name (`environment.task`) and the function behind it; None for a container task."""
+    """A task by its name (`environment.task`) and the function behind it; None for a container task.
+
+    `is_built` tells that its image is made, and not used as it is: only a run that knows the environment can name it.
+    """
 
     name: str
     environment: str
     function: object | None = field(default=None, compare=False)
+    is_built: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """flytebuild inside Flyte's own tools: the entry points that the SDK loads.
 
 - `flyte.plugins.image_builders`: the SDK asks for one image at a time, all in one moment; we build them together.
+- `flyte.plugins.cli.commands`: `flyte plan` and `flyte check` (`flytebuild.cli.flyte_commands`).
 - `flyte.plugins.cli.hooks`: before `flyte run` and `flyte deploy`, the whole closure is planned and built.
 - `flyte.plugins.types`: once per process, when the SDK is initialised, our control plane is started if the
   configuration names it. The SDK calls this in a thread of its own and swallows what is raised there: a failure is

@@ -6,9 +6,10 @@ import pytest
 
 from tests.check.project import examined, said
 
+BUILT = ', image=flyte.Image.from_debian_base(name="other").with_env_vars({"A": "1"})'
 OTHER = """
     import flyte
-    other = flyte.TaskEnvironment(name="other")
+    other = flyte.TaskEnvironment(name="other"{image})
 
     @other.task
     def there(x: int = 1) -> int:
@@ -135,9 +136,11 @@ NONE = {
 }
 
 
-def project(folder: Path, body: str, *, sort: str = "", declared: str = "", above: str = "") -> list[str]:
+def project(
+    folder: Path, body: str, *, sort: str = "", declared: str = "", above: str = "", image: str = BUILT
+) -> list[str]:
     main = MAIN.format(body=f"    {body}", sort=sort, declared=declared, above=above)
-    found = examined(folder, main=main, pieces__other=OTHER, pieces__helpers=HELPERS)
+    found = examined(folder, main=main, pieces__other=OTHER.format(image=image), pieces__helpers=HELPERS)
     return said(found, "depends-on", folder)
 
 
@@ -161,6 +164,21 @@ def test_a_call_that_is_declared_transitively_or_not_is_none(tmp_path: Path) -> 
     assert project(tmp_path / "one", body, declared=", depends_on=[other]") == []
     above = "between = flyte.TaskEnvironment(name='between', depends_on=[other])\nenv.add_dependency(between)"
     assert project(tmp_path / "two", body, above=above) == []
+
+
+def test_an_image_that_is_used_as_it_is_is_found_without(tmp_path: Path) -> None:
+    assert project(tmp_path, "there(1)", image="") == [
+        "advice main.py:18: `env.main` calls `other.there`, and `env` does not depend on `other`; that works, since "
+        "the image of `other` is used as it is"
+    ]
+
+
+def test_a_call_that_another_environment_s_runs_know_the_image_of(tmp_path: Path) -> None:
+    above = "top = flyte.TaskEnvironment(name='top', depends_on=[env, other])"
+    assert project(tmp_path, "there(1)", above=above) == [
+        "warning main.py:18: `env.main` calls `other.there`, and `env` does not depend on `other`; that works only in "
+        "runs that begin in `top`"
+    ]
 
 
 def test_the_line_and_the_way_are_told(tmp_path: Path) -> None:
