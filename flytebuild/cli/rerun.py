@@ -42,7 +42,7 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
     from flytebuild.cli.console import err
     from flytebuild.cli.shell import fetched
     from flytebuild.engine import connect
-    from flytebuild.runtime import client
+    from flytebuild.runtime import by_hand, client
     from flytebuild.runtime.container import Limits
     from flytebuild.runtime.containers import trust
     from flytebuild.runtime.identity import read_bundle
@@ -51,13 +51,13 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
     settings = config.load(Path.cwd())
     plane = client.ensure(settings, err().print)
     action = action or _failed(plane, run)
-    document = client.again(plane, run, action)
+    document = by_hand.again(plane, run, action)
     with contextlib.ExitStack() as stack:
         engine = connect()
         stack.callback(engine.close)
         image = fetched(document["image"], settings)
         entrypoint = document["entrypoint"] or engine.api.inspect_image(image)["Config"].get("Entrypoint") or []
-        files = stack.enter_context(client.again_files(plane, run, action)) if document["has_files"] else None
+        files = stack.enter_context(by_hand.files(plane, run, action)) if document["has_files"] else None
         if is_shell:
             _tell(document)
         code = converse(
@@ -66,7 +66,7 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
                 image=image,
                 command=SHELL if is_shell else (_AGAIN,),
                 environment=document["environment"],
-                code=(client.fetch(plane, document["code"]) or b"") if document["code"] else b"",
+                code=(by_hand.fetch(plane, document["code"]) or b"") if document["code"] else b"",
                 extra=(*_scripts(document, entrypoint), *trust(read_bundle(settings.ca_bundle))),
                 is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
                 hosts=document["hosts"],
@@ -121,10 +121,10 @@ def _tell(document: Mapping[str, Any]) -> None:
 
 def _verdict(plane: ControlPlane, document: Mapping[str, Any], code: int) -> int:
     """The exit code; raises RunError for an error that the task reported, after which its program ends with 0."""
-    from flytebuild.runtime import client
+    from flytebuild.runtime import by_hand
     from flytebuild.runtime.verdict import read_document
 
-    error = client.fetch(plane, document["error"]) if document["error"] else None
+    error = by_hand.fetch(plane, document["error"]) if document["error"] else None
     if error is None:
         return code
     failure = read_document(error)

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any
 
 import httpx
 
 from flytebuild import engine
 from flytebuild.config import Config
-from flytebuild.errors import ControlPlaneError, RunError
+from flytebuild.errors import ControlPlaneError
 from flytebuild.runtime import flyte_config, identity, process
 from flytebuild.runtime import home as folder
 from flytebuild.runtime.container import LOOPBACK, object_store_variables
@@ -30,7 +29,6 @@ _TURN_SECONDS = 120.0
 _START_SECONDS = 30.0
 _HEALTH_SECONDS = 5.0
 _POLL_SECONDS = 0.05
-_FETCH_SECONDS = 60.0
 
 Tell = Callable[[str], None]
 """Gets a sentence that the user wants to read while something takes its time."""
@@ -109,61 +107,17 @@ def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> None:
     try:
         # Never through a proxy: the address is this machine's.
         answer = httpx.put(
-            f"{plane.endpoint}/secrets", json=document, headers=_owner(plane), timeout=_HEALTH_SECONDS, trust_env=False
+            f"{plane.endpoint}/secrets",
+            json=document,
+            headers=owner_header(plane),
+            timeout=_HEALTH_SECONDS,
+            trust_env=False,
         )
         answer.raise_for_status()
     except httpx.HTTPError as error:
         raise ControlPlaneError(
             f"The control plane at {plane.endpoint} does not take the secrets of the run's tasks",
             hint=f"its log is `{plane.log_file}`",
-        ) from error
-
-
-def again(plane: ControlPlane, run: str, action: str) -> dict[str, Any]:
-    """What it takes to run an action again by hand; see `flytebuild.runtime.again`.
-
-    Raises RunError for an action that is not there or has nothing to run, ControlPlaneError.
-    """
-    try:
-        # Never through a proxy: the address is this machine's.
-        answer = httpx.get(
-            f"{plane.endpoint}/again/{run}/{action}", headers=_owner(plane), timeout=_HEALTH_SECONDS, trust_env=False
-        )
-    except httpx.HTTPError as error:
-        raise ControlPlaneError(
-            f"The control plane at {plane.endpoint} does not answer", hint=f"its log is `{plane.log_file}`"
-        ) from error
-    if not answer.is_success:
-        raise RunError(answer.text.strip())
-    document = answer.json()
-    return dict(document)
-
-
-@contextlib.contextmanager
-def again_files(plane: ControlPlane, run: str, action: str) -> Iterator[Iterator[bytes]]:
-    """What is put into an action's container before it starts, as an archive that is read inside the block.
-
-    Raises ControlPlaneError.
-    """
-    address = f"{plane.endpoint}/again/{run}/{action}/files"
-    try:
-        with httpx.stream("GET", address, headers=_owner(plane), timeout=_FETCH_SECONDS, trust_env=False) as answer:
-            answer.raise_for_status()
-            yield answer.iter_bytes()
-    except httpx.HTTPError as error:
-        raise ControlPlaneError(
-            f"The control plane at {plane.endpoint} does not give what it has", hint=f"its log is `{plane.log_file}`"
-        ) from error
-
-
-def fetch(plane: ControlPlane, link: str) -> bytes | None:
-    """What a link of the control plane leads to, None where there is nothing. Raises ControlPlaneError."""
-    try:
-        answer = httpx.get(f"{plane.endpoint}{link}", timeout=_FETCH_SECONDS, trust_env=False)
-        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().content
-    except httpx.HTTPError as error:
-        raise ControlPlaneError(
-            f"The control plane at {plane.endpoint} does not give what it has", hint=f"its log is `{plane.log_file}`"
         ) from error
 
 
@@ -206,7 +160,7 @@ def flyte_environment(plane: ControlPlane) -> dict[str, str]:
     }
 
 
-def _owner(plane: ControlPlane) -> dict[str, str]:
+def owner_header(plane: ControlPlane) -> dict[str, str]:
     """The header that shows whose control plane it is."""
     return {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
 

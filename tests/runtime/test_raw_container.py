@@ -140,6 +140,26 @@ def test_files_keep_their_names_where_that_is_asked_for(store: ObjectStore) -> N
     assert (found["in/files/one.txt"], found["in/files/1_one.txt"]) == (b"a/one.txt", b"b/one.txt")
 
 
+@pytest.mark.parametrize(
+    ("form", "documents"),
+    [("JSON", {"inputs.json", "inputs.pb"}), ("YAML", {"inputs.yaml", "inputs.pb"}), ("PROTO", {"inputs.pb"})],
+)
+def test_all_inputs_are_in_a_document(store: ObjectStore, form: str, documents: set[str]) -> None:
+    action = raw()
+    assert action.task is not None
+    action.task.task_template.container.data_config.format = DataLoadingConfig.LiteralMapFormat.Value(form)
+    found = contents(filled(store, action, n=number(1)))
+    assert found.keys() - {"in", "out", "in/n"} == {f"in/{name}" for name in documents}
+
+
+def test_a_dataframe_is_the_folder_of_its_parts(store: ObjectStore) -> None:
+    put(store, f"{BASE}/frame/00000.parquet", b"PAR1")
+    frame = Literal()
+    frame.scalar.structured_dataset.uri = f"{BASE}/frame"
+    found = contents(filled(store, raw(), frame=frame))
+    assert (found["in/frame"], found["in/frame/00000.parquet"]) == (None, b"PAR1")
+
+
 def test_arguments_name_inputs(store: ObjectStore) -> None:
     put(store, f"{BASE}/f")
     arguments = ("--n={{.inputs.n}}", "{{ .Inputs.l }}", "{{.inputs.f}}", "{{.outputPrefix}}/{{.other}}")
