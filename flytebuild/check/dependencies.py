@@ -49,7 +49,7 @@ def _finding(subject: Subject, caller: str, other: str, call: Call, starts: Sequ
     elif not call.task.is_built:
         level, message = "advice", f"{message}; that works, since the image of `{other}` is used as it is"
     elif starts:
-        level, message = "warning", f"{message}; that works only in runs that begin in {_listed(starts)}"
+        level, message = "advice", f"{message}; that works only in runs that begin in {_listed(starts)}"
     return Finding(RULE, level, message, subject.name, call.file, call.line, hint)
 
 

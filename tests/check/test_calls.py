@@ -176,7 +176,7 @@ def test_an_image_that_is_used_as_it_is_is_found_without(tmp_path: Path) -> None
 def test_a_call_that_another_environment_s_runs_know_the_image_of(tmp_path: Path) -> None:
     above = "top = flyte.TaskEnvironment(name='top', depends_on=[env, other])"
     assert project(tmp_path, "there(1)", above=above) == [
-        "warning main.py:18: `env.main` calls `other.there`, and `env` does not depend on `other`; that works only in "
+        "advice main.py:18: `env.main` calls `other.there`, and `env` does not depend on `other`; that works only in "
         "runs that begin in `top`"
     ]
 
