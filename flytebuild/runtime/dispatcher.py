@@ -69,8 +69,7 @@ class Dispatcher:
         if not first.startswith(_SERVICES):
             await self._own.get(first, self._pages)(scope, receive, send)
         elif first not in self._services:
-            # The protocol's word for a service that is not there.
-            await text_response("this service is not implemented\n", 404).send(send)
+            await _not_implemented(first).send(send)
         elif is_longer(headers, MAX_MESSAGE):
             await text_response("the message is too large\n", 413).send(send)
         else:
@@ -100,6 +99,12 @@ def _refusal(first: str) -> Response:
     if first.startswith(_SERVICES):
         return json_response({"code": "permission_denied", "message": message}, 403)
     return text_response(f"{message}\n", 403)
+
+
+def _not_implemented(service: str) -> Response:
+    """The protocol's word for a service that is not there, by which the `flyte` command explains itself."""
+    message = f"the local control plane has no {service.rpartition('.')[2]}"
+    return json_response({"code": "unimplemented", "message": message}, 501)
 
 
 def is_local_host(host: str) -> bool:

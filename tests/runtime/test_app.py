@@ -21,6 +21,8 @@ from flyteidl2.common.run_pb2 import OffloadedInputData
 from flyteidl2.dataproxy import dataproxy_service_pb2 as data_pb
 from flyteidl2.dataproxy.dataproxy_service_connect import DataProxyServiceClientSync
 from flyteidl2.task.task_definition_pb2 import TaskSpec
+from flyteidl2.trigger import trigger_service_pb2
+from flyteidl2.trigger.trigger_service_connect import TriggerServiceClientSync
 from flyteidl2.workflow import run_service_pb2 as run_pb
 from flyteidl2.workflow.run_definition_pb2 import TaskAction
 from flyteidl2.workflow.run_service_connect import RunServiceClientSync
@@ -226,9 +228,14 @@ def test_what_is_not_there(server: str) -> None:
     with pytest.raises(ConnectError) as missing:
         client.get_action_log_context(run_pb.GetActionLogContextRequest())
     assert missing.value.code is Code.UNIMPLEMENTED
-    assert httpx.post(f"{server}/flyteidl2.trigger.TriggerService/X", content=b"").status_code == 404
     for path in ("nothing", "api/runs/nobody", "v2/domain/d/project/p/runs/nobody", "api/runs/x/actions/a0/logs"):
         assert httpx.get(f"{server}/{path}").status_code == 404
+
+
+def test_a_service_that_is_not_here_is_named(server: str) -> None:
+    with pytest.raises(ConnectError, match="the local control plane has no TriggerService") as error:
+        TriggerServiceClientSync(server).list_triggers(trigger_service_pb2.ListTriggersRequest())
+    assert error.value.code is Code.UNIMPLEMENTED
 
 
 def test_a_run_that_is_unknown_is_told_in_a_sentence(server: str) -> None:
