@@ -33,7 +33,7 @@ DEFAULT_PORT = 8199
 _BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400, "contact_timeout": 86_400}
 """The largest value of the keys that are whole numbers; the smallest is 1."""
 
-_SWITCHES = ("stat_cache", "warm")
+_SWITCHES = ("stat_cache", "strict_imports", "warm")
 
 _PATHS = ("ca_bundle", "home", "builder_ca", "builder_cert", "builder_key")
 
@@ -75,6 +75,7 @@ class Config:
     `platforms` are those that images are built for, `linux/amd64`; none means the builder's own.
     `progress` is how a build is followed: `auto` decides by where standard error goes.
     `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
+    `strict_imports` wants every package that the code imports on this machine, also to plan it.
     `home` is the folder of the control plane: its log, its runs and its objects.
     `warm` lets all tasks of all runs share warm containers, not only those of environments with a `ReusePolicy`.
     `contact_timeout` is for how many seconds a task's container may run without a request to the control plane.
@@ -100,6 +101,7 @@ class Config:
     platforms: tuple[str, ...] = ()
     progress: ProgressMode = "auto"
     stat_cache: bool = True
+    strict_imports: bool = False
     warm: bool = False
     port: int = DEFAULT_PORT
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))

@@ -56,10 +56,14 @@ async def look(config: Config, paths: Sequence[Path], before: str, after: str | 
     """
     names = [before] if after is None else [before, after]
     needs_code = any("/" not in name.partition("@")[0] for name in names)
-    source = _Source(config, load(paths, emit) if needs_code else None, emit)
+    source = _Source(config, _load(config, paths, emit) if needs_code else None, emit)
     if after is None:
         return await source.last_and_now(before)
     return await source.side(before), await source.side(after)
+
+
+def _load(config: Config, paths: Sequence[Path], emit: Emit) -> Definitions:
+    return load(paths, emit, stand_in=not config.strict_imports)
 
 
 @dataclass(frozen=True, slots=True)

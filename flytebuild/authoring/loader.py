@@ -16,6 +16,7 @@ from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.modules import Importer, importer
 from flytebuild.authoring.roots import Place, found, named
 from flytebuild.authoring.site import recorded, refusal_of
+from flytebuild.authoring.standins import StandInError, refuse_stand_ins, standing_in
 from flytebuild.errors import LoadError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 
@@ -24,26 +25,30 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages", "build", "dist"}
 _OURS = str(Path(__file__).parent.parent)
 
 
-def load(paths: Sequence[Path], emit: Emit = ignore) -> Definitions:
+def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) -> Definitions:
     """Import files, and every file that imports flyte below folders; return what they define.
 
     Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
-    `emit` is told of folders that cannot be looked into. Raises UsageError for a path that is not there or cannot be
-    read, LoadError with the user's traceback when an import fails, and UnsupportedImageError when that is since an
-    image takes no layers.
+    `emit` is told of folders that cannot be looked into. With `stand_in` packages that this machine lacks are stood in
+    for, which is enough to plan what only tasks use them for. Raises UsageError for a path that is not there or cannot
+    be read, LoadError with the user's traceback when an import fails, UnsupportedImageError when that is since an image
+    takes no layers, and DefinitionError where an environment is made of a stand-in.
     """
     before = {id(environment) for environment in list_loaded_environments()}
     places = list(_places(paths, emit))
-    with recorded(), importer() as imports, _stdout_to_stderr():
+    with recorded(), importer() as imports, _stdout_to_stderr(), _standing_in(emit, wanted=stand_in):
         for place in places:
             _import(imports, place)
     # A file that was imported before defines nothing new; what it defined then counts all the same.
     asked = {str(place.file) for place in places}
-    return Definitions.collect(
+    defined = [
         environment
         for environment in list_loaded_environments()
         if id(environment) not in before or environment._declaring_file in asked
-    )
+    ]
+    if stand_in:
+        refuse_stand_ins(defined)
+    return Definitions.collect(defined)
 
 
 def _places(paths: Sequence[Path], emit: Emit) -> Iterator[Place]:
@@ -89,6 +94,17 @@ def _content(file: Path) -> bytes:
 
 
 @contextlib.contextmanager
+def _standing_in(emit: Emit, *, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    with standing_in() as made:
+        yield
+    for module, file in made.items():
+        emit(Notice(f"`{module}` is not installed here, which is enough to plan `{_shown(Path(file))}`"))
+
+
+@contextlib.contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
     """Our stdout is for results; what modules print, and what commands print that they call, is none."""
     with contextlib.ExitStack() as stack:
@@ -111,6 +127,12 @@ def _import(imports: Importer, place: Place) -> None:
     except BaseException as error:
         if refusal := refusal_of(error):
             raise refusal from error
+        if isinstance(error, StandInError):
+            raise LoadError(
+                f"`{_shown(file)}` needs `{error.name}` to be planned, and `{error.module}` is not installed here",
+                traceback=_users_traceback(error),
+                hint=f"install `{error.module}` on this machine, or use it in tasks alone",
+            ) from error
         # Whatever else a user's module raises while it is imported, SystemExit included, is theirs to read.
         raise LoadError(
             f"`{_shown(file)}` fails to import: {type(error).__name__}: {_first_line(error)}",

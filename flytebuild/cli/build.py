@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flytebuild.cli import options
+from flytebuild.cli import code, options
 from flytebuild.errors import BuildError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @options.secrets
 @options.platforms
 @options.stat_cache
+@options.strict_imports
 @options.paths
 def build(
     targets: tuple[str, ...],
@@ -51,6 +52,7 @@ def build(
     secrets: dict[str, str] | None,
     platforms: tuple[str, ...],
     stat_cache: bool | None,
+    strict_imports: bool | None,
     paths: tuple[Path, ...],
 ) -> None:
     """Build the images that are missing, and only those.
@@ -67,7 +69,6 @@ def build(
       flytebuild build plan.json
     """
     from flytebuild import config, pipeline
-    from flytebuild.authoring.loader import load
     from flytebuild.build.output import Output
     from flytebuild.build.preview import preview
     from flytebuild.cli import saved
@@ -81,9 +82,9 @@ def build(
     if kept and (targets or platforms):
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
     flags = kept.flags if kept else {"platforms": platforms or None}
-    settings = config.load(Path.cwd(), jobs=jobs, progress=progress, stat_cache=stat_cache, secrets=secrets, **flags)
-    # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
-    definitions = load(kept.paths if kept else options.or_here(paths), notice)
+    flags = {**flags, "stat_cache": stat_cache, "strict_imports": strict_imports, "secrets": secrets}
+    settings = config.load(Path.cwd(), jobs=jobs, progress=progress, **flags)
+    definitions = code.definitions(settings, tuple(kept.paths) if kept else paths)
 
     async def plan_and_build() -> tuple[Plan, BuildError | Sequence[Outcome]]:
         asked, outputs = kept.plan.targets if kept else targets, (written.folder,) if written else ()

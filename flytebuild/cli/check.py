@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flytebuild.cli import options
+from flytebuild.cli import code, options
 from flytebuild.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -30,8 +30,16 @@ _SECONDS = 120
 @click.option("--in-image", is_flag=True, help="Import every task's module in its image; what is missing is built.")
 @click.option("--strict", is_flag=True, help="Exit with 65 for warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.check/1`).")
+@options.strict_imports
 @options.paths
-def check(targets: tuple[str, ...], in_image: bool, strict: bool, as_json: bool, paths: tuple[Path, ...]) -> int:
+def check(
+    targets: tuple[str, ...],
+    in_image: bool,
+    strict: bool,
+    as_json: bool,
+    strict_imports: bool | None,
+    paths: tuple[Path, ...],
+) -> int:
     """Look for what a run would fail on: calls without `depends_on`, packages that an image lacks; and lints.
 
     Nothing is built or run, but for modules that `--in-image` imports in containers. A rule is turned off with `ignore`
@@ -45,14 +53,13 @@ def check(targets: tuple[str, ...], in_image: bool, strict: bool, as_json: bool,
       flytebuild check --json | jq '.findings[].message'
     """
     from flytebuild import checks, config, pipeline
-    from flytebuild.authoring.loader import load
     from flytebuild.check.finding import to_document
     from flytebuild.cli.check_text import render
     from flytebuild.cli.console import out
     from flytebuild.cli.progress import notice
 
-    settings = config.load(Path.cwd())
-    definitions = load(options.or_here(paths), notice)
+    settings = config.load(Path.cwd(), strict_imports=strict_imports)
+    definitions = code.definitions(settings, paths)
     with pipeline.reader(settings, notice) as read:
         nodes = definitions.needed(targets, read)
     findings = checks.check(settings, definitions, nodes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flytebuild.cli import options
+from flytebuild.cli import code, options
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -37,12 +37,11 @@ def explain(paths: tuple[Path, ...], as_json: bool, platforms: tuple[str, ...], 
       flytebuild explain main.main --in main.py --json
     """
     from flytebuild import config, pipeline
-    from flytebuild.authoring.loader import load
     from flytebuild.cli.console import out
     from flytebuild.cli.progress import notice
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
-    definitions = load(options.or_here(paths), notice)
+    definitions = code.definitions(settings, paths)
     with pipeline.reader(settings, notice) as read:
         environment = definitions.alone(name, read)
     planned = asyncio.run(pipeline.plan_nodes(settings, [environment], notice))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from flytebuild.cli import options
+from flytebuild.cli import code, options
 from flytebuild.errors import OutputError
 
 if TYPE_CHECKING:
@@ -51,11 +51,10 @@ def graph(
       flytebuild graph -o plan.html
     """
     from flytebuild import config, pipeline
-    from flytebuild.authoring.loader import load
     from flytebuild.cli.progress import notice
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
-    definitions = load(options.or_here(paths), notice)
+    definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
     planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
     text = _drawn(planned, settings, form or _SUFFIXES.get(output.suffix.lower() if output else "", "dot"))

@@ -56,6 +56,13 @@ stat_cache = click.option(
     help="Read every file again, whether it seems to have changed or not.",
 )
 
+strict_imports = click.option(
+    "--strict-imports",
+    is_flag=True,
+    default=None,
+    help="Fail where the code imports what is not installed here, instead of standing in for it while planning.",
+)
+
 paths = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", default=None, required=False
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from flytebuild.cli import options
+from flytebuild.cli import code, options
 
 CHANGES = 2
 
@@ -28,6 +28,7 @@ CHANGES = 2
 @options.platforms
 @options.secrets
 @options.stat_cache
+@options.strict_imports
 @options.paths
 def plan(
     targets: tuple[str, ...],
@@ -37,6 +38,7 @@ def plan(
     platforms: tuple[str, ...],
     secrets: dict[str, str] | None,
     stat_cache: bool | None,
+    strict_imports: bool | None,
     paths: tuple[Path, ...],
 ) -> int:
     """Show what a workflow's environments need, what is there, and what must be built.
@@ -52,7 +54,6 @@ def plan(
       flytebuild plan --for main -o plan.json && flytebuild build plan.json
     """
     from flytebuild import config, pipeline
-    from flytebuild.authoring.loader import load
     from flytebuild.build.foresight import obstacles
     from flytebuild.cli import saved
     from flytebuild.cli.console import out
@@ -61,9 +62,14 @@ def plan(
     from flytebuild.events import Notice
     from flytebuild.plan import to_document
 
-    settings = config.load(Path.cwd(), platforms=platforms or None, stat_cache=stat_cache, secrets=secrets)
-    # Before there is an event loop: it would keep Ctrl-C from a module that takes its time.
-    definitions = load(options.or_here(paths), notice)
+    settings = config.load(
+        Path.cwd(),
+        platforms=platforms or None,
+        stat_cache=stat_cache,
+        strict_imports=strict_imports,
+        secrets=secrets,
+    )
+    definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
     planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
     for message in obstacles(planned, settings, os.environ):

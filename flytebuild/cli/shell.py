@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flytebuild.cli import options
+from flytebuild.cli import code, options
 from flytebuild.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -59,11 +59,10 @@ def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, co
 def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tuple[str, ...]) -> Session:
     """The image, built and with the engine; the user's code; the environment's variables."""
     from flytebuild import pipeline
-    from flytebuild.authoring.loader import load
     from flytebuild.cli.progress import notice
     from flytebuild.runtime.shell import SHELL
 
-    definitions = load(paths, notice)
+    definitions = code.definitions(settings, paths)
     with pipeline.reader(settings, notice) as read:
         environment = definitions.alone(name, read)
     (image,) = asyncio.run(built(settings, [environment]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flytebuild.cli import options
+from flytebuild.cli import code, options
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -57,13 +57,12 @@ def size(
       flytebuild size --budget 2GB
     """
     from flytebuild import config, pipeline
-    from flytebuild.authoring.loader import load
     from flytebuild.cli.console import err, out
     from flytebuild.cli.progress import notice
     from flytebuild.size import account
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
-    definitions = load(options.or_here(paths), notice)
+    definitions = code.definitions(settings, paths)
     planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice))
     found = account(asyncio.run(pipeline.stored(settings, planned, notice)))
     there = {share.image.reference for share in found.shares}

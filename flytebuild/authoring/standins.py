@@ -1,0 +1,209 @@
+"""Stand-ins for packages that this machine lacks and that only tasks use.
+
+Environments exist so that packages which do not get along live in different images; no machine has all of them. While
+the user's code is loaded to be planned, a module that cannot be found, and is imported by the user's own code, is stood
+in for: whatever is taken from it is a class that can be named, called, subclassed, written in annotations and used as a
+decorator. What it would be worth is unknown, so asking for that (a text, a number, a truth value, its items) raises
+`StandInError`: what an image is made of must not depend on it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flytebuild.authoring.site import origin_of
+from flytebuild.errors import DefinitionError
+
+if TYPE_CHECKING:
+    import flyte
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_NOT_DEFINING = ("_tasks", "depends_on")
+_OURS = str(Path(__file__).parent.parent)
+_IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", importlib.__file__)
+_PROTOCOLS = frozenset(
+    f"__{name}__"
+    for name in (
+        *("path", "file", "all", "annotations", "wrapped", "set_name", "get", "set", "delete", "slots", "call"),
+        *("origin", "args", "parameters", "metadata", "supertype", "type_params", "orig_bases", "orig_class"),
+        *("class_getitem", "mro_entries", "typing_subst", "typing_is_unpacked_typevartuple", "text_signature"),
+        *("signature", "await", "next", "abstractmethods", "isabstractmethod", "required_keys", "optional_keys"),
+        *("total", "dataclass_fields", "attrs_attrs", "pydantic_validator", "get_pydantic_core_schema"),
+    )
+)
+"""Names that ask what kind of thing something is; a stand-in is a plain class."""
+
+
+class StandInError(Exception):
+    """Raised where the value of a stand-in is asked for; `name` is what was taken, `module` what is missing."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the value of `{name}` is unknown: `{name.partition('.')[0]}` is not installed here")
+        self.name = name
+        self.module = name.partition(".")[0]
+
+
+class _StandIn(type):
+    """The class of all stand-ins: each is a class, since that can be used in most ways."""
+
+    _stands_for: str
+
+    def __getattr__(cls, name: str) -> Any:
+        if name in _PROTOCOLS:
+            raise AttributeError(name)
+        return _stand_in(f"{cls._stands_for}.{name}")
+
+    def __call__(cls, *args: Any, **keywords: Any) -> Any:
+        # A decorator leaves a function what it is: the function is what the user wrote.
+        if len(args) == 1 and not keywords and isinstance(args[0], FunctionType):
+            return args[0]
+        return _stand_in(f"{cls._stands_for}()")
+
+    def __getitem__(cls, item: Any) -> Any:
+        return _stand_in(f"{cls._stands_for}[…]")
+
+    def __enter__(cls) -> Any:
+        return _stand_in(cls._stands_for)
+
+    def __exit__(cls, *error: object) -> None:
+        return None
+
+    def __repr__(cls) -> str:
+        return f"<stand-in for {cls._stands_for}>"
+
+    def _ask(cls, *_: Any) -> NoReturn:
+        raise StandInError(cls._stands_for)
+
+    __str__ = __format__ = __bytes__ = __fspath__ = __bool__ = __int__ = __float__ = __index__ = __len__ = _ask
+    __iter__ = __contains__ = __lt__ = __le__ = __gt__ = __ge__ = __complex__ = __round__ = __reversed__ = _ask
+
+    def _combine(cls, *_: Any) -> Any:
+        return _stand_in(f"{cls._stands_for}…")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _combine
+    __floordiv__ = __mod__ = __pow__ = __matmul__ = __neg__ = __pos__ = __invert__ = __abs__ = _combine
+
+
+def _stand_in(name: str) -> _StandIn:
+    return _StandIn(name.rpartition(".")[2], (), {"_stands_for": name, "__module__": name.rpartition(".")[0] or name})
+
+
+class _Module(ModuleType):
+    """A module of which nothing is known but its name."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _PROTOCOLS:
+            raise AttributeError(name)
+        return _stand_in(f"{self.__name__}.{name}")
+
+
+class _Loader(Loader):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Module(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is run."""
+
+
+class _Finder(MetaPathFinder):
+    """Asked last: finds what no other finder did, for the user's own modules."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, str] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        parent = sys.modules.get(name.rpartition(".")[0])
+        if parent is not None and not isinstance(parent, _Module) and not _is_library(_place(parent)):
+            return None
+        asking = _asking()
+        if _is_library(asking) or asking.startswith(_OURS):
+            return None
+        self.made.setdefault(name.partition(".")[0], asking)
+        return ModuleSpec(name, _Loader(), is_package=True)
+
+
+@contextmanager
+def standing_in() -> Iterator[Mapping[str, str]]:
+    """While this lasts, missing modules are stood in for: which, and the file that asked for each first.
+
+    Afterwards nobody finds them; what was taken from them stays where it was put.
+    """
+    finder = _Finder()
+    sys.meta_path.append(finder)
+    try:
+        yield finder.made
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name, module in sys.modules.items() if isinstance(module, _Module)]:
+            del sys.modules[name]
+
+
+def refuse_stand_ins(environments: Iterable[flyte.Environment]) -> None:
+    """Raise DefinitionError where a stand-in has become part of an environment or of its image; tasks may hold them."""
+    for environment in environments:
+        values = {name: value for name, value in vars(environment).items() if name not in _NOT_DEFINING}
+        found = _within(values)
+        if found:
+            module = found.partition(".")[0]
+            layers = getattr(environment.image, "_layers", ())
+            place = next(filter(None, (origin_of(layer) for layer in layers if _within(layer))), "")
+            where = place or origin_of(environment)
+            raise DefinitionError(
+                f"Environment `{environment.name}` ({where}) is defined with `{found}`, and `{module}` is not "
+                "installed here",
+                hint=f"install `{module}` on this machine, or write the value itself",
+            )
+
+
+def _within(value: object) -> str | None:
+    """The name of a stand-in among values, if there is one."""
+    seen: set[int] = set()
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, _StandIn):
+            return item._stands_for
+        if id(item) not in seen:
+            seen.add(id(item))
+            pending.extend(_parts(item))
+    return None
+
+
+def _parts(value: object) -> Iterable[object]:
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name, None) for field in fields(value)]
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else ()
+
+
+def _asking() -> str:
+    """The file of the code whose import this is."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file != __file__ and not file.startswith(_IMPORTING):
+            return file
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _place(module: ModuleType) -> str:
+    """Where a module lies: its file, or for a namespace the first folder of it."""
+    return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+
+
+def _is_library(place: str) -> bool:
+    return place.startswith((*_LIBRARIES, "<frozen")) or "site-packages" in place or "dist-packages" in place

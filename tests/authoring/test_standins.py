@@ -1,0 +1,143 @@
+"""Packages that this machine lacks: planned without them where only tasks use them, and never taken for a value."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.loader import load
+from flytebuild.errors import DefinitionError, LoadError
+from flytebuild.events import Event, Notice
+
+HEAD = """
+import flyte
+import absent_torch as torch
+import absent_torch.nn as nn
+import absent_numpy as np
+from absent_torch.utils.data import DataLoader, Dataset
+"""
+ENVIRONMENT = """
+env = flyte.TaskEnvironment("train", image=flyte.Image.from_debian_base().with_pip_packages("torch"))
+"""
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded here is found by nobody afterwards."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def loaded(folder: Path, text: str, *, stand_in: bool = True) -> tuple[Definitions, list[str]]:
+    """What a file defines, and what was said of it."""
+    file = folder / f"{folder.name}_main.py"
+    file.write_text(text)
+    said: list[Event] = []
+    definitions = load([file], said.append, stand_in=stand_in)
+    return definitions, [event.message for event in said if isinstance(event, Notice)]
+
+
+USES: dict[str, str] = {
+    "values at the top": "DEVICE = torch.device('cuda:0')\nTYPES = [np.float32, torch.zeros(3) + 1, -torch.ones(1)]",
+    "a class of it": "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\nNET = Net()",
+    "two of them": "class Data(Dataset, nn.Module):\n    size: np.ndarray",
+    "decorators": "@torch.no_grad()\n@torch.compile\ndef step(x):\n    return x\nassert step(7) == 7",
+    "with": "with torch.device('meta') as device:\n    MODEL = nn.Linear(1, 2)",
+    "annotations": "@env.task\nasync def fit(x: np.ndarray | None, y: torch.Tensor) -> DataLoader:\n    return y",
+    "generics": "@env.task\nasync def fit(x: list[np.ndarray], y: DataLoader[int]) -> list[nn.Module]:\n    return []",
+    "defaults": "def f(x=torch.float32, *, y=np.nan):\n    return x",
+    "in a try": "try:\n    import absent_cupy as cupy\nexcept ImportError:\n    cupy = None",
+    "registries": "HANDLERS = {np.ndarray: len, torch.Tensor: len}\ntorch.backends.cudnn.benchmark = True",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_what_only_tasks_use_is_enough_to_plan(use: str, tmp_path: Path) -> None:
+    definitions, said = loaded(tmp_path, HEAD + ENVIRONMENT + USES[use])
+    assert list(definitions.environments) == ["train"]
+    assert said[:2] == [
+        f"`{name}` is not installed here, which is enough to plan `{tmp_path / f'{tmp_path.name}_main.py'}`"
+        for name in ("absent_torch", "absent_numpy")
+    ]
+    assert not [name for name in sys.modules if name.startswith("absent_")], "only while code is loaded"
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("absent_torch")
+
+
+VALUES = {
+    "a text": "NAME = f'torch-{torch.version}'",
+    "a text in other words": "NAME = str(torch.version)",
+    "a truth value": "DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'",
+    "a number": "N = int(torch.cuda.device_count())",
+    "a version": "OLD = np.__version__ < '2'",
+    "items": "N = [gpu for gpu in torch.cuda.devices()]",
+    "a length": "N = len(torch.cuda.devices())",
+    "a path": "import os\nP = os.path.join(torch.home, 'x')",
+}
+
+
+@pytest.mark.parametrize("use", VALUES)
+def test_a_value_that_nobody_knows_is_an_error_with_its_line(use: str, tmp_path: Path) -> None:
+    line = (HEAD + VALUES[use]).count("\n") + 1
+    with pytest.raises(
+        LoadError, match=r"needs `absent_\w+\.[\w.()]+` to be planned, and `absent_\w+` is not"
+    ) as caught:
+        loaded(tmp_path, HEAD + VALUES[use] + ENVIRONMENT)
+    assert f'_main.py", line {line}, in <module>' in caught.value.traceback
+    assert caught.value.hint is not None
+    assert "in tasks alone" in caught.value.hint
+
+
+DEFINITIONS = {
+    "a package": "flyte.TaskEnvironment('train', image=flyte.Image.from_debian_base().with_pip_packages(torch.NAME))",
+    "a variable": "flyte.TaskEnvironment('train', env_vars={'X': torch.NAME})",
+    "a secret": "flyte.TaskEnvironment('train', secrets=[torch.SECRET])",
+}
+
+
+@pytest.mark.parametrize("what", DEFINITIONS)
+def test_no_environment_is_defined_with_a_stand_in(what: str, tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"_main\.py:7") as caught:
+        loaded(tmp_path, f"{HEAD}env = {DEFINITIONS[what]}\n")
+    assert "`absent_torch` is not installed here" in str(caught.value)
+
+
+def test_without_stand_ins_an_import_fails_as_in_python(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="ModuleNotFoundError: No module named 'absent_torch'"):
+        loaded(tmp_path, HEAD + ENVIRONMENT, stand_in=False)
+
+
+def test_the_user_s_own_modules_are_not_stood_in_for(tmp_path: Path) -> None:
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    with pytest.raises(LoadError, match=r"No module named 'mine\.helprs'"):
+        loaded(tmp_path, "import mine.helprs\n" + ENVIRONMENT)
+
+
+def test_libraries_see_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "a_library.py").write_text("try:\n    import absent_extra\nexcept ImportError:\n    absent_extra = None\n")
+    monkeypatch.syspath_prepend(str(site))
+    _, said = loaded(tmp_path, "import flyte, a_library\nassert a_library.absent_extra is None\n" + ENVIRONMENT)
+    assert said == []
+
+
+def test_asking_whether_something_is_installed_is_answered_truly(tmp_path: Path) -> None:
+    text = "import flyte, importlib.util\nassert importlib.util.find_spec('absent_torch') is None\n" + ENVIRONMENT
+    _, said = loaded(tmp_path, text)
+    assert said == []
+
+
+def test_tasks_keep_their_interfaces(tmp_path: Path) -> None:
+    text = "@env.task\n@torch.no_grad()\nasync def fit(x: int, y: np.ndarray) -> str:\n    return ''"
+    definitions, _ = loaded(tmp_path, HEAD + ENVIRONMENT + text)
+    (task,) = vars(definitions.environments["train"])["_tasks"].values()
+    inputs: dict[str, Any] = task.native_interface.inputs
+    assert list(inputs) == ["x", "y"]
+    assert inputs["x"][0] is int
