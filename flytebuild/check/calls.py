@@ -17,7 +17,7 @@ from types import FunctionType, MethodType
 from flytebuild.check.imports import unguarded
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known, Task
-from flytebuild.check.values import Bound, Instance, OneOf, Scope, Values
+from flytebuild.check.values import Bound, Instance, OneOf, Scope, Values, mark_of
 
 _CALLERS = ("asyncio", "concurrent", "threading", "multiprocessing", "anyio", "contextvars")
 """Libraries that call what they are given."""
@@ -63,7 +63,10 @@ def read(function: object, known: Known, sources: Sources) -> Reading:
     reader = _Reader(known, sources, Reading())
     for layer in _layers(function):
         if known.is_users(layer.__code__.co_filename):
-            reader.enter(layer, {}, (), _DEPTH)
+            try:
+                reader.enter(layer, {}, (), _DEPTH)
+            except Exception:  # noqa: BLE001 - objects of the user's may raise anything when asked what they are
+                reader.reading.unreadable.append(layer.__name__)
     return reader.reading
 
 
@@ -86,11 +89,12 @@ class _Reader:
     sources: Sources
     reading: Reading
     _entered: set[tuple[object, ...]] = field(default_factory=set)
+    _returned: dict[tuple[object, ...], Values] = field(default_factory=dict)
 
     def enter(self, function: FunctionType, given: dict[str, Values], through: tuple[str, ...], depth: int) -> None:
         """Read one function as it is called with what is known of its arguments."""
         code = function.__code__
-        mark = (code, *((name, *map(id, values)) for name, values in sorted(given.items())))
+        mark = mark_of(function, given)
         if mark in self._entered or depth <= 0:
             return
         self._entered.add(mark)
@@ -98,7 +102,7 @@ class _Reader:
         if node is None:
             self.reading.unreadable.append(code.co_name)
             return
-        scope = Scope(function, node, self.known, self.sources, given)
+        scope = Scope(function, node, self.known, self.sources, given, self._returned)
         body = [node.body] if isinstance(node, ast.Lambda) else node.body
         package = function.__globals__.get("__package__") or ""
         for item in (inner for statement in body for inner in ast.walk(statement)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from flytebuild.check.calls import Call, Reading
-from flytebuild.check.finding import Finding, Level
+from flytebuild.check.finding import Finding, Level, split_place
 from flytebuild.check.subject import Subject
 
 RULE = "depends-on"
@@ -16,6 +16,8 @@ def examine(
 ) -> Iterator[Finding]:
     """A finding for each environment that one of those asked for calls and does not depend on, at the first call.
 
+    And one for each task whose code could not be read.
+
     `readings` has what the tasks of each do, by their names.
     """
     edges = {subject.name: subject.depends_on for subject in subjects}
@@ -23,6 +25,8 @@ def examine(
         declared = _reachable(subject.name, edges)
         told: dict[str, tuple[str, Call]] = {}
         for name, reading in readings.get(subject.name, ()):
+            if reading.unreadable:
+                yield _unreadable(subject, name, reading.unreadable)
             for call in reading.calls:
                 other = call.task.environment
                 if other in declared:
@@ -51,6 +55,13 @@ def _finding(subject: Subject, caller: str, other: str, call: Call, starts: Sequ
     elif starts:
         level, message = "advice", f"{message}; that works only in runs that begin in {_listed(starts)}"
     return Finding(RULE, level, message, subject.name, call.file, call.line, hint)
+
+
+def _unreadable(subject: Subject, caller: str, functions: Sequence[str]) -> Finding:
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(functions))
+    message = f"What `{caller}` calls is not known, since the code of {names} cannot be read"
+    file, line = split_place(subject.origin)
+    return Finding(RULE, "unknown", message, subject.name, file, line)
 
 
 def _listed(names: Sequence[str]) -> str:

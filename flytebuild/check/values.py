@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import TypeAlias
 
+from flytebuild.check.bindings import Binding, bindings
 from flytebuild.check.source import Function, Sources
 from flytebuild.check.subject import Known
 
@@ -60,9 +61,14 @@ class Scope:
     known: Known
     sources: Sources
     given: Mapping[str, Values] = field(default_factory=dict)
+    returned: dict[tuple[object, ...], Values] = field(default_factory=dict)
+    """What functions return that were looked at already, by their code and arguments; nothing while they are."""
 
     def __post_init__(self) -> None:
-        self._bound = dict(_bindings(self.node))
+        # What a name stands for is worked out once: `x = f(x)` asks for it again, and many such lines many times.
+        self._named: dict[str, Values] = {}
+        self._held: dict[str, Values] = {}
+        self._bound = dict(bindings(self.node))
         self._closure = _closure(self.function)
 
     def values(self, expression: ast.expr, depth: int = _DEPTH) -> Values:
@@ -71,7 +77,7 @@ class Scope:
             return ()
         match expression:
             case ast.Name(id=name):
-                return self._named(name, depth)
+                return self._name(name, depth)
             case ast.Attribute(value=base, attr=name):
                 return _each(self._attribute(value, name) for value in self.values(base, depth - 1))
             case ast.Await(value=inner) | ast.NamedExpr(value=inner) | ast.Starred(value=inner):
@@ -110,15 +116,21 @@ class Scope:
             case ast.Call(func=ast.Name(id="zip"), args=several):
                 return _each(self.elements(item, depth - 1) for item in several)
             case ast.Name(id=name) if name in self._bound:
-                bound = [how.value for how in self._bound[name] if not how.is_element]
-                return _each(self.elements(value, depth - 1) for value in bound if isinstance(value, ast.expr))
+                if name not in self._held:
+                    self._held[name] = ()
+                    bound = [how.value for how in self._bound[name] if not how.is_element]
+                    inside = (self.elements(value, depth - 1) for value in bound if isinstance(value, ast.expr))
+                    self._held[name] = _each(inside)
+                return self._held[name]
             case _:
                 return _each(_inside(value) for value in self.values(expression, depth))
 
-    def _named(self, name: str, depth: int) -> Values:
+    def _name(self, name: str, depth: int) -> Values:
         if name in self._bound:
-            assigned = (self._assigned(how, depth - 1) for how in self._bound[name])
-            return self.given.get(name, ()) + _each(assigned)
+            if name not in self._named:
+                given = self._named[name] = self.given.get(name, ())
+                self._named[name] = given + _each(self._assigned(how, depth - 1) for how in self._bound[name])
+            return self._named[name]
         if name in self._closure:
             return (self._closure[name],)
         scope = self.function.__globals__
@@ -126,7 +138,7 @@ class Scope:
             return (scope[name],)
         return (getattr(builtins, name),) if hasattr(builtins, name) else ()
 
-    def _assigned(self, how: _Binding, depth: int) -> Values:
+    def _assigned(self, how: Binding, depth: int) -> Values:
         if isinstance(how.value, ast.Import | ast.ImportFrom):
             return _imported(how.value, how.name, self.function.__globals__.get("__package__") or "")
         return self.elements(how.value, depth) if how.is_element else self.values(how.value, depth)
@@ -154,7 +166,7 @@ class Scope:
         node = self.sources.function(make.__code__) if isinstance(make, FunctionType) else None
         if node is None or not isinstance(make, FunctionType) or not node.args.args:
             return ()
-        scope, me = Scope(make, node, self.known, self.sources), node.args.args[0].arg
+        scope, me = Scope(make, node, self.known, self.sources, {}, self.returned), node.args.args[0].arg
         found: Values = ()
         for item in ast.walk(node):
             match item:
@@ -193,9 +205,14 @@ class Scope:
         node = self.sources.function(function.__code__)
         if node is None or isinstance(node, ast.Lambda):
             return ()
-        scope = Scope(function, node, self.known, self.sources, self.arguments(node, call, (), depth))
-        returned = (item.value for item in ast.walk(node) if isinstance(item, ast.Return) and item.value)
-        return _each(scope.values(value, depth) for value in returned)
+        given = self.arguments(node, call, (), depth)
+        mark = mark_of(function, given)
+        if mark not in self.returned:
+            self.returned[mark] = ()
+            scope = Scope(function, node, self.known, self.sources, given, self.returned)
+            returned = (item.value for item in ast.walk(node) if isinstance(item, ast.Return) and item.value)
+            self.returned[mark] = _each(scope.values(value, depth) for value in returned)
+        return self.returned[mark]
 
     def arguments(self, node: Function, call: ast.Call, owner: Values, depth: int = _DEPTH) -> dict[str, Values]:
         """What the parameters of a function stand for that a call gives them; `owner` is its `self`, if it has one."""
@@ -211,61 +228,22 @@ class Scope:
         return {name: values for name, values in given.items() if values}
 
 
-@dataclass(frozen=True, slots=True)
-class _Binding:
-    """Where a name gets a value: an expression (or an element of it), or an import."""
-
-    value: ast.expr | ast.Import | ast.ImportFrom
-    name: str = ""
-    is_element: bool = False
+def mark_of(function: FunctionType, given: Mapping[str, Values]) -> tuple[object, ...]:
+    """What tells one call of a function from another: its code, and what is known of its arguments."""
+    return (function.__code__, *((name, *map(_identity, values)) for name, values in sorted(given.items())))
 
 
-def _bindings(node: Function) -> dict[str, list[_Binding]]:
-    """What is assigned to every name that a function binds, functions within it included."""
-    found: dict[str, list[_Binding]] = {}
-    outside: set[str] = set()
-    for item in ast.walk(node):
-        match item:
-            case ast.arguments():
-                for argument in (*item.posonlyargs, *item.args, *item.kwonlyargs, item.vararg, item.kwarg):
-                    if argument:
-                        found.setdefault(argument.arg, [])
-            case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    _bind(found, target, value)
-            case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value):
-                _bind(found, target, value)
-            case ast.For() | ast.AsyncFor() | ast.comprehension():
-                _bind(found, item.target, item.iter, is_element=True)
-            case ast.Import(names=names) | ast.ImportFrom(names=names):
-                for alias in names:
-                    bound = alias.asname or (
-                        alias.name.partition(".")[0] if isinstance(item, ast.Import) else alias.name
-                    )
-                    whole = alias.name if alias.asname or isinstance(item, ast.ImportFrom) else bound
-                    found.setdefault(bound, []).append(_Binding(item, whole))
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if item is not node:
-                found.setdefault(item.name, [])
-            case ast.Name(id=name, ctx=ast.Store()):
-                found.setdefault(name, [])
-            case ast.Global(names=names) | ast.Nonlocal(names=names):
-                outside.update(names)
-    return {name: how for name, how in found.items() if name not in outside}
-
-
-def _bind(found: dict[str, list[_Binding]], target: ast.expr, value: ast.expr, *, is_element: bool = False) -> None:
-    match target, value:
-        case ast.Name(id=name), _:
-            found.setdefault(name, []).append(_Binding(value, is_element=is_element))
-        case ((ast.Tuple(elts=targets) | ast.List(elts=targets)), ast.Tuple(elts=values)) if not is_element:
-            for inner, given in zip(targets, values, strict=False):
-                _bind(found, inner, given)
-        case ((ast.Tuple(elts=targets) | ast.List(elts=targets)), _) if is_element:
-            # `for name, task in PAIRS`: which of them gets what is not told apart.
-            for inner in targets:
-                _bind(found, inner, value, is_element=True)
+def _identity(value: object) -> object:
+    """What tells a value from others: of what is only thought of here, what it is made of."""
+    match value:
+        case Instance(of=of):
+            return "instance", id(of)
+        case Bound(function=function, owner=owner):
+            return "bound", id(function), _identity(owner)
+        case OneOf(value=inner):
+            return "one of", _identity(inner)
         case _:
-            pass
+            return id(value)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, name: str, package: str) -> Values:
@@ -325,4 +303,4 @@ def _file_of(owner: type) -> str:
 
 
 def _each(several: Iterable[Iterable[object]]) -> Values:
-    return tuple(value for values in several for value in values)
+    return tuple({_identity(value): value for values in several for value in values}.values())

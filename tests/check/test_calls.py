@@ -243,6 +243,38 @@ exec("def made(n): return there(n)")
     assert len(project(tmp_path, "around(3, there)\n    made(1)", above=above)) == 1
 
 
+def test_code_that_leads_to_itself_in_many_ways_ends(tmp_path: Path) -> None:
+    """It would not within days, if every way were followed."""
+    visits = "\n".join(f"    if n == {number}:\n        return visit_{number}(n)" for number in range(30))
+    functions = "\n".join(f"def visit_{number}(n):\n    return visit(n) or visit(n + 1)" for number in range(30))
+    classes = "class Node:\n    def walk(self):\n        " + "; ".join(["Node().walk()"] * 9)
+    lines = "\n    ".join(["x = str(n)", *["x = x.strip().lower()", "x = visit(x)"] * 40, "x(1)", "there(x)"])
+    above = f"def visit(n):\n{visits}\n    return print\n{functions}\n{classes}"
+    found = project(tmp_path, lines + "\n    Node().walk()", above=above)
+    assert len(found) == 1
+
+
+def test_code_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    above = """
+exec(compile("def made(n): return there(n)", __file__, "exec"))
+
+class Odd:
+    @property
+    def __class__(self):
+        raise RuntimeError("ask me nothing")
+
+odd = Odd()
+
+@env.task
+def strange(n: int) -> int:
+    return odd(n)
+"""
+    assert project(tmp_path, "made(1)", above=above) == [
+        "unknown main.py:11: What `env.strange` calls is not known, since the code of `strange` cannot be read",
+        "unknown main.py:11: What `env.main` calls is not known, since the code of `made` cannot be read",
+    ]
+
+
 def test_a_comment_turns_it_off(tmp_path: Path) -> None:
     assert project(tmp_path / "a", "there(1)  # flytebuild: ignore[depends-on]") == []
     assert project(tmp_path / "b", "# flytebuild: ignore\n    there(1)") == []
