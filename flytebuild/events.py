@@ -71,7 +71,8 @@ class StepProgress:
 class ImageFinished:
     """The image is published under `reference`, or `error` says in one sentence why not, or it was `cancelled`.
 
-    One that was not built is the one that was there as `copied_from`.
+    One that was not built is the one that was there as `copied_from`. One that is not published is `written` to a file
+    or a folder.
     """
 
     image: str
@@ -82,6 +83,7 @@ class ImageFinished:
     error: str | None = None
     cancelled: bool = False
     copied_from: str | None = None
+    written: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,12 @@ class Targets:
             if item.is_task:
                 self._by_short.setdefault(item.short, []).append(item.name)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Environments, tasks, and the short names of tasks that only one environment has."""
+        alone = [short for short, found in self._by_short.items() if len(found) == 1]
+        return tuple(dict.fromkeys((*(item.name for item in self._candidates), *alone)))
+
     def environments(self, targets: Sequence[str]) -> tuple[str, ...]:
         """The environments of all targets, each once, in the targets' order.
 

@@ -67,6 +67,11 @@ class Definitions:
         except DependencyCycleError as error:
             raise DependencyCycleError(error.cycle, {name: self.place(name) for name in error.cycle}) from None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What may be asked for by its name: environments and tasks."""
+        return self._targets.names
+
     def place(self, name: str) -> str:
         """`file:line` where an environment is written, or its file alone where the line is not known."""
         return _place(self.environments[name])

@@ -14,7 +14,7 @@ from flytebuild.build.credentials import for_build
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
 from flytebuild.build.retag import retag, retag_built
-from flytebuild.build.secrets import host_secrets, layer_secrets
+from flytebuild.build.secrets import host_passwords, host_secrets, layer_secrets
 from flytebuild.build.stores import Destination
 from flytebuild.build.veil import Veil, Veiled
 from flytebuild.build.yard import open_yard
@@ -65,7 +65,8 @@ async def build_images(
     secrets = await _secrets(images, config)
     providers = await _providers(images, config, secrets, stores, emit)
     async with open_yard(images, config, stores, state, providers, emit, fail_fast=fail_fast) as yard:
-        built = await _build_all(images, Veiled(yard.builder, Veil(secrets.values())), emit)
+        veil = Veil([*secrets.values(), *host_passwords(os.environ)])
+        built = await _build_all(images, Veiled(yard.builder, veil), emit)
         named += await retag_built(waiting, {item.image.reference: item for item in built}, stores, emit)
         await yard.keep_cache(emit)
     ended = [*built, *named, *unresolved]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from flytebuild.buildkit.session.providers import StreamProvider
 from flytebuild.buildkit.session.receive import Archives
 from flytebuild.config import Compression, Config
 from flytebuild.errors import OutputError, UsageError
-from flytebuild.events import Emit
+from flytebuild.events import Emit, Event, ImageFinished
 from flytebuild.facts import Absent
 from flytebuild.plan import ImagePlan, Observation, Plan, is_in_engine
 from flytebuild.registry.client import RegistryClient
@@ -35,6 +36,9 @@ from flytebuild.registry.reference import parse
 from flytebuild.state import State
 
 Kind: TypeAlias = Literal["oci-archive", "oci"]
+
+
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Output:
     def parse(cls, text: str) -> Output:
         """Read `KIND:FOLDER`. Raises UsageError."""
         kind, _, folder = text.partition(":")
-        if kind not in get_args(Kind) or not folder:
+        if kind not in KINDS or not folder:
             raise UsageError(
                 f"`{text}` says neither what is written nor where",
                 hint="`oci-archive:FOLDER` for an archive of each image, `oci:FOLDER` for a layout folder of each",
@@ -68,13 +72,20 @@ async def write_images(
     whole = {item.image for item in plan.environments}
     members = {member for image in plan.images if image.reference in whole for _, member in image.members}
     images = [image for image in plan.images if image.digest and image.reference in whole | members]
+    places = {image.reference: str(output.place(image)) for image in images if image.reference in whole}
+
+    def tell(event: Event) -> None:
+        if isinstance(event, ImageFinished) and event.manifest and event.image in places:
+            event = replace(event, written=places[event.image])
+        emit(event)
+
     with _scratch(output) as scratch:
         files = FileStores(output, scratch, stores.registry.client, config.compression, frozenset(whole))
         sources = {image.reference: source for image in images if (source := _source(image, plan))}
         # Members of an index that is fetched come with it.
         come = {member for image in images if image.reference in sources for _, member in image.members}
         fetched = [
-            Outcome(image, manifest=await files.fetch(image, sources[image.reference]))
+            await _fetch(image, files, sources[image.reference], tell)
             for image in images
             if image.reference in sources and image.reference not in come
         ]
@@ -84,7 +95,15 @@ async def write_images(
             if image.reference not in sources.keys() | come
         )
         wanted = replace(plan, images=rest, unreachable=frozenset())
-        return (*fetched, *await build_images(wanted, config, files, state, emit, fail_fast=fail_fast))
+        return (*fetched, *await build_images(wanted, config, files, state, tell, fail_fast=fail_fast))
+
+
+async def _fetch(image: ImagePlan, files: FileStores, source: str, emit: Emit) -> Outcome:
+    started = time.monotonic()
+    manifest = await files.fetch(image, source)
+    seconds = time.monotonic() - started
+    emit(ImageFinished(image.reference, image.environments, image.reference, manifest, seconds))
+    return Outcome(image, manifest=manifest)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ As secrets of the session they reach the steps that run, and no layer, digest or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import unquote
 
 from flytebuild.build.secret_values import SecretMissingError, read
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
+from flytebuild.llb.proxies import proxies_of
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, INDEX_VARIABLES, secret_id
 from flytebuild.secret_source import SecretSource, TaskSecrets, variable_of
 from flytebuild.spec.layers import Secret, secrets_of
@@ -20,6 +23,9 @@ from flytebuild.spec.step import Step
 
 FOLDER = Path("/etc/secrets")
 """Where secrets lie as files, as for Flyte's own builder."""
+
+_USER = re.compile(r"//([^/\s]+)@")
+"""A URL's user name and password."""
 
 LARGEST = 500 * 1024
 """Bytes of a secret that BuildKit's own clients send."""
@@ -41,6 +47,19 @@ def host_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, bytes]
             ) from error
         secrets[CA_PATH_SECRET] = CA_PATH.encode()
     return secrets
+
+
+def host_passwords(environ: Mapping[str, str]) -> Iterator[bytes]:
+    """The passwords in the URLs that steps are given of the host's: package indexes and proxies.
+
+    As they are written and as they are meant (`%40` is `@`); a name without a password is one: a token.
+    """
+    indexes = [environ.get(name, "") for name in INDEX_VARIABLES]
+    for text in (*indexes, *proxies_of(environ).variables().values()):
+        for found in _USER.findall(text):
+            name, colon, password = found.partition(":")
+            secret = password if colon else name
+            yield from (secret.encode(), unquote(secret).encode())
 
 
 def layer_secrets(

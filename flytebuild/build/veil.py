@@ -1,4 +1,4 @@
-"""Secrets that a step writes itself: they are hidden in what it is said to have written."""
+"""Secrets that a step writes itself, and passwords of the host's URLs: hidden in what it is said to have written."""
 
 from __future__ import annotations
 

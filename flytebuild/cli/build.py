@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flytebuild.cli import code, options
+from flytebuild.cli import code, completion, options
 from flytebuild.errors import BuildError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     metavar="KIND:DIR",
+    shell_complete=completion.outputs,
     help="Write every image to DIR instead of publishing any: `oci-archive:DIR` as archives, `oci:DIR` as OCI layouts.",
 )
 @click.option("--fail-fast", is_flag=True, help="Cancel the other images when one has failed.")
@@ -112,10 +113,6 @@ def build(
         out().print(render_solves(preview(planned, has_bundle=settings.ca_bundle is not None)))
     if isinstance(ended, BuildError):
         raise ended
-    if written and not dry_run:
-        whole = {item.image for item in planned.environments}
-        for place in sorted({str(written.place(item.image)) for item in ended if item.image.reference in whole}):
-            err().print(f"written: `{place}`")
 
 
 def _document(

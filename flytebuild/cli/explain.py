@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flytebuild.cli import code, options
+from flytebuild.cli import code, completion, options
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,7 +24,7 @@ SCHEMA = "flytebuild.explain/1"
 @options.inside
 @click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
 @options.platforms
-@click.argument("name", metavar="ENVIRONMENT")
+@click.argument("name", metavar="ENVIRONMENT", shell_complete=completion.targets)
 def explain(paths: tuple[Path, ...], as_json: bool, platforms: tuple[str, ...], name: str) -> int:
     """Show everything that the digest of an environment's image is taken of, and nothing that it is not.
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from flytebuild.cli import completion
+
 targets = click.option(
     "--for",
     "targets",
     multiple=True,
     metavar="NAME",
+    shell_complete=completion.targets,
     help="A task, an environment, a pattern or `module:name`: what it needs, no more. May be given several times.",
 )
 
@@ -19,6 +22,7 @@ platforms = click.option(
     "platforms",
     multiple=True,
     metavar="OS/ARCH",
+    shell_complete=completion.platforms,
     help="What to build for, instead of the engine's own platform. May be given several times; needs a registry then.",
 )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flytebuild.cli import code, options
+from flytebuild.cli import code, completion, options
 from flytebuild.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @options.inside
 @options.secrets
-@click.argument("name", metavar="ENVIRONMENT")
+@click.argument("name", metavar="ENVIRONMENT", shell_complete=completion.targets)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, command: tuple[str, ...]) -> int:
     """Open a shell in the image of an environment, or of a task's, with your code in its working directory.

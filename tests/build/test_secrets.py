@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.build.secrets import LARGEST, host_secrets, layer_secrets, task_secrets
+from flytebuild.build.secrets import LARGEST, host_passwords, host_secrets, layer_secrets, task_secrets
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET
@@ -121,3 +121,13 @@ def test_tasks_secrets_are_found_as_far_as_they_are_there(tmp_path: Path) -> Non
     assert found.missing["unsaid"].startswith("there is none; set the variable `UNSAID`")
     # Only what is missing is shown.
     assert "'a'" not in repr(found)
+
+
+def test_passwords_of_the_hosts_urls() -> None:
+    environ = {
+        "UV_INDEX": "one=https://me:p%40ss@a.example/simple https://token-alone@b.example/simple https://c.example/",
+        "HTTPS_PROXY": "http://user:proxy-word@proxy.example:3128",
+        "ELSEWHERE": "https://me:other@a.example/",
+    }
+    assert set(host_passwords(environ)) == {b"p%40ss", b"p@ss", b"token-alone", b"proxy-word"}
+    assert set(host_passwords({})) == set()

@@ -1,6 +1,7 @@
 """What people see of a build while it goes on."""
 
 import asyncio
+import importlib
 import io
 import json
 import time
@@ -83,6 +84,31 @@ def test_plain_lines_tell_each_step_once_and_each_image() -> None:
     ]
 
 
+def test_plain_lines_end_with_what_came_of_it_all() -> None:
+    clock = Clock()
+    lines, text = plain(clock)
+    lines.close()
+    assert text.getvalue() == ""
+    clock.now += 12.34
+    for event in (
+        started("a", A),
+        StepFinished("a", "s1", "pip: six", cached=False, seconds=1.5),
+        StepFinished("a", "s2", "pip: ruff", cached=True, seconds=0),
+        ended("a", A),
+        ended("b", B, written="images/b.tar"),
+        ended("c", A, error="exit code: 1"),
+        ended("d", A),
+    ):
+        lines.take(event)
+    lines.close()
+    assert text.getvalue().splitlines()[-4:] == [
+        "b_env, c_env: wrote images/b.tar in 2.0 s",
+        "a_env: failed after 2.0 s",
+        "a_env: built r.example/d in 2.0 s",
+        "2 built, 1 written, 1 failed in 12.3 s (1 step executed, 1 cached)",
+    ]
+
+
 def test_a_reminder_names_what_still_runs_with_all_who_wait_for_it() -> None:
     clock = Clock()
     lines, text = plain(
@@ -117,12 +143,13 @@ def test_a_silent_build_is_reminded_of(capsys: pytest.CaptureFixture[str]) -> No
                 await asyncio.sleep(0.01)
                 text += capsys.readouterr().err
             emit(ended("a", A))
-            return text + capsys.readouterr().err
+        return text + capsys.readouterr().err
 
     lines = asyncio.run(build()).splitlines()
     assert lines[0] == "a_env: building r.example/a"
     assert lines[1:3] == ["  pip: torch: running for 0 s (a_env)"] * 2
-    assert lines[-1] == "a_env: built r.example/a in 2.0 s"
+    assert lines[-2] == "a_env: built r.example/a in 2.0 s"
+    assert lines[-1].startswith("1 built in ")
 
 
 def shown(view: LiveView) -> list[str]:
@@ -142,6 +169,38 @@ def test_a_terminal_shows_the_step_that_runs_and_for_how_long() -> None:
     clock.now += 60
     assert shown(view)[1].endswith("a_env pip: torch (for 62 s) 62 s")
     assert len(view.results) == 1
+
+
+def test_a_terminal_repeats_what_steps_write_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, color_system=None, width=120)
+    monkeypatch.setattr(importlib.import_module("flytebuild.cli.progress.follow"), "err", lambda: console)
+
+    async def build(verbose: bool) -> list[str]:
+        text.truncate(0)
+        text.seek(0)
+        with follow("tty", verbose=verbose) as emit:
+            for event in (
+                started("a", A),
+                started("b", B),
+                StepLog("a", "s1", "pip: six", ("one", "two")),
+                StepLog("b", "s1", "pip: six", ("one", "two", "three")),
+                StepLog("a", "s2", "run: make", ("one",)),
+                ended("a", A),
+            ):
+                emit(event)
+        lines = [line.rpartition("\x1b[2K")[2].rstrip() for line in text.getvalue().splitlines()]
+        return [line for line in lines if line.startswith(("  pip", "  run", "    "))]
+
+    assert asyncio.run(build(verbose=True)) == [
+        "  pip: six",
+        "    one",
+        "    two",
+        "    three",
+        "  run: make",
+        "    one",
+    ]
+    assert asyncio.run(build(verbose=False)) == []
 
 
 def test_a_terminal_counts_layers_and_bytes_and_tells_what_is_left() -> None:

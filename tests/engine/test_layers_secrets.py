@@ -27,6 +27,7 @@ from tests.engine.nowhere import Search
 pytestmark = pytest.mark.engine
 
 VALUE = secrets.token_hex(16)
+PASSWORD = secrets.token_hex(16)
 PROVE = 'test "$(printf %s "{}" | wc -c)" = 32'
 AS_FILE = flyte.Secret(key="file", group="mine", mount=Path("/etc/flyte/secrets"), as_env_var="AS_WELL")
 
@@ -122,12 +123,16 @@ def test_no_value_is_in_what_is_told_of_a_build(
 ) -> None:
     for name in ("KEY", "MINE_FILE"):
         monkeypatch.setenv(name, VALUE)
-    command = 'test "$KEY" = "$(cat /etc/flyte/secrets)"; exit 3'
+    monkeypatch.setenv("UV_INDEX_URL", f"https://me:{PASSWORD}@index.example/simple")
+    command = 'test "$KEY" = "$(cat /etc/flyte/secrets)"; echo "$KEY from $UV_INDEX_URL"; exit 3'
     planned = builds.plan({"failing": builds.base.with_commands([command], secret_mounts=["KEY", AS_FILE])})
     failure = builds.failure(planned)
-    assert (failure.step, failure.exit_code) == (f"run: {command}", 3)
+    assert failure.step.startswith('run: test "$KEY"')
+    assert failure.exit_code == 3
 
-    search = Search((VALUE,))
+    assert failure.log == ("*** from https://me:***@index.example/simple",)
+
+    search = Search((VALUE, PASSWORD))
     search.look("failure", repr(failure))
     for event in builds.events:
         search.look("event", repr(event))

@@ -142,5 +142,5 @@ def test_a_builder_that_keeps_no_images_needs_no_registry_to_write_files(
         refused = project.flytebuild(*built, code=64, **environ)
         assert "The images need a registry" in refused.stderr
         done = project.flytebuild(*built, "--output", "oci:images", **environ)
-    assert "written: `images/serving`" in done.stderr
+    assert "serving: wrote images/serving in " in done.stderr
     check(project.folder / "images/serving")

@@ -16,7 +16,7 @@ from flytebuild.cli.progress import words
 from flytebuild.cli.progress.json_lines import JsonLines
 from flytebuild.cli.progress.plain import PlainLines
 from flytebuild.cli.progress.tally import Expected, nothing_known
-from flytebuild.cli.progress.terminal import LiveView
+from flytebuild.cli.progress.terminal import LiveView, nowhere
 from flytebuild.config import ProgressMode
 from flytebuild.events import Emit, Event, Notice
 
@@ -49,7 +49,7 @@ def follow(
     if mode == "json":
         yield JsonLines(sys.stderr).take
     elif mode == "tty" or (mode == "auto" and not verbose and _is_live(console)):
-        view = LiveView(expected=expected)
+        view = LiveView(expected=expected, log=console.print if verbose else nowhere)
         try:
             with Live(view, console=console, refresh_per_second=8, transient=True):
                 yield view.take
@@ -59,7 +59,10 @@ def follow(
     else:
         lines = PlainLines(console, verbose=verbose)
         with _reminding(lines, quiet):
-            yield lines.take
+            try:
+                yield lines.take
+            finally:
+                lines.close()
 
 
 def _is_live(console: Console) -> bool:

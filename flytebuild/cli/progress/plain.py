@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -15,7 +16,10 @@ from flytebuild.events import Event, ImageFinished, ImageStarted, Notice, StepFi
 
 @dataclass
 class PlainLines:
-    """One line per step that ran and per image; a step that several images share is told once."""
+    """One line per step that ran and per image, and one for the whole when it is closed.
+
+    A step that several images share is told once.
+    """
 
     console: Console
     verbose: bool = False
@@ -23,10 +27,12 @@ class PlainLines:
     _told: set[str] = field(default_factory=set)
     _tally: Tally = field(init=False)
     _last: float = field(init=False)
+    _began: float = field(init=False)
+    _results: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._tally = Tally(self.clock)
-        self._last = self.clock()
+        self._last = self._began = self.clock()
 
     @property
     def silence(self) -> float:
@@ -46,6 +52,7 @@ class PlainLines:
                     if self._is_new(f"{event.step} {line}"):
                         self._say(Text(f"    {line}"))
             case ImageFinished():
+                self._results[words.kind(event)] += 1
                 self._say(words.result(event))
             case Notice() if self._is_new(event.message):
                 self._say(words.notice(event))
@@ -56,6 +63,12 @@ class PlainLines:
             seconds = self.clock() - running.since
             self._say(Text(f"  {running.name}: running for {seconds:.0f} s ({words.names(names)})", "dim"))
         self._last = self.clock()
+
+    def close(self) -> None:
+        """Say what came of it all, unless nothing was done."""
+        if self._results:
+            executed, cached = len(self._tally.executed), len(self._tally.cached)
+            self._say(words.summary(self._results, executed, cached, self.clock() - self._began))
 
     def _say(self, line: Text) -> None:
         self.console.print(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import RenderableType
@@ -13,20 +14,30 @@ from rich.text import Text
 
 from flytebuild.cli.progress import words
 from flytebuild.cli.progress.tally import Clock, Expected, Image, Tally, nothing_known
-from flytebuild.events import Event, ImageFinished, Notice
+from flytebuild.events import Event, ImageFinished, Notice, StepLog
 
 _SLOW_SECONDS = 5.0
 """From when on it is shown how long a step has been running."""
 
 
+def nowhere(_line: Text) -> None:
+    """Where lines of steps go that nobody wants to see."""
+
+
 @dataclass
 class LiveView:
-    """What a terminal shows while images are built; rendered anew several times a second."""
+    """What a terminal shows while images are built; rendered anew several times a second.
+
+    What steps write goes to `log`, each line once and below its step's name: above what is rendered, it stays.
+    """
 
     clock: Clock = time.monotonic
     expected: Expected = nothing_known
     results: list[Text] = field(default_factory=list)
+    log: Callable[[Text], object] = nowhere
     _tally: Tally = field(init=False)
+    _told: set[tuple[str, str]] = field(default_factory=set)
+    _speaker: str = ""
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
 
     def __post_init__(self) -> None:
@@ -39,6 +50,8 @@ class LiveView:
             self.results.append(words.result(event))
         elif isinstance(event, Notice):
             self.results.append(words.notice(event))
+        elif isinstance(event, StepLog):
+            self._repeat(event)
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
@@ -53,6 +66,16 @@ class LiveView:
         if images:
             table.add_row("", Text(self._total(len(images)), "dim"))
         return table
+
+    def _repeat(self, event: StepLog) -> None:
+        """Pass on what a step writes; one that several images share says everything to each of them."""
+        new = [line for line in event.lines if (event.step, line) not in self._told]
+        self._told.update((event.step, line) for line in new)
+        if new and event.step != self._speaker:
+            self._speaker = event.step
+            self.log(Text(f"  {event.name}", "dim"))
+        for line in new:
+            self.log(Text(f"    {line}"))
 
     def _step(self, image: Image) -> str:
         """The step that began last, and how long it has been running when that is long."""

@@ -1,0 +1,84 @@
+"""What a shell offers after Tab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from flytebuild.cli.main import cli
+
+MAIN = """
+import sys
+
+import flyte
+
+print("a module that talks")
+print("and complains", file=sys.stderr)
+one = flyte.TaskEnvironment(name="{name}")
+two = flyte.TaskEnvironment(name="other")
+
+
+@one.task
+def train() -> int:
+    return 1
+
+
+@one.task
+def again() -> int:
+    return 1
+
+
+@two.task
+def again() -> int:
+    return 2
+"""
+
+
+def offered(*words: str) -> list[str]:
+    """What is offered in the place of the last word."""
+    completion = ShellComplete(cli, {}, "flytebuild", "_FLYTEBUILD_COMPLETE")
+    return [item.value for item in completion.get_completions(list(words[:-1]), words[-1])]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_environments_and_tasks(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "main.py").write_text(MAIN.format(name="first_env"))
+    everything = ["first_env", "first_env.train", "first_env.again", "other", "other.again", "train"]
+    assert sorted(offered("plan", "--for", "")) == sorted(everything)
+    assert offered("build", "main.py", "--for", "tr") == ["train"]
+    assert offered("shell", "oth") == ["other", "other.again"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_those_of_the_file_that_is_named(folder: Path) -> None:
+    (folder / "main.py").write_text(MAIN.format(name="here"))
+    (folder / "elsewhere.py").write_text(MAIN.format(name="there"))
+    assert offered("plan", "elsewhere.py", "--for", "here") == []
+    assert offered("explain", "--in", "elsewhere.py", "there.t") == ["there.train"]
+
+
+@pytest.mark.parametrize("text", ["import flyte, nowhere_to_be_found", "import flyte; 1 +"])
+def test_code_that_cannot_be_loaded_offers_nothing(folder: Path, text: str) -> None:
+    (folder / "main.py").write_text(text)
+    assert offered("plan", "--for", "") == []
+
+
+def test_platforms() -> None:
+    assert offered("build", "--platform", "") == ["linux/amd64", "linux/arm64"]
+    assert offered("build", "--platform", "linux/ar") == ["linux/arm64"]
+
+
+def test_outputs_and_their_folders(folder: Path) -> None:
+    for name in ("images/one", "images/two", "other"):
+        (folder / name).mkdir(parents=True)
+    (folder / "a-file").touch()
+    assert offered("build", "--output", "o") == ["oci-archive:", "oci:"]
+    assert offered("build", "--output", "oci:") == ["oci:images/", "oci:other/"]
+    assert offered("build", "--output", "oci-archive:images/t") == ["oci-archive:images/two/"]
