@@ -16,6 +16,7 @@ from pathlib import Path
 from flytebuild.runtime.model import ActionKey
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z ?")
+_STAMPS = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ?", re.MULTILINE)
 _TAIL_BYTES = 256 << 10
 _POLL_SECONDS = 0.2
 
@@ -43,13 +44,16 @@ class LogBook:
         with contextlib.suppress(OSError):
             self.path(key, attempt).unlink(missing_ok=True)
 
-    def text(self, key: ActionKey, attempt: int) -> str:
-        """The whole log without times."""
-        try:
-            content = self.path(key, attempt).read_bytes()
-        except FileNotFoundError:
-            return ""
-        return "".join(f"{line.text}\n" for line in parse(_lines(content)))
+    async def text(self, key: ActionKey, attempt: int) -> AsyncIterator[bytes]:
+        """The whole log without times, in pieces: it may be large."""
+        path = self.path(key, attempt)
+        offset, rest = 0, b""
+        while content := await asyncio.to_thread(_read_from, path, offset):
+            offset += len(content)
+            whole, end, rest = (rest + content).rpartition(b"\n")
+            yield _STAMPS.sub(b"", whole + end)
+        if rest:
+            yield _STAMPS.sub(b"", rest) + b"\n"
 
     def tail(self, key: ActionKey, attempt: int, count: int) -> tuple[list[Line], bool]:
         """The last lines, and whether there are more before them; reads the end of the file only."""

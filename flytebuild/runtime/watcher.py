@@ -40,14 +40,22 @@ class Patience:
     pull: float = 600.0
 
 
+LARGEST_LOG = 1 << 30
+"""Bytes of a container's log that are kept; what more there is, is left out, and the log ends by saying so."""
+
+
 class Watcher:
     """Watches one container that runs; `api` is a `docker.APIClient`."""
 
-    def __init__(self, api: Any, container: str, log_file: Path, patience: Patience) -> None:
+    def __init__(
+        self, api: Any, container: str, log_file: Path, patience: Patience, largest: int = LARGEST_LOG
+    ) -> None:
         self._api = api
         self._container = container
         self._log_file = log_file
         self._patience = patience
+        self._largest = largest
+        self._is_full = False
         self._is_over = threading.Event()
         self._copied = 0
         self._stream: Any = None
@@ -116,7 +124,7 @@ class Watcher:
         while True:
             is_last = self._is_over.is_set()
             is_whole = self._read_once(file)
-            if is_last or (self._is_over.wait(self._patience.pause) and is_whole):
+            if self._is_full or is_last or (self._is_over.wait(self._patience.pause) and is_whole):
                 return
 
     def _read_once(self, file: BinaryIO) -> bool:
@@ -135,9 +143,19 @@ class Watcher:
             if piece is None:
                 self._problem = ""
                 return True
+            if file.tell() + len(piece) > self._largest:
+                self._leave_out(file)
+                return True
             file.write(piece)
             file.flush()
             self._copied += len(piece)
+
+    def _leave_out(self, file: BinaryIO) -> None:
+        """End a log that is too large; what follows is not asked for."""
+        file.write(b"flytebuild: the rest is left out: no more than %d bytes of a log are kept\n" % self._largest)
+        self._is_full = True
+        self._problem = ""
+        self._close_stream()
 
     def _note(self, error: Exception) -> bool:
         if getattr(error, "status_code", None) not in _REMOVED:

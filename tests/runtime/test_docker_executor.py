@@ -24,7 +24,7 @@ from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.secret_files import Feed
 from flytebuild.runtime.verdict import Exit
-from flytebuild.runtime.watcher import Patience
+from flytebuild.runtime.watcher import Patience, Watcher
 from flytebuild.spec.model import ExternalImage
 from tests.conftest import Machine
 from tests.runtime.proxy import Proxy
@@ -106,6 +106,34 @@ def bench(machine: Machine, tmp_path: Path) -> Iterator[Bench]:
 
 async def _pulled(executor: DockerExecutor, order: Order) -> None:
     await executor.present(order.image)
+
+
+def test_a_log_of_many_megabytes_is_whole(bench: Bench) -> None:
+    """As fast as a shell can: more than ten megabytes a second where the machine has the time for it."""
+
+    async def act() -> None:
+        assert await bench.run("yes 'a line of an ordinary length, as programs print them' | head -n 600000") == Exit(0)
+
+    bench.play(act)
+    with bench.log_file.open("rb") as file:
+        assert (
+            sum(line.endswith(b"Z a line of an ordinary length, as programs print them\n") for line in file) == 600_000
+        )
+
+
+def test_a_log_that_is_too_large_says_so_at_its_end(bench: Bench) -> None:
+    async def act() -> None:
+        order = bench.order("yes 'a line' | head -n 100000; exit 3")
+        started = await bench.executor.start(order, bench.log_file.with_name("whole.log"))
+        watcher = Watcher(bench.straight, started.container, bench.log_file, BRIEF, largest=10_000)
+        assert await asyncio.to_thread(watcher.watch) == Exit(3)
+        assert await bench.executor.wait(started) == Exit(3)
+        await bench.executor.remove(started)
+
+    bench.play(act)
+    *lines, last = bench.log_file.read_text().splitlines()
+    assert last == "flytebuild: the rest is left out: no more than 10000 bytes of a log are kept"
+    assert 8_000 < sum(len(line) + 1 for line in lines) <= 10_000
 
 
 def test_a_log_and_an_exit_code(bench: Bench) -> None:

@@ -18,6 +18,13 @@ def write(book: LogBook, content: bytes) -> None:
         file.write(content)
 
 
+def text(book: LogBook) -> bytes:
+    async def main() -> bytes:
+        return b"".join([piece async for piece in book.text(KEY, 1)])
+
+    return asyncio.run(main())
+
+
 def test_lines_and_their_times() -> None:
     at = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
     lines = parse([f"{STAMP} text", f"{STAMP} ", "no time", "2026-01-31T12:00:00Z whole second"])
@@ -27,11 +34,24 @@ def test_lines_and_their_times() -> None:
 
 def test_text_and_tail(tmp_path: Path) -> None:
     book = LogBook(tmp_path)
-    assert (book.text(KEY, 1), book.tail(KEY, 1, 2)) == ("", ([], False))
+    assert (text(book), book.tail(KEY, 1, 2)) == (b"", ([], False))
     write(book, f"{STAMP} one\n{STAMP} tw\xff".encode("latin-1") + f"\n{STAMP} three\n".encode())
-    assert book.text(KEY, 1) == "one\ntw\ufffd\nthree\n"
+    assert text(book) == b"one\ntw\xff\nthree\n"
     lines, has_more = book.tail(KEY, 1, 2)
     assert ([line.text for line in lines], has_more) == (["tw\ufffd", "three"], True)
+
+
+def test_the_text_of_a_large_log_comes_in_pieces(tmp_path: Path) -> None:
+    book = LogBook(tmp_path)
+    line = "x" * 300
+    write(book, f"{STAMP} {line}\n".encode() * 10_000 + b"no time, no end")
+
+    async def main() -> list[bytes]:
+        return [piece async for piece in book.text(KEY, 1)]
+
+    pieces = asyncio.run(main())
+    assert b"".join(pieces) == f"{line}\n".encode() * 10_000 + b"no time, no end\n"
+    assert max(map(len, pieces)) <= 1 << 20
 
 
 def test_following_ends_after_the_last_line(tmp_path: Path) -> None:
@@ -55,5 +75,5 @@ def test_a_progress_bar_is_one_line_for_every_reader(tmp_path: Path) -> None:
     book = LogBook(tmp_path)
     bar = "10%\r20%\x0c30%\u2028done"
     write(book, f"{STAMP} {bar}\n{STAMP} last\n".encode())
-    assert book.text(KEY, 1) == f"{bar}\nlast\n"
+    assert text(book) == f"{bar}\nlast\n".encode()
     assert [line.text for line in book.tail(KEY, 1, 10)[0]] == [bar, "last"]

@@ -118,7 +118,7 @@ class Web:
         number = int(attempt) if attempt.isdigit() else 0
         if number > count:
             raise UnknownError(f"action `{key.name}` has no attempt {number}")
-        return text_response(self._logs.text(key, number or count))
+        return Response(200, pieces=self._logs.text(key, number or count))
 
     async def _inputs(self, action: Action, limit: int) -> Values:
         from flyteidl2.task.common_pb2 import Inputs

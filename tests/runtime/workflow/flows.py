@@ -204,3 +204,15 @@ async def start_a_run(number: int) -> int:
     await run.wait.aio()
     (output,) = await run.outputs.aio()
     return output
+
+
+@env.task
+async def nap(seconds: float) -> str:
+    print("napping", flush=True)
+    await asyncio.sleep(seconds)
+    return "awake"
+
+
+@parents.task
+async def watch_a_nap(seconds: float) -> str:
+    return await nap(seconds)

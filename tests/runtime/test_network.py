@@ -1,0 +1,59 @@
+"""A network that is cut between containers and the control plane, as by a cable that somebody pulls."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from flytebuild import engine
+from tests.runtime.driver import Driver, containers
+
+CUT_SECONDS = 30.0
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a container's link down"),
+]
+
+
+def link_of(container: str) -> str:
+    """The machine's end of a container's network."""
+    connection = engine.connect()
+    try:
+        told = connection.containers.get(container).exec_run(["cat", "/sys/class/net/eth0/iflink"])
+    finally:
+        connection.close()
+    number = told.output.decode().strip()
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout.splitlines()
+    (name,) = [line.split()[1].partition("@")[0] for line in links if line.startswith(f"{number}:")]
+    return name
+
+
+@contextlib.contextmanager
+def cut(names: list[str]) -> Iterator[None]:
+    """Nothing gets through inside the block."""
+    for name in names:
+        subprocess.run(["ip", "link", "set", "dev", name, "down"], check=True)
+    try:
+        yield
+    finally:
+        for name in names:
+            subprocess.run(["ip", "link", "set", "dev", name, "up"], check=True)
+
+
+def test_a_run_outlives_a_network_that_is_cut_for_half_a_minute(driver: Driver) -> None:
+    process, name = driver.begin("watch_a_nap", {"seconds": 5.0})
+    driver.until_running(name, "flows.nap")
+    links = [link_of(container) for container in containers(driver.config.home)]
+    assert len(links) == 2
+    with cut(links):
+        # The child ends its work meanwhile, cannot bring its output, and its parent cannot hear of it.
+        time.sleep(CUT_SECONDS)
+        assert driver.document(name)["phase"] == "RUNNING"
+    assert driver.end(process) == {"phase": "succeeded", "outputs": ["awake"]}
+    assert [action["attempt"] for action in driver.document(name)["actions"]] == [1, 1]
