@@ -53,6 +53,12 @@ _NEXT_SECRET = re.compile(r",(?=[^,=]+=\s*(?:env|env-file|file|command):)")
 PLATFORMS = ("linux/amd64", "linux/arm64")
 """What Flyte runs on."""
 
+_STORAGE = {
+    "storage": (re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(?:/[^/?#\s]+)*"), "`s3://BUCKET` or `s3://BUCKET/PREFIX`"),
+    "storage_endpoint": (re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?"), "`https://HOST` or `http://HOST:PORT`"),
+    "storage_region": (re.compile(r"[a-z0-9-]+"), "a region's name, such as `eu-central-1`"),
+}
+
 _REGISTRY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?(?:/[a-z0-9._-]+)*")
 
 
@@ -78,6 +84,8 @@ class Config:
     `strict_imports` wants every package that the code imports on this machine, also to plan it.
     `home` is the folder of the control plane: its log, its runs and its objects.
     `warm` lets all tasks of all runs share warm containers, not only those of environments with a `ReusePolicy`.
+    `storage` is where objects are kept, if not in `home`: `s3://BUCKET/PREFIX`, with the credentials that AWS's tools
+    take; `storage_endpoint` and `storage_region` are for a store that is not Amazon's, or not in `us-east-1`.
     `contact_timeout` is for how many seconds a task's container may run without a request to the control plane.
     `ignore` are rules of `flytebuild check` that are off.
 
@@ -93,6 +101,9 @@ class Config:
     jobs: int = 4
     push_timeout: int = 300
     contact_timeout: int = 600
+    storage: str | None = None
+    storage_endpoint: str | None = None
+    storage_region: str = "us-east-1"
     builder: tuple[str, ...] = ()
     builder_ca: Path | None = None
     builder_cert: Path | None = None
@@ -287,6 +298,8 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         return (folder / Path(value).expanduser()).resolve()
     if key == "builder_server_name":
         return value or None
+    if key in _STORAGE:
+        return _storage(key, value, source)
     value = value.rstrip("/")
     if key == "cache" and value.startswith("local:"):
         place = value.removeprefix("local:")
@@ -300,6 +313,20 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
         )
     if value:
         _refuse_no_registry(key, value, source)
+    return value or None
+
+
+def _storage(key: str, value: str, source: str) -> str | None:
+    """What says where objects are; who may reach them is no setting."""
+    pattern, form = _STORAGE[key]
+    value = value.rstrip("/")
+    if "@" in value:
+        raise ConfigError(
+            f"`{key}` in `{source}` must be without credentials",
+            hint="`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` have them, or the profile of `AWS_PROFILE`",
+        )
+    if value and not pattern.fullmatch(value):
+        raise ConfigError(f"`{key}` in `{source}` is `{value}`", hint=f"write {form}")
     return value or None
 
 

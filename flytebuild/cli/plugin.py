@@ -202,7 +202,8 @@ def _is_uploaded(uri: str) -> bool:
     from flytebuild.runtime import client
 
     settings = _settings()
-    return not _is_ours(settings) or client.has_object(settings.home, uri)
+    # Of a store of the user's own it is known when the run is created.
+    return not _is_ours(settings) or bool(settings.storage) or client.has_object(settings.home, uri)
 
 
 def _is_ours(settings: Config) -> bool:

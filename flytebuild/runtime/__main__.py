@@ -21,6 +21,9 @@ def settings(arguments: list[str] | None = None) -> Config:
     parser.add_argument("--home", type=Path, required=True, help="the data folder")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--contact-timeout", type=int, default=Config().contact_timeout, metavar="SECONDS")
+    parser.add_argument("--storage", metavar="s3://BUCKET/PREFIX")
+    parser.add_argument("--storage-endpoint", metavar="URL")
+    parser.add_argument("--storage-region", default=Config().storage_region)
     parser.add_argument("--mirror", action="append", default=[], metavar="FROM=TO")
     parser.add_argument("--ca-bundle", type=Path)
     parser.add_argument("--warm", action="store_true")
@@ -33,6 +36,9 @@ def settings(arguments: list[str] | None = None) -> Config:
         ca_bundle=given.ca_bundle,
         contact_timeout=given.contact_timeout,
         warm=given.warm,
+        storage=given.storage,
+        storage_endpoint=given.storage_endpoint,
+        storage_region=given.storage_region,
     )
 
 

@@ -22,7 +22,7 @@ from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, jso
 from flytebuild.runtime.model import Action, ActionKey, Attempt
 from flytebuild.runtime.raw_container import RawContainers, is_raw
 from flytebuild.runtime.services.bundle import bundle_of
-from flytebuild.runtime.storage import ObjectStore
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.transfer import Links
 from flytebuild.runtime.web.values import read
 
@@ -43,7 +43,7 @@ class Again:
     def __init__(
         self,
         ledger: Ledger,
-        store: ObjectStore,
+        store: Store,
         links: Links,
         raw: RawContainers,
         site: Site,

@@ -46,6 +46,7 @@ from flytebuild.runtime.services.run import Runs
 from flytebuild.runtime.services.secret import Secrets
 from flytebuild.runtime.services.task import Tasks
 from flytebuild.runtime.storage import OBJECTS, ObjectStore
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.transfer import Links, Transfer
 from flytebuild.runtime.web.site import Web
@@ -71,14 +72,17 @@ def assemble(
     fingerprint: Mapping[str, object] | None = None,
     capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
     silence: float = 0,
+    store: Store | None = None,
 ) -> ControlPlane:
     """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with.
 
-    `silence` is how many seconds a container may run without a request; 0 is no bound.
+    `silence` is how many seconds a container may run without a request; 0 is no bound. `store` is where objects are, if
+    not in the folder.
 
     The runs of earlier control planes of the folder are known then; `supervisor.resume` takes them up again.
     """
-    store = ObjectStore(home / OBJECTS)
+    embedded = ObjectStore(home / OBJECTS)
+    store = store or embedded
     logs = LogBook(home / "logs")
     links = Links(credentials.link_secret)
     database = Database(home / FILE_NAME)
@@ -131,7 +135,7 @@ def assemble(
 
     dispatcher = Dispatcher(
         {service.path.strip("/"): service for service in services},
-        {"s3": S3(store, key), "objects": Transfer(store, links)},
+        {"s3": S3(embedded, key), "objects": Transfer(store, links)},
         {
             "secrets": Handover(book, credentials.owner_token),
             "again": Again(
@@ -141,4 +145,4 @@ def assemble(
         Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}),
         door,
     )
-    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, store)
+    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded)

@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGKILL
 
@@ -16,11 +16,12 @@ import httpx
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError
-from flytebuild.runtime import flyte_config, identity, process
+from flytebuild.runtime import flyte_config, identity, own_storage, process
 from flytebuild.runtime import home as folder
 from flytebuild.runtime.container import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.home import Holder
+from flytebuild.runtime.own_storage import OwnStorage
 from flytebuild.runtime.storage import OBJECTS
 from flytebuild.secret_source import TaskSecrets
 
@@ -36,11 +37,14 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """A control plane that answers: `http://127.0.0.1:PORT`, its process and its data folder."""
+    """A control plane that answers: `http://127.0.0.1:PORT`, its process, its data folder, and where objects are if not
+    in that.
+    """
 
     endpoint: str
     pid: int
     home: Path
+    storage: OwnStorage | None = None
 
     @property
     def config_file(self) -> Path:
@@ -69,7 +73,7 @@ def find(config: Config) -> ControlPlane | None:
     Raises UsageError for a folder that cannot be used.
     """
     answer = _ask(config.home, folder.holder(config.home))
-    return answer.plane if answer else None
+    return replace(answer.plane, storage=own_storage.configured(config)) if answer else None
 
 
 def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
@@ -96,7 +100,7 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
         else:
             plane = answer.plane
         flyte_config.write(plane.endpoint, plane.config_file)
-        return plane
+        return replace(plane, storage=own_storage.configured(config))
 
 
 def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> None:
@@ -147,7 +151,6 @@ def flyte_environment(plane: ControlPlane) -> dict[str, str]:
     The file is needed since the SDK ignores the other variables without one; they are needed since a file in the
     user's folder comes before ours. The last ones let the host read what tasks wrote.
     """
-    credentials = load_or_create(plane.home)
     return {
         "FLYTECTL_CONFIG": str(plane.config_file),
         "FLYTE_ADMIN_ENDPOINT": flyte_config.address(plane.endpoint),
@@ -156,13 +159,24 @@ def flyte_environment(plane: ControlPlane) -> dict[str, str]:
         "FLYTE_TASK_ORG": flyte_config.ORG,
         "FLYTE_TASK_PROJECT": flyte_config.PROJECT,
         "FLYTE_TASK_DOMAIN": flyte_config.DOMAIN,
-        **object_store_variables(plane.endpoint, credentials.key_id, credentials.key_secret),
+        **_storage_variables(plane),
     }
 
 
 def owner_header(plane: ControlPlane) -> dict[str, str]:
     """The header that shows whose control plane it is."""
     return {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
+
+
+def _storage_variables(plane: ControlPlane) -> dict[str, str]:
+    """How the SDK on the host reaches what tasks wrote. Raises ControlPlaneError where the credentials are missing."""
+    if plane.storage is None:
+        credentials = load_or_create(plane.home)
+        return object_store_variables(plane.endpoint, credentials.key_id, credentials.key_secret)
+    try:
+        return plane.storage.variables(own_storage.find_key(os.environ))
+    except own_storage.CredentialsMissingError as error:
+        raise own_storage.missing(plane.storage, error) from error
 
 
 def _health(port: int) -> dict[str, object] | None:

@@ -74,7 +74,8 @@ class Site:
     """What the control plane lends to containers: where it is, credentials of their own, the machine's size.
 
     `home` identifies the control plane among several on one engine. `cpus` is 0 where the number is not known.
-    `is_warm` asks for warm containers for every task.
+    `is_warm` asks for warm containers for every task. `storage` gives the variables by which containers
+    reach a store of the user's own, with its credentials of the moment; it raises OrderError where there are none.
     """
 
     home: str
@@ -83,6 +84,7 @@ class Site:
     cpus: int = 0
     has_ca_bundle: bool = False
     is_warm: bool = False
+    storage: Callable[[], Mapping[str, str]] | None = None
 
     @property
     def endpoint(self) -> str:
@@ -256,7 +258,7 @@ def own_variables(run: Run, action: Action, attempt: Attempt, site: Site) -> dic
         "_U_EP_OVERRIDE": f"{site.endpoint}{own.path}",
         "_U_INSECURE": "1",
         "_U_USE_ACTIONS": "1",
-        **object_store_variables(site.endpoint, own.key_id, own.key_secret),
+        **(site.storage() if site.storage else object_store_variables(site.endpoint, own.key_id, own.key_secret)),
     }
 
 

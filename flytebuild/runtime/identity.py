@@ -21,6 +21,7 @@ _TITLES = {
     "ca_digest": "CA bundle's content",
     "warm": "warm containers",
     "contact_timeout": "contact timeout",
+    "storage": "storage",
     "flytebuild": "flytebuild",
     "flyte": "flyte",
     "python": "Python",
@@ -40,6 +41,9 @@ def fingerprint(config: Config, bundle: bytes | None) -> dict[str, object]:
         "warm": config.warm,
         "ca_digest": None if bundle is None else hashlib.sha256(bundle).hexdigest(),
         "contact_timeout": config.contact_timeout,
+        "storage": " ".join(filter(None, (config.storage, config.storage_endpoint, config.storage_region)))
+        if config.storage
+        else None,
         "flytebuild": importlib.metadata.version("flytebuild"),
         "flyte": importlib.metadata.version("flyte"),
         "python": _python(),

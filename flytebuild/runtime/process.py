@@ -27,6 +27,9 @@ def command(config: Config) -> list[str]:
     """The command line of the process."""
     arguments = ["--home", str(config.home.resolve()), "--port", str(config.port)]
     arguments += ["--contact-timeout", str(config.contact_timeout)]
+    if config.storage:
+        arguments += ["--storage", config.storage, "--storage-region", config.storage_region]
+        arguments += ["--storage-endpoint", config.storage_endpoint] if config.storage_endpoint else []
     for source, target in config.mirrors.items():
         arguments += ["--mirror", f"{source}={target}"]
     if config.ca_bundle:

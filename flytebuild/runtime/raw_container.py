@@ -14,6 +14,7 @@ from flytebuild.runtime.raw_inputs import Object, Staged, staged, substituted
 from flytebuild.runtime.raw_outputs import Harvest, OutputError, check_types
 from flytebuild.runtime.reach import Access, Everything
 from flytebuild.runtime.storage import ObjectNameError, ObjectStore, check_uri
+from flytebuild.runtime.stores import Store
 
 if TYPE_CHECKING:
     from flyteidl2.core.literals_pb2 import Literal
@@ -33,7 +34,7 @@ class RawContainers:
     Inputs are made by tasks, and may name anything: `access` tells what the containers of a run may read.
     """
 
-    def __init__(self, store: ObjectStore, access: Callable[[str], Access] = lambda _run: Everything()) -> None:
+    def __init__(self, store: Store, access: Callable[[str], Access] = lambda _run: Everything()) -> None:
         self._store = store
         self._access = access
 
@@ -104,6 +105,8 @@ class RawContainers:
     def _objects(self, path: str, source: Object, access: Access) -> Iterator[Entry]:
         """A file, or a folder with what is in it."""
         uri = source.uri.rstrip("/")
+        if not isinstance(self._store, ObjectStore):
+            raise OrderError(f"The input `/{path}` is in a store of your own, from where no raw container is fed")
         place = self._store.path_of(uri)
         if not (access.may_list(f"{uri}/") if source.is_prefix else access.may_read(uri)):
             raise OrderError(f"The input `/{path}` is `{uri}`, which this run may not read")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flyteidl2.core.literals_pb2 import Literal
     from flyteidl2.core.types_pb2 import BlobType, LiteralType
 
-    from flytebuild.runtime.storage import ObjectStore
+    from flytebuild.runtime.stores import Store
 
 MAX_TEXT = 1 << 20
 """Bytes of a value that comes as text; what is larger is an output of type `File`."""
@@ -58,7 +58,7 @@ class Harvest:
     `prefix` is where the store keeps files.
     """
 
-    store: ObjectStore
+    store: Store
     outputs: VariableMap
     prefix: str
     _values: dict[str, Literal] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Harvest:
             self._values[name] = _blob_literal(uri, kind)
         if member.isfile():
             file: Any = archive.extractfile(member)
-            async with self.store.writer(self.store.path_of(f"{uri}/{inner}" if inner else uri)) as writer:
+            async with self.store.writing(f"{uri}/{inner}" if inner else uri) as writer:
                 while piece := await asyncio.to_thread(file.read, archives.PIECE):
                     await writer.write(piece)
 

@@ -20,6 +20,7 @@ import msgpack  # type: ignore[import-untyped]
 from flytebuild.runtime.actions import Ledger, UnknownError
 from flytebuild.runtime.model import Run
 from flytebuild.runtime.storage import BUCKET, ObjectNameError, ObjectStore
+from flytebuild.runtime.stores import Store
 
 _BY_NAME = (f"s3://{BUCKET}/inputs/", f"s3://{BUCKET}/uploads/")
 _FOLDER_UPLOAD = re.compile(rf"s3://{BUCKET}/uploads/folders/[^/]+/")
@@ -60,13 +61,13 @@ class Everything:
 class Reach:
     """Knows what belongs to which run."""
 
-    def __init__(self, ledger: Ledger, store: ObjectStore) -> None:
+    def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger = ledger
         self._store = store
 
-    def of(self, run: str) -> RunAccess:
-        """The access of a run's containers."""
-        return RunAccess(self, self._ledger.run(run))
+    def of(self, run: str) -> Access:
+        """The access of a run's containers; to a store of the user's own they have its credentials anyway."""
+        return RunAccess(self, self._ledger.run(run)) if isinstance(self._store, ObjectStore) else Everything()
 
     def head(self, run: str) -> str:
         """The run that a run was started by in the end: of itself, for one that the owner has started."""
@@ -121,6 +122,8 @@ class Reach:
         from flyteidl2.task.common_pb2 import Inputs
         from google.protobuf.message import DecodeError
 
+        if not isinstance(self._store, ObjectStore):
+            return
         try:
             path = self._store.path_of(uri)
             status = self._store.status(path)

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from flytebuild.runtime.journal import Result
 from flytebuild.runtime.model import Action, Run, now
-from flytebuild.runtime.storage import ObjectNameError, ObjectStore
+from flytebuild.runtime.storage import ObjectNameError
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.verdict import seconds
 
 
@@ -34,13 +35,13 @@ class Table(Protocol):
 class Results:
     """Looks results up, keeps them, and lets one action at a time work on a key where its task wants that."""
 
-    def __init__(self, table: Table, store: ObjectStore, clock: Callable[[], datetime] = now) -> None:
+    def __init__(self, table: Table, store: Store, clock: Callable[[], datetime] = now) -> None:
         self._table = table
         self._store = store
         self._clock = clock
         self._flights: dict[tuple[str, str], tuple[asyncio.Lock, list[None]]] = {}
 
-    def find(self, run: Run, action: Action) -> Result | None:
+    async def find(self, run: Run, action: Action) -> Result | None:
         """The result of an action that need not be executed; None when it must be."""
         if not action.cache_key or is_overwriting(run) or action.task is None:
             return None
@@ -52,7 +53,7 @@ class Results:
         if age and self._clock().timestamp() - found.created > age:
             return None
         try:
-            is_there = self._store.has(f"{found.outputs}/outputs.pb")
+            is_there = await self._store.size(f"{found.outputs}/outputs.pb") is not None
         except ObjectNameError:
             # Written to a bucket that is another one's: it is there as far as can be known from here.
             is_there = True

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,16 +19,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError, EngineUnavailableError
-from flytebuild.runtime import home, identity
+from flytebuild.runtime import home, identity, own_storage
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.app import ControlPlane, assemble
-from flytebuild.runtime.container import LOOPBACK, Site
+from flytebuild.runtime.container import HOST_NAME, LOOPBACK, OrderError, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.dispatcher import IS_OWNER
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import StartError, Survivors
+from flytebuild.runtime.own_storage import OwnStorage
 from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.peers import is_known, is_owner
+from flytebuild.runtime.remote_store import RemoteStore
 from flytebuild.runtime.retention import KEEP_DAYS, expire
 from flytebuild.runtime.warm.executor import WarmExecutor
 
@@ -78,6 +82,9 @@ async def serve(config: Config) -> None:
         if not is_known():
             log.warning("this system does not tell whose a connection is: all users of this machine count as the owner")
         credentials = load_or_create(config.home)
+        store, storage = _own_store(config)
+        # Containers whose objects are elsewhere need not ask us for anything.
+        silence = 0 if storage else config.contact_timeout
         site = Site(
             home=identifier,
             port=config.port,
@@ -85,14 +92,35 @@ async def serve(config: Config) -> None:
             cpus=(capacity.cpu or 0) // 1000,
             has_ca_bundle=bundle is not None,
             is_warm=config.warm,
+            storage=partial(_lent, storage) if storage else None,
         )
-        plane = assemble(config.home, site, credentials, warm, fingerprint, capacity, silence=config.contact_timeout)
+        plane = assemble(config.home, site, credentials, warm, fingerprint, capacity, silence=silence, store=store)
         if expired := await asyncio.to_thread(expire, config.home, time.time(), _kept(plane)):
             log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         await _resume(plane, warm)
         ended = await stack.enter_async_context(serving(plane, sockets))
         await stop_signal(ended)
         log.warning("stopping")
+
+
+def _own_store(config: Config) -> tuple[RemoteStore | None, OwnStorage | None]:
+    """The store of the user's own, if there is one. Raises ControlPlaneError where there are no credentials for it."""
+    storage = own_storage.configured(config)
+    if storage is None:
+        return None, None
+    try:
+        own_storage.find_key(os.environ)
+    except own_storage.CredentialsMissingError as error:
+        raise own_storage.missing(storage, error) from error
+    return RemoteStore(storage, lambda: own_storage.find_key(os.environ)), storage
+
+
+def _lent(storage: OwnStorage) -> Mapping[str, str]:
+    """What containers need to reach the store of the user's own. Raises OrderError."""
+    try:
+        return storage.reached_by(HOST_NAME).variables(own_storage.find_key(os.environ))
+    except own_storage.CredentialsMissingError as error:
+        raise OrderError(f"There are no credentials for `{storage.base}`: {error}") from error
 
 
 def _look_at(executor: DockerExecutor) -> tuple[str | None, Capacity]:

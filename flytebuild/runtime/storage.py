@@ -13,8 +13,10 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +50,8 @@ class Entry:
 
 class ObjectStore:
     """The objects below one folder."""
+
+    base = f"s3://{BUCKET}"
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -94,9 +98,22 @@ class ObjectStore:
         async with self.writer(self.path_of(uri)) as writer:
             await writer.write(content)
 
-    def has(self, uri: str) -> bool:
-        """Whether an object exists."""
-        return self.path_of(uri).is_file()
+    async def size(self, uri: str) -> int | None:
+        """An object's size in bytes, or None when there is no object."""
+        status = self.status(self.path_of(uri))
+        return status.st_size if status else None
+
+    def check(self, uri: str) -> None:
+        """Raises ObjectNameError for what cannot be an object here."""
+        self.path_of(uri)
+
+    def reading(self, uri: str) -> AsyncIterator[bytes]:
+        """A whole object in pieces; FileNotFoundError where there is none."""
+        return self.pieces(self.path_of(uri), 0, sys.maxsize)
+
+    def writing(self, uri: str) -> AbstractAsyncContextManager[Writer]:
+        """A writer of an object, which is there when the block has ended well."""
+        return self.writer(self.path_of(uri))
 
     def status(self, path: Path) -> os.stat_result | None:
         """Size and times of an object's file, or None when there is no object."""

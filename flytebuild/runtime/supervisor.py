@@ -24,7 +24,8 @@ from flytebuild.runtime.raw_container import RawContainers, is_raw
 from flytebuild.runtime.reach import Reach
 from flytebuild.runtime.results import NoTable, Results, is_overwriting
 from flytebuild.runtime.reuse import Reuse
-from flytebuild.runtime.storage import ObjectNameError, ObjectStore
+from flytebuild.runtime.storage import ObjectNameError
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.verdict import Exit, judge, retry_delay, seconds
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Supervisor:
     def __init__(
         self,
         ledger: Ledger,
-        store: ObjectStore,
+        store: Store,
         logs: LogBook,
         executor: Executor,
         site: Site,
@@ -178,7 +179,7 @@ class Supervisor:
         """Take an action's result from the cache, or execute it."""
         run = self._ledger.run(action.key.run)
         async with self._results.flight(run, action):
-            if not action.attempts and (found := self._results.find(run, action)):
+            if not action.attempts and (found := await self._results.find(run, action)):
                 source = f"{found.run}/{found.action}"
                 facts = {"outputs": found.outputs, "cache": Cache.HIT, "cached_from": source}
                 self._ledger.finish(action.key, Phase.SUCCEEDED, **facts)  # type: ignore[arg-type]
@@ -347,9 +348,11 @@ class Supervisor:
         assert action.task is not None  # noqa: S101 - only tasks are submitted
         try:
             document = await self._store.read(f"{attempt.outputs}/error.pb")
-            has_outputs = self._store.has(f"{attempt.outputs}/outputs.pb")
+            has_outputs = await self._store.size(f"{attempt.outputs}/outputs.pb") is not None
         except ObjectNameError as error:
             return Phase.FAILED, Failure("OutputsUnreachable", str(error))
+        except OSError as error:
+            return Phase.FAILED, Failure("OutputsUnreachable", str(error.strerror or error), True, True)
         needs_outputs = bool(action.task.task_template.interface.outputs.variables)
         try:
             lines, _ = self._logs.tail(action.key, attempt.number, _LAST_WORDS)

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 
 from flytebuild.runtime.http import BodyError, Receive, Request, Response, Scope, Send, text_response
 from flytebuild.runtime.s3 import MAX_OBJECT
-from flytebuild.runtime.storage import ObjectNameError, ObjectStore
+from flytebuild.runtime.storage import ObjectNameError
+from flytebuild.runtime.stores import Store
 
 PREFIX = "/objects/"
 
@@ -46,7 +47,7 @@ class Links:
 class Transfer:
     """An ASGI application: PUT and GET of single objects by signed links."""
 
-    def __init__(self, store: ObjectStore, links: Links) -> None:
+    def __init__(self, store: Store, links: Links) -> None:
         self._store = store
         self._links = links
 
@@ -61,20 +62,19 @@ class Transfer:
     async def _answer(self, request: Request) -> Response:
         if not self._links.allows(request):
             return text_response("this link is not valid, or no longer\n", 403)
-        path = self._store.path_of(f"s3://{request.path.removeprefix(PREFIX)}")
+        uri = f"s3://{request.path.removeprefix(PREFIX)}"
         if request.method == "PUT":
-            return await self._receive(request)
-        if not path.is_file():
+            return await self._receive(uri, request)
+        size = await self._store.size(uri)
+        if size is None:
             return text_response("there is no such object\n", 404)
-        size = path.stat().st_size
-        pieces = self._store.pieces(path, 0, size)
+        pieces = self._store.reading(uri)
         headers = (("content-length", str(size)), ("content-disposition", "attachment"))
         return Response(200, b"", "application/octet-stream", headers, pieces)
 
-    async def _receive(self, request: Request) -> Response:
-        path = self._store.path_of(f"s3://{request.path.removeprefix(PREFIX)}")
+    async def _receive(self, uri: str, request: Request) -> Response:
         digest = hashlib.md5(usedforsecurity=False)
-        async with self._store.writer(path) as writer:
+        async with self._store.writing(uri) as writer:
             async for piece in request.stream(MAX_OBJECT):
                 digest.update(piece)
                 await writer.write(piece)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.config import Config
 from flytebuild.runtime import client
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import Order, Site
@@ -24,7 +22,7 @@ from flytebuild.runtime.process import End
 from flytebuild.runtime.server import listen, serving
 from flytebuild.runtime.verdict import Exit
 from tests.conftest import Machine
-from tests.runtime.driver import Driver, containers, free_port
+from tests.runtime.driver import Driver, configured, containers
 
 CREDENTIALS = Credentials("FBtest", "secret", "link-secret")
 SITE = Site(home="/data", port=8199, passes=Passes(CREDENTIALS.pass_secret), cpus=4)
@@ -126,8 +124,7 @@ def server(tmp_path: Path, executor: ScriptedExecutor) -> Iterator[str]:
 def driver(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     """A control plane on the real engine that all tests of a session share."""
     home = tmp_path_factory.mktemp("home")
-    bundle = os.environ.get("SSL_CERT_FILE")
-    config = Config(port=free_port(), home=home, mirrors=machine.mirrors, ca_bundle=Path(bundle) if bundle else None)
+    config = configured(machine, home)
     yield Driver(config, client.ensure(config))
     assert client.stop(config) is End.STOPPED
     assert containers(home) == []

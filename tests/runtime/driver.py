@@ -20,6 +20,7 @@ from flytebuild.config import Config
 from flytebuild.runtime import client
 from flytebuild.runtime.container import LABEL
 from flytebuild.runtime.home import make
+from tests.conftest import Machine
 from tests.runs import ENDED, tell_failures
 
 WORKFLOW = Path(__file__).with_name("workflow")
@@ -107,6 +108,13 @@ class Driver:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def configured(machine: Machine, home: Path, **settings: Any) -> Config:
+    """Settings of a control plane of its own, with a folder and a port that nobody has."""
+    bundle = os.environ.get("SSL_CERT_FILE")
+    trusted = Path(bundle) if bundle else None
+    return Config(port=free_port(), home=home, mirrors=machine.mirrors, ca_bundle=trusted, **settings)
 
 
 def containers(home: Path) -> list[str]:

@@ -40,12 +40,12 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def test_within_a_project_and_domain(shelf: Shelf) -> None:
-    found = shelf.results.find(samples.run("r2"), action())
+    found = asyncio.run(shelf.results.find(samples.run("r2"), action()))
     assert found is not None
     assert (found.outputs, found.run, found.action) == (OUTPUTS, "r1", "c1")
-    assert shelf.results.find(replace(samples.run("r2"), project="other"), action()) is None
-    assert shelf.results.find(samples.run("r2"), replace(action(), cache_key="")) is None
-    assert shelf.results.find(samples.run("r2"), replace(action(), cache_key="other")) is None
+    assert asyncio.run(shelf.results.find(replace(samples.run("r2"), project="other"), action())) is None
+    assert asyncio.run(shelf.results.find(samples.run("r2"), replace(action(), cache_key=""))) is None
+    assert asyncio.run(shelf.results.find(samples.run("r2"), replace(action(), cache_key="other"))) is None
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -55,7 +55,7 @@ def test_a_run_that_overwrites(shelf: Shelf, is_new: bool) -> None:
         run.spec.cache_config.overwrite_cache = True
     else:
         run.spec.overwrite_cache = True
-    assert shelf.results.find(run, action()) is None
+    assert asyncio.run(shelf.results.find(run, action())) is None
 
 
 def test_a_largest_age(shelf: Shelf) -> None:
@@ -63,17 +63,17 @@ def test_a_largest_age(shelf: Shelf) -> None:
     assert wanted.task is not None
     wanted.task.task_template.metadata.cache_max_age.FromTimedelta(timedelta(hours=1))
     shelf.now += timedelta(minutes=59)
-    assert shelf.results.find(samples.run(), wanted)
+    assert asyncio.run(shelf.results.find(samples.run(), wanted))
     shelf.now += timedelta(minutes=2)
-    assert shelf.results.find(samples.run(), wanted) is None
-    assert shelf.results.find(samples.run(), action())
+    assert asyncio.run(shelf.results.find(samples.run(), wanted)) is None
+    assert asyncio.run(shelf.results.find(samples.run(), action()))
 
 
 def test_outputs_that_are_gone_are_no_result(shelf: Shelf) -> None:
     shelf.path.unlink()
-    assert shelf.results.find(samples.run(), action()) is None
+    assert asyncio.run(shelf.results.find(samples.run(), action())) is None
     shelf.path.touch()
-    assert shelf.results.find(samples.run(), action()) is None
+    assert asyncio.run(shelf.results.find(samples.run(), action())) is None
 
 
 @pytest.mark.parametrize("is_serializable", [True, False])

@@ -8,7 +8,7 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from flyteidl2.core.tasks_pb2 import TaskTemplate
 
-from flytebuild.runtime.storage import BUCKET, ObjectStore
+from flytebuild.runtime.stores import Store
 
 _FLAGS = ("--tgz", "--pkl")
 
@@ -18,10 +18,10 @@ def bundle_of(template: TaskTemplate) -> str:
     return next((uri for flag, uri in itertools.pairwise(template.container.args) if flag in _FLAGS), "")
 
 
-def check_bundle(store: ObjectStore, template: TaskTemplate) -> None:
+async def check_bundle(store: Store, template: TaskTemplate) -> None:
     """Refuse a task whose code is gone before its containers find out one by one."""
     uri = bundle_of(template)
-    if uri.startswith(f"s3://{BUCKET}/") and not store.has(uri):
+    if uri.startswith(f"{store.base}/") and await store.size(uri) is None:
         raise ConnectError(
             Code.FAILED_PRECONDITION,
             f"the code bundle `{uri}` is not in this control plane's store, while the SDK remembers to have "

@@ -23,7 +23,7 @@ from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.services.convert import key_of, refusals, timestamp
 from flytebuild.runtime.services.inputs import keep
 from flytebuild.runtime.services.run import outputs_file
-from flytebuild.runtime.storage import BUCKET, ObjectStore
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.transfer import Links
 
 _LINK_SECONDS = 3600.0
@@ -32,7 +32,7 @@ _LINK_SECONDS = 3600.0
 class DataProxy(DataProxyService):  # type: ignore[misc]
     """Hands out links, keeps inputs, reads outputs, streams logs."""
 
-    def __init__(self, ledger: Ledger, store: ObjectStore, logs: LogBook, links: Links) -> None:
+    def __init__(self, ledger: Ledger, store: Store, logs: LogBook, links: Links) -> None:
         self._ledger = ledger
         self._store = store
         self._logs = logs
@@ -51,8 +51,8 @@ class DataProxy(DataProxyService):  # type: ignore[misc]
         with refusals():
             name = (request.filename or "content").rpartition("/")[2]
             place = f"folders/{request.filename_root}" if request.filename_root else request.content_md5.hex()
-            uri = f"s3://{BUCKET}/uploads/{place}/{name}"
-            self._store.path_of(uri)
+            uri = f"{self._store.base}/uploads/{place}/{name}"
+            self._store.check(uri)
         lifetime = request.expires_in.seconds or _LINK_SECONDS
         return pb.CreateUploadLocationResponse(
             signed_url=_origin(ctx) + self._links.make("PUT", uri, lifetime, request.content_md5.hex()),
@@ -90,7 +90,7 @@ class DataProxy(DataProxyService):  # type: ignore[misc]
                 uri = f"{self._attempt(key, request.action_attempt_id.attempt).outputs}/report.html"
             else:
                 uri = self._bundle(key)
-            if not uri or not self._store.has(uri):
+            if not uri or await self._store.size(uri) is None:
                 raise ConnectError(Code.NOT_FOUND, f"action `{key.name}` has no such artifact")
         lifetime = request.expires_in.seconds or _LINK_SECONDS
         urls = pb.PreSignedURLs(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flyteidl2.task.common_pb2 import Inputs
 
-from flytebuild.runtime.storage import BUCKET, ObjectStore
+from flytebuild.runtime.stores import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class Kept:
     digest: str
 
 
-async def keep(store: ObjectStore, inputs: Inputs, base: str = "") -> Kept:
+async def keep(store: Store, inputs: Inputs, base: str = "") -> Kept:
     """Write inputs below `base`, or where the control plane keeps such things. Raises ObjectNameError."""
     content = inputs.SerializeToString(deterministic=True)
     digest = hashlib.sha256(content).hexdigest()
-    uri = f"{base.rstrip('/') or f's3://{BUCKET}'}/inputs/{digest}/inputs.pb"
+    uri = f"{base.rstrip('/') or store.base}/inputs/{digest}/inputs.pb"
     await store.write(uri, content)
     return Kept(uri, digest)

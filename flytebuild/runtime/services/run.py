@@ -26,7 +26,7 @@ from flytebuild.runtime.services.bundle import check_bundle
 from flytebuild.runtime.services.inputs import keep
 from flytebuild.runtime.services.listing import page
 from flytebuild.runtime.services.query import is_in_scope, matches, ordered
-from flytebuild.runtime.storage import BUCKET, ObjectStore
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.supervisor import Supervisor
 
 
@@ -37,7 +37,7 @@ class Runs(RunService):  # type: ignore[misc]
         self,
         ledger: Ledger,
         supervisor: Supervisor,
-        store: ObjectStore,
+        store: Store,
         catalogue: Catalogue,
         conditions: Conditions,
     ) -> None:
@@ -59,13 +59,13 @@ class Runs(RunService):  # type: ignore[misc]
                 executable(spec.task_template)
             except OrderError as error:
                 raise ConnectError(Code.INVALID_ARGUMENT, str(error)) from error
-            check_bundle(self._store, spec.task_template)
+            await check_bundle(self._store, spec.task_template)
             if request.HasField("inputs"):
                 # SDKs before UploadInputs send them inline.
                 input_uri = (await keep(self._store, request.inputs)).uri
             else:
                 input_uri = request.offloaded_input_data.uri
-                self._store.path_of(input_uri)
+                self._store.check(input_uri)
             root = Action(
                 key=ActionKey(run.name, ROOT),
                 parent=None,
@@ -95,8 +95,8 @@ class Runs(RunService):  # type: ignore[misc]
         else:
             scope = request.project_id
             name, org, project = new_run_name(), scope.organization, scope.name
-        base = f"{request.run_spec.run_base_dir.rstrip('/') or f's3://{BUCKET}/runs'}/{new_folder(name)}"
-        self._store.path_of(base)
+        base = f"{request.run_spec.run_base_dir.rstrip('/') or f'{self._store.base}/runs'}/{new_folder(name)}"
+        self._store.check(base)
         return Run(
             name=name,
             # The SDK inside a container insists on an organization.

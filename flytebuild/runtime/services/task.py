@@ -15,13 +15,13 @@ from flytebuild.runtime.services import Context
 from flytebuild.runtime.services.bundle import check_bundle
 from flytebuild.runtime.services.convert import refusals, timestamp
 from flytebuild.runtime.services.listing import is_among, page
-from flytebuild.runtime.storage import ObjectStore
+from flytebuild.runtime.stores import Store
 
 
 class Tasks(TaskService):  # type: ignore[misc]
     """Keeps, finds and lists deployed tasks."""
 
-    def __init__(self, catalogue: Catalogue, store: ObjectStore) -> None:
+    def __init__(self, catalogue: Catalogue, store: Store) -> None:
         self._catalogue = catalogue
         self._store = store
 
@@ -38,7 +38,7 @@ class Tasks(TaskService):  # type: ignore[misc]
                 "take them off to deploy it here",
             )
         with refusals():
-            check_bundle(self._store, request.spec.task_template)
+            await check_bundle(self._store, request.spec.task_template)
             self._catalogue.add(
                 definition.TaskDetails(
                     task_id=request.task_id,

@@ -12,7 +12,8 @@ from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, jso
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Run
 from flytebuild.runtime.services.run import outputs_file
-from flytebuild.runtime.storage import ObjectNameError, ObjectStore
+from flytebuild.runtime.storage import ObjectNameError
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.web import documents, pages
 from flytebuild.runtime.web.events import changes
 from flytebuild.runtime.web.values import Values, read
@@ -30,7 +31,7 @@ class Web:
     def __init__(
         self,
         ledger: Ledger,
-        store: ObjectStore,
+        store: Store,
         logs: LogBook,
         *,
         port: int,
@@ -131,11 +132,11 @@ class Web:
         values = await read(self._store, outputs_file(action), Outputs, limit)
         # A task without outputs need not write any.
         has_none = action.task is not None and not action.task.task_template.interface.outputs.variables
-        return Values({}) if has_none and action.outputs and not self._has(outputs_file(action)) else values
+        return Values({}) if has_none and action.outputs and not await self._has(outputs_file(action)) else values
 
-    def _has(self, uri: str) -> bool:
+    async def _has(self, uri: str) -> bool:
         try:
-            return self._store.has(uri)
+            return await self._store.size(uri) is not None
         except ObjectNameError:
             return False
 

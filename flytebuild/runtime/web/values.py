@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flytebuild.runtime.storage import ObjectNameError, ObjectStore
+from flytebuild.runtime.storage import ObjectNameError
+from flytebuild.runtime.stores import Store
 from flytebuild.runtime.web.literals import named
 
 
@@ -17,7 +18,7 @@ class Values:
     problem: str | None = None
 
 
-async def read(store: ObjectStore, uri: str, message: Any, limit: int) -> Values:
+async def read(store: Store, uri: str, message: Any, limit: int) -> Values:
     """The values of a file of inputs or outputs, as `message` of Flyte's protocol; not above `limit` bytes."""
     from google.protobuf.json_format import SerializeToJsonError
     from google.protobuf.message import DecodeError
@@ -25,12 +26,11 @@ async def read(store: ObjectStore, uri: str, message: Any, limit: int) -> Values
     if not uri:
         return Values()
     try:
-        path = store.path_of(uri)
-        status = store.status(path)
-        if status is None:
+        size = await store.size(uri)
+        if size is None:
             return Values(problem=f"there is no object `{uri}`")
-        if status.st_size > limit:
-            return Values(problem=f"too large ({status.st_size} bytes in `{uri}`)")
+        if size > limit:
+            return Values(problem=f"too large ({size} bytes in `{uri}`)")
         content = await store.read(uri)
         return Values(named(message.FromString(content or b"").literals))
     except ObjectNameError:

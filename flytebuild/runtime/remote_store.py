@@ -1,0 +1,97 @@
+"""Objects in a store of the user's own, by the client that Flyte's SDK has for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import S3Store
+
+from flytebuild.runtime.own_storage import CredentialsMissingError, Key, OwnStorage
+from flytebuild.runtime.storage import PIECE, Writer, check_uri
+
+
+class RemoteStore:
+    """The objects of a store; `key` gives the credentials of the moment."""
+
+    def __init__(self, storage: OwnStorage, key: Callable[[], Key]) -> None:
+        self.base = storage.base
+        self._storage = storage
+        self._key = key
+        self._clients: dict[tuple[str, Key], S3Store] = {}
+
+    def check(self, uri: str) -> None:
+        """Raises ObjectNameError for what cannot be an object."""
+        check_uri(uri)
+
+    async def read(self, uri: str) -> bytes | None:
+        """An object's content, or None when there is none."""
+        with _told(uri):
+            try:
+                store, key = self._place(uri)
+                return bytes(await (await obstore.get_async(store, key)).bytes_async())
+            except (FileNotFoundError, NotFoundError):
+                return None
+
+    async def size(self, uri: str) -> int | None:
+        """An object's size in bytes, or None when there is none."""
+        with _told(uri):
+            try:
+                return int((await obstore.head_async(*self._place(uri)))["size"])
+            except (FileNotFoundError, NotFoundError):
+                return None
+
+    async def write(self, uri: str, content: bytes) -> None:
+        """Create or replace an object."""
+        with _told(uri):
+            await obstore.put_async(*self._place(uri), content)
+
+    async def reading(self, uri: str) -> AsyncIterator[bytes]:
+        """An object's content in pieces; FileNotFoundError where there is none."""
+        with _told(uri):
+            async for piece in (await obstore.get_async(*self._place(uri))).stream(min_chunk_size=PIECE):
+                yield bytes(piece)
+
+    @contextlib.asynccontextmanager
+    async def writing(self, uri: str) -> AsyncIterator[Writer]:
+        """A writer of an object, there when the block has ended well; until then it is a file of this machine."""
+        place, key = self._place(uri)
+        with tempfile.TemporaryFile() as file:
+            writer = Writer(file)
+            yield writer
+            await writer.flush()
+            await asyncio.to_thread(file.seek, 0)
+            with _told(uri):
+                await obstore.put_async(place, key, file)
+
+    def _place(self, uri: str) -> tuple[S3Store, str]:
+        bucket, key = check_uri(uri)
+        found = self._key()
+        if (bucket, found) not in self._clients:
+            options = {
+                "access_key_id": found.identifier,
+                "secret_access_key": found.secret,
+                "token": found.token,
+                "region": self._storage.region,
+                "endpoint": self._storage.endpoint,
+            }
+            given: Any = {name: value for name, value in options.items() if value}
+            self._clients[bucket, found] = S3Store(bucket, config=given, client_options={"allow_http": True})
+        return self._clients[bucket, found], key
+
+
+@contextlib.contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """The store's refusals as errors of the system, in one line: what the client tells has many."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (BaseError, CredentialsMissingError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise OSError(None, f"the store does not give or take `{uri}`: {reason}") from error
