@@ -51,7 +51,7 @@ class Lazy:
 
 @dataclass
 class Reading:
-    """What one function leads to: calls of tasks, imports, and functions whose code could not be read."""
+    """What one function leads to: calls of tasks, its own imports, and functions whose code could not be read."""
 
     calls: dict[Call, None] = field(default_factory=dict)
     imports: list[Lazy] = field(default_factory=list)
@@ -108,7 +108,9 @@ class _Reader:
         for item in (inner for statement in body for inner in ast.walk(statement)):
             if isinstance(item, ast.Call):
                 self._call(item, scope, through, depth)
-        self.reading.imports += [Lazy(item, code.co_filename, package) for item in _imports(body)]
+        if not through:
+            # Whether another function is called may depend on what it needs.
+            self.reading.imports += [Lazy(item, code.co_filename, package) for item in _imports(body)]
 
     def _call(self, call: ast.Call, scope: Scope, through: tuple[str, ...], depth: int) -> None:
         callees = scope.values(call.func)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flytebuild.check import inclusion
-from flytebuild.check.finding import Finding
+from flytebuild.check.finding import Finding, in_order
 
 RULE = "import-fails"
 
@@ -56,7 +56,7 @@ def merge(
                 message = f"The image of `{finding.environment}` lacks `{module}`: it was looked for there"
                 hint = _hint(finding.environment, module, whose, places) if finding.level == "unknown" else finding.hint
                 kept.append(replace(finding, level="error", message=message, hint=hint, modules=(module,)))
-    return (*failed, *kept)
+    return in_order((*failed, *kept))
 
 
 def _failures(name: str, answer: Answer, whose: Whose, places: Mapping[str, str]) -> Iterator[Finding]:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from flytebuild.check import calls, dependencies, inclusion, lints, secrets
-from flytebuild.check.finding import Finding
+from flytebuild.check.finding import Finding, in_order
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known, Subject
-
-_ORDER = ("error", "warning", "unknown", "advice")
 
 
 def examine(
@@ -45,7 +43,7 @@ def examine(
         for item in found
         if item.rule not in ignored and not _is_ignored(item, sources)
     ]
-    return tuple(sorted(kept, key=lambda item: _ORDER.index(item.level)))
+    return in_order(kept)
 
 
 def _readings(subject: Subject, known: Known, sources: Sources) -> Iterator[tuple[str, calls.Reading]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -12,6 +12,8 @@ SCHEMA = "flytebuild.check/1"
 Level: TypeAlias = Literal["error", "warning", "advice", "unknown"]
 """An `error` will fail when it runs; a `warning` is nearly always a mistake; `advice` is a matter of taste; `unknown`
 is what could not be found out."""
+
+_ORDER: tuple[Level, ...] = ("error", "warning", "unknown", "advice")
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
@@ -61,6 +63,11 @@ def split_place(origin: str) -> tuple[str, int]:
     """The file and the line of a `file:line`; the line is 0 where there is none."""
     file, separator, line = origin.rpartition(":")
     return (file, int(line)) if separator and line.isdecimal() else (origin, 0)
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings with the most serious first, else as they come."""
+    return tuple(sorted(findings, key=lambda item: _ORDER.index(item.level)))
 
 
 def to_document(findings: tuple[Finding, ...], environments: tuple[str, ...]) -> dict[str, Any]:

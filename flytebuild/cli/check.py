@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flytebuild.cli import code, options
-from flytebuild.errors import DefinitionError
+from flytebuild.errors import DefinitionError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,12 @@ def _answers(
             packages = {name for item in findings if item.environment == node.name for name in item.modules}
             wanted = json.dumps({"modules": names, "packages": sorted(packages)})
             command = ("python", "-c", inside.text_of("importing"), wanted)
-            ended = trial.run(client, shell.session(settings, definitions, node, image, command), _SECONDS)
+            try:
+                ended = trial.run(client, shell.session(settings, definitions, node, image, command), _SECONDS)
+            except EngineUnavailableError as error:
+                # An image that cannot be pulled, or has no Python, says nothing about the others.
+                answers[node.name] = Answer(problem=error.message)
+                continue
             answers[node.name] = (
                 Answer.parse(ended.code, ended.out, ended.err)
                 if ended

@@ -109,6 +109,9 @@ def test_a_task_s_own_imports_count_in_its_own_image(tmp_path: Path) -> None:
         "error parts/tool.py:10: The image of `tool` lacks `hypothesis`, which a task imports when it runs"
     ]
     assert project(tmp_path / "b", body="import hypothesis", tool=HYPOTHESIS) == []
+    assert project(tmp_path / "c", body="if x > 9: import hypothesis") == []
+    helper = "def helper():\n    import hypothesis"
+    assert project(tmp_path / "d", imports=helper, body="if x > 9: helper()") == []
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,12 @@ env = flyte.TaskEnvironment(
     image=flyte.Image.from_debian_base(python_version=(3, 11), name="check").with_env_vars({"A": "1"}),
 )
 
+gone = flyte.TaskEnvironment(name="gone", image="ghcr.io/acme/nothere:1")
+
+@gone.task
+def nowhere(x: int) -> int:
+    return x
+
 @env.task
 def main(x: int) -> int:
     import packaging, hypothesis
@@ -48,8 +54,12 @@ def test_modules_are_imported_where_they_will_be(workspace: Workspace) -> None:
     assert [(item["rule"], item["level"], item["environment"]) for item in found] == [
         ("import-fails", "error", "env"),
         ("missing-package", "error", "env"),
+        ("import-fails", "unknown", "gone"),
+        ("missing-package", "unknown", "gone"),
     ]
-    failed, lazy = found
+    failed, lazy, pulled, _ = found
+    assert "`gone`" in pulled["message"]
+    assert "nothere" in pulled["message"]
     assert (failed["file"], failed["line"]) == ("tool.py", 3)
     assert failed["message"].endswith("No module named 'iniconfig'; that of `tool` has it")
     assert 'with_pip_packages("iniconfig==2.0.0")' in failed["hint"]
@@ -59,4 +69,4 @@ def test_modules_are_imported_where_they_will_be(workspace: Workspace) -> None:
 
     mended = MAIN.replace('.with_env_vars({"A": "1"})', '.with_pip_packages("iniconfig==2.0.0")')
     workspace.write({"main.py": mended.replace(", hypothesis", "")})
-    workspace.flytebuild("check", "--in-image", "main.py")
+    workspace.flytebuild("check", "--in-image", "--for", "env", "main.py")
