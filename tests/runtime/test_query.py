@@ -131,6 +131,14 @@ def test_what_the_sdk_finds(server: str, executor: ScriptedExecutor, tmp_path: P
     assert found["reports"] == ["<p>seen</p>", "<p>seen</p>"]
     assert found["code"] == {"main.py": "answer=1"}
 
+    report = f"/api/runs/{first.name}/actions/a0/report"
+    page = httpx.get(f"{server}/v2/domain/{DOMAIN}/project/{PROJECT}/runs/{first.name}").text
+    assert f"<a href='{report}'>Report</a>" in page
+    shown = httpx.get(f"{server}{report}")
+    assert shown.text == "<p>seen</p>"
+    assert shown.headers["content-security-policy"].startswith("sandbox allow-scripts "), "it is no page of ours"
+    assert httpx.get(f"{server}/api/runs/{first.name}/actions/never/report").status_code == 404
+
 
 def test_scopes_of_a_listing_and_filters_that_make_no_sense(server: str) -> None:
     spec = samples.task_spec("env.other")

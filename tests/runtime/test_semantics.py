@@ -37,6 +37,11 @@ def test_groups_traces_maps_and_reports(driver: Driver) -> None:
         timeout=60,
     )
     assert "<p>what was found</p>" in report.stdout, report.stderr
+    base = f"/api/runs/{document['run']}/actions/a0/report"
+    assert f"<a href='{base}'>Report</a>" in httpx.get(document["url"]).text
+    page = httpx.get(f"{driver.plane.endpoint}{base}")
+    assert "<p>what was found</p>" in page.text
+    assert page.headers["content-security-policy"].startswith("sandbox allow-scripts"), "it is no page of ours"
     assert "task `semantics.double` is interruptible; nothing interrupts" in driver.plane.log_file.read_text()
 
 

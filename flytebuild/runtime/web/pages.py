@@ -23,12 +23,16 @@ from flytebuild.runtime.web.values import Values
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An action with what its part of the page shows; `log` is its last lines, and whether there are more."""
+    """An action with what its part of the page shows.
+
+    `log` is its last lines, and whether there are more; `has_report` tells whether its newest attempt wrote one.
+    """
 
     action: Action
     inputs: Values
     outputs: Values
     log: tuple[list[Line], bool]
+    has_report: bool = False
 
 
 def respond(page: str, status: int = 200) -> Response:
@@ -116,6 +120,9 @@ def _action(view: View, run: Run) -> str:
             # What the whole run returned is what the reader came for.
             is_open = title == "Outputs" and action.parent is None
             detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values.items)}</pre>", is_open=is_open)
+    if view.has_report:
+        address = f"/api/runs/{quote(run.name)}/actions/{quote(action.key.name)}/report"
+        detail += f"<p><a href='{address}'>Report</a></p>"
     if last:
         detail += _log(view, run)
         detail += "".join(_earlier(attempt, action, run) for attempt in action.attempts[:-1])

@@ -19,6 +19,9 @@ from flytebuild.runtime.web.events import changes
 from flytebuild.runtime.web.values import Values, read
 
 _UNCACHED = (("cache-control", "no-store"),)
+_APART = "sandbox allow-scripts allow-popups; connect-src 'none'; form-action 'none'"
+"""The policy of reports: their scripts run as those of a stranger's page, and talk to nobody."""
+
 TAIL_LINES = 200
 _ON_A_PAGE = 64 << 10
 _IN_A_DOCUMENT = 1 << 20
@@ -87,6 +90,8 @@ class Web:
                 return Response(200, content_type="text/event-stream", headers=_UNCACHED, pieces=stream)
             case ["api", "runs", name, "actions", action, "logs"]:
                 return self._log(ActionKey(name, action), request.query.get("attempt", "0"))
+            case ["api", "runs", name, "actions", action, "report"]:
+                return await self._report(self._ledger.action(ActionKey(name, action)))
         return _missing(request, "there is no such page")
 
     def _health(self) -> dict[str, object]:
@@ -109,6 +114,7 @@ class Web:
                 inputs=await self._inputs(action, _ON_A_PAGE),
                 outputs=await self._outputs(action, _ON_A_PAGE),
                 log=self._logs.tail(action.key, len(action.attempts), TAIL_LINES) if action.attempts else ([], False),
+                has_report=self._has(_report_of(action)),
             )
             for action in self._ledger.actions(run.name)
         ]
@@ -120,6 +126,14 @@ class Web:
         if number > count:
             raise UnknownError(f"action `{key.name}` has no attempt {number}")
         return Response(200, pieces=self._logs.text(key, number or count))
+
+    async def _report(self, action: Action) -> Response:
+        """What a task wrote as its report: a page of the user's own, which gets nothing of ours."""
+        uri = _report_of(action)
+        content = await self._store.read(uri) if self._has(uri) else None
+        if content is None:
+            raise UnknownError(f"action `{action.key.name}` has no report")
+        return Response(200, content, "text/html; charset=utf-8", (*_UNCACHED, ("content-security-policy", _APART)))
 
     async def _inputs(self, action: Action, limit: int) -> Values:
         from flyteidl2.task.common_pb2 import Inputs
@@ -139,6 +153,11 @@ class Web:
             return await self._store.size(uri) is not None
         except ObjectNameError:
             return False
+
+
+def _report_of(action: Action) -> str:
+    """Where the SDK writes an action's report; empty before there is an attempt."""
+    return f"{action.last.outputs}/report.html" if action.last else ""
 
 
 def _missing(request: Request, sentence: str) -> Response:
