@@ -114,7 +114,7 @@ class Web:
                 inputs=await self._inputs(action, _ON_A_PAGE),
                 outputs=await self._outputs(action, _ON_A_PAGE),
                 log=self._logs.tail(action.key, len(action.attempts), TAIL_LINES) if action.attempts else ([], False),
-                has_report=self._has(_report_of(action)),
+                has_report=await self._has(_report_of(action)),
             )
             for action in self._ledger.actions(run.name)
         ]
@@ -130,7 +130,7 @@ class Web:
     async def _report(self, action: Action) -> Response:
         """What a task wrote as its report: a page of the user's own, which gets nothing of ours."""
         uri = _report_of(action)
-        content = await self._store.read(uri) if self._has(uri) else None
+        content = await self._store.read(uri) if await self._has(uri) else None
         if content is None:
             raise UnknownError(f"action `{action.key.name}` has no report")
         return Response(200, content, "text/html; charset=utf-8", (*_UNCACHED, ("content-security-policy", _APART)))
