@@ -11,6 +11,9 @@ Commands come on standard input and events leave on standard output, each a JSON
                                                                   {"ended": NAME, "code": N, "is_out_of_memory": BOOL}
     {"refused": WHY} instead of all that, where actions cannot share what was imported.
 
+With an empty IDLE it tells nothing and forks nothing: it becomes the one action of the first command, which has
+`files`, `arguments` and `environment`, in the image's own working directory.
+
 LINES are whole lines, each after the time at which it was written, as `2026-01-31T12:00:00.123456789Z text`. When the
 standard input ends, no more actions begin, and the process ends with the last. Of an action nothing stays: neither
 processes nor its working directory, which is a copy of the image's. Python 3.10 and Flyte's SDK are all that it needs.
@@ -287,9 +290,7 @@ def prepare() -> None:
     version = tuple(int(part) for part in flyte.__version__.split(".")[:2] if part.isdecimal())
     if not _FIRST <= version <= _LAST:
         raise Refused(f"flyte {flyte.__version__} is not among the versions whose threads are known")
-    for name in MODULES:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    import_modules()
     threads = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name}
     if threads != {"flyte_syncify"} or len(os.listdir("/proc/self/task")) != 2:
         raise Refused(f"flyte {flyte.__version__} starts threads that a fork would lack: {', '.join(sorted(threads))}")
@@ -298,6 +299,13 @@ def prepare() -> None:
     # Pages that the collector does not touch are shared by all forks.
     gc.collect()
     gc.freeze()
+
+
+def import_modules() -> None:
+    """Import what every action needs, as far as it is there."""
+    for name in MODULES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _syncify() -> Any:
@@ -352,6 +360,26 @@ def become(program: str, home: str, folder: str, arguments: list[str], environme
     # Its thread is in the parent only. What it left is kept: closed later, it would close what others have opened.
     kept.append(loop.loop)
     loop.__init__("flyte_syncify")
+    execute(program, arguments)
+
+
+def become_alone(program: str, folder: str) -> None:
+    """Become the one action that this process is there for, once it is told of it."""
+    import_modules()
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    command = json.loads(line)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    write_files(folder, command["files"])
+    os.environ.update(command["environment"])
+    execute(program, command["arguments"])
+
+
+def execute(program: str, arguments: list[str]) -> None:
+    """Execute the SDK's program as the interpreter would; it ends the process."""
     sys.argv = [program, *arguments]
     runpy.run_path(program, run_name="__main__")
 
@@ -384,8 +412,11 @@ def _take_streams() -> tuple[int, int]:
 
 
 def main(program: str, idle: str, folder: str) -> None:
-    worker = Worker(program, float(idle), *_take_streams())
     sys.path[0] = os.path.dirname(program)
+    if not idle:
+        become_alone(program, folder)
+        return
+    worker = Worker(program, float(idle), *_take_streams())
     try:
         check_folder(worker.home)
         write_files(folder, worker.first()["files"])

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from flyteidl2.core.tasks_pb2 import Container, TaskTemplate
 
 LABEL = "dev.flytebuild"
-"""Prefix of the labels that tell our containers from others: `.home`, `.run`, `.action`, `.attempt`, `.worker`."""
+"""Prefix of the labels that tell our containers from others: `.home`, then `.run`, `.action`, `.attempt`, or `.worker`,
+or `.ahead`."""
 
 HOST_NAME = "host.docker.internal"
 """What containers call the machine that the control plane runs on."""
@@ -109,6 +110,7 @@ class Order:
     `secret_files` are texts by their paths in SECRETS_FOLDER. `own` names those variables of `environment` that are
     this attempt's alone; all else may be another's as well, with which it shares a container where `reuse` says so.
     `files` are put into it before it starts.
+    `task` is the task's name, and `caller` that of the task that called it, if one did.
     `takes_input` is set where its program reads its standard input, and by that the files as well.
     """
 
@@ -124,6 +126,8 @@ class Order:
     reuse: Reuse | None = None
     files: tuple[Entry, ...] = ()
     takes_input: bool = False
+    task: str = ""
+    caller: str = ""
 
 
 def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secrets = no_secrets) -> Order:
@@ -152,6 +156,7 @@ def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secre
         secret_files=secret_files(template, secrets),
         own=frozenset(own),
         reuse=reuse_of(run, action, site),
+        task=template.id.name,
     )
 
 

@@ -72,6 +72,15 @@ class Containers:
             raise OSError(reason(error)) from error
         return iter(chunks)
 
+    async def is_running(self, container: str) -> bool:
+        """Whether one runs. Raises OSError when the engine does not answer, or does not have it."""
+        from docker.errors import DockerException
+
+        try:
+            return bool((await self._requests.ask(partial(self._api.inspect_container, container)))["State"]["Running"])
+        except DockerException as error:
+            raise OSError(reason(error)) from error
+
     async def open(self, started: Started) -> Feed:
         """The way into one that takes input; it is opened before the start. Raises StartError, and removes it then."""
         try:

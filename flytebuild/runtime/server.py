@@ -32,6 +32,7 @@ from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.peers import is_known, is_owner
 from flytebuild.runtime.remote_store import RemoteStore
 from flytebuild.runtime.retention import KEEP_DAYS, expire
+from flytebuild.runtime.warm.ahead import AheadExecutor
 from flytebuild.runtime.warm.executor import WarmExecutor
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,9 @@ async def serve(config: Config) -> None:
         client = await asyncio.to_thread(engine.connect)
         executor = DockerExecutor(client, config.mirrors, bundle, home=identifier)
         stack.callback(executor.close)
-        warm = WarmExecutor(executor)
+        ahead = AheadExecutor(executor)
+        stack.push_async_callback(ahead.aclose)
+        warm = WarmExecutor(executor, ahead)
         stack.push_async_callback(warm.aclose)
         gateway, capacity = await asyncio.to_thread(_look_at, executor)
         sockets = stack.enter_context(listen(config.port, gateway))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -111,7 +112,11 @@ class Supervisor:
                 self.abort(action.key, f"its parent `{action.parent}` has ended")
         unfinished = {action.key: action for action in self._ledger.unfinished() if action.task is not None}
         unknown = 0
+        # A container that was started ahead of its attempt has no label of that.
+        keys = {action.last.container: action.key for action in unfinished.values() if action.last}
         for item in found:
+            if not item.run and (key := keys.get(item.started.container)) and (last := unfinished[key].last):
+                item = replace(item, run=key.run, action=key.name, attempt=last.number)
             key = ActionKey(item.run, item.action)
             last = unfinished[key].last if key in unfinished else None
             if item.has_run and last is not None and last.number == item.attempt and not last.phase.is_terminal:
@@ -287,7 +292,7 @@ class Supervisor:
         assert action.task is not None  # noqa: S101 - only tasks are submitted
         key, template = action.key, action.task.task_template
         wanted = order(self._ledger.run(key.run), action, attempt, self._site, self._secrets)
-        wanted = await self._raw.fill(wanted, action)
+        wanted = await self._raw.fill(replace(wanted, caller=self._caller(action)), action)
         needs = demand(template.container)
         if beyond := excess(needs.asked, self._admission.capacity):
             message = f"Task `{template.id.name}` asks for {beyond}"
@@ -314,6 +319,9 @@ class Supervisor:
         await self._pools.enter(key, reuse, tell)
         most = self._ledger.run(key.run).spec.max_action_concurrency or None
         await self._admission.enter(key, _share(needs, reuse), tell, most)
+
+    def _caller(self, action: Action) -> str:
+        return self._ledger.action(ActionKey(action.key.run, action.parent)).task_name if action.parent else ""
 
     def _count(self, action: Action) -> None:
         """Count an attempt that runs already; what it asks for could be read when it was started."""

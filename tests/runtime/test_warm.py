@@ -16,6 +16,8 @@ import pytest
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.runtime import client
+from flytebuild.runtime.container import LABEL
+from flytebuild.runtime.home import make
 from flytebuild.runtime.process import End
 from tests.conftest import Machine
 from tests.runtime.driver import Driver, containers, free_port
@@ -126,6 +128,48 @@ def test_actions_outlive_a_control_plane_that_is_killed(driver: Driver, tmp_path
         ]
         # It takes no more, and is gone.
         until(lambda: action["container"] not in containers(config.home))
+    finally:
+        client.stop(config)
+    assert containers(config.home) == []
+
+
+def test_containers_are_started_ahead_of_what_a_task_called_before(
+    driver: Driver, tmp_path: Path, engine_api: Any
+) -> None:
+    config = replace(driver.config, home=tmp_path / "home", port=free_port(), warm=False)
+    other = Driver(config, client.ensure(config))
+    labels = [f"{LABEL}.home={make(config.home)}", f"{LABEL}.ahead"]
+    begun = time.time()
+
+    def ahead() -> set[str]:
+        """All containers that were ever made ahead."""
+        filters = {"type": "container", "event": "create", "label": labels}
+        events = engine_api.events(since=begun, until=time.time(), filters=filters, decode=True)
+        return {str(event["id"]) for event in events}
+
+    try:
+        other.run("warm.maybe", {"path": "/tmp"})
+        assert ahead() == set()
+        # What is not called is gone with its parent, or soon after.
+        said, _ = other.run("warm.maybe", {"path": ""})
+        assert said["outputs"] == ["nothing called"]
+        assert len(ahead()) == 1
+        until(lambda: containers(config.home) == [])
+
+        process, name = other.begin("warm.maybe", {"path": "/tmp/released"})
+        action = other.until_running(name, "plain.until_released")
+        assert action["container"] in ahead()
+        until(lambda: "waiting in attempt 0" in log(other, {"run": name}, action["name"]))
+        # It has no label that says whose it is; it is found again all the same.
+        os.kill(other.plane.pid, signal.SIGKILL)
+        os.waitpid(other.plane.pid, 0)
+        other.plane = client.ensure(config)
+        made = engine_api.exec_create(action["container"], ["touch", "/tmp/released"])
+        engine_api.exec_start(made["Id"])
+        assert other.end(process)["outputs"] == ["0"]
+        (_, child) = other.document(name)["actions"]
+        assert child["container"] == action["container"]
+        assert log(other, {"run": name}, child["name"]).count("released") == 1
     finally:
         client.stop(config)
     assert containers(config.home) == []

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from flytebuild.runtime.container import LABEL, Order
 from flytebuild.runtime.docker_executor import DockerExecutor
-from flytebuild.runtime.executor import Started, StartError, Survivor, Tell, tell_nobody
+from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Tell, tell_nobody
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.warm.kind import Kind, kind, warm_order
 from flytebuild.runtime.warm.pool import Berth, Pool
@@ -40,10 +40,11 @@ class Place:
 
 
 class WarmExecutor:
-    """Warm containers in front of cold ones, on the same engine."""
+    """Warm containers on an engine; `alone` starts containers for attempts that share none."""
 
-    def __init__(self, cold: DockerExecutor) -> None:
+    def __init__(self, cold: DockerExecutor, alone: Executor) -> None:
         self._cold = cold
+        self._alone = alone
         self._pools: list[tuple[Kind, Pool]] = []
         self._places: dict[str, Place] = {}
         self._earlier: dict[str, Worker] = {}
@@ -62,7 +63,7 @@ class WarmExecutor:
         """Begin an attempt in a warm container that is there or is started; in a cold one where it cannot be."""
         wanted = kind(order)
         if wanted is None:
-            return await self._cold.start(order, log_file, turn, tell)
+            return await self._alone.start(order, log_file, turn, tell)
         image = await self._cold.present(order.image, tell)
         pool = self._pool(wanted, order, image, turn)
         try:
@@ -71,22 +72,22 @@ class WarmExecutor:
         except RefusedError as error:
             pool.refusal = str(error)
             log.warning("image `%s` gets no warm containers: %s", order.image, error)
-        return await self._cold.start(order, log_file, turn, tell)
+        return await self._alone.start(order, log_file, turn, tell)
 
     async def wait(self, started: Started) -> Exit:
         """Wait for the end of an attempt that this executor started or took over."""
         if not started.part:
-            return await self._cold.wait(started)
+            return await self._alone.wait(started)
         return await self._places[started.part].worker.wait(started.part)
 
     async def fetch(self, started: Started, path: str) -> Iterator[bytes]:
         """An archive of a folder of a cold container that has ended. Raises FileNotFoundError, OSError."""
-        return await self._cold.fetch(started, path)
+        return await self._alone.fetch(started, path)
 
     async def remove(self, started: Started) -> None:
         """Have nothing left of an attempt, at the cost of its container where it does not go otherwise."""
         if not started.part:
-            await self._cold.remove(started)
+            await self._alone.remove(started)
             return
         place = self._places.pop(started.part, None)
         if place is None:

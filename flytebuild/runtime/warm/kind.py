@@ -46,11 +46,20 @@ def kind(order: Order) -> Kind | None:
 
 def warm_order(order: Order, kind: Kind, idle: float) -> Order:
     """The order for a warm container of that kind; with nothing to do it ends after `idle` seconds."""
+    return _waiting(order, kind, f"{idle:g}", f"{LABEL}.worker")
+
+
+def ahead_order(order: Order, kind: Kind) -> Order:
+    """The order for a container of that kind that waits to become one attempt."""
+    return _waiting(order, kind, "", f"{LABEL}.ahead")
+
+
+def _waiting(order: Order, kind: Kind, idle: str, label: str) -> Order:
     return replace(
         order,
-        arguments=("/bin/sh", "-c", _BOOT, "sh", text_of("worker"), f"{idle:g}", SECRETS_FOLDER),
+        arguments=("/bin/sh", "-c", _BOOT, "sh", text_of("worker"), idle, SECRETS_FOLDER),
         environment=kind.variables,
-        labels={f"{LABEL}.home": order.labels.get(f"{LABEL}.home", ""), f"{LABEL}.worker": "1"},
+        labels={f"{LABEL}.home": order.labels.get(f"{LABEL}.home", ""), label: "1"},
         own=frozenset(),
         takes_input=True,
     )

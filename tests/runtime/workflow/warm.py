@@ -81,3 +81,9 @@ def until_released(path: str) -> str:
         time.sleep(0.05)
     print("released", flush=True)
     return attempt
+
+
+@parents.task
+async def maybe(path: str) -> str:
+    """Call a task, or none."""
+    return await until_released.aio(path) if path else "nothing called"

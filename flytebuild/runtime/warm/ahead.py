@@ -1,0 +1,159 @@
+"""Containers that are started ahead of the attempts that they are for, while their parent's is on its way.
+
+Which tasks a task calls is known from the last time: containers for them start, and import Flyte's SDK, before they are
+asked for. Each becomes one attempt, as a cold container does, and is that attempt's alone. What was not called when the
+parent ends is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flytebuild.runtime.container import Order
+from flytebuild.runtime.docker_executor import DockerExecutor
+from flytebuild.runtime.executor import Started, StartError, Tell, tell_nobody
+from flytebuild.runtime.reuse import Reuse
+from flytebuild.runtime.secret_files import Feed
+from flytebuild.runtime.verdict import Exit
+from flytebuild.runtime.warm.kind import Kind, ahead_order, kind
+
+_AT_ONCE = 4
+"""So many containers wait for attempts at the same time."""
+
+_CALLERS = 64
+"""Of so many tasks it is remembered what they called, those that were started last."""
+
+_NOBODY_ELSE = Reuse("ahead")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spare:
+    """A container that waits, or is about to; it is there for as long as its `owner` runs, a container as well."""
+
+    kind: Kind
+    owner: str
+    launching: asyncio.Task[tuple[Started, Feed]]
+
+
+class AheadExecutor:
+    """Containers that were started ahead, in front of cold ones on the same engine."""
+
+    def __init__(self, cold: DockerExecutor) -> None:
+        self._cold = cold
+        self._spares: list[Spare] = []
+        self._called: dict[str, dict[str, Order]] = {}
+        self._chores: set[asyncio.Task[Any]] = set()
+
+    async def start(
+        self,
+        order: Order,
+        log_file: Path,
+        turn: AbstractAsyncContextManager[object] = contextlib.nullcontext(),  # noqa: B008 - without a state
+        tell: Tell = tell_nobody,
+    ) -> Started:
+        """Let a container that waits become the attempt, or start one; then those that it may call for."""
+        wanted = kind(replace(order, reuse=_NOBODY_ELSE))
+        started = await self._become(wanted, order, log_file) if wanted else None
+        if started is None:
+            started = await self._cold.start(order, log_file, turn, tell)
+        if wanted:
+            self._remember(order)
+            self._prepare(order.task, started.container, turn)
+        return started
+
+    async def wait(self, started: Started) -> Exit:
+        """Wait for the end of a container that this executor started."""
+        return await self._cold.wait(started)
+
+    async def fetch(self, started: Started, path: str) -> Iterator[bytes]:
+        """An archive of a folder of a container that has ended. Raises FileNotFoundError, OSError."""
+        return await self._cold.fetch(started, path)
+
+    async def remove(self, started: Started) -> None:
+        """Kill and remove a container, and those that waited for what it would call."""
+        for spare in [item for item in self._spares if item.owner == started.container]:
+            self._spares.remove(spare)
+            self._later(self._discard(spare))
+        await self._cold.remove(started)
+
+    async def aclose(self) -> None:
+        """Remove all that wait."""
+        for spare in self._spares:
+            self._later(self._discard(spare))
+        self._spares.clear()
+        while self._chores:
+            await asyncio.wait(self._chores)
+
+    def _remember(self, order: Order) -> None:
+        if order.caller:
+            called = self._called.pop(order.caller, {})
+            self._called[order.caller] = {**called, order.task: order}
+            while len(self._called) > _CALLERS:
+                self._called.pop(next(iter(self._called)))
+
+    def _prepare(self, task: str, owner: str, turn: AbstractAsyncContextManager[object]) -> None:
+        for order in self._called.get(task, {}).values():
+            wanted = kind(replace(order, reuse=_NOBODY_ELSE))
+            if wanted and len(self._spares) < _AT_ONCE:
+                launching = self._later(self._launch(ahead_order(order, wanted), turn))
+                self._spares.append(Spare(wanted, owner, launching))
+
+    async def _launch(self, order: Order, turn: AbstractAsyncContextManager[object]) -> tuple[Started, Feed]:
+        """A container that waits for its attempt. Raises StartError, and leaves none then."""
+        containers = self._cold.containers
+        image = await self._cold.present(order.image)
+        async with turn:
+            started = await containers.create(order, image)
+            feed = await containers.open(started)
+            await containers.begin(started, {})
+            return started, feed
+
+    async def _become(self, wanted: Kind, order: Order, log_file: Path) -> Started | None:
+        """The attempt in a container that waited for it; None where there is none, or where it did not come to be."""
+        spare = next((item for item in self._spares if item.kind == wanted), None)
+        if spare is None:
+            return None
+        self._spares.remove(spare)
+        try:
+            started, feed = await asyncio.shield(spare.launching)
+            own = {name: value for name, value in order.environment.items() if name in order.own}
+            command = {"files": dict(order.secret_files), "arguments": order.arguments[1:], "environment": own}
+            if await self._cold.containers.is_running(started.container):
+                await self._cold.requests.ask(partial(feed.send, json.dumps(command).encode() + b"\n"))
+                feed.close()
+                self._cold.attach(started, log_file)
+                return started
+        except (StartError, OSError):
+            pass
+        except BaseException:
+            self._later(self._discard(spare))
+            raise
+        self._later(self._discard(spare))
+        return None
+
+    async def _discard(self, spare: Spare) -> None:
+        with contextlib.suppress(StartError):
+            started, feed = await spare.launching
+            feed.close()
+            await self._cold.containers.remove(started.container)
+
+    def _later(self, chore: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Do something that nobody waits for, except for `aclose`."""
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._chores.discard(task)
+        if not task.cancelled():
+            # Who waits for it gets its error; where nobody does, asyncio is not to print it.
+            task.exception()
