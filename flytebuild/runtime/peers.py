@@ -1,13 +1,16 @@
 """Whose process is at the other end of a connection, by the kernel's table of connections.
 
 Linux tells the user of each socket of this machine; a container has a network of its own, and is not in the table.
-Other systems have no such table, and there everybody who reaches the loopback address counts as the owner.
+Other systems have no such table, nor do some sandboxes; there everybody who reaches the loopback address counts as the
+owner.
 """
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
+import socket
 import struct
 from pathlib import Path
 from typing import TypeAlias
@@ -31,9 +34,13 @@ def is_owner(peer: Address, here: Address) -> bool:
     return user_of(peer, here) in (os.geteuid(), _ROOT)
 
 
+@functools.cache
 def is_known() -> bool:
-    """Whether this system tells the users of connections."""
-    return _TABLES[0].exists()
+    """Whether this system tells the users of connections: tried with one of our own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here: Address = listener.getsockname()
+        with socket.create_connection(here) as client:
+            return user_of(client.getsockname(), here) == os.geteuid()
 
 
 def user_of(peer: Address, here: Address) -> int | None:

@@ -7,6 +7,8 @@ What a request may do is its key's to say: the owner's may do everything, a cont
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +26,13 @@ from flytebuild.runtime.http import BodyError, Receive, Request, Response, Scope
 from flytebuild.runtime.reach import Access
 from flytebuild.runtime.storage import Entry, ObjectNameError, ObjectStore, tag_of
 
+log = logging.getLogger(__name__)
+
 MAX_OBJECT = 5 << 30
 """The largest body of one request, which is S3's own limit."""
 
 _MAX_DOCUMENT = 8 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
@@ -79,6 +84,12 @@ class S3:
             response = _error(400, "InvalidArgument", str(error))
         except BodyError as error:
             response = _error(400, "EntityTooLarge", str(error))
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            log.warning("an object could not be written: %s", error)
+            # What clients do not try again for minutes: nothing is won by that.
+            response = _error(403, "QuotaExceeded", f"The disk that objects are kept on is full: {error.strerror}")
         if request.method == "HEAD" and response.status >= 400:
             response = Response(response.status, b"", response.content_type)
         await response.send(send)

@@ -57,6 +57,9 @@ class Transfer:
             response = await self._answer(request)
         except (ObjectNameError, BodyError) as error:
             response = text_response(f"{error}\n", 400)
+        except OSError as error:
+            # A disk that is full, or a store of the user's own that does not answer.
+            response = text_response(f"the object cannot be read or written: {error.strerror or error}\n", 507)
         await response.send(send)
 
     async def _answer(self, request: Request) -> Response:

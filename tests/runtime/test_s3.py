@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import obstore
 import pytest
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from flytebuild.runtime.reach import Everything
 from flytebuild.runtime.s3 import S3, Key, paginate
 from flytebuild.runtime.storage import Entry, ObjectStore
+from tests.runtime.conftest import ScriptedExecutor, served
 from tests.runtime.signer import Signer
 
 OWNER = Signer("FBtest", "secret")
@@ -138,6 +142,10 @@ def test_pages_of_a_listing() -> None:
 
 @pytest.fixture
 def store(server: str) -> S3Store:
+    return store_of(server)
+
+
+def store_of(server: str) -> S3Store:
     return S3Store(
         "flytebuild",
         config={
@@ -181,3 +189,27 @@ def test_obstore_writes_in_parts(store: S3Store, tmp_path: Path) -> None:
     asyncio.run(main())
     assert (tmp_path / "objects/flytebuild/big").read_bytes() == piece * 4
     assert list((tmp_path / "objects/.work").iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A data folder whose objects are on a disk of 4 MiB."""
+    place = tmp_path / "objects"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True)
+    yield tmp_path
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_disk_that_is_full_is_told_at_once_and_leaves_nothing_behind(small_disk: Path) -> None:
+    with served(small_disk, ScriptedExecutor()) as server:
+        store = store_of(server)
+        obstore.put(store, "before", b"x" * (1 << 20))
+        for is_in_parts in (False, True):
+            with pytest.raises(BaseError, match="disk that objects are kept on is full"):
+                obstore.put(store, "large", bytes(12 << 20), use_multipart=is_in_parts)
+        # What was there stays, and what fits is taken.
+        obstore.put(store, "after", b"y" * (1 << 20))
+        assert len(obstore.get(store, "before").bytes()) == 1 << 20
+        assert not (small_disk / "objects/flytebuild/large").exists()

@@ -93,6 +93,11 @@ def test_what_is_signed_cannot_be_changed() -> None:
     assert not is_made_with(SECRET, read(given, NOW), given)
 
 
+def test_a_clock_that_is_off_or_steps_locks_no_container_out() -> None:
+    for years in (-10, 10):
+        assert is_made_with(SECRET, read(example(), NOW + timedelta(days=365 * years)), example())
+
+
 def test_a_link_ends() -> None:
     assert read(link(), NOW + timedelta(days=1)).is_in_query
     for given, now in ((link(), NOW + timedelta(days=1, seconds=1)), (link("999999999"), NOW), (link("-1"), NOW)):
