@@ -151,7 +151,7 @@ class Web:
     async def _has(self, uri: str) -> bool:
         try:
             return await self._store.size(uri) is not None
-        except ObjectNameError:
+        except (ObjectNameError, OSError):
             return False
 
 
