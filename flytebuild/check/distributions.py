@@ -81,6 +81,11 @@ def closure(requirements: Mapping[str, frozenset[str]]) -> tuple[frozenset[str],
     return frozenset(found), frozenset(unknown)
 
 
+def is_here(name: str) -> bool:
+    """Whether this machine has a distribution, and so knows what is in it."""
+    return _needs(name) is not None
+
+
 def _is_needed(need: Requirement, extras: frozenset[str]) -> bool:
     return need.marker is None or any(need.marker.evaluate({**_LINUX, "extra": extra}) for extra in ("", *extras))
 

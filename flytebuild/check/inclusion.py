@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,12 +36,14 @@ class Installed:
     def _closure(self) -> tuple[frozenset[str], frozenset[str]]:
         return distributions.closure(self.contents.requirements)
 
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Why something may be there that is not seen."""
+    def doubts(self, module: str) -> tuple[str, ...]:
+        """Why a module that is not seen may be there all the same."""
         unknown = sorted(self._closure[1])
-        needs = f"what {', '.join(f'`{name}`' for name in unknown)} needs is not known here" if unknown else ""
-        return (*self.contents.unknown, *filter(None, (needs,)))
+        needs = f"what {_named(unknown)} needs is not known here" if unknown else ""
+        # Of what this machine has it is known which modules it brings: all others may bring one that is here from none.
+        strange = [] if distributions.providers(module) else list(filter(_is_strange, sorted(self.contents.complete)))
+        brings = f"which modules {_named(strange)} brings is not known here" if strange else ""
+        return (*self.contents.unknown, *filter(None, (needs, brings)))
 
     def has(self, module: str) -> bool:
         """Whether a module is there. What the definition names itself is found without a look at any metadata."""
@@ -75,18 +76,18 @@ def examine(
     for subject in subjects:
         mine = installed[subject.name]
         told: set[str] = set()
-        doubtful: list[Import] = []
+        doubtful: dict[Import, tuple[str, ...]] = {}
         for item in _imports(subject, starts.get(subject.name, ()), readings.get(subject.name, ()), sources):
             if item.top in told or mine.has(item.module):
                 continue
             told.add(item.top)
             owners, package = whose(subject.name, item.module, installed)
-            if mine.doubts or not (owners or _is_known(item)):
-                doubtful.append(item)
+            if doubts := mine.doubts(item.module):
+                doubtful[item] = doubts
             else:
                 yield _missing(subject, item, owners, package)
         if doubtful:
-            yield _doubtful(subject, doubtful, mine.doubts)
+            yield _doubtful(subject, doubtful)
 
 
 def _imports(
@@ -101,9 +102,12 @@ def _imports(
                     yield Import(name, lazy.file, lazy.node.lineno, is_lazy=True)
 
 
-def _is_known(item: Import) -> bool:
-    """Whether it is known what brings a module, or that this machine has it."""
-    return item.top in sys.modules or bool(distributions.providers(item.module))
+def _is_strange(distribution: str) -> bool:
+    return not distributions.is_here(distribution)
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def whose(name: str, module: str, installed: Mapping[str, Installed]) -> tuple[list[str], str]:
@@ -122,13 +126,13 @@ def _missing(subject: Subject, item: Import, owners: Sequence[str], package: str
     return Finding(RULE, "error", message, subject.name, item.file, item.line, hint, modules=(item.top,))
 
 
-def _doubtful(subject: Subject, items: Sequence[Import], doubts: Sequence[str]) -> Finding:
-    names = ", ".join(f"`{item.top}`" for item in items)
-    why = "; ".join(doubts[:2]) or "nothing here knows which packages bring them"
-    message = f"Whether the image of `{subject.name}` has {names} is not known: {why}"
-    hint = f"`flytebuild check --in-image --for {subject.name}` finds out"
+def _doubtful(subject: Subject, items: Mapping[Import, Sequence[str]]) -> Finding:
+    first = next(iter(items))
     modules = tuple(item.top for item in items)
-    return Finding(RULE, "unknown", message, subject.name, items[0].file, items[0].line, hint, modules=modules)
+    why = "; ".join(list(dict.fromkeys(doubt for doubts in items.values() for doubt in doubts))[:2])
+    message = f"Whether the image of `{subject.name}` has {_named(modules)} is not known: {why}"
+    hint = f"`flytebuild check --in-image --for {subject.name}` finds out"
+    return Finding(RULE, "unknown", message, subject.name, first.file, first.line, hint, modules=modules)
 
 
 def listed(names: Sequence[str]) -> str:

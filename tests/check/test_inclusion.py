@@ -129,6 +129,13 @@ def test_what_cannot_be_known_is_said(tmp_path: Path, layers: str, why: str, mon
     )
 
 
+def test_a_package_that_nobody_has(tmp_path: Path) -> None:
+    """What this machine lacks comes from none of what it has."""
+    assert project(tmp_path, body="import nobody_has_this") == [
+        "error parts/tool.py:10: The image of `tool` lacks `nobody_has_this`, which a task imports when it runs"
+    ]
+
+
 def test_a_lock_has_everything(tmp_path: Path) -> None:
     lock = 'version = 1\nrequires-python = ">=3.10"\n'
     for name in ("user", "hypothesis"):
@@ -139,7 +146,14 @@ def test_a_lock_has_everything(tmp_path: Path) -> None:
     tmp_path.joinpath("pyproject.toml").write_text(manifest)
     layers = f'.with_uv_project("{tmp_path}/pyproject.toml", uvlock="{tmp_path}/uv.lock")'
     assert project(tmp_path, imports="import hypothesis", tool=layers, caller=layers) == []
-    assert len(project(tmp_path / "two", imports="import trustme", tool=layers, caller=layers)) == 2
+    assert [item[:5] for item in project(tmp_path / "two", imports="import trustme", tool=layers, caller=layers)] == [
+        "error",
+        "error",
+    ]
+    assert project(tmp_path / "three", body="import nobody_has_this", tool=layers) == [
+        "unknown parts/tool.py:10: Whether the image of `tool` has `nobody_has_this` is not known: "
+        "which modules `user` brings is not known here"
+    ]
 
 
 def test_imports_of_packages_and_relative_ones(tmp_path: Path) -> None:

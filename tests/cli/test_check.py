@@ -118,3 +118,25 @@ def test_the_words() -> None:
     )
     assert summary([], 2) == "2 environments, nothing found"
     assert summary([finding, finding], 2) == "2 environments, 2 errors"
+
+
+def test_a_package_that_this_machine_lacks_too(tmp_path: Path) -> None:
+    (tmp_path / "tool.py").write_text(
+        "import flyte, nobody_has_this\n"
+        "of = flyte.Image.from_debian_base(name='x').with_pip_packages('nobody-has-this==1')\n"
+        "tool = flyte.TaskEnvironment(name='tool', image=of)\n\n"
+        "@tool.task\n@nobody_has_this.traced\ndef there(x: int) -> int:\n    return nobody_has_this.made(x)\n"
+    )
+    (tmp_path / "main.py").write_text(
+        "import flyte\nfrom tool import there, tool\n"
+        "env = flyte.TaskEnvironment(name='env', depends_on=[tool])\n\n"
+        "@env.task\ndef main(x: int) -> int:\n    return there(x)\n"
+    )
+    found = run(tmp_path, "check", "main.py")
+    assert found.code == 65, found
+    assert found.out == (
+        "error: tool.py:1: The image of `env` lacks `nobody_has_this`, which the modules of its tasks import; "
+        "that of `tool` has it (missing-package)\n"
+        '  hint: add `.with_pip_packages("nobody-has-this==1")` to the image of `env` (main.py:3)\n\n'
+        "2 environments, 1 error\n"
+    )
