@@ -158,4 +158,4 @@ def test_what_a_container_without_flyte_leaves_is_fetched_from_one_that_survived
     ledger = under_way(Phase.RUNNING, now(), samples.raw_spec(), container="old")
     root = resume(tmp_path, executor, ledger, Engine((survivor("old"),)), Exit(0))
     assert (root.phase, len(root.attempts)) == (Phase.SUCCEEDED, 1)
-    assert ObjectStore(tmp_path / "objects").has(f"{root.outputs}/outputs.pb")
+    assert ObjectStore(tmp_path / "objects").path_of(f"{root.outputs}/outputs.pb").is_file()
