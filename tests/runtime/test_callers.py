@@ -220,6 +220,14 @@ def test_addresses_that_a_container_names_are_its_own(begin: Begin) -> None:
         request = child(other.run)
         setattr(request.action, field, uri)
         assert denied(lambda request=request: ActionsServiceClientSync(other.endpoint).enqueue(request))
+    # What a task's code is said to be is handed out by links.
+    for flag in ("--tgz", "--pkl"):
+        request = child(other.run)
+        request.action.run_output_base = other.base
+        request.action.task.spec.task_template.container.args.extend([flag, f"{victim.base}/a0/1/outputs.pb"])
+        assert denied(lambda request=request: ActionsServiceClientSync(other.endpoint).enqueue(request))
+        created = run_pb.CreateRunRequest(project_id=PROJECT, task_spec=request.action.task.spec)
+        assert denied(lambda created=created: RunServiceClientSync(other.endpoint).create_run(created))
     folder = data_pb.CreateUploadLocationRequest(filename="x", filename_root="root", content_md5=bytes(16))
     assert denied(lambda: DataProxyServiceClientSync(other.endpoint).create_upload_location(folder))
 

@@ -23,6 +23,7 @@ from flyteidl2.workflow import state_service_pb2 as state_pb
 from flytebuild.runtime.callers import CALLER, Guest, Owner
 from flytebuild.runtime.reach import Reach
 from flytebuild.runtime.services import Context
+from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.storage import ObjectNameError, check_uri
 
 
@@ -52,16 +53,16 @@ def _nothing(_request: Any) -> Touched:
 
 
 def _enqueued(action: actions_pb.Action | queue_pb.EnqueueActionRequest) -> Touched:
+    reads = (action.input_uri, bundle_of(action.task.spec.task_template))
     writes = (action.run_output_base, action.trace.outputs.output_uri)
-    return Touched((action.action_id.run.name,), (action.input_uri,), writes)
+    return Touched((action.action_id.run.name,), reads, writes)
 
 
 def _created(request: run_pb.CreateRunRequest) -> Touched:
     spec = request.run_spec
     runs = (spec.relation.related_to.name,) if spec.relation.related_to.name else ()
-    return Touched(
-        runs, (request.offloaded_input_data.uri,), (spec.run_base_dir, spec.raw_data_storage.raw_data_prefix)
-    )
+    reads = (request.offloaded_input_data.uri, bundle_of(request.task_spec.task_template))
+    return Touched(runs, reads, (spec.run_base_dir, spec.raw_data_storage.raw_data_prefix))
 
 
 def _uploaded(request: data_pb.CreateUploadLocationRequest) -> Touched:
