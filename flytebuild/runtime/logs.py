@@ -18,6 +18,9 @@ from flytebuild.runtime.model import ActionKey
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z ?")
 _STAMPS = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ?", re.MULTILINE)
 _TAIL_BYTES = 256 << 10
+_STEP_BYTES = 128 << 10
+"""How much is followed at a time: reading lines takes the time of everybody else."""
+
 _POLL_SECONDS = 0.2
 
 
@@ -75,7 +78,7 @@ class LogBook:
         offset, rest = 0, b""
         while True:
             was_over = is_over()
-            content = await asyncio.to_thread(_read_from, path, offset)
+            content = await asyncio.to_thread(_read_from, path, offset, _STEP_BYTES)
             offset += len(content)
             *whole, rest = (rest + content).split(b"\n")
             if was_over and not content:
@@ -103,16 +106,16 @@ def _parse_line(line: str) -> Line:
     found = _STAMP.match(line)
     if not found:
         return Line(None, line)
-    at = datetime.strptime(found[1], "%Y-%m-%dT%H:%M:%S").replace(
+    at = datetime.fromisoformat(found[1]).replace(
         microsecond=int((found[2] or "0")[:6].ljust(6, "0")), tzinfo=timezone.utc
     )
     return Line(at, line[found.end() :])
 
 
-def _read_from(path: Path, offset: int) -> bytes:
+def _read_from(path: Path, offset: int, size: int = 1 << 20) -> bytes:
     try:
         with path.open("rb") as file:
             file.seek(offset)
-            return file.read(1 << 20)
+            return file.read(size)
     except FileNotFoundError:
         return b""
