@@ -13,6 +13,7 @@ from flytebuild.build.cache import local_folder
 from flytebuild.build.credentials import for_build
 from flytebuild.build.files import served
 from flytebuild.build.indexes import publish
+from flytebuild.build.permission import denials
 from flytebuild.build.retag import retag, retag_built
 from flytebuild.build.secrets import host_passwords, host_secrets, layer_secrets
 from flytebuild.build.stores import Destination
@@ -50,6 +51,11 @@ async def build_images(
     hopeless = {image.reference for image in plan.to_build if image.spec and image.spec.problem} | plan.unreachable
     unresolved = [_unresolved(image) for image in plan.to_build if image.spec and image.reference in hopeless]
     images = [image for image in plan.to_build if image.spec and image.reference not in hopeless]
+    denied = await denials(images, stores)
+    if denied and len(denied) == len(images) and not unresolved and not plan.to_copy:
+        raise next(iter(denied.values()))
+    unresolved += [_denied(image, denied[image.reference]) for image in images if image.reference in denied]
+    images = [image for image in images if image.reference not in denied]
     indexes = [image for image in plan.to_build if image.members]
     if unresolved and not images and not plan.to_copy:
         raise _all_unresolved([image for image in plan.to_build if image.spec])
@@ -153,6 +159,12 @@ def _unresolved(image: ImagePlan) -> Outcome:
     what = "base" if image.spec and image.spec.problem else "registry"
     failure = StepFailure(f"looking at the {what}", image.reason, None, (), image.environments)
     return Outcome(image, failure=failure)
+
+
+def _denied(image: ImagePlan, error: RegistryUnavailableError) -> Outcome:
+    """The failure of an image that may not be pushed."""
+    message, hint = error.message, error.hint or ""
+    return Outcome(image, failure=StepFailure("asking to push", message, None, (), image.environments, hint))
 
 
 def _all_unresolved(images: Sequence[ImagePlan]) -> UnavailableError:

@@ -25,7 +25,7 @@ from flytebuild.registry.content import (
     fetch_manifest,
     mount_blob,
     put_manifest,
-    start_upload,
+    why_no_upload,
 )
 from flytebuild.registry.reference import Reference, parse
 
@@ -78,10 +78,7 @@ async def _reach(client: RegistryClient, target: Reference, source: str) -> tupl
 
 
 async def _push(client: RegistryClient, target: Reference) -> Check:
-    """Begin an upload, and take it back."""
-    try:
-        await abandon_upload(client, target, await start_upload(client, target))
-    except Refused as refusal:
+    if refusal := await why_no_upload(client, target):
         hint = f"`docker login {target.registry}` as someone who may push to `{target.repository}`"
         return failed("push", RegistryUnavailableError(_sentence(refusal), hint=hint))
     return ok("push", f"allowed to `{target.registry}/{target.repository}`")

@@ -166,6 +166,15 @@ async def start_upload(client: RegistryClient, target: Reference) -> str:
     return _location(response, target)
 
 
+async def why_no_upload(client: RegistryClient, target: Reference) -> Refused | None:
+    """What a registry says to an upload that is begun and taken back at once; None when it takes it."""
+    try:
+        await abandon_upload(client, target, await start_upload(client, target))
+    except Refused as refusal:
+        return refusal
+    return None
+
+
 async def upload_blob(
     client: RegistryClient, target: Reference, location: str, blob: Blob, content: bytes | AsyncIterator[bytes]
 ) -> None:

@@ -151,5 +151,5 @@ def test_nobody_is_let_in_without_and_why_is_told(place: Any, with_password: Gua
     (image,) = planned["images"]
     assert image["status"] == "unknown"
     assert "`docker-credential-broken` fails (the keyring is locked)" in image["reason"]
-    failed = here.workspace.flytebuild("build", "main.py", code=1)
+    failed = here.workspace.flytebuild("build", "main.py", code=69)
     assert "`docker-credential-broken` fails (the keyring is locked)" in failed.stderr

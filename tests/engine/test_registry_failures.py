@@ -39,8 +39,11 @@ class Fault:
 
 UPLOAD = "/one/blobs/uploads/"
 LASTING = {
-    "no credentials": Fault(401, "POST", UPLOAD, 1, ("401 Unauthorized", "hint: log in with `docker login`")),
-    "not allowed": Fault(403, "POST", UPLOAD, 1, ("403 Forbidden", "the credentials that were found may not do this")),
+    "no credentials": Fault(401, "POST", UPLOAD, 69, ("Nothing can be pushed to", "hint: `docker login 127.0.0.1:")),
+    "not allowed": Fault(403, "POST", UPLOAD, 69, ("Nothing can be pushed to", "hint: `docker login 127.0.0.1:")),
+    "not in the end": Fault(
+        403, "PUT", UPLOAD, 1, ("403 Forbidden", "the credentials that were found may not do this")
+    ),
     "no repository": Fault(404, "POST", UPLOAD, 1, ("404 Not Found", "the registry has no such repository")),
     "too many requests": Fault(
         429, "POST", UPLOAD, 1, ("tried again in 1 s", "429 Too Many Requests", "set up a mirror of it")
@@ -48,6 +51,18 @@ LASTING = {
     "broken manifests": Fault(500, "PUT", "/one/manifests/sha256:", 1, ("500 Internal", "a problem of its own")),
     "no tag": Fault(403, "PUT", "/one/manifests/b3-", 1, ("cannot be published", "refuses access to")),
 }
+
+
+THREE = """
+import flyte
+
+def image(name, registry=None):
+    return flyte.Image.from_debian_base(name=name, registry=registry).with_commands(["echo {token}"])
+
+one = flyte.TaskEnvironment(name="one", image=image("denied", "DENIED"))
+two = flyte.TaskEnvironment(name="two", image=image("denied", "DENIED").with_env_vars({{"TWO": "2"}}))
+three = flyte.TaskEnvironment(name="three", image=image("taken"))
+"""
 
 
 @dataclass
@@ -67,7 +82,8 @@ class Fleeting:
 
 
 FLEETING = {
-    "a busy registry": Fleeting(429, "POST", UPLOAD, 1),
+    # It is asked before the build as well.
+    "a busy registry": Fleeting(429, "POST", UPLOAD, 2),
     "a registry that stumbles": Fleeting(503, "PUT", "/one/manifests/sha256:", 1),
     "one that stumbles at the end": Fleeting(503, "PUT", "/one/manifests/b3-", 1),
 }
@@ -87,8 +103,23 @@ def test_a_push_that_fails_says_so_and_leaves_no_tag(workspace: Workspace, regis
         for name, done in zip(LASTING, pool.map(build, LASTING), strict=True):
             assert done.returncode == LASTING[name].code, f"{name}: {done.stderr}"
             assert [word for word in LASTING[name].words if word not in done.stderr] == [], f"{name}: {done.stderr}"
-            assert "step failed: publishing" in done.stderr
+            # Where it is known beforehand, nothing is built.
+            begun = [words for words in ("building", "step failed: publishing") if words in done.stderr]
+            assert len(begun) == (2 if done.returncode == 1 else 0), f"{name}: {done.stderr}"
             assert repository_tags(f"{host}/{path}/{name.replace(' ', '-')}", "one") == set()
+
+
+def test_an_image_that_may_not_be_pushed_does_not_stop_others(workspace: Workspace, registry_prefix: str) -> None:
+    host, _, path = registry_prefix.partition("/")
+    with proxied(host, Fault(403, "POST", "/denied/blobs/uploads/", 1, ())) as proxy:
+        source = THREE.format(token=secrets.token_hex(8)).replace("DENIED", f"{proxy.host}/{path}")
+        workspace.write({"three.py": source})
+        failed = workspace.flytebuild("build", "three.py", code=1)
+        asked = [call for call in proxy.calls if call.method == "POST"]
+        assert len(asked) == 1, asked
+        assert failed.stderr.count("step failed: asking to push  (image of ") == 2
+        assert "three: built" in failed.stderr
+    assert workspace.statuses("three.py")["three"] == "present"
 
 
 def test_what_passes_by_itself_is_waited_out(workspace: Workspace, registry_prefix: str) -> None:
