@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 PIECE = 1 << 20
 """Bytes that are in memory at the same time."""
@@ -16,11 +17,19 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 @dataclass(frozen=True, slots=True)
+class Distant:
+    """Content that is not on this machine: its size in bytes, and what gives it piece by piece."""
+
+    size: int
+    give: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """A file at `path`, without its leading slash: a file of this machine or these bytes; without either, a folder."""
+    """A file at `path`, without its leading slash: a file of this machine, bytes, or what is distant; else a folder."""
 
     path: str
-    source: Path | bytes | None = field(repr=False)
+    source: Path | bytes | Distant | None = field(repr=False)
     mode: int
 
 
@@ -29,30 +38,32 @@ def pieces(entries: Iterable[Entry]) -> Iterator[bytes]:
     for entry in entries:
         if isinstance(entry.source, Path):
             with entry.source.open("rb") as file:
-                yield from _member(entry, file)
+                yield from _member(entry, os.fstat(file.fileno()).st_size, iter(partial(file.read, PIECE), b""))
+        elif isinstance(entry.source, Distant):
+            yield from _member(entry, entry.source.size, entry.source.give())
         else:
-            yield from _member(entry, io.BytesIO(entry.source or b""))
+            content = entry.source or b""
+            yield from _member(entry, len(content), iter((content,)))
     yield b"\0" * 2 * _BLOCK
 
 
-def _member(entry: Entry, file: IO[bytes]) -> Iterator[bytes]:
+def _member(entry: Entry, size: int, content: Iterator[bytes]) -> Iterator[bytes]:
     """One entry: its header, its content, and what fills its last block."""
     info = tarfile.TarInfo(entry.path)
     info.mode = entry.mode
     if entry.source is None:
         info.type = tarfile.DIRTYPE
-    else:
-        info.size = file.seek(0, io.SEEK_END)
-        file.seek(0)
+    info.size = size
     yield info.tobuf(tarfile.PAX_FORMAT)
-    left = info.size
-    while left:
-        piece = file.read(min(PIECE, left))
-        if not piece:
-            raise OSError(f"`{entry.path}` became shorter while it was read")
+    left = size
+    for piece in content:
         left -= len(piece)
         yield piece
-    yield b"\0" * (-info.size % _BLOCK)
+        if left <= 0:
+            break
+    if left:
+        raise OSError(f"`{entry.path}` changed its size while it was read")
+    yield b"\0" * (-size % _BLOCK)
 
 
 class Stream(io.RawIOBase):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from flytebuild.runtime.archives import Entry
+from flytebuild.runtime.archives import Distant, Entry
 from flytebuild.runtime.container import Order, OrderError, template_values
 from flytebuild.runtime.model import Action, Attempt, Failure, Run
 from flytebuild.runtime.raw_inputs import Object, Staged, staged, substituted
 from flytebuild.runtime.raw_outputs import Harvest, OutputError, check_types
 from flytebuild.runtime.reach import Access, Everything
-from flytebuild.runtime.storage import ObjectNameError, ObjectStore, check_uri
+from flytebuild.runtime.storage import ObjectNameError
 from flytebuild.runtime.stores import Store
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RawContainers:
         try:
             inputs = Inputs.FromString(await self._store.read(action.input_uri) or b"")
             found = staged(inputs, config)
-            files = await asyncio.to_thread(self._entries, found, action.key.run)
+            files = await self._entries(found, action.key.run)
         except ObjectNameError as error:
             raise OrderError(f"An input of task `{template.id.name}` cannot be reached: {error}") from error
         folders = [Entry(path.strip("/"), None, _FOLDER) for path in (config.input_path, config.output_path) if path]
@@ -90,8 +91,8 @@ class RawContainers:
         await self._store.write(f"{attempt.outputs}/outputs.pb", _message(values))
         return None
 
-    def _entries(self, found: Staged, run: str) -> list[Entry]:
-        """What goes into the container, folders before what they hold; in a thread, for a folder may have many."""
+    async def _entries(self, found: Staged, run: str) -> list[Entry]:
+        """What goes into the container, folders before what they hold."""
         access = self._access(run)
         files: dict[str, Entry] = {}
         for path, source in found.files.items():
@@ -99,27 +100,39 @@ class RawContainers:
             if isinstance(source, bytes):
                 files[path] = Entry(path, source, _FILE)
             else:
-                files.update((entry.path, entry) for entry in self._objects(path, source, access))
+                files.update((entry.path, entry) for entry in await self._objects(path, source, access))
         return list(files.values())
 
-    def _objects(self, path: str, source: Object, access: Access) -> Iterator[Entry]:
+    async def _objects(self, path: str, source: Object, access: Access) -> list[Entry]:
         """A file, or a folder with what is in it."""
         uri = source.uri.rstrip("/")
-        if not isinstance(self._store, ObjectStore):
-            raise OrderError(f"The input `/{path}` is in a store of your own, from where no raw container is fed")
-        place = self._store.path_of(uri)
+        self._store.check(uri)
         if not (access.may_list(f"{uri}/") if source.is_prefix else access.may_read(uri)):
             raise OrderError(f"The input `/{path}` is `{uri}`, which this run may not read")
         if source.is_prefix:
-            yield Entry(path, None, _FOLDER)
-            bucket, key = check_uri(uri)
-            for item in self._store.entries(bucket, f"{key}/"):
-                inner = item.key.removeprefix(f"{key}/")
-                yield Entry(f"{path}/{inner}", place / inner, _FILE)
-        elif place.is_file():
-            yield Entry(path, place, _FILE)
-        else:
+            inner = await self._store.below(uri)
+            parts = [self._file(f"{path}/{name}", f"{uri}/{name}", size) for name, size in inner.items()]
+            return [Entry(path, None, _FOLDER), *parts]
+        size = await self._store.size(uri)
+        if size is None:
             raise OrderError(f"The input `/{path}` is gone: there is no object `{uri}`")
+        return [self._file(path, uri, size)]
+
+    def _file(self, path: str, uri: str, size: int) -> Entry:
+        """An object as a file of a container; it is read when it is put there, in a thread."""
+        give = partial(_in_turn, asyncio.get_running_loop(), self._store, uri)
+        return Entry(path, self._store.file(uri) or Distant(size, give), _FILE)
+
+
+def _in_turn(loop: asyncio.AbstractEventLoop, store: Store, uri: str) -> Iterator[bytes]:
+    """The pieces of an object, which `loop` fetches while a thread waits for each."""
+    content = store.reading(uri)
+
+    async def following() -> bytes | None:
+        return await anext(content, None)
+
+    while (piece := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
+        yield piece
 
 
 def _message(values: dict[str, Literal]) -> bytes:

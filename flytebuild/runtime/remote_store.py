@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import obstore
@@ -45,6 +46,19 @@ class RemoteStore:
                 return int((await obstore.head_async(*self._place(uri)))["size"])
             except (FileNotFoundError, NotFoundError):
                 return None
+
+    async def below(self, uri: str) -> dict[str, int]:
+        """The objects below an address: their sizes by the rest of their names."""
+        found = {}
+        with _told(uri):
+            store, key = self._place(uri)
+            async for page in obstore.list(store, prefix=f"{key}/"):
+                found.update({str(item["path"]).removeprefix(f"{key}/"): int(item["size"]) for item in page})
+        return found
+
+    def file(self, _uri: str) -> Path | None:
+        """Nothing is a file of this machine."""
+        return None
 
     async def write(self, uri: str, content: bytes) -> None:
         """Create or replace an object."""

@@ -103,6 +103,16 @@ class ObjectStore:
         status = self.status(self.path_of(uri))
         return status.st_size if status else None
 
+    async def below(self, uri: str) -> dict[str, int]:
+        """The objects below an address: their sizes by the rest of their names."""
+        bucket, key = check_uri(uri)
+        found = await asyncio.to_thread(self.entries, bucket, f"{key}/")
+        return {entry.key.removeprefix(f"{key}/"): entry.size for entry in found}
+
+    def file(self, uri: str) -> Path | None:
+        """The file of an object."""
+        return self.path_of(uri)
+
     def check(self, uri: str) -> None:
         """Raises ObjectNameError for what cannot be an object here."""
         self.path_of(uri)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 
 
@@ -33,6 +34,12 @@ class Store(Protocol):
 
     async def size(self, uri: str) -> int | None:
         """An object's size in bytes, or None when there is none."""
+
+    async def below(self, uri: str) -> dict[str, int]:
+        """The objects below an address: their sizes in bytes by the rest of their names."""
+
+    def file(self, uri: str) -> Path | None:
+        """The file of an object, where objects are files of this machine."""
 
     async def write(self, uri: str, content: bytes) -> None:
         """Create or replace an object."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.runtime.archives import PIECE, Entry, pieces, reading
+from flytebuild.runtime.archives import PIECE, Distant, Entry, pieces, reading
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -20,6 +20,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         Entry("folder/text", b"hello", 0o644),
         Entry("folder/empty", b"", 0o600),
         Entry(long, tmp_path / "file", 0o666),
+        Entry("distant", Distant(7, lambda: iter((b"abc", b"defg"))), 0o644),
     ]
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces(entries)))) as archive:
         found = {member.name: (member.isdir(), member.mode, member.size) for member in archive}
@@ -28,7 +29,14 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         "folder/text": (False, 0o644, 5),
         "folder/empty": (False, 0o600, 0),
         long: (False, 0o666, 1000),
+        "distant": (False, 0o644, 7),
     }
+
+
+@pytest.mark.parametrize("content", [b"short", b"much too long"])
+def test_what_is_not_as_large_as_it_was_said_to_be(content: bytes) -> None:
+    with pytest.raises(OSError, match="`distant` changed its size"):
+        list(pieces([Entry("distant", Distant(7, lambda: iter((content,))), 0o644)]))
 
 
 def test_chunks_of_any_size_are_one_archive() -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flyteidl2.core.types_pb2 import BlobType
+from flyteidl2.task.common_pb2 import Inputs
 
 from flytebuild import config
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError
 from flytebuild.runtime import own_storage
+from flytebuild.runtime.archives import pieces
+from flytebuild.runtime.container import order
 from flytebuild.runtime.own_storage import CredentialsMissingError, Key, OwnStorage, find_key
+from flytebuild.runtime.raw_container import RawContainers
 from flytebuild.runtime.remote_store import RemoteStore
 from flytebuild.runtime.storage import ObjectNameError
-from tests.runtime.conftest import CREDENTIALS, ScriptedExecutor, served
+from tests.runtime import samples
+from tests.runtime.conftest import CREDENTIALS, SITE, ScriptedExecutor, served
 
 BASE = "s3://bucket/a/b"
 FILE = """\
@@ -129,3 +137,30 @@ def test_what_is_configured(tmp_path: Path) -> None:
     environ = {"FLYTEBUILD_STORAGE": f"{BASE}/", "FLYTEBUILD_STORAGE_ENDPOINT": "http://127.0.0.1:9000"}
     assert own_storage.configured(config.load(tmp_path, environ)) == OwnStorage(BASE, "http://127.0.0.1:9000")
     assert own_storage.configured(Config()) is None
+
+
+def test_a_raw_container_is_fed_from_there(address: str) -> None:
+    there = store(address)
+    spec = samples.raw_spec()
+    action = samples.action(spec=spec)
+    inputs = Inputs()
+    for name, kind in (("file", BlobType.SINGLE), ("folder", BlobType.MULTIPART)):
+        value = inputs.literals.add(name=name).value.scalar.blob
+        value.uri = f"{BASE}/{name}"
+        value.metadata.type.dimensionality = kind
+    large = bytes(range(256)) * (12 << 10)
+
+    async def main() -> bytes:
+        await there.write(action.input_uri, inputs.SerializeToString())
+        await there.write(f"{BASE}/file", large)
+        await there.write(f"{BASE}/folder/deep/part", b"part")
+        await there.write(f"{BASE}/folder-not", b"a neighbour")
+        plain = order(samples.run(), action, samples.attempt(), SITE)
+        filled = await RawContainers(there).fill(plain, action)
+        # As the engine's client reads it: in a thread, while the loop goes on.
+        return await asyncio.to_thread(lambda: b"".join(pieces(filled.files)))
+
+    with tarfile.open(fileobj=io.BytesIO(asyncio.run(main()))) as archive:
+        found = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+        content = {name: file.read() for name, file in found.items() if file and not name.startswith("in/inputs.")}
+    assert content == {"in/file": large, "in/folder/deep/part": b"part"}
