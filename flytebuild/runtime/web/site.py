@@ -108,17 +108,18 @@ class Web:
         return pages.respond(pages.runs_page(rows))
 
     async def _run_page(self, run: Run) -> Response:
-        views = [
-            pages.View(
-                action=action,
-                inputs=await self._inputs(action, _ON_A_PAGE),
-                outputs=await self._outputs(action, _ON_A_PAGE),
-                log=self._logs.tail(action.key, len(action.attempts), TAIL_LINES) if action.attempts else ([], False),
-                has_report=await self._has(_report_of(action)),
-            )
-            for action in self._ledger.actions(run.name)
-        ]
+        # At the same time: a store of the user's own may be far away.
+        views = await asyncio.gather(*(self._view(action) for action in self._ledger.actions(run.name)))
         return pages.respond(pages.run_page(run, self._ledger.root(run.name), views))
+
+    async def _view(self, action: Action) -> pages.View:
+        return pages.View(
+            action=action,
+            inputs=await self._inputs(action, _ON_A_PAGE),
+            outputs=await self._outputs(action, _ON_A_PAGE),
+            log=self._logs.tail(action.key, len(action.attempts), TAIL_LINES) if action.attempts else ([], False),
+            has_report=await self._has(_report_of(action)),
+        )
 
     def _log(self, key: ActionKey, attempt: str) -> Response:
         count = len(self._ledger.action(key).attempts)
