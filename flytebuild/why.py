@@ -116,7 +116,7 @@ class _Comparison:
                 waiting.remove(twin)
                 yield from self._layer(self.before.layers[twin], number)
         for item in waiting:
-            yield Change(None, "layer", f"`{_name(self.before.layers[item])}` is not in it any more")
+            yield Change(None, "layer", f"`{layer_name(self.before.layers[item])}` is not in it any more")
 
     def _layer(self, before: Mapping[str, Any], number: int) -> Iterator[Change]:
         after: Mapping[str, Any] = self.after.layers[number]
@@ -187,7 +187,7 @@ class _Comparison:
         return Change(number, what, words, before, after, origin)
 
     def _summary(self, number: int) -> str:
-        return self.summaries[number] if number < len(self.summaries) else _name(self.after.layers[number])
+        return self.summaries[number] if number < len(self.summaries) else layer_name(self.after.layers[number])
 
 
 def headline(found: Sequence[Change]) -> str:
@@ -207,8 +207,8 @@ def _key(layer: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in layer.items() if name != "parent"}, sort_keys=True)
 
 
-def _name(layer: Mapping[str, Any]) -> str:
-    """What a layer is called of which there is nothing but its document."""
+def layer_name(layer: Mapping[str, Any]) -> str:
+    """What a layer is called of which there is nothing but its document: its kind, and the packages that it lists."""
     spec = layer["spec"]
     listed = next((spec[name] for name in _LISTS if name in spec), ())
     return f"{layer['kind']}: {', '.join(listed)}" if listed and _are_texts(listed) else str(layer["kind"])

@@ -15,19 +15,24 @@ _SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "ex
 _WORDS: dict[Status, str] = {
     "present": "present",
     "missing": "to be built",
-    "unknown": "could not be found out, and is built",
+    "unknown": "could not be found out",
     "external": "named by the user, used as it is",
 }
 
 
-def html(plan: Plan, summary: str, seconds: Callable[[str], float | None]) -> str:
-    """The page. `summary` is the plan in one line, `seconds` what a layer took by its name when it was made last."""
-    style = files("flytebuild.drawing").joinpath("page.css").read_text()
+def html(
+    plan: Plan, summary: str, seconds: Callable[[str], float | None], *, back: tuple[str, str] | None = None
+) -> str:
+    """The page. `summary` is the plan in one line, `seconds` what a layer took by its name when it was made last.
+
+    `back` is where the reader came from, as a path and its name.
+    """
     return "\n".join(
         (
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
-            f"<title>{escape(summary)}</title><style>{style}</style></head><body><main>",
+            f"<title>{escape(summary)}</title><style>{stylesheet()}</style></head><body><main>",
+            *([f'<p><a href="{escape(back[0])}">{escape(back[1])}</a></p>'] if back else []),
             f"<h1>{escape(summary)}</h1>",
             *_keys(plan),
             "<h2>Environments</h2>",
@@ -37,6 +42,11 @@ def html(plan: Plan, summary: str, seconds: Callable[[str], float | None]) -> st
             "</main></body></html>",
         )
     )
+
+
+def stylesheet() -> str:
+    """What is in the page's style element, for a policy that allows nothing else."""
+    return files("flytebuild.drawing").joinpath("page.css").read_text(encoding="utf-8")
 
 
 def _keys(plan: Plan) -> Iterator[str]:

@@ -49,6 +49,7 @@ from flytebuild.runtime.storage import OBJECTS, ObjectStore
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.transfer import Links, Transfer
+from flytebuild.runtime.web.drawing import Labels, no_labels
 from flytebuild.runtime.web.site import Web
 
 
@@ -73,11 +74,12 @@ def assemble(
     capacity: Capacity = Capacity(),  # noqa: B008 - a frozen value
     silence: float = 0,
     store: Store | None = None,
+    labels: Labels = no_labels,
 ) -> ControlPlane:
     """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with.
 
     `silence` is how many seconds a container may run without a request; 0 is no bound. `store` is where objects are, if
-    not in the folder.
+    not in the folder. `labels` tells those of an image that ran.
 
     The runs of earlier control planes of the folder are known then; `supervisor.resume` takes them up again.
     """
@@ -142,7 +144,7 @@ def assemble(
                 ledger, store, links, RawContainers(store, reach.of), site, book.find, credentials.owner_token
             ),
         },
-        Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}),
+        Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}, labels=labels),
         door,
     )
     return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded)

@@ -92,6 +92,10 @@ class DockerExecutor:
         """The name under which the engine has an image, pulled when it lacks it. Raises StartError."""
         return await self.images.present(image, tell)
 
+    async def labels(self, image: str) -> dict[str, str] | None:
+        """The labels of an image by its name or digest; None where the engine does not have it, or does not answer."""
+        return await self.images.labels(image)
+
     def worker(self, started: Started, feed: Feed | None = None) -> Worker:
         """What watches a warm container, for the executor that has these."""
         return Worker(self._api, self.requests, started, feed, self._patience)

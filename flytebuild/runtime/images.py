@@ -54,6 +54,16 @@ class Images:
         except Exception as error:  # Of several HTTP layers, where a pull breaks off.
             raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
 
+    async def labels(self, image: str) -> dict[str, str] | None:
+        """The labels of an image by its name or digest; None where the engine does not have it, or does not answer."""
+        from docker.errors import DockerException
+
+        try:
+            found = await self._requests.ask(partial(self._api.inspect_image, image))
+        except (DockerException, OSError):
+            return None
+        return dict((found.get("Config") or {}).get("Labels") or {})
+
     def _has(self, image: str) -> bool:
         from docker.errors import NotFound
 

@@ -97,7 +97,17 @@ async def serve(config: Config) -> None:
             is_warm=config.warm,
             storage=partial(_lent, storage) if storage else None,
         )
-        plane = assemble(config.home, site, credentials, warm, fingerprint, capacity, silence=silence, store=store)
+        plane = assemble(
+            config.home,
+            site,
+            credentials,
+            warm,
+            fingerprint,
+            capacity,
+            silence=silence,
+            store=store,
+            labels=executor.labels,
+        )
         if expired := await asyncio.to_thread(expire, config.home, time.time(), _kept(plane)):
             log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         await _resume(plane, warm)

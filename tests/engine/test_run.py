@@ -52,6 +52,9 @@ def test_flytebuild_run(workspace: Workspace) -> None:
     assert json.loads(done.stdout) == [SEQUENCE, SEQUENCE]
     (url,) = re.findall(r"http://\S+/runs/\S+", done.stderr.splitlines()[next_index(done.stderr)])
     check_example(run_document(url), workspace.plan("--for", "main"))
+    drawn = httpx.get(f"{url}/environments").text
+    assert (drawn.count("pip: ruff"), drawn.count("pip: pytest")) == (1, 2), "what images share is there once"
+    assert "in 3 images" in drawn
     page = httpx.get(url)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")

@@ -35,11 +35,14 @@ class View:
     has_report: bool = False
 
 
-def respond(page: str, status: int = 200) -> Response:
-    """A page as an answer, with a policy that allows nothing but its own style and script."""
+def respond(page: str, status: int = 200, style: str | None = None) -> Response:
+    """A page as an answer, with a policy that allows nothing but its own style and script.
+
+    `style` is the page's stylesheet where it is another one than that of all others.
+    """
     policy = (
         "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        f"style-src '{_hash(_asset('page.css'))}'; script-src '{_hash(_asset('page.js'))}'"
+        f"style-src '{_hash(_asset('page.css') if style is None else style)}'; script-src '{_hash(_asset('page.js'))}'"
     )
     headers = (("content-security-policy", policy), ("cache-control", "no-store"), ("referrer-policy", "no-referrer"))
     return Response(status, page.encode("utf-8", "replace"), "text/html; charset=utf-8", headers)
@@ -86,7 +89,9 @@ def run_page(run: Run, root: Action, views: Sequence[View]) -> str:
     drawing = timeline.draw([view.action for view in views], root.ended or now())
     body = (
         f"<p class='crumbs'><a href='/'>Runs</a></p><h1>{_badge(root.phase)} {_text(root.task_name)} "
-        f"<code class='quiet'>{_text(run.name)}</code></h1>{facts}{drawing}<ul class='tree'>{tree}</ul>"
+        f"<code class='quiet'>{_text(run.name)}</code></h1>{facts}"
+        f"<p><a href='{_text(path(run))}/environments'>Environments and their images</a></p>"
+        f"{drawing}<ul class='tree'>{tree}</ul>"
     )
     events = "" if root.phase.is_terminal else f"/api/runs/{quote(run.name)}/events"
     return _page(f"{root.task_name} · {run.name}", body, is_live=not root.phase.is_terminal, events=events)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from flytebuild.drawing.html import stylesheet
 from flytebuild.runtime.actions import Ledger, UnknownError
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.logs import LogBook
@@ -15,6 +16,7 @@ from flytebuild.runtime.services.run import outputs_file
 from flytebuild.runtime.storage import ObjectNameError
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.web import documents, pages
+from flytebuild.runtime.web.drawing import Labels, environments_page, no_labels
 from flytebuild.runtime.web.events import changes
 from flytebuild.runtime.web.values import Values, read
 
@@ -40,6 +42,7 @@ class Web:
         port: int,
         home: Path,
         fingerprint: Mapping[str, object],
+        labels: Labels = no_labels,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -47,6 +50,7 @@ class Web:
         self._port = port
         self._home = home
         self._fingerprint = fingerprint
+        self._labels = labels
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -75,10 +79,12 @@ class Web:
             case [""] | ["v2", "runs"]:
                 return self._home_page()
             case ["v2", "domain", domain, "project", project, "runs", name]:
-                run = self._ledger.run(name)
-                if (run.domain, run.project) != (domain, project):
-                    raise UnknownError(f"there is no run `{name}` in project `{project}`, domain `{domain}`")
-                return await self._run_page(run)
+                return await self._run_page(self._run_in(domain, project, name))
+            case ["v2", "domain", domain, "project", project, "runs", name, "environments"]:
+                run = self._run_in(domain, project, name)
+                back = documents.path(run)
+                page = await environments_page(run, self._ledger.actions(name), self._labels, back)
+                return pages.respond(page, style=stylesheet())
             case ["api", "runs"]:
                 return json_response(documents.runs_document(self._ledger, self._port))
             case ["api", "runs", name]:
@@ -93,6 +99,12 @@ class Web:
             case ["api", "runs", name, "actions", action, "report"]:
                 return await self._report(self._ledger.action(ActionKey(name, action)))
         return _missing(request, "there is no such page")
+
+    def _run_in(self, domain: str, project: str, name: str) -> Run:
+        run = self._ledger.run(name)
+        if (run.domain, run.project) != (domain, project):
+            raise UnknownError(f"there is no run `{name}` in project `{project}`, domain `{domain}`")
+        return run
 
     def _health(self) -> dict[str, object]:
         return {
