@@ -39,9 +39,7 @@ _CHUNK = 64 << 10
 class Session:
     """What runs where: `code` is an archive for the image's working directory, `tree` one for the container's root.
 
-    `extra` goes where its paths say. An empty entrypoint stands for none, whatever the image says.
-
-    `is_terminal` asks for a terminal in the container; it needs one here.
+    `extra` goes where its paths say. `is_terminal` asks for a terminal in the container; it needs one here.
     """
 
     image: str

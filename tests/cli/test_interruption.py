@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -77,6 +78,7 @@ class Terminal:
     def until(self, words: str) -> None:
         """Read until the words have come."""
         while words not in self.seen:
+            assert select.select([self._ours], [], [], 60)[0], f"`{words}` does not come: {self.seen}"
             try:
                 piece = os.read(self._ours, 1000).decode()
             except OSError:  # Nobody is at the other side any more.

@@ -17,6 +17,7 @@ from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 from flytebuild.runtime.again import without_code
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.verdict import Exit
+from tests.runs import until_ended
 from tests.runtime import samples
 from tests.runtime.conftest import CREDENTIALS, ScriptedExecutor
 
@@ -45,8 +46,7 @@ def failed_run(server: str, spec: TaskSpec) -> str:
         inputs=Inputs(literals=[number]),
     )
     run = str(RunServiceClientSync(server).create_run(request).run.action.id.run.name)
-    while httpx.get(f"{server}/api/runs/{run}").json()["phase"] != "FAILED":
-        pass
+    assert until_ended(server, run) == "FAILED"
     return run
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 from flyteidl2.common.identifier_pb2 import ProjectIdentifier
 from flyteidl2.common.run_pb2 import OffloadedInputData
@@ -18,6 +17,7 @@ from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 
 from flytebuild.runtime import flyte_config
 from flytebuild.runtime.verdict import Exit
+from tests.runs import until_ended
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor
 from tests.runtime.driver import WORKFLOW
@@ -70,8 +70,7 @@ def test_the_sdk(server: str, call: Call, executor: ScriptedExecutor, tmp_path: 
         offloaded_input_data=OffloadedInputData(uri="s3://flytebuild/inputs/x"),
     )
     run = RunServiceClientSync(server).create_run(request).run.action.id.run.name
-    while httpx.get(f"{server}/api/runs/{run}").json()["phase"] != "SUCCEEDED":
-        pass
+    assert until_ended(server, run) == "SUCCEEDED"
     assert executor.orders[0].environment["KEY"] == "first"
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"first" in path.read_bytes()]
 
