@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,7 @@ class LiveObjects:
 
     def is_users(self, file: str) -> bool:
         """Whether a file is neither installed nor made up."""
-        path = os.path.realpath(file)
-        return file.endswith(".py") and not path.startswith((*_INSTALLED, _SDK)) and "site-packages" not in path
+        return _is_users(file)
 
 
 def _of_flyte() -> Iterator[tuple[Kind, object]]:
@@ -89,15 +89,27 @@ def _is_built(image: object) -> bool:
     return bool(image._layers or image._ref_name or image._is_cloned or image.dockerfile)
 
 
-def _roots(function: object) -> Iterator[str]:
-    """Where the imports of a function's module start: as it was loaded, and as its file says by itself."""
-    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
-    if code is None or not os.path.isfile(code.co_filename):
-        return
-    file = Path(code.co_filename).resolve()
-    name = getattr(inspect.unwrap(function), "__module__", "") if callable(function) else ""
-    module = sys.modules.get(name)
+def _roots(function: object) -> tuple[str, ...]:
+    """Where the imports of a function's module start."""
+    function = inspect.unwrap(function) if callable(function) else None
+    code = getattr(function, "__code__", None)
+    return () if code is None else _roots_of(code.co_filename, getattr(function, "__module__", ""))
+
+
+@lru_cache(maxsize=1024)
+def _roots_of(path: str, name: str) -> tuple[str, ...]:
+    """Where the imports of a file start: as it was loaded under a name, and as it says by itself."""
+    if not os.path.isfile(path):
+        return ()
+    file, module = Path(path).resolve(), sys.modules.get(name)
+    found = [str(root) for root in named(file).roots]
     if module is not None and name != "__main__" and getattr(module, "__file__", None) == str(file):
         above = len(name.split(".")) - (0 if file.name == "__init__.py" else 1)
-        yield str(file.parents[above] if above else file.parent)
-    yield from map(str, named(file).roots)
+        found.insert(0, str(file.parents[above] if above else file.parent))
+    return tuple(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=4096)
+def _is_users(file: str) -> bool:
+    path = os.path.realpath(file)
+    return file.endswith(".py") and not path.startswith((*_INSTALLED, _SDK)) and "site-packages" not in path

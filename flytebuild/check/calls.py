@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType
 
 from flytebuild.check.imports import unguarded
+from flytebuild.check.outline import Outline
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known, Task
 from flytebuild.check.values import Bound, Instance, OneOf, Scope, Values, mark_of
@@ -58,16 +60,74 @@ class Reading:
     unreadable: list[str] = field(default_factory=list)
 
 
-def read(function: object, known: Known, sources: Sources) -> Reading:
-    """Everything that a function of the user's calls, transitively."""
-    reader = _Reader(known, sources, Reading())
-    for layer in _layers(function):
-        if known.is_users(layer.__code__.co_filename):
-            try:
-                reader.enter(layer, {}, (), _DEPTH)
-            except Exception:  # noqa: BLE001 - objects of the user's may raise anything when asked what they are
-                reader.reading.unreadable.append(layer.__name__)
-    return reader.reading
+@dataclass
+class _Visit:
+    """One function as it is called with what is known of its arguments: what it does itself, and where it goes on.
+
+    `found` has tasks with a line and a doubt, `onward` functions with their arguments and what they are called.
+    """
+
+    function: FunctionType
+    outline: Outline | None = None
+    found: list[tuple[Task, int, str]] = field(default_factory=list)
+    onward: list[tuple[FunctionType, dict[str, Values], str]] = field(default_factory=list)
+
+
+class Reader:
+    """Reads functions; what several of them lead to is read once."""
+
+    def __init__(self, known: Known, sources: Sources) -> None:
+        self._known = known
+        self._sources = sources
+        self._visits: dict[tuple[object, ...], _Visit] = {}
+        self._returned: dict[tuple[object, ...], Values] = {}
+
+    def read(self, start: object) -> Reading:
+        """Everything that a function of the user's calls, transitively, the nearest first."""
+        reading = Reading()
+        starts = [layer for layer in _layers(start) if self._known.is_users(layer.__code__.co_filename)]
+        pending: deque[tuple[FunctionType, dict[str, Values], tuple[str, ...]]] = deque()
+        pending.extend((layer, {}, ()) for layer in starts)
+        seen: set[tuple[object, ...]] = set()
+        while pending:
+            layer, given, through = pending.popleft()
+            mark = mark_of(layer, given)
+            if mark not in seen and len(through) <= _DEPTH:
+                seen.add(mark)
+                visit = self._visit(mark, layer, given)
+                _note(reading, visit, through)
+                for function, arguments, name in visit.onward:
+                    pending.append((function, arguments, (*through, name) if name else through))
+        return reading
+
+    def _visit(self, mark: tuple[object, ...], function: FunctionType, given: dict[str, Values]) -> _Visit:
+        if mark not in self._visits:
+            visit = self._visits[mark] = _Visit(function)
+            node = self._sources.function(function.__code__)
+            if node is not None:
+                scope = Scope(function, node, self._known, self._sources, given, self._returned)
+                outline = self._sources.outline(node)
+                try:
+                    for call in outline.calls:
+                        _Calling(call, scope, visit).follow()
+                    visit.outline = outline
+                except Exception:  # noqa: BLE001 - objects of the user's may raise anything when asked what they are
+                    visit.outline = None
+        return self._visits[mark]
+
+
+def _note(reading: Reading, visit: _Visit, through: tuple[str, ...]) -> None:
+    """Add what a visit has found, by way of some functions."""
+    code = visit.function.__code__
+    for task, line, doubt in visit.found:
+        reading.calls[Call(task, code.co_filename, line, through, doubt)] = None
+    if visit.outline is None:
+        reading.unreadable.append(code.co_name)
+    elif not through:
+        # Whether another function is called may depend on what it needs.
+        package = visit.function.__globals__.get("__package__") or ""
+        imports = unguarded(visit.outline.body, is_function=True)
+        reading.imports += [Lazy(item, code.co_filename, package) for item in imports]
 
 
 def _layers(function: object) -> Iterator[FunctionType]:
@@ -84,124 +144,92 @@ def _layers(function: object) -> Iterator[FunctionType]:
 
 
 @dataclass
-class _Reader:
-    known: Known
-    sources: Sources
-    reading: Reading
-    _entered: set[tuple[object, ...]] = field(default_factory=set)
-    _returned: dict[tuple[object, ...], Values] = field(default_factory=dict)
+class _Calling:
+    """One call in a function: what it calls is noted in the visit."""
 
-    def enter(self, function: FunctionType, given: dict[str, Values], through: tuple[str, ...], depth: int) -> None:
-        """Read one function as it is called with what is known of its arguments."""
-        code = function.__code__
-        mark = mark_of(function, given)
-        if mark in self._entered or depth <= 0:
-            return
-        self._entered.add(mark)
-        node = self.sources.function(code)
-        if node is None:
-            self.reading.unreadable.append(code.co_name)
-            return
-        scope = Scope(function, node, self.known, self.sources, given, self._returned)
-        body = [node.body] if isinstance(node, ast.Lambda) else node.body
-        package = function.__globals__.get("__package__") or ""
-        for item in (inner for statement in body for inner in ast.walk(statement)):
-            if isinstance(item, ast.Call):
-                self._call(item, scope, through, depth)
-        if not through:
-            # Whether another function is called may depend on what it needs.
-            self.reading.imports += [Lazy(item, code.co_filename, package) for item in _imports(body)]
+    call: ast.Call
+    scope: Scope
+    visit: _Visit
 
-    def _call(self, call: ast.Call, scope: Scope, through: tuple[str, ...], depth: int) -> None:
-        callees = scope.values(call.func)
+    def follow(self) -> None:
+        """Note the tasks that it calls or hands on, and the user's functions that it leads to."""
+        callees = self.scope.values(self.call.func)
         for callee in callees:
-            self._callee(callee, call, scope, through, depth)
-        if not callees and not self._starts_run(call.func, scope):
-            self._handed(call, scope, through)
+            self._callee(callee)
+        if not callees:
+            self._handed(None)
 
-    def _starts_run(self, expression: ast.expr, scope: Scope) -> bool:
-        """Whether a function is one of a context for runs: `flyte.with_runcontext(…).run`."""
-        while isinstance(expression, ast.Attribute | ast.Call):
-            expression = expression.value if isinstance(expression, ast.Attribute) else expression.func
-            if any(self.known.kind(value) == "run" for value in scope.values(expression)):
-                return True
-        return False
-
-    def _callee(self, callee: object, call: ast.Call, scope: Scope, through: tuple[str, ...], depth: int) -> None:
+    def _callee(self, callee: object) -> None:
         doubt = ""
         if isinstance(callee, OneOf):
             callee, doubt = callee.value, "which of several is called is decided when it runs"
         if isinstance(callee, functools.partial):
             callee = callee.func
-        if task := self.known.task(callee):
-            self._found(task, call, scope, through, doubt)
-            self._handed(call, scope, through)
+        if task := self.scope.known.task(callee):
+            self.visit.found.append((task, self.call.lineno, doubt))
+            self._handed(callee)
             return
-        match self.known.kind(callee):
+        match self.scope.known.kind(callee):
             case "run":
                 return
             case "map":
-                for value in scope.values(call.args[0]) if call.args else ():
-                    self._callee(value, call, scope, through, depth)
+                for value in self.scope.values(self.call.args[0]) if self.call.args else ():
+                    self._callee(value)
                 return
         match callee:
             case Bound(function=function, owner=owner):
-                self._enter(function, call, scope, (owner,), through, depth)
+                self._enter(function, (owner,))
             case MethodType(__func__=FunctionType() as function, __self__=owner):
-                self._enter(function, call, scope, (owner,), through, depth)
+                self._enter(function, (owner,))
             case type() as made if made not in _CALLING_BUILTINS:
                 # Of an object that only keeps a task nothing is said.
                 make = inspect.getattr_static(made, "__init__", None)
                 if isinstance(make, FunctionType):
-                    self._enter(make, call, scope, (Instance(made),), through, depth)
+                    self._enter(make, (Instance(made),))
             case FunctionType() as function:
-                is_ours = False
-                for layer in _layers(function):
-                    is_ours |= self._enter(layer, call, scope, (), through, depth)
-                if not is_ours:
-                    self._handed(call, scope, through, function)
+                entered = [self._enter(layer, ()) for layer in _layers(function)]
+                if not any(entered):
+                    self._handed(function)
             case _:
-                self._handed(call, scope, through, callee)
+                self._handed(callee)
 
-    def _enter(
-        self,
-        function: FunctionType,
-        call: ast.Call,
-        scope: Scope,
-        owner: Values,
-        through: tuple[str, ...],
-        depth: int,
-    ) -> bool:
+    def _enter(self, function: FunctionType, owner: Values) -> bool:
         """Go on in a function of the user's; whether it is one."""
-        if not self.known.is_users(function.__code__.co_filename):
+        scope = self.scope
+        if not scope.known.is_users(function.__code__.co_filename):
             return False
-        node = self.sources.function(function.__code__)
-        given = scope.arguments(node, call, owner) if node else {}
+        node = scope.sources.function(function.__code__)
+        given = scope.arguments(node, self.call, owner) if node else {}
         is_wrapped = function is getattr(scope.function, "__wrapped__", None)
-        self.enter(function, given, through if is_wrapped else (*through, function.__name__), depth - 1)
+        self.visit.onward.append((function, given, "" if is_wrapped else function.__name__))
         return True
 
-    def _handed(self, call: ast.Call, scope: Scope, through: tuple[str, ...], callee: object = None) -> None:
+    def _handed(self, callee: object) -> None:
         """Tasks that are given to something else than the user's own code."""
         if any(callee is harmless for harmless in _HARMLESS):
             return
+        arguments = (*self.call.args, *(keyword.value for keyword in self.call.keywords))
+        values = (value for argument in arguments for value in self.scope.values(argument))
+        tasks = [
+            task
+            for value in values
+            if (task := self.scope.known.task(value.func if isinstance(value, functools.partial) else value))
+        ]
+        if not tasks or (callee is None and self._starts_run()):
+            return
         module = getattr(callee, "__module__", None) or ""
         is_caller = any(callee is caller for caller in _CALLING_BUILTINS) or module.startswith(_CALLERS)
-        doubt = "" if is_caller else f"whether `{ast.unparse(call.func)}` calls it is not known"
-        for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
-            for value in scope.values(argument):
-                task = self.known.task(value.func if isinstance(value, functools.partial) else value)
-                if task:
-                    self._found(task, call, scope, through, doubt)
+        doubt = "" if is_caller else f"whether `{ast.unparse(self.call.func)}` calls it is not known"
+        self.visit.found += [(task, self.call.lineno, doubt) for task in tasks]
 
-    def _found(self, task: Task, call: ast.Call, scope: Scope, through: tuple[str, ...], doubt: str) -> None:
-        file = scope.function.__code__.co_filename
-        self.reading.calls[Call(task, file, call.lineno, through, doubt)] = None
+    def _starts_run(self) -> bool:
+        """Whether what is called is of a context for runs: `flyte.with_runcontext(…).run`."""
+        expression = self.call.func
+        while isinstance(expression, ast.Attribute | ast.Call):
+            expression = expression.value if isinstance(expression, ast.Attribute) else expression.func
+            if any(self.scope.known.kind(value) == "run" for value in self.scope.values(expression)):
+                return True
+        return False
 
 
 _HARMLESS = (isinstance, issubclass, print, repr, len, id, getattr, hasattr, setattr, callable, hash, vars)
-
-
-def _imports(body: list[ast.expr] | list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
-    """The imports of a function that nothing catches."""
-    return unguarded([item for item in body if isinstance(item, ast.stmt)], is_function=True)

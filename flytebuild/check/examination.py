@@ -28,7 +28,8 @@ def examine(
     """
     sources = Sources(read)
     asked = subjects if only is None else only
-    readings = {subject.name: tuple(_readings(subject, known, sources)) for subject in asked}
+    reader = calls.Reader(known, sources)
+    readings = {subject.name: tuple(_readings(subject, reader)) for subject in asked}
     starts = {subject.name: tuple(dict.fromkeys(task_files(subject))) for subject in asked}
     installed = {subject.name: inclusion.Installed(subject.image, read) for subject in subjects}
     found = [
@@ -46,13 +47,13 @@ def examine(
     return in_order(kept)
 
 
-def _readings(subject: Subject, known: Known, sources: Sources) -> Iterator[tuple[str, calls.Reading]]:
+def _readings(subject: Subject, reader: calls.Reader) -> Iterator[tuple[str, calls.Reading]]:
     """What an environment's tasks do, and its other functions."""
     for task in subject.tasks:
         if task.function is not None:
-            yield task.name, calls.read(task.function, known, sources)
+            yield task.name, reader.read(task.function)
     for function in subject.functions:
-        yield f"{subject.name}.{getattr(function, '__name__', '')}", calls.read(function, known, sources)
+        yield f"{subject.name}.{getattr(function, '__name__', '')}", reader.read(function)
 
 
 def task_files(subject: Subject) -> Iterator[str]:

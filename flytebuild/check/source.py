@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
-from typing import TypeAlias
 
-Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+from flytebuild.check.outline import Function, Outline
 
 _IGNORE = re.compile(r"#\s*flytebuild:\s*ignore(?:\[([a-z, -]*)\])?")
 
@@ -52,6 +51,7 @@ class Sources:
 
     read: Callable[[str], str | None]
     _known: dict[str, Source | None] = field(default_factory=dict)
+    _outlines: dict[Function, Outline] = field(default_factory=dict)
 
     def of(self, file: str) -> Source | None:
         """A file's source; None where it cannot be read or is no Python."""
@@ -67,3 +67,9 @@ class Sources:
         """The syntax of a function by its code; None where its file is not there, or is another one by now."""
         source = self.of(code.co_filename)
         return source.functions.get((code.co_firstlineno, code.co_name)) if source else None
+
+    def outline(self, node: Function) -> Outline:
+        """The outline of a function of these files."""
+        if node not in self._outlines:
+            self._outlines[node] = Outline.of(node)
+        return self._outlines[node]

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import TypeAlias
 
-from flytebuild.check.bindings import Binding, bindings
-from flytebuild.check.source import Function, Sources
+from flytebuild.check.outline import Binding, Function
+from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known
 
 Values: TypeAlias = tuple[object, ...]
@@ -68,7 +68,7 @@ class Scope:
         # What a name stands for is worked out once: `x = f(x)` asks for it again, and many such lines many times.
         self._named: dict[str, Values] = {}
         self._held: dict[str, Values] = {}
-        self._bound = dict(bindings(self.node))
+        self._bound = self.sources.outline(self.node).bindings
         self._closure = _closure(self.function)
 
     def values(self, expression: ast.expr, depth: int = _DEPTH) -> Values:
@@ -210,7 +210,7 @@ class Scope:
         if mark not in self.returned:
             self.returned[mark] = ()
             scope = Scope(function, node, self.known, self.sources, given, self.returned)
-            returned = (item.value for item in ast.walk(node) if isinstance(item, ast.Return) and item.value)
+            returned = self.sources.outline(node).returned
             self.returned[mark] = _each(scope.values(value, depth) for value in returned)
         return self.returned[mark]
 

@@ -1,11 +1,13 @@
-"""Where the names of a function get their values: assignments, loops, imports, parameters."""
+"""What is asked of a function's syntax again and again: where its names get their values, what it calls and returns."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from flytebuild.check.source import Function
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +19,32 @@ class Binding:
     is_element: bool = False
 
 
-def bindings(node: Function) -> dict[str, list[Binding]]:
-    """What is assigned to every name that a function binds, functions within it included."""
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """One function, with the functions within it: every name that it binds, its calls, what it returns.
+
+    A name without a binding is a parameter, or gets its value in a way that is not followed.
+    """
+
+    bindings: Mapping[str, Sequence[Binding]]
+    body: Sequence[ast.stmt]
+    calls: Sequence[ast.Call]
+    returned: Sequence[ast.expr]
+
+    @classmethod
+    def of(cls, node: Function) -> Outline:
+        """The outline of a function; its decorators and defaults are no part of it."""
+        body = [ast.Expr(node.body)] if isinstance(node, ast.Lambda) else node.body
+        inner = [item for statement in body for item in ast.walk(statement)]
+        return cls(
+            bindings=_bindings(node),
+            body=body,
+            calls=[item for item in inner if isinstance(item, ast.Call)],
+            returned=[item.value for item in inner if isinstance(item, ast.Return) and item.value],
+        )
+
+
+def _bindings(node: Function) -> dict[str, list[Binding]]:
     found: dict[str, list[Binding]] = {}
     outside: set[str] = set()
     for item in ast.walk(node):
