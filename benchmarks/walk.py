@@ -17,6 +17,8 @@ import platform
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import flyte
 from flyte._deploy import plan_deploy
@@ -64,17 +66,26 @@ def best(work: Callable[[], int], count: int, rounds: int) -> float:
     return found
 
 
-def measure(depths: Sequence[int], rounds: int, limit: float) -> list[dict[str, float | int | None]]:
-    rows: list[dict[str, float | int | None]] = []
+@dataclass(frozen=True)
+class Row:
+    """A chain, and the seconds of both; flyte's are left out where they would be too many."""
+
+    depth: int
+    flyte: float | None
+    flytebuild: float
+
+
+def measure(depths: Sequence[int], rounds: int, limit: float) -> list[Row]:
+    rows: list[Row] = []
     expected = 0.0
     for depth in depths:
         first, count = diamonds(depth), 2 * depth + 1
         theirs = None
         if expected < limit:
-            theirs = best(lambda first=first: flyte_walk(first), count, 1 if expected > 1 else rounds)
+            theirs = best(partial(flyte_walk, first), count, 1 if expected > 1 else rounds)
             expected = theirs * 4
-        ours = best(lambda first=first: walk(first), count, rounds)
-        rows.append({"depth": depth, "flyte": theirs, "flytebuild": ours})
+        ours = best(partial(walk, first), count, rounds)
+        rows.append(Row(depth, theirs, ours))
     return rows
 
 
@@ -93,15 +104,15 @@ def main() -> None:
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     if arguments.json:
         large_graph = {"environments": len(made), "edges": edges, "flytebuild": seconds}
-        print(json.dumps({"load": load, "diamonds": rows, "large": large_graph}, indent=2))
+        print(json.dumps({"load": load, "diamonds": [asdict(row) for row in rows], "large": large_graph}, indent=2))
         return
     print(f"{'diamond chain of depth':24} {'flyte':>12} {'flytebuild':>12} {'ratio':>12}")
     for row in rows:
-        theirs, ours = row["flyte"], row["flytebuild"]
+        theirs, ours = row.flyte, row.flytebuild
         if theirs is None:
-            print(f"{row['depth']:<24} {f'over {arguments.limit:g} s':>12} {ours * 1000:9.3f} ms")
+            print(f"{row.depth:<24} {f'over {arguments.limit:g} s':>12} {ours * 1000:9.3f} ms")
         else:
-            print(f"{row['depth']:<24} {theirs * 1000:9.2f} ms {ours * 1000:9.3f} ms {theirs / ours:11.1f}x")
+            print(f"{row.depth:<24} {theirs * 1000:9.2f} ms {ours * 1000:9.3f} ms {theirs / ours:11.1f}x")
     print(f"\n{len(made)} environments, {edges} edges: {seconds * 1000:.0f} ms")
     print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, load {load}")
 

@@ -85,7 +85,7 @@ class Place:
         return total
 
 
-def bringup(folder: Path) -> Place:
+def bring_up(folder: Path) -> Place:
     """Bring up both engines and the registry below a folder; what is up already is taken."""
     one = up(folder / "first", "uv,flyte3.11")
     other = up(folder / "second", "")

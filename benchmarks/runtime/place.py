@@ -104,7 +104,7 @@ class Place:
         ours = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
         found = self.api.containers(filters={"label": f"{LABEL}.home={self.identifier}"})
         stats = [self.api.stats(item["Id"], stream=False, one_shot=True) for item in found]
-        return ours + sum(item["cpu_stats"]["cpu_usage"]["total_usage"] for item in stats) / 1e9
+        return ours + sum(int(item["cpu_stats"]["cpu_usage"]["total_usage"]) for item in stats) / 1e9
 
     def docker_run(self, image: str, *command: str) -> float:
         """The seconds that `docker run` takes."""
