@@ -31,6 +31,15 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
 )
+SIGN_OF_LIFE = 310.0
+"""Seconds of silence after which a daemon is asked whether it is there: a host that has vanished says nothing.
+
+Go's servers hang up on who asks more often than every five minutes (grpc-go `keepalive.EnforcementPolicy`).
+"""
+
+_ANSWER = 30.0
+"""Seconds that the answer may take, and the peer's kernel to confirm what was sent."""
+
 _LOCAL = ("grpc.default_authority", "localhost")
 """Go's servers accept a socket's path as authority, proxies may not."""
 
@@ -106,7 +115,8 @@ def _secured(address: DaemonAddress, way: Secured) -> Transport:
             hint="mend `builder_ca`, `builder_cert` or `builder_key` in the configuration",
         ) from error
     name = (("grpc.ssl_target_name_override", given.server_name),) if given.server_name else ()
-    channel = grpc.secure_channel(way.target, grpc.ssl_channel_credentials(*contents), options=(*_OPTIONS, *name))
+    options = (*_options(way.target), *name)
+    channel = grpc.secure_channel(way.target, grpc.ssl_channel_credentials(*contents), options=options)
 
     def diagnose() -> str:
         parts = urlsplit(address.url)
@@ -117,7 +127,12 @@ def _secured(address: DaemonAddress, way: Secured) -> Transport:
 
 
 def _options(target: str) -> tuple[tuple[str, object], ...]:
-    return (*_OPTIONS, _LOCAL) if target.startswith("unix:") else _OPTIONS
+    asking = (
+        ("grpc.keepalive_time_ms", int(SIGN_OF_LIFE * 1000)),
+        ("grpc.keepalive_timeout_ms", int(min(SIGN_OF_LIFE, _ANSWER) * 1000)),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+    return (*_OPTIONS, *asking, *((_LOCAL,) if target.startswith("unix:") else ()))
 
 
 def _upgraded(made: Dialler) -> socket.socket:

@@ -32,7 +32,7 @@ def make(state: State, subnet: str, port: int, mtu: int) -> None:
     held = run_quietly(["unshare", f"--net={state.namespace}", "true"])
     if held.returncode:
         raise MachineError(f"The engine can have no network of its own: {held.stderr.strip()}")
-    near, (gateway, address) = _near_end(state), addresses(subnet)
+    near, (gateway, address) = near_end(state), addresses(subnet)
     here, there = NetworkNamespace(state.root), NetworkNamespace(state.root, state.namespace)
     size = ("mtu", str(mtu))
     here.demand("ip", "link", "add", near, *size, "type", "veth", "peer", "name", FAR_END, *size)
@@ -55,13 +55,13 @@ def remove(state: State, subnet: str, port: int) -> None:
     here = NetworkNamespace(state.root)
     for rule in _rules_here(state, subnet, port):
         here.remove_rule(rule)
-    here.run("ip", "link", "delete", _near_end(state))
+    here.run("ip", "link", "delete", near_end(state))
     if state.namespace.exists():
         run_quietly(["umount", state.namespace])
         state.namespace.unlink()
 
 
-def _near_end(state: State) -> str:
+def near_end(state: State) -> str:
     """What this machine's end is called: no interface has a name of more than fifteen characters."""
     return f"{state.name}-up"
 
@@ -70,7 +70,7 @@ def _rules_here(state: State, subnet: str, port: int) -> Iterator[Rule]:
     gateway, address = addresses(subnet)
     yield from accept(address)
     yield Rule("nat", "POSTROUTING", "-A", ("-s", address, "!", "-d", gateway, "-j", "MASQUERADE"))
-    words = ("-i", _near_end(state), "-p", "tcp", "-d", gateway, "--dport", str(port))
+    words = ("-i", near_end(state), "-p", "tcp", "-d", gateway, "--dport", str(port))
     yield Rule("nat", "PREROUTING", "-I", (*words, "-j", "DNAT", "--to-destination", f"127.0.0.1:{port}"))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flytebuild.engine import EngineAddress
 from scripts.machine import link
+from scripts.machine.namespace import NetworkNamespace
 from scripts.machine.processes import wait_until
 from scripts.machine.state import Record, State
 from tests.buildkit.doors import Engine, door, joined
@@ -46,6 +47,16 @@ class Host:
         os.kill(int(first), signal.SIGKILL)
         # It is the last that the kernel lets go of.
         assert wait_until(lambda: not engine.is_running(), 60)
+
+    @contextmanager
+    def off_the_network(self) -> Iterator[None]:
+        """Nothing gets there or comes from there any more, and nobody is told: as when a cable is pulled."""
+        here, near = NetworkNamespace(self.state.root), link.near_end(self.state)
+        here.demand("ip", "link", "set", near, "down")
+        try:
+            yield
+        finally:
+            here.demand("ip", "link", "set", near, "up")
 
     @contextmanager
     def buildkit(self) -> Iterator[str]:

@@ -6,8 +6,9 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,12 +51,22 @@ env = flyte.TaskEnvironment(name="env", image=image)
 """It sends a file, runs a step, and pushes as much as the file has."""
 
 
+FLYTEBUILD = (str(BIN / "flytebuild"),)
+IMPATIENT = (
+    sys.executable,
+    "-c",
+    "from flytebuild.buildkit import transport; from flytebuild.cli.main import main; "
+    "transport.SIGN_OF_LIFE = 4; main()",
+)
+"""The same, which asks daemons for a sign of life after four seconds: they are heard of every five."""
+
+
 class Build:
     """A `flytebuild build` whose events are read while it runs."""
 
-    def __init__(self, workspace: Workspace, **environ: str) -> None:
+    def __init__(self, workspace: Workspace, program: Sequence[str] = FLYTEBUILD, **environ: str) -> None:
         self.process = subprocess.Popen(
-            [str(BIN / "flytebuild"), "build", "--progress", "json", "lost.py"],
+            [*program, "build", "--progress", "json", "lost.py"],
             cwd=workspace.folder,
             env={**workspace.environ, **environ},
             stdout=subprocess.DEVNULL,
@@ -237,6 +248,20 @@ def test_images_of_a_host_that_is_killed_are_built_by_the_other(
     assert len(tags(workspace)) == 4
     ended = [json.loads(line) for line in said.splitlines() if '"event": "image_finished"' in line]
     assert [event["error"] for event in ended] == [None] * 4
+
+
+def test_images_of_a_host_that_vanishes_are_built_by_the_other(
+    workspace: Workspace, steady: Host, mortal: Host, token: str
+) -> None:
+    sleeping(workspace, token, 4, 6)
+    with steady.buildkit() as stays, mortal.buildkit() as goes:
+        build = Build(workspace, IMPATIENT, FLYTEBUILD_BUILDER=f"{stays},{goes}")
+        build.wait_for('"name": "run: sleep 6', times=4)
+        with mortal.off_the_network():
+            code, said = build.end()
+    assert code == 0, said
+    assert f"The builder `{goes}` has gone; its images are built elsewhere" in said
+    assert len(tags(workspace)) == 4
 
 
 @pytest.mark.parametrize(
