@@ -17,7 +17,7 @@ from flytebuild.errors import CheckError
 MAIN = """
 import flyte
 
-other = flyte.TaskEnvironment(name="other", image=flyte.Image.from_base("acme/other:1").clone(name="o"))
+other = flyte.TaskEnvironment(name="other", image=flyte.Image.from_base("127.0.0.1:9/other:1").clone(name="o"))
 env = flyte.TaskEnvironment(name="env", image="acme/env:1"{variables})
 
 @other.task
