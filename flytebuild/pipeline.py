@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import platform as host
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
@@ -28,7 +30,7 @@ from flytebuild.size import StoredImage
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
-from flytebuild.state import State
+from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
 from flytebuild.why import Earlier
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from flytebuild.build.builder import Outcome
     from flytebuild.build.output import Output
 
-_STATE = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
+_STATE = DEFAULT_PATH
 _ELSEWHERE = 4
 """Places that are looked at for one image that is missing where it should be."""
 
@@ -152,11 +154,18 @@ async def build(
     # Loaded here: most commands find nothing to build, and need neither LLB nor gRPC.
     from flytebuild.build.images import build_images
     from flytebuild.build.output import write_images
+    from flytebuild.build.recording import Recording
 
+    recording = Recording(emit)
     async with _outside(config, emit) as (stores, state):
-        if output:
-            return await write_images(planned, config, stores, state, output, emit, fail_fast=fail_fast)
-        return await build_images(planned, config, stores, state, emit, fail_fast=fail_fast)
+        try:
+            if output:
+                return await write_images(planned, config, stores, state, output, recording, fail_fast=fail_fast)
+            return await build_images(planned, config, stores, state, recording, fail_fast=fail_fast)
+        finally:
+            if not recording.is_empty:
+                document = json.dumps(recording.document())
+                state.record_build(BuildRecord(secrets.token_hex(8), recording.started, document))
 
 
 async def _specify(

@@ -20,10 +20,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import platformdirs
+
 from flytebuild.events import Emit, Notice, ignore
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised with the meaning of a row; what another version has written is dropped."""
+
+DEFAULT_PATH = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
+"""Where the user's state is."""
+
+KEPT_BUILDS = 100
+"""So many builds are remembered, the latest."""
 
 KEPT_DAYS = 180
 """Rows that were not written again for this long are dropped."""
@@ -35,6 +43,7 @@ _TABLES = (
     "DROP TABLE IF EXISTS steps",
     "DROP TABLE IF EXISTS environments",
     "DROP TABLE IF EXISTS trees",
+    "DROP TABLE IF EXISTS builds",
     "CREATE TABLE published (image TEXT, reference TEXT, seen INTEGER NOT NULL, PRIMARY KEY (image, reference))"
     " WITHOUT ROWID",
     "CREATE TABLE steps (builder TEXT, digest TEXT, name TEXT NOT NULL, seconds REAL NOT NULL, size INTEGER NOT NULL,"
@@ -43,6 +52,7 @@ _TABLES = (
     "CREATE TABLE environments (environment TEXT, place TEXT, platform TEXT, image TEXT NOT NULL,"
     " composition TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (environment, place, platform)) WITHOUT ROWID",
     "CREATE TABLE trees (digest TEXT PRIMARY KEY, files BLOB NOT NULL, seen INTEGER NOT NULL)",
+    "CREATE TABLE builds (identifier TEXT PRIMARY KEY, started REAL NOT NULL, document TEXT NOT NULL)",
     f"PRAGMA user_version = {SCHEMA}",
 )
 
@@ -69,6 +79,15 @@ class EnvironmentRecord:
     platform: str
     image: str
     composition: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """A build that was made: `started` in seconds since the epoch, `document` what happened and when, as JSON."""
+
+    identifier: str
+    started: float
+    document: str
 
 
 class State:
@@ -144,6 +163,19 @@ class State:
         rows = self._read("SELECT files FROM trees WHERE digest = ?", (digest,))
         return dict(json.loads(zlib.decompress(rows[0][0]))) if rows else None
 
+    # Builds
+
+    def record_build(self, record: BuildRecord) -> None:
+        """Note a build that has ended."""
+        self._write(
+            "INSERT OR REPLACE INTO builds VALUES (?, ?, ?)", [(record.identifier, record.started, record.document)]
+        )
+
+    def builds(self) -> tuple[BuildRecord, ...]:
+        """The builds that are remembered, the latest first."""
+        rows = self._read("SELECT identifier, started, document FROM builds ORDER BY started DESC", ())
+        return tuple(BuildRecord(*row) for row in rows)
+
     # How long steps take
 
     def record_steps(self, builder: str, steps: Iterable[StepRecord]) -> None:
@@ -193,6 +225,8 @@ class State:
                     database.execute("DELETE FROM steps WHERE ended < ?", (oldest,))
                     database.execute("DELETE FROM environments WHERE seen < ?", (oldest,))
                     database.execute("DELETE FROM trees WHERE seen < ?", (oldest,))
+                    kept = "SELECT identifier FROM builds ORDER BY started DESC LIMIT ?"
+                    database.execute(f"DELETE FROM builds WHERE identifier NOT IN ({kept})", (KEPT_BUILDS,))  # noqa: S608
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection | None]:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from flytebuild.events import Event, Notice
-from flytebuild.state import KEPT_DAYS, EnvironmentRecord, State, StepRecord
+from flytebuild.state import KEPT_BUILDS, KEPT_DAYS, BuildRecord, EnvironmentRecord, State, StepRecord
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -138,3 +138,11 @@ def test_trees_are_kept_by_their_digests(tmp_path: Path) -> None:
         assert state.tree(ONE) == {"a.py": "f1", "ü.py": "f2"}
         assert state.tree(TWO) == {}
         assert state.tree("3" * 64) is None
+
+
+def test_the_latest_builds_are_remembered(tmp_path: Path) -> None:
+    with State.open(tmp_path / "state.sqlite") as state:
+        for number in range(KEPT_BUILDS + 2):
+            state.record_build(BuildRecord(f"b{number}", float(number), "{}"))
+        found = state.builds()
+    assert [found[0].identifier, found[-1].identifier] == [f"b{KEPT_BUILDS + 1}", "b2"]

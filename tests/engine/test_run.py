@@ -55,6 +55,10 @@ def test_flytebuild_run(workspace: Workspace) -> None:
     drawn = httpx.get(f"{url}/environments").text
     assert (drawn.count("pip: ruff"), drawn.count("pip: pytest")) == (1, 2), "what images share is there once"
     assert "in 3 images" in drawn
+    plane = url.partition("/v2/")[0]
+    (build,) = re.findall(r"/builds/\w+", httpx.get(f"{plane}/builds").text)
+    made = httpx.get(plane + build).text
+    assert all(words in made for words in ("pip: ruff", "fold_env", "from the cache"))
     page = httpx.get(url)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 import threading
@@ -19,17 +20,27 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from flytebuild.build.labels import labels
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, Attempt, Failure, Phase, Transition, now
 from flytebuild.runtime.storage import ObjectStore
 from flytebuild.runtime.web.site import Web
+from flytebuild.spec.digests import digests
+from flytebuild.state import BuildRecord, State
 from tests.conftest import TOP
 from tests.runtime import samples
+from tests.samples import spec
 
 PAGE = "/v2/domain/development/project/flytebuild/runs/r1"
 PICTURES = TOP / "build/pages"
 BEGAN = now() - timedelta(seconds=8)
+
+
+async def known_labels(_image: str) -> dict[str, str]:
+    """Every image is made of the same."""
+    made = spec("ruff", "pytest")
+    return labels(made, digests(made))
 
 
 class Site:
@@ -38,7 +49,17 @@ class Site:
     def __init__(self, home: Path) -> None:
         self.ledger = Ledger()
         self.logs = LogBook(home / "logs")
-        web = Web(self.ledger, ObjectStore(home / "objects"), self.logs, port=0, home=home, fingerprint={})
+        self.state = home / "state.sqlite"
+        web = Web(
+            self.ledger,
+            ObjectStore(home / "objects"),
+            self.logs,
+            port=0,
+            home=home,
+            fingerprint={},
+            labels=known_labels,
+            state=self.state,
+        )
         settings = uvicorn.Config(web, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(settings)
         # Bound from now on: a request waits until somebody listens.
@@ -163,3 +184,41 @@ def test_the_list_of_runs_leads_to_a_run(site: Site, browser: Chrome) -> None:
     browser.find_element(By.LINK_TEXT, "r1").send_keys(Keys.ENTER)
     WebDriverWait(browser, 15).until(lambda _: "main" in browser.title)
     assert browser.current_url == site.address + PAGE
+
+
+def test_environments_and_builds_are_drawn(browser: Chrome, site: Site) -> None:
+    site.do(fill, site.ledger)
+    browser.get(site.address + PAGE)
+    # The page lives: what is found in it may be gone before it is clicked.
+    assert f'href="{PAGE}/environments"' in browser.page_source
+    browser.get(f"{site.address}{PAGE}/environments")
+    arrive(browser, "The environments of r1")
+    assert "pip: pytest" in browser.find_element(By.TAG_NAME, "main").text
+    browser.save_screenshot(str(PICTURES / "environments.png"))
+
+    times = {"begin": 0.5, "end": 4.0, "error": None}
+    told = (
+        ("uv from ghcr.io/astral-sh/uv", 0.5, 0.5, True, None),
+        ("pip: ruff", 0.6, 2.5, False, None),
+        ("pip: nothing", 2.5, 4.0, False, "exit code 1"),
+    )
+    fields = ("name", "begin", "end", "cached", "error")
+    steps = [{"image": "r/a:1", **dict(zip(fields, values, strict=True))} for values in told]
+    images = [{"reference": "r/a:1", "environments": ["fold_env"], **times}]
+    document = {"seconds": 4.2, "images": images, "steps": steps, "left_out": 0}
+    with State.open(site.state) as state:
+        state.record_build(BuildRecord("b1", BEGAN.timestamp(), json.dumps(document)))
+    browser.get(site.address)
+    assert 'href="/builds"' in browser.page_source
+    browser.get(f"{site.address}/builds")
+    browser.find_element(By.CSS_SELECTOR, "td a").click()
+    arrive(browser, "Build ")
+    names = [item.text for item in browser.find_elements(By.CSS_SELECTOR, ".timeline .name")]
+    assert names == ["fold_env", "uv from ghcr.io/astral-sh/uv", "pip: ruff", "pip: nothing"]
+    browser.save_screenshot(str(PICTURES / "build.png"))
+    assert [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
+
+
+def arrive(browser: Chrome, title: str) -> None:
+    """Wait for the page that a link leads to."""
+    WebDriverWait(browser, 20).until(lambda driver: driver.title.startswith(title))

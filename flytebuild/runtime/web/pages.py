@@ -62,7 +62,13 @@ def runs_page(rows: Sequence[tuple[Run, Action]]) -> str:
     else:
         table = "<p class='quiet'>Nothing has run yet. <code>flytebuild run FILE.py TASK</code> starts a run.</p>"
     is_live = any(not root.phase.is_terminal for _, root in rows)
-    return _page("Runs", f"<h1>Runs</h1>{table}", is_live=is_live)
+    links = "<p class='crumbs'><a href='/builds'>Builds</a></p>"
+    return _page("Runs", f"{links}<h1>Runs</h1>{table}", is_live=is_live)
+
+
+def still_page(title: str, body: str) -> str:
+    """A page that does not change."""
+    return _page(title, body, is_live=False)
 
 
 def missing_page(sentence: str) -> str:

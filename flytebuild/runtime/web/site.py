@@ -16,9 +16,11 @@ from flytebuild.runtime.services.run import outputs_file
 from flytebuild.runtime.storage import ObjectNameError
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.web import documents, pages
+from flytebuild.runtime.web.builds import build_body, builds_list
 from flytebuild.runtime.web.drawing import Labels, environments_page, no_labels
 from flytebuild.runtime.web.events import changes
 from flytebuild.runtime.web.values import Values, read
+from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 
 _UNCACHED = (("cache-control", "no-store"),)
 _APART = "sandbox allow-scripts allow-popups; connect-src 'none'; form-action 'none'"
@@ -43,6 +45,7 @@ class Web:
         home: Path,
         fingerprint: Mapping[str, object],
         labels: Labels = no_labels,
+        state: Path = DEFAULT_PATH,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -51,6 +54,7 @@ class Web:
         self._home = home
         self._fingerprint = fingerprint
         self._labels = labels
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -85,6 +89,15 @@ class Web:
                 back = documents.path(run)
                 page = await environments_page(run, self._ledger.actions(name), self._labels, back)
                 return pages.respond(page, style=stylesheet())
+            case ["builds"]:
+                records = await asyncio.to_thread(self._builds)
+                return pages.respond(pages.still_page("Builds", builds_list(records)))
+            case ["builds", identifier]:
+                records = await asyncio.to_thread(self._builds)
+                record = next((item for item in records if item.identifier == identifier), None)
+                if record is None:
+                    raise UnknownError(f"there is no build `{identifier}`")
+                return pages.respond(pages.still_page("Build", build_body(record)))
             case ["api", "runs"]:
                 return json_response(documents.runs_document(self._ledger, self._port))
             case ["api", "runs", name]:
@@ -99,6 +112,10 @@ class Web:
             case ["api", "runs", name, "actions", action, "report"]:
                 return await self._report(self._ledger.action(ActionKey(name, action)))
         return _missing(request, "there is no such page")
+
+    def _builds(self) -> tuple[BuildRecord, ...]:
+        with State.open(self._state) as state:
+            return state.builds()
 
     def _run_in(self, domain: str, project: str, name: str) -> Run:
         run = self._ledger.run(name)
