@@ -19,8 +19,9 @@ from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
-from flytebuild.buildkit.address import locate, locate_all
+from flytebuild.buildkit.address import locate_all
 from flytebuild.config import Config
+from flytebuild.errors import EngineUnavailableError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
@@ -205,10 +206,17 @@ async def _native(config: Config, stores: Stores, emit: Emit) -> Platform:
 
 
 def _builder_platform(config: Config) -> Platform:
+    """The first builder's own platform; of a fleet, that of the first one that answers."""
     from flytebuild.buildkit.connection import Connection
 
-    with Connection.open(locate(config)) as connection:
-        return connection.worker().platform
+    failures = []
+    for address in locate_all(config):
+        try:
+            with Connection.open(address) as connection:
+                return connection.worker().platform
+        except EngineUnavailableError as error:
+            failures.append(error)
+    raise failures[0]
 
 
 @contextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 from flytebuild.buildkit import inspection
-from flytebuild.buildkit.address import Address, Secured, Through, locate
+from flytebuild.buildkit.address import Address, Secured, Through, locate_all
 from flytebuild.buildkit.connection import Connection, Worker
 from flytebuild.config import Config
 from flytebuild.doctor.check import Check, failed, ok, size, unknown, warning
@@ -34,10 +38,35 @@ NEEDED = frozenset(
 """The capabilities that our graphs make use of."""
 
 
-def examine_builder(config: Config) -> tuple[Check, ...]:
-    """Everything that BuildKit is asked; without one, that."""
+def examine_builders(config: Config) -> tuple[Check, ...]:
+    """Everything that each BuildKit is asked; of one that does not answer, that. Those of a fleet are numbered."""
     try:
-        address = locate(config)
+        addresses = locate_all(config)
+    except FlytebuildError as error:
+        return (failed("builder", error),)
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        examined = list(pool.map(lambda address: _examine(config, address), addresses))
+    return examined[0] if len(examined) == 1 else _of_fleet(examined)
+
+
+def _of_fleet(examined: Sequence[tuple[Check, ...]]) -> tuple[Check, ...]:
+    is_alive = any(checks[0].status == "ok" for checks in examined)
+    return tuple(
+        replace(_spared(check) if is_alive else check, subject=f"{check.subject} {number}")
+        for number, checks in enumerate(examined, 1)
+        for check in checks
+    )
+
+
+def _spared(check: Check) -> Check:
+    """One that does not answer ends no build as long as there is another."""
+    if check.subject == "builder" and check.exit_code == EngineUnavailableError.exit_code:
+        return warning("builder", f"The others build without it: {check.message}", check.hint)
+    return check
+
+
+def _examine(config: Config, address: Address) -> tuple[Check, ...]:
+    try:
         with Connection.open(address) as connection:
             worker = connection.worker()
             return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from flytebuild.config import Config
-from flytebuild.doctor.builder import examine_builder
+from flytebuild.doctor.builder import examine_builders
 from flytebuild.doctor.check import Check
 from flytebuild.doctor.engine import examine_engine
 from flytebuild.doctor.machine import examine_machine
@@ -19,7 +19,7 @@ async def examine(config: Config) -> tuple[Check, ...]:
     import docker  # noqa: F401
 
     builder, engine, registry, machine = await asyncio.gather(
-        in_thread(lambda: examine_builder(config), "flytebuild-builder"),
+        in_thread(lambda: examine_builders(config), "flytebuild-builder"),
         in_thread(lambda: examine_engine(config), "flytebuild-engine"),
         examine_registry(config),
         in_thread(lambda: examine_machine(config), "flytebuild-machine"),

@@ -165,7 +165,11 @@ def test_an_image_is_built_through(
 def test_a_plan_and_a_build_without_any_docker_engine(site: Site, workspace: Workspace) -> None:
     path = site.stack.enter_context(unix_door(site.folder / "buildkitd.sock", site.engine.buildkit))
     environ = {"BUILDKIT_HOST": f"unix://{path}", "DOCKER_HOST": "unix:///nothing.sock"}
-    workspace.flytebuild("build", "--for", "run_msa", **environ)
+    # One of a fleet that does not answer ends neither.
+    fleet = environ | {"FLYTEBUILD_BUILDER": f"unix:///nothing.sock,unix://{path}"}
+    built = workspace.flytebuild("build", "--for", "run_msa", **fleet)
+    assert "No BuildKit answers at `unix:///nothing.sock`" in built.stderr
+    assert "the other builders go on without it" in built.stderr
     (image,) = workspace.plan("--for", "run_msa", **environ)["images"]
     assert (image["status"], len(image["platforms"])) == ("present", 1)
 

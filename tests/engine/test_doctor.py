@@ -62,14 +62,19 @@ def test_a_builder_that_is_no_engine(workspace: Workspace, machine: Machine, tmp
         address = f"unix://{path}"
         # A repository that holds something; it is not pushed to.
         registry = f"{machine.mirrors['ghcr.io']}/flyteorg"
-        done = workspace.flytebuild(
-            "doctor", "--json", BUILDKIT_HOST=address, DOCKER_HOST=dead, FLYTEBUILD_REGISTRY=registry
-        )
+        environ = {"DOCKER_HOST": dead, "FLYTEBUILD_REGISTRY": registry}
+        done = workspace.flytebuild("doctor", "--json", BUILDKIT_HOST=address, **environ)
+        fleet = checks(workspace.flytebuild("doctor", "--json", FLYTEBUILD_BUILDER=f"{dead},{address}", **environ))
     found = checks(done)
     assert found["builder"]["message"] == f"BuildKit at `{address}`, from `BUILDKIT_HOST`"
     assert found["mounts"]["status"] == "ok"
     assert found["engine"]["status"] == "warning"
     assert found["engine"]["message"].startswith("`flytebuild run` needs one: No Docker Engine answers")
+    assert fleet["builder 1"]["status"] == "warning"
+    assert fleet["builder 1"]["message"].startswith(f"The others build without it: No BuildKit answers at `{dead}`")
+    told = {name.partition(" 2")[0]: item for name, item in fleet.items() if name.endswith(" 2")}
+    assert told.keys() == {"builder", "buildkit", "capabilities", "platforms", "store", "build cache"}
+    assert {item["status"] for item in told.values()} == {"ok"}
 
 
 def test_what_fails_is_told_with_the_exit_code_of_a_build(workspace: Workspace) -> None:
