@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.roots import named
+from flytebuild.authoring.site import relative
 from flytebuild.authoring.subjects import LiveObjects, subjects
 from flytebuild.check import inclusion
 from flytebuild.check.exact import Answer, merge
@@ -31,8 +33,8 @@ def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentN
             nearest = difflib.get_close_matches(name, RULES, 1)
             hint = f"did you mean `{nearest[0]}`?" if nearest else "rules: " + ", ".join(f"`{rule}`" for rule in RULES)
             raise ConfigError(f"`ignore` in `{config.sources.get('ignore', '?')}` names no rule: `{name}`", hint=hint)
-    found = tuple(subjects(definitions, nodes))
-    return examine(found, LiveObjects(), _text_of, ignored=config.ignore)
+    found = examine(tuple(subjects(definitions, nodes)), LiveObjects(), _text_of, ignored=config.ignore)
+    return tuple(replace(item, file=relative(item.file)) for item in found)
 
 
 def modules(definitions: Definitions, node: EnvironmentNode) -> tuple[str, ...]:

@@ -11,17 +11,15 @@ from flytebuild.check.subject import Subject
 RULE = "depends-on"
 
 
-def examine(
-    asked: Sequence[Subject], readings: Mapping[str, Sequence[tuple[str, Reading]]], subjects: Sequence[Subject]
-) -> Iterator[Finding]:
-    """A finding for each environment that one of those asked for calls and does not depend on, at the first call.
+def examine(subjects: Sequence[Subject], readings: Mapping[str, Sequence[tuple[str, Reading]]]) -> Iterator[Finding]:
+    """A finding for each environment that another one calls and does not depend on, at the first call.
 
     And one for each task whose code could not be read.
 
     `readings` has what the tasks of each do, by their names.
     """
     edges = {subject.name: subject.depends_on for subject in subjects}
-    for subject in asked:
+    for subject in subjects:
         declared = _reachable(subject.name, edges)
         told: dict[str, tuple[str, Call]] = {}
         for name, reading in readings.get(subject.name, ()):

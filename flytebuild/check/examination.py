@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from flytebuild.check import calls, dependencies, inclusion, lints, secrets
 from flytebuild.check.finding import Finding, in_order
@@ -19,32 +17,24 @@ def examine(
     read: Callable[[str], str | None],
     *,
     ignored: Sequence[str] = (),
-    only: Sequence[Subject] | None = None,
 ) -> tuple[Finding, ...]:
-    """What is found in `only` (all of them without), the most serious first, then in the subjects' order.
+    """What is found, the most serious first, then in the subjects' order.
 
     `read` returns the text of a file; `ignored` are rules that are off. A comment in the user's code turns a rule off
-    for its line. Paths of findings are relative to the current folder.
+    for its line.
     """
     sources = Sources(read)
-    asked = subjects if only is None else only
     reader = calls.Reader(known, sources)
-    readings = {subject.name: tuple(_readings(subject, reader)) for subject in asked}
-    starts = {subject.name: tuple(dict.fromkeys(task_files(subject))) for subject in asked}
+    readings = {subject.name: tuple(_readings(subject, reader)) for subject in subjects}
+    starts = {subject.name: tuple(dict.fromkeys(task_files(subject))) for subject in subjects}
     installed = {subject.name: inclusion.Installed(subject.image, read) for subject in subjects}
     found = [
-        *dependencies.examine(asked, readings, subjects),
-        *inclusion.examine(asked, installed, readings, starts, sources),
-        *secrets.examine(asked),
-        *lints.examine(asked),
+        *dependencies.examine(subjects, readings),
+        *inclusion.examine(subjects, installed, readings, starts, sources),
+        *secrets.examine(subjects),
+        *lints.examine(subjects),
     ]
-    here = os.path.join(os.getcwd(), "")
-    kept = [
-        replace(item, file=item.file.removeprefix(here))
-        for item in found
-        if item.rule not in ignored and not _is_ignored(item, sources)
-    ]
-    return in_order(kept)
+    return in_order(item for item in found if item.rule not in ignored and not _is_ignored(item, sources))
 
 
 def _readings(subject: Subject, reader: calls.Reader) -> Iterator[tuple[str, calls.Reading]]:

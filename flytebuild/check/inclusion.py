@@ -15,7 +15,7 @@ from flytebuild.check.imports import Import, Modules
 from flytebuild.check.packages import Contents, Read, contents
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Subject
-from flytebuild.spec.model import Definition
+from flytebuild.spec.model import Definition, ExternalImage
 
 RULE = "missing-package"
 
@@ -122,7 +122,11 @@ def _missing(subject: Subject, item: Import, owners: Sequence[str], package: str
     importer = "a task imports when it runs" if item.is_lazy else "the modules of its tasks import"
     message = f"The image of `{subject.name}` lacks `{item.module}`, which {importer}{elsewhere}"
     where = f" ({subject.origin})" if subject.origin else ""
-    hint = f'add `.with_pip_packages("{package}")` to the image of `{subject.name}`{where}'
+    if isinstance(subject.image, ExternalImage):
+        image = f'flyte.Image.from_debian_base().with_pip_packages("{package}")'
+        hint = f"give `{subject.name}`{where} an image that has it: `{image}`"
+    else:
+        hint = f'add `.with_pip_packages("{package}")` to the image of `{subject.name}`{where}'
     return Finding(RULE, "error", message, subject.name, item.file, item.line, hint, modules=(item.top,))
 
 

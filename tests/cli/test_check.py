@@ -137,6 +137,7 @@ def test_a_package_that_this_machine_lacks_too(tmp_path: Path) -> None:
     assert found.out == (
         "error: tool.py:1: The image of `env` lacks `nobody_has_this`, which the modules of its tasks import; "
         "that of `tool` has it (missing-package)\n"
-        '  hint: add `.with_pip_packages("nobody-has-this==1")` to the image of `env` (main.py:3)\n\n'
+        "  hint: give `env` (main.py:3) an image that has it: "
+        '`flyte.Image.from_debian_base().with_pip_packages("nobody-has-this==1")`\n\n'
         "2 environments, 1 error\n"
     )
