@@ -99,7 +99,7 @@ def assemble(
         logs,
         executor,
         site,
-        starts=max(site.cpus, 2),
+        starts=2 * max(site.cpus, 1),
         capacity=capacity,
         results=Results(database, store),
         secrets=book.find,

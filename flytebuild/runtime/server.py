@@ -76,11 +76,11 @@ async def serve(config: Config) -> None:
         client = await asyncio.to_thread(engine.connect)
         executor = DockerExecutor(client, config.mirrors, bundle, home=identifier)
         stack.callback(executor.close)
+        gateway, capacity = await asyncio.to_thread(_look_at, executor)
         ahead = AheadExecutor(executor)
         stack.push_async_callback(ahead.aclose)
-        warm = WarmExecutor(executor, ahead)
+        warm = WarmExecutor(executor, ahead, starts=max((capacity.cpu or 0) // 1000, 2))
         stack.push_async_callback(warm.aclose)
-        gateway, capacity = await asyncio.to_thread(_look_at, executor)
         sockets = stack.enter_context(listen(config.port, gateway))
         if not is_known():
             log.warning("this system does not tell whose a connection is: all users of this machine count as the owner")

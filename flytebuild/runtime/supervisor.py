@@ -17,6 +17,7 @@ from typing import Any
 
 from flytebuild.runtime.actions import FinishedError, Ledger
 from flytebuild.runtime.admission import Admission, Amounts, Capacity, Demand, Pools, demand, excess
+from flytebuild.runtime.beginnings import Beginnings
 from flytebuild.runtime.container import Order, OrderError, Secrets, Site, no_secrets, order, reuse_of
 from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Survivors, Tell
 from flytebuild.runtime.logs import LogBook
@@ -72,7 +73,7 @@ class Supervisor:
         self._logs = logs
         self._executor = executor
         self._site = site
-        self._starts = asyncio.Semaphore(starts)
+        self._beginnings = Beginnings(starts)
         self._admission = Admission(capacity, ledger.has_live_children)
         self._pools = Pools(ledger.has_live_children)
         self._secrets = secrets
@@ -95,6 +96,8 @@ class Supervisor:
 
     def heard(self, key: ActionKey, number: int) -> None:
         """Note that the container of an attempt has made a request; the first one counts."""
+        self._beginnings.end(key, number)
+        self._beginnings.end(key, number)
         action = self._ledger.action(key)
         is_first = action.last is not None and action.last.number == number and action.last.heard is None
         if is_first and not action.phase.is_terminal:
@@ -204,6 +207,7 @@ class Supervisor:
             try:
                 phase, failure = await self._attempt(action, attempt, seconds(template.metadata.timeout))
             finally:
+                self._beginnings.end(action.key, attempt.number)
                 self._admission.leave(action.key)
                 self._pools.leave(action.key)
             self._resumed.discard(action.key)
@@ -312,7 +316,11 @@ class Supervisor:
             failure = Failure("QUEUED_TIMEOUT_EXCEEDED", message, is_recoverable=True)
             raise _RefusedError(Phase.TIMED_OUT, failure) from None
         self._ledger.advance(key, Phase.INITIALIZING, waiting_for="")
-        return await self._start(wanted, key, attempt)
+        started = await self._start(wanted, key, attempt)
+        if not self._silence or is_raw(action):
+            # Nothing need be heard of it.
+            self._beginnings.end(key, attempt.number)
+        return started
 
     async def _enter(self, key: ActionKey, reuse: Reuse | None, needs: Demand, tell: Tell) -> None:
         """Wait for a place in its pool, then for room on the machine; a pool that is full holds up nobody else."""
@@ -384,7 +392,8 @@ class Supervisor:
                 self._ledger.advance(key, Phase.INITIALIZING, waiting_for=words)
 
         path = self._logs.path(key, attempt.number)
-        starting = asyncio.ensure_future(self._executor.start(wanted, path, self._starts, tell))
+        turn = self._beginnings.turn(key, attempt.number)
+        starting = asyncio.ensure_future(self._executor.start(wanted, path, turn, tell))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:

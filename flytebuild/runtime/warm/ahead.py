@@ -48,6 +48,8 @@ class AheadExecutor:
 
     def __init__(self, cold: DockerExecutor) -> None:
         self._cold = cold
+        # What may not be needed at all stands in nobody's way.
+        self._start = asyncio.Semaphore(1)
         self._spares: list[Spare] = []
         self._called: dict[str, dict[str, Order]] = {}
         self._chores: set[asyncio.Task[Any]] = set()
@@ -61,12 +63,12 @@ class AheadExecutor:
     ) -> Started:
         """Let a container that waits become the attempt, or start one; then those that it may call for."""
         wanted = kind(replace(order, reuse=_NOBODY_ELSE))
-        started = await self._become(wanted, order, log_file) if wanted else None
+        started = await self._become(wanted, order, log_file, turn) if wanted else None
         if started is None:
             started = await self._cold.start(order, log_file, turn, tell)
         if wanted:
             self._remember(order)
-            self._prepare(order.task, started.container, turn)
+            self._prepare(order.task, started.container)
         return started
 
     async def wait(self, started: Started) -> Exit:
@@ -99,24 +101,26 @@ class AheadExecutor:
             while len(self._called) > _CALLERS:
                 self._called.pop(next(iter(self._called)))
 
-    def _prepare(self, task: str, owner: str, turn: AbstractAsyncContextManager[object]) -> None:
+    def _prepare(self, task: str, owner: str) -> None:
         for order in self._called.get(task, {}).values():
             wanted = kind(replace(order, reuse=_NOBODY_ELSE))
             if wanted and len(self._spares) < _AT_ONCE:
-                launching = self._later(self._launch(ahead_order(order, wanted), turn))
+                launching = self._later(self._launch(ahead_order(order, wanted)))
                 self._spares.append(Spare(wanted, owner, launching))
 
-    async def _launch(self, order: Order, turn: AbstractAsyncContextManager[object]) -> tuple[Started, Feed]:
+    async def _launch(self, order: Order) -> tuple[Started, Feed]:
         """A container that waits for its attempt. Raises StartError, and leaves none then."""
         containers = self._cold.containers
         image = await self._cold.present(order.image)
-        async with turn:
+        async with self._start:
             started = await containers.create(order, image)
             feed = await containers.open(started)
             await containers.begin(started, {})
             return started, feed
 
-    async def _become(self, wanted: Kind, order: Order, log_file: Path) -> Started | None:
+    async def _become(
+        self, wanted: Kind, order: Order, log_file: Path, turn: AbstractAsyncContextManager[object]
+    ) -> Started | None:
         """The attempt in a container that waited for it; None where there is none, or where it did not come to be."""
         spare = next((item for item in self._spares if item.kind == wanted), None)
         if spare is None:
@@ -127,7 +131,8 @@ class AheadExecutor:
             own = {name: value for name, value in order.environment.items() if name in order.own}
             command = {"files": dict(order.secret_files), "arguments": order.arguments[1:], "environment": own}
             if await self._cold.containers.is_running(started.container):
-                await self._cold.requests.ask(partial(feed.send, json.dumps(command).encode() + b"\n"))
+                async with turn:
+                    await self._cold.requests.ask(partial(feed.send, json.dumps(command).encode() + b"\n"))
                 feed.close()
                 self._cold.attach(started, log_file)
                 return started

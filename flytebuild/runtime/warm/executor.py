@@ -40,11 +40,12 @@ class Place:
 
 
 class WarmExecutor:
-    """Warm containers on an engine; `alone` starts containers for attempts that share none."""
+    """Warm containers on an engine, `starts` at a time; `alone` starts containers for attempts that share none."""
 
-    def __init__(self, cold: DockerExecutor, alone: Executor) -> None:
+    def __init__(self, cold: DockerExecutor, alone: Executor, *, starts: int) -> None:
         self._cold = cold
         self._alone = alone
+        self._starts = asyncio.Semaphore(starts)
         self._pools: list[tuple[Kind, Pool]] = []
         self._places: dict[str, Place] = {}
         self._earlier: dict[str, Worker] = {}
@@ -65,10 +66,10 @@ class WarmExecutor:
         if wanted is None:
             return await self._alone.start(order, log_file, turn, tell)
         image = await self._cold.present(order.image, tell)
-        pool = self._pool(wanted, order, image, turn)
+        pool = self._pool(wanted, order, image)
         try:
             if not pool.refusal:
-                return await self._begin(pool, order, log_file)
+                return await self._begin(pool, order, log_file, turn)
         except RefusedError as error:
             pool.refusal = str(error)
             log.warning("image `%s` gets no warm containers: %s", order.image, error)
@@ -153,22 +154,25 @@ class WarmExecutor:
 
     # Steps
 
-    def _pool(self, wanted: Kind, order: Order, image: str, turn: AbstractAsyncContextManager[object]) -> Pool:
+    def _pool(self, wanted: Kind, order: Order, image: str) -> Pool:
         for known, pool in self._pools:
             if known == wanted:
                 return pool
-        pool = Pool(wanted.reuse, lambda idle: self._later(self._launch(warm_order(order, wanted, idle), image, turn)))
+        pool = Pool(wanted.reuse, lambda idle: self._later(self._launch(warm_order(order, wanted, idle), image)))
         self._pools.append((wanted, pool))
         return pool
 
-    async def _begin(self, pool: Pool, order: Order, log_file: Path) -> Started:
+    async def _begin(
+        self, pool: Pool, order: Order, log_file: Path, turn: AbstractAsyncContextManager[object]
+    ) -> Started:
         """Begin an action in a container of its pool. Raises StartError and RefusedError."""
         name = "/".join(order.labels[f"{LABEL}.{part}"] for part in ("run", "action", "attempt"))
         for number in range(1, _TRIES + 1):
             berth = pool.take()
             try:
                 worker = await asyncio.shield(berth.launching)
-                await worker.begin(name, order, log_file)
+                async with turn:
+                    await worker.begin(name, order, log_file)
             except GoneError as error:
                 pool.forget(berth)
                 if number == _TRIES:
@@ -183,9 +187,9 @@ class WarmExecutor:
                 return replace(worker.started, part=name)
         raise AssertionError("the last try returns or raises")
 
-    async def _launch(self, order: Order, image: str, turn: AbstractAsyncContextManager[object]) -> Worker:
+    async def _launch(self, order: Order, image: str) -> Worker:
         """A container whose worker is ready. Raises StartError, RefusedError and GoneError, and leaves none then."""
-        async with turn:
+        async with self._starts:
             started = await self._cold.containers.create(order, image)
             feed = await self._cold.containers.open(started)
             await self._cold.containers.begin(started, {})
