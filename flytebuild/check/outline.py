@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,17 +37,17 @@ class Outline:
         body = [ast.Expr(node.body)] if isinstance(node, ast.Lambda) else node.body
         inner = [item for statement in body for item in ast.walk(statement)]
         return cls(
-            bindings=_bindings(node),
+            bindings=_bindings([node.args, *inner]),
             body=body,
             calls=[item for item in inner if isinstance(item, ast.Call)],
             returned=[item.value for item in inner if isinstance(item, ast.Return) and item.value],
         )
 
 
-def _bindings(node: Function) -> dict[str, list[Binding]]:
+def _bindings(nodes: Iterable[ast.AST]) -> dict[str, list[Binding]]:
     found: dict[str, list[Binding]] = {}
     outside: set[str] = set()
-    for item in ast.walk(node):
+    for item in nodes:
         match item:
             case ast.arguments():
                 for argument in (*item.posonlyargs, *item.args, *item.kwonlyargs, item.vararg, item.kwarg):
@@ -67,7 +67,7 @@ def _bindings(node: Function) -> dict[str, list[Binding]]:
                     )
                     whole = alias.name if alias.asname or isinstance(item, ast.ImportFrom) else bound
                     found.setdefault(bound, []).append(Binding(item, whole))
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if item is not node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 found.setdefault(item.name, [])
             case ast.Name(id=name, ctx=ast.Store()):
                 found.setdefault(name, [])
