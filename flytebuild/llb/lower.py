@@ -208,7 +208,9 @@ def _wheels(step: Step, layer: Wheels) -> State:
 
 
 def _apt(step: Step, layer: AptPackages, distribution: str) -> State:
-    """apt locks its folders and fails where they are locked, so its caches are one step's at a time.
+    """apt locks its folders and fails where they are locked, so a step has its caches for itself.
+
+    One that finds them in use gets others instead of waiting: steps of several images run at the same time.
 
     Debian's images have a hook that removes what was downloaded; in these steps there is something else in its place.
     """
@@ -220,8 +222,8 @@ def _apt(step: Step, layer: AptPackages, distribution: str) -> State:
         shell(f"apt-get update && apt-get install -y --no-install-recommends {packages}"),
         binds=(BindMount(_APT_HOOK, kept, "/keep"),),
         caches=(
-            CacheMount("/var/cache/apt", f"flytebuild-apt-{name}", "locked"),
-            CacheMount("/var/lib/apt/lists", f"flytebuild-apt-lists-{name}", "locked"),
+            CacheMount("/var/cache/apt", f"flytebuild-apt-{name}", "private"),
+            CacheMount("/var/lib/apt/lists", f"flytebuild-apt-lists-{name}", "private"),
         ),
         secrets=layer.secrets,
     )

@@ -86,10 +86,11 @@ def run(
     files: Sequence[SecretFile] = (),
     variables: Sequence[SecretVariable] = (),
     proxies: Proxies | None = None,
+    has_network: bool = True,
 ) -> State:
     """What `args` leaves of `state`, run with the environment, folder and user of `context`.
 
-    The order in which mounts are given is no part of the step. Raises ValueError for two mounts at one target.
+    Without a network a step reaches itself only. The order in which mounts are given is no part of the step. Raises ValueError for two mounts at one target.
     """
     given: tuple[Mount, ...] = (*binds, *caches, *tmpfs, *files)
     mounts = sorted(given, key=lambda mount: mount.target)
@@ -110,6 +111,7 @@ def run(
         ),
         mounts=[ops_pb2.Mount(input=0, dest="/", output=0), *(_encode(mount, inputs) for mount in mounts)],
         secret_env=[ops_pb2.SecretEnv(id=item.id, name=item.name, optional=not item.required) for item in variables],
+        network=ops_pb2.SANDBOX if has_network else ops_pb2.NONE,
     )
     return State(Vertex(ops_pb2.Op(exec=operation), tuple(inputs), platform, name))
 

@@ -1,6 +1,7 @@
 """What a step sees of its mounts and secrets, and what is left of them."""
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -73,6 +74,27 @@ def test_tmpfs_is_in_memory_limited_and_gone_with_the_step(solver: Solver) -> No
     )
     assert solver.solve(step).log.split() == ["tmpfs", "full"]
     assert solver.printed("ls /fast 2>/dev/null | wc -l", state=step) == "0"
+
+
+def test_a_private_cache_holds_up_no_other_step(solver: Solver) -> None:
+    """Each of two steps waits for the other one, in a cache that both have."""
+    token = secrets.token_hex(8)
+    caches = (CacheMount("/own", f"own-{token}", "private"), CacheMount("/met", f"met-{token}", "shared"))
+
+    def meet(mine: str, other: str) -> str:
+        wait = f"for i in $(seq 1200); do if test -e /met/{other}; then break; fi; sleep 0.1; done"
+        return solver.printed(f"touch /own/{mine} /met/{mine}; {wait}; ls /own /met", caches=caches)
+
+    with ThreadPoolExecutor(2) as pool:
+        seen = list(pool.map(meet, "ab", "ba"))
+    assert [text.split() for text in seen] == [["/met:", "a", "b", "/own:", mine] for mine in "ab"]
+    # Whoever comes later has one of the two.
+    assert solver.printed("ls /own", caches=caches) in ("a", "b")
+
+
+def test_a_step_without_a_network(solver: Solver) -> None:
+    assert solver.printed("ls /sys/class/net", has_network=False) == "lo"
+    assert "eth0" in solver.printed("ls /sys/class/net").split()
 
 
 def test_secrets_that_are_there(solver: Solver) -> None:

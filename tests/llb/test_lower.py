@@ -193,7 +193,7 @@ def test_what_apt_downloads_stays_in_its_cache() -> None:
     mounts = {mount.dest: mount for mount in ops_pb2.Op.FromString(state.vertex.encoded).exec.mounts}
     assert mounts["/etc/apt/apt.conf.d/docker-clean"].readonly
     caches = {dest: mount.cache_opt.sharing for dest, mount in mounts.items() if mount.mount_type == ops_pb2.CACHE}
-    assert caches == {"/var/cache/apt": ops_pb2.LOCKED, "/var/lib/apt/lists": ops_pb2.LOCKED}
+    assert caches == {"/var/cache/apt": ops_pb2.PRIVATE, "/var/lib/apt/lists": ops_pb2.PRIVATE}
 
 
 def test_steps_that_install_python_packages_do_not_wait_for_each_other() -> None:

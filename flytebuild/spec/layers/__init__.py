@@ -74,7 +74,7 @@ EMITTERS = {
     "uv-project": 3,
     "poetry-project": 3,
     "pixi-project": 1,
-    "apt": 2,
+    "apt": 3,
     "command": 1,
     "copy": 2,
     "folder": 2,
