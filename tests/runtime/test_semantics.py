@@ -62,14 +62,6 @@ def test_a_run_with_a_limit_of_its_own(driver: Driver) -> None:
     assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans)), spans
 
 
-def test_a_run_that_a_task_starts(driver: Driver) -> None:
-    said, document = driver.run("semantics.spawn")
-    name, output = said["outputs"][0]
-    assert output == "42"
-    assert len(document["actions"]) == 1
-    assert [action["task"] for action in driver.document(name)["actions"]] == ["semantics.double"]
-
-
 def test_a_module_that_is_imported_late(driver: Driver) -> None:
     said, document = driver.run("semantics.import_late")
     assert said == {"phase": "failed"}

@@ -64,14 +64,6 @@ async def crowd() -> int:
     return len(await asyncio.gather(*(moment.aio() for _ in range(3))))
 
 
-@parents.task
-async def spawn() -> list[str]:
-    """A run of its own, started by a task."""
-    run = await flyte.run.aio(double, 21)
-    await run.wait.aio(quiet=True)
-    return [run.name, str((await run.outputs.aio())[0])]
-
-
 @env.task
 async def import_late() -> str:
     from late import VALUE
