@@ -90,7 +90,8 @@ def run(
 ) -> State:
     """What `args` leaves of `state`, run with the environment, folder and user of `context`.
 
-    Without a network a step reaches itself only. The order in which mounts are given is no part of the step. Raises ValueError for two mounts at one target.
+    Without a network a step reaches itself only. The order in which mounts are given is no part of the step. Raises
+    ValueError for two mounts at one target.
     """
     given: tuple[Mount, ...] = (*binds, *caches, *tmpfs, *files)
     mounts = sorted(given, key=lambda mount: mount.target)
