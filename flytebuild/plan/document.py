@@ -1,0 +1,66 @@
+"""A plan as the versioned JSON that `--json` prints; see `docs/plan-json.md`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flytebuild.plan.model import ImagePlan, Plan
+from flytebuild.why import Change
+
+SCHEMA = "flytebuild.plan/1"
+
+
+def to_document(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON values."""
+    return {
+        "schema": SCHEMA,
+        "environments": [
+            {
+                "name": item.name,
+                "file": item.file,
+                "image": item.image,
+                "depends_on": list(item.depends_on),
+                "tasks": list(item.tasks),
+            }
+            for item in plan.environments
+        ],
+        "images": [
+            {
+                "digest": image.digest,
+                "reference": image.reference,
+                "status": image.status,
+                "reason": image.reason,
+                "copied_from": image.copied_from,
+                "earlier": image.earlier.image if image.earlier else None,
+                "changes": [_change(image, change) for change in image.changes],
+                "platforms": [str(item) for item in image.platforms],
+                "environments": list(image.environments),
+                "layers": [
+                    {
+                        "kind": layer.kind,
+                        "digest": layer.digest,
+                        "summary": layer.summary,
+                        "status": layer.status,
+                        "reason": layer.reason,
+                    }
+                    for layer in image.layers
+                ],
+            }
+            for image in plan.images
+        ],
+        "to_build": [image.reference for image in plan.to_build],
+        "to_copy": [image.reference for image in plan.to_copy],
+    }
+
+
+def _change(image: ImagePlan, change: Change) -> dict[str, Any]:
+    """A change as JSON values, its layer by its digest."""
+    steps = image.layers[-len(image.spec.steps) :] if image.spec and image.spec.steps else ()
+    return {
+        "layer": None if change.layer is None else steps[change.layer].digest,
+        "field": change.what,
+        "before": change.before,
+        "after": change.after,
+        "words": change.words,
+        "origin": change.origin or None,
+    }

@@ -1,0 +1,168 @@
+"""Specs and facts become a plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from flytebuild.facts import Absent, Fact, Present, Unknown
+from flytebuild.graph import EnvironmentNode
+from flytebuild.plan.copies import is_kept, with_copies
+from flytebuild.plan.model import EnvironmentPlan, ImagePlan, LayerPlan, Observation, Plan, Status, Variants
+from flytebuild.plan.places import digest_of_index, is_in_engine, references
+from flytebuild.spec.composition import composition
+from flytebuild.spec.digests import ImageDigests, digests
+from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.layers import trees_of
+from flytebuild.spec.model import ExternalImage, ImageSpec
+from flytebuild.why import Change, Earlier, changes
+
+
+def make_plan(
+    nodes: Sequence[EnvironmentNode],
+    specs: Mapping[str, Variants],
+    registry: str | None,
+    observations: Mapping[str, Observation],
+    elsewhere: Mapping[str, Observation] = MappingProxyType({}),
+    earlier: Mapping[str, Earlier] = MappingProxyType({}),
+) -> Plan:
+    """Compare what is needed with what was observed.
+
+    `specs` holds the specs of every environment whose image is not external, `observations` one entry for each of
+    their `references`, `elsewhere` what was observed of references that nothing needs, and `earlier`, by reference,
+    what the environments of images had before.
+    """
+    environments, users = list[EnvironmentPlan](), dict[str, list[str]]()
+    wanted: dict[str, ExternalImage | ImageSpec | Variants] = {}
+    for node in nodes:
+        needed = _needed(node, specs, registry)
+        wanted.update(needed)
+        for target in needed:
+            users.setdefault(target, []).append(node.name)
+        environments.append(EnvironmentPlan(node.name, node.file, list(needed)[-1], node.depends_on, node.tasks))
+    everything = [*observations.values(), *elsewhere.values()]
+    seen = {layer for item in everything if isinstance(item.fact, Present) for layer in item.layers}
+    images = []
+    for target, names in users.items():
+        match wanted[target]:
+            case ExternalImage():
+                images.append(ImagePlan(target, "external", "used as it is", tuple(names)))
+            case ImageSpec() as spec:
+                images.append(_image(target, spec, tuple(names), observations[target], seen, earlier.get(target)))
+            case variants:
+                images.append(_index(target, variants, tuple(names), observations[target], registry))
+    there = {target: item.image for target, item in elsewhere.items() if is_kept(target, item)}
+    return Plan(tuple(environments), tuple(with_copies(images, there)), _unreachable(observations))
+
+
+def _unreachable(observations: Mapping[str, Observation]) -> frozenset[str]:
+    facts = {target: item.fact for target, item in observations.items()}
+    return frozenset(target for target, fact in facts.items() if isinstance(fact, Unknown) and fact.is_unreachable)
+
+
+def _needed(
+    node: EnvironmentNode, specs: Mapping[str, Variants], registry: str | None
+) -> dict[str, ExternalImage | ImageSpec | Variants]:
+    """What one environment needs, by reference; the one that its containers start from comes last."""
+    if isinstance(node.image, ExternalImage):
+        return {node.image.reference: node.image}
+    variants = specs[node.name]
+    found: list[ImageSpec | Variants] = [*variants.values()]
+    if len(variants) > 1:
+        found.append(variants)
+    return dict(zip(references(variants, registry), found, strict=True))
+
+
+def _index(
+    target: str, variants: Variants, environments: tuple[str, ...], observation: Observation, registry: str | None
+) -> ImagePlan:
+    digest = digest_of_index(variants)
+    status, reason = _judge(next(iter(variants.values())), _checked(observation, digest), target)
+    members = tuple(zip(variants, references(variants, registry), strict=False))
+    return ImagePlan(target, status, reason, environments, digest, members=members)
+
+
+def _image(
+    target: str,
+    spec: ImageSpec,
+    environments: tuple[str, ...],
+    observation: Observation,
+    seen: set[str],
+    earlier: Earlier | None,
+) -> ImagePlan:
+    spec_digests = digests(spec)
+    status, reason = _judge(spec, _checked(observation, spec_digests.image), target)
+    found = _changes(spec, spec_digests, earlier) if earlier and status == "missing" else ()
+    layers = _layers(spec, spec_digests, status, reason, seen, found)
+    return ImagePlan(
+        target, status, reason, environments, spec_digests.image, layers, spec, earlier=earlier, changes=found
+    )
+
+
+def _changes(spec: ImageSpec, spec_digests: ImageDigests, earlier: Earlier) -> tuple[Change, ...]:
+    trees = [tree for step in spec.steps for tree in trees_of(step.layer)]
+    return changes(
+        earlier.composition,
+        composition(spec, spec_digests),
+        base=spec.base.reference if spec.base else "",
+        summaries=[step.layer.summary for step in spec.steps],
+        origins=[step.origin for step in spec.steps],
+        trees={**earlier.trees, **{tree.digest: tree.files for tree in trees}},
+    )
+
+
+def _checked(observation: Observation, expected: str) -> Fact:
+    """The fact, unless what is there under our tag says that it is something else: a tag alone proves nothing."""
+    if isinstance(observation.fact, Present) and observation.image != expected:
+        return Unknown("what is there under this tag does not say that it is this image")
+    return observation.fact
+
+
+def _judge(spec: ImageSpec, fact: Fact, target: str) -> tuple[Status, str]:
+    if spec.problem:
+        return "unknown", spec.problem
+    match fact:
+        case Present():
+            return "present", ""
+        case Absent():
+            return "missing", f"not in {_place(target)}"
+        case Unknown(reason=reason):
+            return "unknown", reason
+
+
+def _layers(
+    spec: ImageSpec,
+    spec_digests: ImageDigests,
+    status: Status,
+    reason: str,
+    seen: set[str],
+    found: Sequence[Change],
+) -> tuple[LayerPlan, ...]:
+    """The base and every step. A layer is present only if an image that was seen to be present holds it."""
+    layers = [_base(spec.base, spec_digests.base)] if spec.base else []
+    own = {change.layer: change.words for change in reversed(found)}
+    is_resolved = not spec.problem
+    below_missing = not is_resolved
+    for number, (step, digest) in enumerate(zip(spec.steps, spec_digests.layers, strict=True)):
+        if status == "present" or (digest in seen and not below_missing):
+            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "present", ""))
+            continue
+        if status == "unknown":
+            why = reason if is_resolved else "the base is unknown"
+            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "unknown", why))
+        else:
+            known = "a layer below it is missing" if below_missing else "no image that is present has it"
+            why = own.get(number, known)
+            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "missing", why))
+        below_missing = True
+    return tuple(layers)
+
+
+def _base(base: ResolvedImage, digest: str) -> LayerPlan:
+    summary = f"base {base.reference}" + (f" @ {base.digest[:19]}" if base.digest else "")
+    return LayerPlan("base", digest, summary, "present" if base.is_resolved else "unknown", base.problem)
+
+
+def _place(target: str) -> str:
+    host = target.rpartition(":")[0]
+    return "the engine's store" if is_in_engine(target) else f"`{host}`"

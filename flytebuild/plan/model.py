@@ -1,0 +1,119 @@
+"""What a plan says, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from flytebuild.facts import Fact
+from flytebuild.spec.composition import Composition
+from flytebuild.spec.images import Platform
+from flytebuild.spec.model import ImageSpec
+from flytebuild.why import Change, Earlier
+
+Variants: TypeAlias = Mapping[Platform, ImageSpec]
+"""One definition's specs, by platform."""
+
+Status: TypeAlias = Literal["present", "missing", "unknown", "external"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """One layer of an image, the base first. `digest` is 64 hex digits; `reason` is empty for what is present."""
+
+    kind: str
+    digest: str
+    summary: str
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """One image that environments need. External images have neither digest, layers nor spec.
+
+    An image for several platforms has no layers of its own: `members` are the references of the images that it is an
+    index of, by platform. One that is missing here and is, or will be, somewhere else is not built: `copied_from` is
+    that other reference. `earlier` is the image that one of its environments had before, where that is known, and
+    `changes` tell what is different from that.
+    """
+
+    reference: str
+    status: Status
+    reason: str
+    environments: tuple[str, ...]
+    digest: str | None = None
+    layers: tuple[LayerPlan, ...] = ()
+    spec: ImageSpec | None = None
+    members: tuple[tuple[Platform, str], ...] = ()
+    copied_from: str | None = None
+    earlier: Earlier | None = None
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def must_be_built(self) -> bool:
+        """Missing, or not known to be present: what could not be found out is never taken for granted."""
+        return self.status in ("missing", "unknown") and not self.copied_from
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """What the image is for; nothing for external ones, which were not looked at."""
+        return (self.spec.platform,) if self.spec else tuple(platform for platform, _ in self.members)
+
+    @property
+    def short(self) -> str:
+        """What people see instead of the digest."""
+        return self.digest[:12] if self.digest else self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPlan:
+    """One needed environment and the reference of its image."""
+
+    name: str
+    file: str | None
+    image: str
+    depends_on: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Environments in an order in which dependencies come first, and each distinct image once.
+
+    `unreachable` has the references whose registry could not be connected to.
+    """
+
+    environments: tuple[EnvironmentPlan, ...]
+    images: tuple[ImagePlan, ...]
+    unreachable: frozenset[str] = frozenset()
+
+    @property
+    def to_build(self) -> tuple[ImagePlan, ...]:
+        """The images that a build makes."""
+        return tuple(image for image in self.images if image.must_be_built)
+
+    @property
+    def to_copy(self) -> tuple[ImagePlan, ...]:
+        """The images that a build only gives another name to."""
+        return tuple(image for image in self.images if image.copied_from)
+
+    @property
+    def is_fulfilled(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.to_build and not self.to_copy
+
+    def reference_of(self, environment: str) -> str:
+        """The image reference of one environment."""
+        return next(item.image for item in self.environments if item.name == environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one reference: whether it is there, and what its labels say it is and is made of."""
+
+    fact: Fact
+    layers: frozenset[str] = frozenset()
+    image: str = ""
+    composition: Composition | None = None
