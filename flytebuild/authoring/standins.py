@@ -2,26 +2,30 @@
 
 Environments exist so that packages which do not get along live in different images; no machine has all of them. While
 the user's code is loaded to be planned, a module that cannot be found, and is imported by the user's own code, is stood
-in for: whatever is taken from it is a class that can be named, called, subclassed, written in annotations and used as a
-decorator. What it would be worth is unknown, so asking for that (a text, a number, a truth value, its items) raises
-`StandInError`: what an image is made of must not depend on it.
+in for, unless that code has an answer to its absence (`except ImportError`). Whatever is taken from it is a class that
+can be named, called, subclassed, written in annotations and used as a decorator. What it would be worth is unknown, so
+asking for that (a text, a number, a truth value, its items) raises `StandInError`: what an image is made of must not
+depend on it.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flytebuild.authoring.site import origin_of
+from flytebuild.check.imports import is_answered
 from flytebuild.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -127,10 +131,10 @@ class _Finder(MetaPathFinder):
         parent = sys.modules.get(name.rpartition(".")[0])
         if parent is not None and not isinstance(parent, _Module) and not _is_library(_place(parent)):
             return None
-        asking = _asking()
-        if _is_library(asking) or asking.startswith(_OURS):
+        asking = next(_callers(), None)
+        if asking is None or _is_library(asking.f_code.co_filename) or _is_answered():
             return None
-        self.made.setdefault(name.partition(".")[0], asking)
+        self.made.setdefault(name.partition(".")[0], asking.f_code.co_filename)
         return ModuleSpec(name, _Loader(), is_package=True)
 
 
@@ -189,15 +193,33 @@ def _parts(value: object) -> Iterable[object]:
     return list(value) if isinstance(value, (list, tuple, set, frozenset)) else ()
 
 
-def _asking() -> str:
-    """The file of the code whose import this is."""
-    frame = sys._getframe(1)
+def _callers() -> Iterator[FrameType]:
+    """The code whose import this is, and what called or imported that, up to ours."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if file != __file__ and not file.startswith(_IMPORTING):
-            return file
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
+            if file.startswith(_OURS):
+                return
+            yield frame
+        frame = frame.f_back
+
+
+def _is_answered() -> bool:
+    """Whether the user's code goes on without the module: then it does so here as everywhere."""
+    return any(
+        (tree := _parsed(frame.f_code.co_filename)) is not None and is_answered(tree, frame.f_lineno)
+        for frame in _callers()
+        if not _is_library(frame.f_code.co_filename)
+    )
+
+
+@cache
+def _parsed(file: str) -> ast.Module | None:
+    try:
+        return ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _place(module: ModuleType) -> str:

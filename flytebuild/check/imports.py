@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flytebuild.check.source import Sources
 
 _ABSENCES = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+_GUARDS = (ast.Try, ast.With, ast.AsyncWith)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,21 @@ def unguarded(body: Sequence[ast.stmt], *, is_function: bool = False) -> Iterato
             case _:
                 # What is conditional may not run, and a function's body runs when it is called.
                 continue
+
+
+def is_answered(tree: ast.Module, line: int) -> bool:
+    """Whether the code around a line goes on when an import there fails; to raise something else is no answer."""
+    return any(_answers(node) and _spans(node.body, line) for node in ast.walk(tree) if isinstance(node, _GUARDS))
+
+
+def _answers(guard: ast.Try | ast.With | ast.AsyncWith) -> bool:
+    if isinstance(guard, ast.Try):
+        return any(_catches(item) and not isinstance(item.body[-1], ast.Raise) for item in guard.handlers)
+    return _suppresses(guard.items)
+
+
+def _spans(body: Sequence[ast.stmt], line: int) -> bool:
+    return body[0].lineno <= line <= (body[-1].end_lineno or body[-1].lineno)
 
 
 def _catches(handler: ast.ExceptHandler) -> bool:

@@ -119,6 +119,33 @@ def test_the_user_s_own_modules_are_not_stood_in_for(tmp_path: Path) -> None:
         loaded(tmp_path, "import mine.helprs\n" + ENVIRONMENT)
 
 
+OTHERWISE = "\nexcept ImportError:\n    gpu = None"
+ANSWERED = {
+    "except": "try:\n    import absent_gpu as gpu" + OTHERWISE,
+    "except, among others": "try:\n    import absent_gpu\nexcept (OSError, ModuleNotFoundError):\n    gpu = None",
+    "suppress": "import contextlib\ngpu = None\nwith contextlib.suppress(ImportError):\n    import absent_gpu as gpu",
+    "in a function": "def find():\n    import absent_gpu\ntry:\n    gpu = find()" + OTHERWISE,
+    "in another module": "try:\n    from {name}_gpu import gpu" + OTHERWISE,
+}
+
+
+@pytest.mark.parametrize("how", ANSWERED)
+def test_code_that_does_without_a_package_is_what_it_is_without(how: str, tmp_path: Path) -> None:
+    """An image may depend on it, and must be the one that a run finds, which stands in for nothing."""
+    (tmp_path / f"{tmp_path.name}_gpu.py").write_text("from absent_gpu import gpu\n")
+    text = ANSWERED[how].format(name=tmp_path.name)
+    _, said = loaded(tmp_path, f"import flyte\n{text}\nassert gpu is None\n{ENVIRONMENT}")
+    assert said == []
+
+
+def test_to_complain_is_not_to_do_without(tmp_path: Path) -> None:
+    text = (
+        "try:\n    import absent_gpu\nexcept ImportError as error:\n    raise RuntimeError('install it') from error\n"
+    )
+    _, said = loaded(tmp_path, "import flyte\n" + text + ENVIRONMENT)
+    assert [line.split()[0] for line in said] == ["`absent_gpu`"]
+
+
 def test_libraries_see_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site-packages"
     site.mkdir()
