@@ -108,7 +108,8 @@ def _refuse_own_option(context: click.Context, file: Path, task: str, given: str
 def _tasks(definitions: Definitions) -> dict[str, tuple[str, ...]]:
     """The inputs of every task, by the shortest name that means it alone."""
     found = [task for env in definitions.environments.values() for task in getattr(env, "tasks", {}).values()]
-    short = [task.name.partition(".")[2] for task in found]
+    # A container of the user's has a name without its environment's.
+    short = [task.name.partition(".")[2] or task.name for task in found]
     return {
         name if short.count(name) == 1 else task.name: tuple(task.native_interface.inputs)
         for name, task in zip(short, found, strict=True)

@@ -146,6 +146,16 @@ def test_the_tasks_of_a_file(desk: Desk) -> None:
     assert "hint: its tasks: `train`, `fit`, `env.clean`, `other.clean`" in error
 
 
+def test_a_container_of_the_user_s_has_a_name_of_its_own(desk: Desk) -> None:
+    (desk.folder / "raw.py").write_text(
+        "import flyte\nfrom flyte.extras import ContainerTask\n"
+        "greet = ContainerTask(name='greet', image='busybox', inputs={'who': str}, outputs={}, command=['true'])\n"
+        "env = flyte.TaskEnvironment.from_task('raw', greet)\n"
+    )
+    assert desk.call("run", "raw.py", "--help", code=0).stdout.splitlines()[-1] == "  greet  --who"
+    assert "hint: its tasks: `greet`" in desk.call("run", "raw.py", code=main.USAGE).stderr
+
+
 @pytest.mark.parametrize("option", ["-d", "--detach", "--json", "--name"])
 def test_options_behind_the_task(desk: Desk, option: str) -> None:
     error = desk.call("run", "main.py", "fit", option, code=main.USAGE).stderr
