@@ -220,7 +220,7 @@ def test_a_terminal_counts_layers_and_bytes_and_tells_what_is_left() -> None:
         view.take(event)
     clock.now += 10
     _, image, total = shown(view)
-    assert image.endswith("a_env pip: torch (for 10 s) 1/3 layers 25.0 MB/60.0 MB 10 s")
+    assert image.endswith("a_env pip: torch (for 10 s) 1/3 layers 1 cached 25.0 MB/60.0 MB 10 s")
     # 50 s of torch are left, and six after it.
     assert total == "1 of 2 images done · 0 steps executed, 1 cached · about 1 min 10 s left"
 

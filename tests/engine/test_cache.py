@@ -172,6 +172,9 @@ def test_two_clients_on_two_engines_leave_one_content(bench: Bench) -> None:
     # Whoever came second says what is there, not what it had made itself.
     assert there in {item.manifests["file"] for item in ended}
     assert bench.registry.is_whole(place)
+    # Nor has one client taken from another what it wrote to the cache.
+    assert (tags := bench.registry.tags(CACHE))
+    assert [tag for tag in tags if not bench.registry.is_whole(f"{bench.registry.prefix}/{CACHE}:{tag}")] == []
     for client in clients:
         assert client.build("main.py", "--for", "file").results == {"file": "present"}
 

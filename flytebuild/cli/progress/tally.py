@@ -30,14 +30,17 @@ class Running:
 
 @dataclass
 class Image:
-    """An image that is being built; `pending` are the layers that it waits for, by the names of their steps."""
+    """An image that is being built; `pending` are the layers that it waits for, by the names of their steps.
+
+    `cached` counts those of its layers that were there and need not be made.
+    """
 
     environments: tuple[str, ...]
     since: float
     total: int
     pending: list[str]
     running: dict[str, Running] = field(default_factory=dict)
-    cached: set[str] = field(default_factory=set)
+    cached: int = 0
     moved: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -49,10 +52,9 @@ class Image:
     def finish(self, step: str, name: str, *, cached: bool) -> None:
         """A step has ended."""
         self.running.pop(step, None)
-        if cached:
-            self.cached.add(step)
         if name in self.pending:
             self.pending.remove(name)
+            self.cached += cached
 
     def seconds_left(self, now: float, expected: Expected) -> float | None:
         """What the pending layers took before, one after the other; None when that of one is not known."""

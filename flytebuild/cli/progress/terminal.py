@@ -96,8 +96,10 @@ class LiveView:
 
 
 def _counts(image: Image) -> str:
-    """How many of its layers are there, and what is being moved."""
+    """How many of its layers are there, how many were there before, and what is being moved."""
     parts = [f"{image.total - len(image.pending)}/{image.total} layers"] if image.total else []
+    if image.cached:
+        parts.append(f"{image.cached} cached")
     current, total = image.bytes
     if current:
         parts.append(f"{decimal(current)}/{decimal(total)}" if total >= current else decimal(current))
