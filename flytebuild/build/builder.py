@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from flytebuild.build.anew import executed_anew
 from flytebuild.build.cache import BuildCache, BuiltImage
 from flytebuild.build.dockerfile import lower_dockerfile
 from flytebuild.build.hints import hint
@@ -109,6 +110,8 @@ class BuildKitBuilder:
         try:
             return await self._solve(image, progress, self.cache.imports)
         except SolveError as error:
+            if error.reason.is_torn_cache:
+                return await self._make_anew(image, progress, emit)
             if not error.reason.is_lost_content:
                 raise
             lost = error.reason.message
@@ -119,7 +122,16 @@ class BuildKitBuilder:
         progress.restart()
         return await self._solve(image, progress, ())
 
-    async def _solve(self, image: ImagePlan, progress: Progress, imports: Sequence[Cache]) -> str | None:
+    async def _make_anew(self, image: ImagePlan, progress: Progress, emit: Emit) -> str | None:
+        """Execute every step once more, since the builder's own cache has one that it cannot use."""
+        names = ", ".join(image.environments)
+        emit(Notice(f"the image of {names} is built anew: a build that was broken off has left a step half kept"))
+        progress.restart()
+        return await self._solve(image, progress, (), is_anew=True)
+
+    async def _solve(
+        self, image: ImagePlan, progress: Progress, imports: Sequence[Cache], *, is_anew: bool = False
+    ) -> str | None:
         spec = image.spec
         if spec is None:
             raise ValueError(f"{image.reference} has no spec")
@@ -127,6 +139,8 @@ class BuildKitBuilder:
         # A Dockerfile's frontend makes the config itself, and is told the labels.
         config = image_config(spec.config, spec.platform, said) if spec.base else None
         work = marshal(self._lower(spec)) if spec.base else lower_dockerfile(spec, said, self.proxies)
+        if is_anew:
+            work = executed_anew(work)
         store = self.stores.of(image.reference)
         answer = await self.solver.solve(
             work,

@@ -25,6 +25,11 @@ _SENDER = "error from sender: "
 _LOST = re.compile(r"could not fetch content descriptor|/manifests/.* 400 Bad Request")
 """A blob that is not where it should be (containerd `remotes/docker/fetcher.go`), or that a manifest names in vain."""
 
+_TORN = re.compile(r"failed to commit \S+ to \S+ during finalize: .*not found")
+"""A result that was being kept when its solve was cancelled, as when a client is killed: containerd has moved its
+snapshot, and BuildKit has not heard of it (cache/refs.go `finalize`). Whoever needs it fails, until it is made anew.
+"""
+
 _SECRET_HINT = "give it a value where this build finds its secrets, and run the same command again"  # noqa: S105
 _FILES_HINT = "run the same command again once the file is as it should be"
 
@@ -34,8 +39,9 @@ class Failure:
     """One failed solve: which vertex, the process's exit code where one ran, and BuildKit's own sentence.
 
     Where the fault is in what the session offers, the sentence is ours, with a `hint`; `secret` is the id of a
-    required secret that it does not have. `is_lost_content` says that a registry lacks what a manifest names. `line`
-    is where in a Dockerfile the vertex comes from (`Dockerfile:2`).
+    required secret that it does not have. `is_lost_content` says that a registry lacks what a manifest names,
+    `is_torn_cache` that a result which BuildKit remembers is not there. `line` is where in a Dockerfile the vertex
+    comes from (`Dockerfile:2`).
     """
 
     message: str
@@ -45,6 +51,7 @@ class Failure:
     hint: str = ""
     secret: str | None = None
     is_lost_content: bool = False
+    is_torn_cache: bool = False
     line: str = ""
 
 
@@ -74,6 +81,7 @@ def read(error: grpc.RpcError) -> Failure:
         hint=hint,
         secret=secret,
         is_lost_content=_LOST.search(message) is not None,
+        is_torn_cache=_TORN.search(message) is not None,
         line=line,
     )
 

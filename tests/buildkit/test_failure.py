@@ -62,3 +62,9 @@ def test_a_file_that_changed(before: str) -> None:
 def test_other_things_that_are_not_found_are_no_secrets() -> None:
     text = 'failed to compute cache key: failed to calculate checksum: "/nope": not found'
     assert failure.read(Failed(text)) == failure.Failure(text)
+
+
+def test_a_result_that_was_kept_by_half() -> None:
+    said = "failed to commit j5d953 to 9zb44t during finalize: failed to stat active key during commit: "
+    assert failure.read(Failed(said + "snapshot j5d953 does not exist: not found")).is_torn_cache
+    assert not failure.read(Failed("failed to commit j5d953 to 9zb44t during finalize: context canceled")).is_torn_cache
