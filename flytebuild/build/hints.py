@@ -79,6 +79,10 @@ _CAUSES = (
         r"429 too many requests|toomanyrequests", "the registry wants fewer requests; log in, or set up a mirror of it"
     ),
     _cause(
+        r"could not fetch content descriptor",
+        "a registry lacks a layer of an image that it lists; push that image again, or start from another one",
+    ),
+    _cause(
         r"request to \S+: 404 not found",
         "the registry has no such repository; some take images only where it was made beforehand",
     ),

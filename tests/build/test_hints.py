@@ -34,6 +34,7 @@ def test_the_usual_causes_are_known(line: str, words: str) -> None:
         ("failed to push r: unexpected status from POST request to u: 403 Forbidden", "may not do this"),
         ("failed to push r: unexpected status from POST request to http://r/v2/: 404 Not Found", "no such repository"),
         ("failed to push r: unexpected status from PUT request to http://r/v2/: 503 Service", "problem of its own"),
+        ("could not fetch content descriptor sha256:1 (tar+zstd) from remote: not found", "lacks a layer"),
         ("toomanyrequests: You have reached your pull rate limit", "mirror"),
         ("write /var/lib/x: no space left on device", "docker builder prune"),
     ],

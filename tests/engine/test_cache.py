@@ -53,6 +53,12 @@ def image(name):
 one = flyte.TaskEnvironment("one", image=image("first"))
 two = flyte.TaskEnvironment("two", image=image("second"))
 """
+BASED = """
+import flyte
+
+base = flyte.Image.from_base("{base}").clone(name="based", extendable=True)
+env = flyte.TaskEnvironment("env", image=base.with_commands(["cat /etc/hostname"]))
+"""
 
 
 @pytest.fixture
@@ -218,11 +224,19 @@ def test_what_cannot_be_re_tagged_is_built(bench: Bench) -> None:
     first = bench.client("first")
     first.build("names.py", "--for", "one")
     place = references(first, "names.py")["one"]
-    registry.lose("first", registry.layers(place)[-1])
+    lost = registry.layers(place)[-1]
+    registry.lose("first", lost)
     again = first.build("names.py", "--for", "two")
     assert again.results == {"two": "built"}
     assert any("is built, since it cannot be re-tagged" in notice for notice in again.notices)
     assert registry.is_whole(references(first, "names.py")["two"])
+
+    # Nor can another machine build on it, which has nothing of it.
+    second = bench.client("second", second=True)
+    second.workspace.write({"names.py": BASED.format(base=place)})
+    failed = second.workspace.flytebuild("build", "names.py", code=1)
+    assert f"could not fetch content descriptor {lost}" in failed.stderr
+    assert "hint: a registry lacks a layer" in failed.stderr
 
 
 def test_a_registry_that_takes_no_cache(bench: Bench) -> None:
