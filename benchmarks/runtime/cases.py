@@ -116,8 +116,7 @@ def fan_out_cold(place: Place, rows: dict[str, Row]) -> Callable[[], None]:
 def files(place: Place, rows: dict[str, Row]) -> Callable[[], None]:
     """A file out of one container and into another, beside `curl` in a container and a plain server."""
     moved = place.prepare(WORKFLOW, "transfer", "--mib", str(MIB))
-    stack = contextlib.ExitStack()
-    url = stack.enter_context(plain_server(place.gateway()))
+    url = place.stack.enter_context(plain_server(place.gateway()))
     fetched = place.prepare(WORKFLOW, "fetch", "--url", url)
 
     def act() -> None:

@@ -43,13 +43,14 @@ class Measured:
 
 
 class Place:
-    """A control plane and its engine."""
+    """A control plane and its engine; what is put on the `stack` ends with them."""
 
-    def __init__(self, plane: client.ControlPlane, api: docker.APIClient) -> None:
+    def __init__(self, plane: client.ControlPlane, api: docker.APIClient, stack: contextlib.ExitStack) -> None:
         from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 
         self.plane = plane
         self.api = api
+        self.stack = stack
         self.service = RunServiceClientSync(plane.endpoint)
         self.identifier = make(plane.home)
 
@@ -126,7 +127,8 @@ def control_plane(home: Path) -> Iterator[Place]:
     settings = replace(config.load(Path.cwd()), home=home, port=port)
     connection = engine.connect()
     try:
-        yield Place(client.ensure(settings), connection.api)
+        with contextlib.ExitStack() as stack:
+            yield Place(client.ensure(settings), connection.api, stack)
     finally:
         client.stop(settings)
         connection.close()
