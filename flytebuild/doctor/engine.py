@@ -8,6 +8,7 @@ from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.doctor.check import Check, failed, ok, warning
 from flytebuild.doctor.clock import examine_clock
+from flytebuild.doctor.compression import examine_compression
 from flytebuild.doctor.disk import examine_disk
 from flytebuild.errors import EngineUnavailableError, FlytebuildError
 
@@ -15,7 +16,7 @@ _DEADLINE = 20.0
 
 
 def examine_engine(config: Config) -> tuple[Check, ...]:
-    """Its version, clock and disk. Where another BuildKit builds, only runs need it."""
+    """Its version, what it unpacks, disk and clock. Where another BuildKit builds, only runs need it."""
     from docker.errors import DockerException
 
     try:
@@ -37,6 +38,7 @@ def examine_engine(config: Config) -> tuple[Check, ...]:
     said = f"Docker {version['Version']} with API {version['ApiVersion']}, {version['Os']}/{version['Arch']}"
     return (
         ok("engine", f"{said}, at `{address.shown}`" if config.builder else said),
+        *([examine_compression(config, version)] if config.registry else ()),
         examine_disk(address.url, info),
         examine_clock("engine's clock", date, asked, answered),
     )

@@ -34,6 +34,7 @@ def test_everything_is_there_and_nothing_is_left_behind(workspace: Workspace, ma
         "store",
         "build cache",
         "engine",
+        "compression",
         "disk",
         "engine's clock",
         "registry",
