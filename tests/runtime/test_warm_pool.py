@@ -78,8 +78,10 @@ def test_one_that_has_ended_or_never_started_takes_nothing() -> None:
     async def act() -> None:
         scene = Scene(Reuse(concurrency=None))
         await scene.take()
+        assert not scene.pool.is_empty
         scene.started[0].over.set_result(Exit(0))
         await asyncio.sleep(0)
+        assert scene.pool.is_empty
         await scene.take()
         assert len(scene.started) == 2
         scene.started[1].over.set_result(Exit(0))

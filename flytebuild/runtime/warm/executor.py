@@ -159,6 +159,8 @@ class WarmExecutor:
             if known == wanted:
                 return pool
         pool = Pool(wanted.reuse, lambda idle: self._later(self._launch(warm_order(order, wanted, idle), image)))
+        # Those whose containers have ended are not kept: their kinds hold secrets.
+        self._pools = [(known, other) for known, other in self._pools if not other.is_empty]
         self._pools.append((wanted, pool))
         return pool
 

@@ -30,6 +30,11 @@ class Pool:
         self._launch = launch
         self._berths: list[Berth] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is lost when it is forgotten: it has no container, and may have one."""
+        return not self._berths and not self.refusal
+
     def take(self) -> Berth:
         """A place for an action, in the fullest container that has one, so that others become idle.
 
