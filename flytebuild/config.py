@@ -81,7 +81,7 @@ class Config:
     `platforms` are those that images are built for, `linux/amd64`; none means the builder's own.
     `progress` is how a build is followed: `auto` decides by where standard error goes.
     `stat_cache` remembers the digests of files that did not change since; without it every file is read again.
-    `strict_imports` wants every package that the code imports on this machine, also to plan it.
+    `strict_imports` wants every package that the code imports on this machine.
     `home` is the folder of the control plane: its log, its runs and its objects.
     `warm` lets all tasks of all runs share warm containers, not only those of environments with a `ReusePolicy`.
     `storage` is where objects are kept, if not in `home`: `s3://BUCKET/PREFIX`, with the credentials that AWS's tools

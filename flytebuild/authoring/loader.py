@@ -30,7 +30,7 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
 
     Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
     `emit` is told of folders that cannot be looked into. With `stand_in` packages that this machine lacks are stood in
-    for, which is enough to plan what only tasks use them for. Raises UsageError for a path that is not there or cannot
+    for, which is enough where only tasks use them. Raises UsageError for a path that is not there or cannot
     be read, LoadError with the user's traceback when an import fails, UnsupportedImageError when that is since an image
     takes no layers, and DefinitionError where an environment is made of a stand-in.
     """
@@ -101,7 +101,7 @@ def _standing_in(emit: Emit, *, wanted: bool) -> Iterator[None]:
     with standing_in() as made:
         yield
     for module, file in made.items():
-        emit(Notice(f"`{module}` is not installed here, which is enough to plan `{_shown(Path(file))}`"))
+        emit(Notice(f"`{module}` is not installed here; `{_shown(Path(file))}` is read without it"))
 
 
 @contextlib.contextmanager
@@ -129,7 +129,7 @@ def _import(imports: Importer, place: Place) -> None:
             raise refusal from error
         if isinstance(error, StandInError):
             raise LoadError(
-                f"`{_shown(file)}` needs `{error.name}` to be planned, and `{error.module}` is not installed here",
+                f"`{_shown(file)}` needs `{error.name}` to be read, and `{error.module}` is not installed here",
                 traceback=_users_traceback(error),
                 hint=f"install `{error.module}` on this machine, or use it in tasks alone",
             ) from error

@@ -21,7 +21,9 @@ from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.inputs import TaskInputs
 from flytebuild.authoring.loader import load
 from flytebuild.authoring.roots import named
+from flytebuild.authoring.standins import refuse_stand_in_values
 from flytebuild.errors import RunError, UsageError
+from flytebuild.events import Emit, ignore
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +38,16 @@ class Program:
     task: Any
 
     @classmethod
-    def load(cls, file: Path, target: str) -> Program:
-        """Import the file and find the task. Raises as the loader and `Definitions.task` do."""
-        definitions = load([file])
-        return cls(file, named(file).roots[0], definitions, definitions.task(target))
+    def load(cls, file: Path, target: str, emit: Emit = ignore, *, stand_in: bool = False) -> Program:
+        """Import the file and find the task; `stand_in` as in `load`, since tasks run elsewhere.
+
+        Raises as the loader and `Definitions.task` do, and DefinitionError for a task whose inputs or outputs are made
+        of what is not installed here: this side converts them.
+        """
+        definitions = load([file], emit, stand_in=stand_in)
+        task = definitions.task(target)
+        refuse_stand_in_values(task)
+        return cls(file, named(file).roots[0], definitions, task)
 
     @classmethod
     def of(cls, task: Any, file: Path) -> Program:

@@ -1,11 +1,11 @@
 """Stand-ins for packages that this machine lacks and that only tasks use.
 
 Environments exist so that packages which do not get along live in different images; no machine has all of them. While
-the user's code is loaded to be planned, a module that cannot be found, and is imported by the user's own code, is stood
-in for, unless that code has an answer to its absence (`except ImportError`). Whatever is taken from it is a class that
-can be named, called, subclassed, written in annotations and used as a decorator. What it would be worth is unknown, so
-asking for that (a text, a number, a truth value, its items) raises `StandInError`: what an image is made of must not
-depend on it.
+the user's code is loaded to be planned, or run elsewhere, a module that cannot be found, and is imported by the user's
+own code, is stood in for, unless that code has an answer to its absence (`except ImportError`). Whatever is taken from
+it is a class that can be named, called, subclassed, written in annotations and used as a decorator. What it would be
+worth is unknown, so asking for that (a text, a number, a truth value, its items) raises `StandInError`: what an image
+is made of must not depend on it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from flytebuild.authoring.site import origin_of
 from flytebuild.check.imports import is_answered
@@ -171,6 +171,19 @@ def refuse_stand_ins(environments: Iterable[flyte.Environment]) -> None:
             )
 
 
+def refuse_stand_in_values(task: Any) -> None:
+    """Raise DefinitionError where what a task takes or returns is of a stand-in's type, or is one by default."""
+    interface = task.native_interface
+    for kind, values in (("input", interface.inputs), ("output", interface.outputs)):
+        for name, value in values.items():
+            if found := _within(value):
+                module = found.partition(".")[0]
+                raise DefinitionError(
+                    f"The {kind} `{name}` of `{task.name}` is made of `{found}`, and `{module}` is not installed here",
+                    hint=f"install `{module}` on this machine, or let a task take it that this one calls",
+                )
+
+
 def _within(value: object) -> str | None:
     """The name of a stand-in among values, if there is one."""
     seen: set[int] = set()
@@ -190,7 +203,7 @@ def _parts(value: object) -> Iterable[object]:
         return [getattr(value, field.name, None) for field in fields(value)]
     if isinstance(value, Mapping):
         return [*value.keys(), *value.values()]
-    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else ()
+    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else get_args(value)
 
 
 def _callers() -> Iterator[FrameType]:

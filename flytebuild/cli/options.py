@@ -64,7 +64,7 @@ strict_imports = click.option(
     "--strict-imports",
     is_flag=True,
     default=None,
-    help="Fail where the code imports what is not installed here, instead of standing in for it while planning.",
+    help="Fail where the code imports what is not installed here, instead of standing in for it.",
 )
 
 paths = click.argument(

@@ -42,6 +42,7 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
 @click.option("--warm", is_flag=True, help="Let tasks share containers that have started already, to save their start.")
 @options.secrets
+@options.strict_imports
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("task", required=False)
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
@@ -53,6 +54,7 @@ def run(
     as_json: bool,
     warm: bool,
     secrets: dict[str, str] | None,
+    strict_imports: bool | None,
     file: Path,
     task: str | None,
     inputs: tuple[str, ...],
@@ -70,11 +72,13 @@ def run(
     from flytebuild import config
     from flytebuild.authoring.loader import load
     from flytebuild.authoring.run import Program
+    from flytebuild.cli.progress import notice
 
-    settings = config.load(Path.cwd(), secrets=secrets)
+    settings = config.load(Path.cwd(), secrets=secrets, strict_imports=strict_imports)
+    stand_in = not settings.strict_imports
     _refuse_own_option(context, file, "TASK", task)
     if task is None or task in _HELP:
-        tasks = _tasks(load([file]))
+        tasks = _tasks(load([file], notice, stand_in=stand_in))
         if task is None:
             raise UsageError(
                 f"Which task of `{file}` is to run?",
@@ -82,7 +86,7 @@ def run(
             )
         click.echo(_task_list(file, tasks))
         return
-    program = Program.load(file, task)
+    program = Program.load(file, task, notice, stand_in=stand_in)
     connection = _Connection(settings, program.root)
 
     def act(values: Mapping[str, Any]) -> None:

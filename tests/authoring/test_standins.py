@@ -11,6 +11,7 @@ import pytest
 
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.loader import load
+from flytebuild.authoring.standins import refuse_stand_in_values
 from flytebuild.errors import DefinitionError, LoadError
 from flytebuild.events import Event, Notice
 
@@ -60,7 +61,7 @@ def test_what_only_tasks_use_is_enough_to_plan(use: str, tmp_path: Path) -> None
     definitions, said = loaded(tmp_path, HEAD + ENVIRONMENT + USES[use])
     assert list(definitions.environments) == ["train"]
     assert said[:2] == [
-        f"`{name}` is not installed here, which is enough to plan `{tmp_path / f'{tmp_path.name}_main.py'}`"
+        f"`{name}` is not installed here; `{tmp_path / f'{tmp_path.name}_main.py'}` is read without it"
         for name in ("absent_torch", "absent_numpy")
     ]
     assert not [name for name in sys.modules if name.startswith("absent_")], "only while code is loaded"
@@ -83,9 +84,7 @@ VALUES = {
 @pytest.mark.parametrize("use", VALUES)
 def test_a_value_that_nobody_knows_is_an_error_with_its_line(use: str, tmp_path: Path) -> None:
     line = (HEAD + VALUES[use]).count("\n") + 1
-    with pytest.raises(
-        LoadError, match=r"needs `absent_\w+\.[\w.()]+` to be planned, and `absent_\w+` is not"
-    ) as caught:
+    with pytest.raises(LoadError, match=r"needs `absent_\w+\.[\w.()]+` to be read, and `absent_\w+` is not") as caught:
         loaded(tmp_path, HEAD + VALUES[use] + ENVIRONMENT)
     assert f'_main.py", line {line}, in <module>' in caught.value.traceback
     assert caught.value.hint is not None
@@ -159,6 +158,27 @@ def test_asking_whether_something_is_installed_is_answered_truly(tmp_path: Path)
     text = "import flyte, importlib.util\nassert importlib.util.find_spec('absent_torch') is None\n" + ENVIRONMENT
     _, said = loaded(tmp_path, text)
     assert said == []
+
+
+VALUES_OF_A_RUN = {
+    "y: np.ndarray": "The input `y`",
+    "y: list[np.ndarray]": "The input `y`",
+    "y: dict[str, np.ndarray] | None = None": "The input `y`",
+    "y: float = np.nan": "The input `y`",
+    "y: int) -> tuple[int, np.ndarray": "The output `o1`",
+}
+
+
+@pytest.mark.parametrize("inputs", VALUES_OF_A_RUN)
+def test_a_run_does_not_begin_with_values_of_a_stand_in(inputs: str, tmp_path: Path) -> None:
+    returns = "]" if "->" in inputs else ") -> int"
+    task = f"@env.task\nasync def fit({inputs}{returns}:\n    ..."
+    main = "@env.task\nasync def main(x: list[int]) -> str:\n    ..."
+    definitions, _ = loaded(tmp_path, f"{HEAD}{ENVIRONMENT}{task}\n{main}\n")
+    refuse_stand_in_values(definitions.task("main"))
+    with pytest.raises(DefinitionError) as caught:
+        refuse_stand_in_values(definitions.task("fit"))
+    assert str(caught.value).startswith(f"{VALUES_OF_A_RUN[inputs]} of `train.fit` is made of `absent_numpy.")
 
 
 def test_tasks_keep_their_interfaces(tmp_path: Path) -> None:

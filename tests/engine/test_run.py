@@ -106,6 +106,31 @@ def test_from_python(workspace: Workspace) -> None:
     ]
 
 
+ELSEWHERE = """
+import flyte
+import only_there
+
+image = flyte.Image.from_debian_base().with_env_vars({"PYTHONPATH": "/opt/extra"}).with_commands(
+    ["mkdir /opt/extra", "echo SEVEN=7 > /opt/extra/only_there.py"]
+)
+env = flyte.TaskEnvironment("elsewhere", image=image)
+
+
+@env.task
+def times_seven(n: int) -> int:
+    return n * only_there.SEVEN
+"""
+
+
+def test_what_a_task_imports_is_needed_in_its_image_alone(workspace: Workspace) -> None:
+    workspace.write({"elsewhere.py": ELSEWHERE})
+    done = workspace.flytebuild("run", "elsewhere.py", "times_seven", "--n", "6")
+    assert done.stdout == "42\n"
+    assert "note: `only_there` is not installed here; `elsewhere.py` is read without it" in done.stderr
+    refused = workspace.flytebuild("run", "--strict-imports", "elsewhere.py", "times_seven", "--n", "6", code=65)
+    assert "No module named 'only_there'" in refused.stderr
+
+
 def next_index(text: str) -> int:
     return next(number for number, line in enumerate(text.splitlines()) if line.startswith("Run "))
 
@@ -373,6 +398,6 @@ def test_bad_input_to_run(workspace: Workspace) -> None:
     assert "--sequence" in workspace.flytebuild("run", "main.py", "main", code=64).stderr
     assert "--sequence" in workspace.flytebuild("run", "main.py", "main", "--help").stdout
     workspace.write({"broken.py": "import flyte\nimport nowhere\n"})
-    broken = workspace.flytebuild("run", "broken.py", "main", code=65)
+    broken = workspace.flytebuild("run", "--strict-imports", "broken.py", "main", code=65)
     assert "import nowhere" in broken.stderr
     assert "flytebuild/" not in broken.stderr
