@@ -29,14 +29,14 @@ def main() -> None:
     if options.json:
         print(json.dumps({"load": load, "cores": os.cpu_count(), "cases": _document(chosen, results)}, indent=2))
         return
-    print(f"{'':48} {'flyte':>9} {'flytebuild':>11} {'ratio':>7} {'target':>7} {'memory':>9}")
+    print(f"{'':48} {'flyte':>9} {'flytebuild':>11} {'ratio':>7} {'target':>7} {'memory':>9} {'fetched':>10}")
     for name, row in _document(chosen, results).items():
         flyte = f"{row['flyte']:7.2f} s" if row["flyte"] else ""
         ratio = f"{row['ratio']:.2f}" if row["ratio"] else ""
         target = f"{row['target']:.1f}" if row["target"] else ""
         print(
             f"{chosen[name].name:48} {flyte:>9} {row['flytebuild']:9.2f} s {ratio:>7} {target:>7} "
-            f"{row['memory_mib']:5.0f} MiB"
+            f"{row['memory_mib']:5.0f} MiB {(row['fetched'] or 0) / 1e6:7.2f} MB"
         )
     print(f"\nmedians of {options.repeat} interleaved runs, {os.cpu_count()} cores, load {load}")
 
@@ -80,6 +80,7 @@ def _document(
             "ratio": ours / theirs if theirs else None,
             "target": chosen[name].target,
             "memory_mib": max(item.memory_mib for item in found["flytebuild"]),
+            "fetched": max(item.fetched for item in found["flytebuild"]),
         }
     return rows
 

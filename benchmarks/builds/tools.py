@@ -20,13 +20,15 @@ TOOLS: tuple[Tool, ...] = ("flyte", "flytebuild")
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall time of the whole process, and the most memory that it had.
+    """Wall time of the whole process, the most memory that it had, and what the registry gave it and the engine.
 
-    `inner` is the part after its imports, where the process tells it.
+    `fetched` are bytes of layers and configs, without manifests; `inner` is the part of the time after its imports,
+    where the process tells it.
     """
 
     seconds: float
     memory_mib: float
+    fetched: int
     inner: float = 0.0
 
 
@@ -52,6 +54,7 @@ class Setting:
             command = [str(Path(sys.executable).with_name("flytebuild")), "build", "main.py"]
         else:
             command = [sys.executable, str(Path(__file__).with_name(f"{tool}_driver.py")), "main.py"]
+        served = self.place.blob_bytes()
         before = time.monotonic()
         process = subprocess.Popen(command, cwd=project, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert process.stdout is not None
@@ -62,7 +65,8 @@ class Setting:
         if process.returncode:
             raise RuntimeError(f"{tool} failed in {project}:\n{output.decode(errors='replace')[-4000:]}")
         inner = re.search(rb"inner=([0-9.e-]+)", output)
-        return Measured(seconds, usage.ru_maxrss / 1024, float(inner[1]) if inner else 0.0)
+        fetched = self.place.blob_bytes() - served
+        return Measured(seconds, usage.ru_maxrss / 1024, fetched, float(inner[1]) if inner else 0.0)
 
     def _environ(self, engine: Engine) -> dict[str, str]:
         # Nor whatever keeps Python from having its modules compiled: that is part of no builder.
