@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from flytebuild.buildkit._pb import control_pb2
+from flytebuild.buildkit.log_lines import readable
 from flytebuild.buildkit.uploads import Uploads
 from flytebuild.events import Emit, Event, StepFinished, StepLog, StepProgress, StepStarted
 
@@ -59,7 +60,7 @@ class Progress:
     def close(self) -> None:
         """The stream has ended: report what steps wrote without a line end."""
         for digest, step in self._steps.items():
-            rest = tuple(text for text in step.partial.values() if text)
+            rest = tuple(map(readable, filter(None, step.partial.values())))
             step.partial.clear()
             if rest:
                 step.tail.extend(rest)
@@ -115,5 +116,6 @@ class Progress:
             text = step.partial.get(log.stream, "") + log.msg.decode("utf-8", "replace")
             *lines, step.partial[log.stream] = text.replace("\r\n", "\n").split("\n")
             if lines:
-                step.tail.extend(lines)
-                yield StepLog(self._image, log.vertex, step.name, tuple(lines))
+                told = tuple(map(readable, lines))
+                step.tail.extend(told)
+                yield StepLog(self._image, log.vertex, step.name, told)

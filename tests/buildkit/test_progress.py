@@ -65,6 +65,20 @@ def test_bytes_that_are_no_text_are_shown_as_such() -> None:
     assert event.lines == ("\N{REPLACEMENT CHARACTER}",)
 
 
+def test_what_a_step_does_to_its_terminal_is_not_done_to_ours() -> None:
+    title, link = b"\x1b]0;title\x07", b"\x1b]8;;https://a.example\x1b\\"
+    (event,) = follow(log(b"\x1b[1;31mred\x1b[0m\x1b[2J\x1b(B\tx" + title + link + b"a\x1b]8;;\x1b\\\x00 b\x1b[\n"))
+    assert isinstance(event, StepLog)
+    assert event.lines == ("red\txa b",)
+
+
+def test_of_a_line_that_is_written_over_the_last_state_is_told() -> None:
+    (first, last) = follow(vertex(), log(b"10%\r20%\rdone\r\n30%\r"), log(b"40%\r"))
+    assert isinstance(first, StepLog)
+    assert isinstance(last, StepLog)
+    assert (first.lines, last.lines) == (("done",), ("40%",))
+
+
 def test_the_tail_is_bounded() -> None:
     progress = Progress("image", lambda _event: None)
     progress.update(log(b"\n".join(b"%d" % number for number in range(100)) + b"\n"))
