@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from flytebuild.buildkit.progress import Progress
     from flytebuild.buildkit.session.files import Files
     from flytebuild.buildkit.session.providers import RegistryCredentials, Secrets
+    from flytebuild.buildkit.session.receive import Archives
     from flytebuild.buildkit.session.session import Session
-    from flytebuild.buildkit.solve import Solve, SolveError, image_config
+    from flytebuild.buildkit.solve import Cache, Solve, SolveError, image_config
 
 __all__ = [
+    "Archives",
+    "Cache",
     "Certificates",
     "Connection",
     "Export",
@@ -45,9 +48,10 @@ _PLACES = {
     "progress": ("Progress",),
     "session.files": ("Files",),
     "session.providers": ("RegistryCredentials", "Secrets"),
+    "session.receive": ("Archives",),
     "session.session": ("Session",),
     "export": ("Export",),
-    "solve": ("Solve", "SolveError", "image_config"),
+    "solve": ("Cache", "Solve", "SolveError", "image_config"),
 }
 
 

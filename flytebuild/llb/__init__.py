@@ -5,6 +5,7 @@ Construct with `image`, `run` and `copy`; nothing happens until `marshal`. After
 
 from flytebuild.llb.file import change, copy, make_file, make_files, make_folder
 from flytebuild.llb.marshal import marshal
+from flytebuild.llb.merge import diff, merge
 from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
 from flytebuild.llb.source import image, local, local_name
 from flytebuild.llb.state import State
@@ -18,6 +19,7 @@ __all__ = [
     "TmpfsMount",
     "change",
     "copy",
+    "diff",
     "image",
     "local",
     "local_name",
@@ -25,5 +27,6 @@ __all__ = [
     "make_files",
     "make_folder",
     "marshal",
+    "merge",
     "run",
 ]
