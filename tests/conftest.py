@@ -50,15 +50,21 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             take_down(state)
 
 
+SECOND = TOP / "build/second-machine"
+
+
+def bring_up_second() -> Machine:
+    """Have the second machine's engine run, on the data that it has."""
+    return bring_up(SECOND, "--beside", str(machine_state()))
+
+
 @pytest.fixture(scope="session")
 def second_machine(machine: Machine) -> Iterator[Machine]:
     """Another engine, which has nothing, for the same registry; it comes up in seconds and goes with the run."""
-    state = TOP / "build/second-machine"
     try:
-        found = bring_up(state, "--beside", str(machine_state()))
-        yield replace(found, mirrors=machine.mirrors)
+        yield replace(bring_up_second(), mirrors=machine.mirrors)
     finally:
-        take_down(state)
+        take_down(SECOND)
 
 
 @pytest.fixture

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 _REMOVED = (404, 409)
 """The engine's answers for a container that it does not have, or is about to forget."""
 
+_UNKNOWN = 255
+"""The exit code that an engine tells of a container whose end it has not seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -79,7 +82,7 @@ class Watcher:
     # The end
 
     def _await_end(self) -> Exit:
-        lost_since = None
+        lost_since, was_away = None, False
         while True:
             was_refused = False
             try:
@@ -90,12 +93,15 @@ class Watcher:
             try:
                 state = self._api.inspect_container(self._container)["State"]
                 if not state.get("Running"):
-                    return Exit(int(state["ExitCode"]), bool(state.get("OOMKilled")))
+                    code = int(state["ExitCode"])
+                    if was_away and code == _UNKNOWN:
+                        return Exit(None, problem="The engine was gone for a while, and the container with it")
+                    return Exit(code, bool(state.get("OOMKilled")))
                 lost_since = None
             except Exception as error:  # noqa: BLE001 - as above
                 if getattr(error, "status_code", None) in _REMOVED:
                     return Exit(None, problem="The container was removed by somebody else")
-                lost_since = lost_since or asked
+                lost_since, was_away = lost_since or asked, True
                 if time.monotonic() - lost_since >= self._patience.lost:
                     log.warning("the engine is given up for container %s: %s", self._container[:12], error)
                     lost = f"The engine did not answer for {self._patience.lost:g} s while the container ran"

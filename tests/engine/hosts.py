@@ -40,13 +40,8 @@ class Host:
         _bring_up(self.state)
 
     def kill(self) -> None:
-        """SIGKILL for dockerd, containerd and every step: the kernel gives it to all when their first process ends."""
-        engine = Record.load(self.state).engine
-        assert engine
-        (first,) = Path(f"/proc/{engine.pid}/task/{engine.pid}/children").read_text().split()
-        os.kill(int(first), signal.SIGKILL)
-        # It is the last that the kernel lets go of.
-        assert wait_until(lambda: not engine.is_running(), 60)
+        """End the engine as a power failure does."""
+        kill_engine(self.state)
 
     @contextmanager
     def off_the_network(self) -> Iterator[None]:
@@ -68,6 +63,16 @@ class Host:
             address, port = listener.getsockname()
             with door(listener, joined(engine.buildkit)):
                 yield f"tcp://{address}:{port}"
+
+
+def kill_engine(state: State) -> None:
+    """SIGKILL for dockerd, containerd, every step and container: the kernel kills all when their first process ends."""
+    engine = Record.load(state).engine
+    assert engine
+    (first,) = Path(f"/proc/{engine.pid}/task/{engine.pid}/children").read_text().split()
+    os.kill(int(first), signal.SIGKILL)
+    # It is the last that the kernel lets go of.
+    assert wait_until(lambda: not engine.is_running(), 60)
 
 
 @contextmanager

@@ -50,6 +50,15 @@ async def catch(text: str) -> str:
         return f"{error.code}: {error}"
 
 
+@env.task(retries=1)
+async def outlast() -> str:
+    """Waits in its first attempt for what ends it."""
+    attempt = int(os.environ["FLYTE_ATTEMPT_NUMBER"])
+    if attempt == 0:
+        await asyncio.sleep(600)
+    return f"attempt {attempt}"
+
+
 @env.task(retries=2)
 async def flaky() -> str:
     attempt = int(os.environ["FLYTE_ATTEMPT_NUMBER"])
