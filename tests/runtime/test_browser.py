@@ -133,7 +133,7 @@ def fill(ledger: Ledger) -> None:
     )
     ledger.create_run(replace(samples.run(), started=BEGAN), main)
     steps = (Phase.QUEUED, 2), (Phase.INITIALIZING, 2.1), (Phase.RUNNING, 3), (Phase.SUCCEEDED, 5)
-    well = attempt(1, *steps, image_id="sha256:ab12")
+    well = attempt(1, *steps, image_id="sha256:ab12", heard=BEGAN + timedelta(seconds=3.6))
     ended = BEGAN + timedelta(seconds=5)
     ledger.add(child("c1", "msa_env.run_msa", 2, well, phase=Phase.SUCCEEDED, ended=ended))
     failure = Failure("ValueError", "Traceback (most recent call last):\nValueError: no such sequence")

@@ -15,9 +15,14 @@ _PARTS = {
     Phase.QUEUED: "waited",
     Phase.WAITING_FOR_RESOURCES: "waited",
     Phase.INITIALIZING: "started",
-    Phase.RUNNING: "ran",
 }
-_LEGEND = (("waited", "waited"), ("started", "image and start"), ("ran", "ran"), ("failed", "failed"))
+_LEGEND = (
+    ("waited", "waited"),
+    ("started", "image and start"),
+    ("imported", "until its first request"),
+    ("ran", "ran"),
+    ("failed", "failed"),
+)
 
 
 def draw(actions: Sequence[Action], until: datetime) -> str:
@@ -62,9 +67,15 @@ def _bars(attempt: Attempt, begin: datetime, until: datetime) -> Iterator[Bar]:
     steps = attempt.transitions
     ends = [*(step.at for step in steps[1:]), until]
     for step, end in zip(steps, ends, strict=True):
-        if part := _PARTS.get(step.phase):
-            is_bad = part == "ran" and attempt.phase in (Phase.FAILED, Phase.TIMED_OUT, Phase.ABORTED)
-            yield _bar("failed" if is_bad else part, step.at, end, begin)
+        if step.phase is Phase.RUNNING:
+            # Python and Flyte's SDK are imported before anything is asked for.
+            heard = min(max(attempt.heard or step.at, step.at), end)
+            if attempt.heard:
+                yield _bar("imported", step.at, heard, begin)
+            is_bad = attempt.phase in (Phase.FAILED, Phase.TIMED_OUT, Phase.ABORTED)
+            yield _bar("failed" if is_bad else "ran", heard, end, begin)
+        elif part := _PARTS.get(step.phase):
+            yield _bar(part, step.at, end, begin)
 
 
 def _bar(part: str, since: datetime, end: datetime, begin: datetime) -> Bar:

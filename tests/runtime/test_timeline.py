@@ -1,0 +1,42 @@
+"""The parts of an attempt's time, as bars."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+from flytebuild.runtime.model import Attempt, Phase, Transition
+from flytebuild.runtime.web.timeline import draw
+from tests.runtime import samples
+
+
+def parts(heard: float | None, last: Phase) -> list[str]:
+    """The bars of a run's second action, in their order."""
+    steps = ((Phase.QUEUED, 0.0), (Phase.INITIALIZING, 1.0), (Phase.RUNNING, 2.0), (last, 10.0))
+    transitions = tuple(Transition(phase, samples.NOW + timedelta(seconds=at)) for phase, at in steps)
+    when = None if heard is None else samples.NOW + timedelta(seconds=heard)
+    end = samples.NOW + timedelta(seconds=10)
+    root = replace(samples.action(), created=samples.NOW)
+    child = replace(
+        samples.action("c1", "a0"),
+        created=samples.NOW,
+        ended=end,
+        phase=last,
+        attempts=(Attempt(1, "s3://x", transitions, heard=when),),
+    )
+    drawing = draw([root, child], end).partition("</svg><figcaption>")[0]
+    return re.findall(r"class='bar (\w+)'", drawing)
+
+
+def test_imports_end_with_the_first_request() -> None:
+    assert parts(4.0, Phase.SUCCEEDED) == ["waited", "started", "imported", "ran"]
+    assert parts(4.0, Phase.FAILED) == ["waited", "started", "imported", "failed"]
+
+
+def test_without_a_request_nothing_is_known_of_imports() -> None:
+    assert parts(None, Phase.SUCCEEDED) == ["waited", "started", "ran"]
+
+
+def test_requests_outside_of_the_time_that_it_ran_do_no_harm() -> None:
+    assert parts(1.0, Phase.SUCCEEDED) == parts(99.0, Phase.SUCCEEDED) == ["waited", "started", "imported", "ran"]
