@@ -195,7 +195,8 @@ def _log(view: View, run: Run) -> str:
     if not lines:
         return "" if view.action.phase.is_terminal else "<p class='quiet'>No log yet</p>"
     text = "\n".join(_text(line.text) for line in lines)
-    title = f"Log <span class='quiet'>{'last ' if has_more else ''}{len(lines)} lines</span>"
+    count = f"{len(lines)} line{'s' * (len(lines) != 1)}"
+    title = f"Log <span class='quiet'>{'last ' if has_more else ''}{count}</span>"
     # Whoever looks at a failure reads the log next.
     body = f"<p class='quiet'>{link}</p><pre>{text}</pre>"
     return _fold(f"{view.action.key.name}-log", title, body, is_open=view.action.phase is Phase.FAILED)
