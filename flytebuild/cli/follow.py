@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 import httpx
@@ -33,9 +34,9 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
     from flytebuild.authoring.run import describe
 
     console = err()
-    console.print(Text(f"Run {started.name}: {started.url}"))
     lines = RunLines()
     try:
+        console.print(Text(f"Run {started.name}: {started.url}"))
         # Never through a proxy: the address is this machine's.
         with httpx.Client(base_url=plane.endpoint, timeout=10, trust_env=False) as http:
             document = document_of(http, started.name)
@@ -63,14 +64,22 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
 
 
 def document_of(http: httpx.Client, run: str) -> dict[str, Any]:
-    """A run as the control plane tells it (`flytebuild.run/1`). Raises ControlPlaneError."""
+    """A run that there was, as the control plane tells it (`flytebuild.run/1`). Raises ControlPlaneError."""
+    document = find(http, run)
+    if document is None:
+        raise ControlPlaneError(
+            f"The control plane at {http.base_url} no longer knows run `{run}`",
+            hint="it was started anew meanwhile; start the run again",
+        )
+    return document
+
+
+def find(http: httpx.Client, run: str) -> dict[str, Any] | None:
+    """The same of a run that may not be there: then None."""
     try:
-        response = http.get(f"/api/runs/{run}")
+        response = http.get(f"/api/runs/{quote(run, safe='')}")
         if response.status_code == httpx.codes.NOT_FOUND:
-            raise ControlPlaneError(
-                f"The control plane at {http.base_url} no longer knows run `{run}`",
-                hint="it was started anew meanwhile; start the run again",
-            )
+            return None
         response.raise_for_status()
     except httpx.HTTPError as error:
         raise ControlPlaneError(

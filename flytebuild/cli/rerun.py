@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flytebuild.errors import RunError
+from flytebuild.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from flytebuild.runtime.archives import Entry
@@ -78,14 +78,16 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
 
 
 def _failed(plane: ControlPlane, run: str) -> str:
-    """The action in which a run's failure began."""
+    """The action in which a run's failure began. Raises UsageError, RunError, ControlPlaneError."""
     import httpx
 
-    from flytebuild.cli.follow import document_of
+    from flytebuild.cli.follow import find
     from flytebuild.cli.run_text import culprit
 
     with httpx.Client(base_url=plane.endpoint, timeout=10, trust_env=False) as http:
-        document = document_of(http, run)
+        document = find(http, run)
+    if document is None:
+        raise UsageError(f"There is no run `{run}`", hint=f"{plane.endpoint} shows those that there are")
     if document["phase"] not in ("FAILED", "TIMED_OUT"):
         raise RunError(f"Run `{run}` has not failed", hint=f"`flytebuild rerun {run} ACTION` names one of its actions")
     return str(culprit(document["actions"])["name"])

@@ -55,6 +55,12 @@ def test_what_it_called_answers_as_it_did(driver: Driver) -> None:
     assert driver.document(document["run"]) == document
 
 
+def test_a_run_that_was_never_there(driver: Driver) -> None:
+    done = rerun(driver, "nope")
+    assert done.returncode == 64
+    assert "error: There is no run `nope`\n" in done.stderr
+
+
 def test_a_container_without_flyte(driver: Driver) -> None:
     """Its image has an entrypoint and a user of its own."""
     _, document = driver.run("raw.echo", {"word": "hello"})
