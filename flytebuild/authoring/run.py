@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from flytebuild.errors import RunError, UsageError
 from flytebuild.events import Emit, ignore
 
 log = logging.getLogger(__name__)
+
+_INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class StartedRun:
 
     def abort(self) -> None:
         """Stop the run and its containers."""
-        self.run.abort(reason="interrupted")
+        self.run.abort(reason=_INTERRUPTED)
 
 
 def initialise(config_file: Path, root: Path) -> None:
@@ -111,9 +115,10 @@ def start(
 ) -> StartedRun:
     """Bundle the code and start the run.
 
-    Raises UsageError for inputs that the task cannot take, RunError when the control plane does not take the run.
+    Interrupted, it leaves no run of this name behind. Raises UsageError for inputs that the task cannot take, RunError
+    when the control plane does not take the run.
     """
-    chatter = io.StringIO()
+    chatter, asked = io.StringIO(), datetime.now(timezone.utc)
     # What was typed in has no file that a container could import. For the rest the SDK knows notebooks itself.
     is_interactive = None if program.file.is_file() else True
     try:
@@ -122,14 +127,32 @@ def start(
             context = flyte.with_runcontext(
                 mode="remote", name=name, labels=dict(labels or {}), interactive_mode=is_interactive
             )
-            run = context.run(program.task, **inputs)
+            run = asyncio.run(_begin(context, program.task, inputs))
     except TypeTransformerFailedError as error:
         raise UsageError(f"The inputs do not fit `{program.task.name}`: {_first_line(error)}") from error
     except (flyte.errors.BaseRuntimeError, ConnectError, RuntimeError, ValueError, OSError) as error:
         raise RunError(f"The run could not be started: {_first_line(error)}") from error
+    except KeyboardInterrupt:
+        if name is not None:
+            _abort_if_begun(name, asked)
+        raise
     finally:
         log.debug("the SDK says:\n%s", chatter.getvalue())
     return StartedRun(run)
+
+
+async def _begin(context: Any, task: Any, inputs: Mapping[str, Any]) -> Run:
+    """In a loop of ours, for Ctrl-C to cancel: called without one, the SDK goes on in a thread of its own."""
+    run: Run = await context.run.aio(task, **inputs)
+    return run
+
+
+def _abort_if_begun(name: str, asked: datetime) -> None:
+    """Abort a run that may have been begun since it was asked for; an older one of that name is somebody else's."""
+    with contextlib.suppress(flyte.errors.BaseRuntimeError, ConnectError):
+        run = Run.get(name)
+        if run.action.start_time >= asked:
+            run.abort(reason=_INTERRUPTED)
 
 
 def _first_line(error: BaseException) -> str:

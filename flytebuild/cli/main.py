@@ -119,6 +119,7 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
         print_error(UsageError(error.format_message().strip().rstrip(".")))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        signals.end_at_once()
         err().print("terminated" if signals.received == signals.TERMINATED else "interrupted")
         return signals.received or signals.INTERRUPTED
     except Exception as error:

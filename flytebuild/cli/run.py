@@ -173,11 +173,13 @@ def _run(
     from flytebuild.cli.follow import follow_run
     from flytebuild.cli.prepare import prepare
     from flytebuild.runtime import client
+    from flytebuild.runtime.names import new_run_name
     from flytebuild.runtime.reuse import WARM_LABEL
 
     asyncio.run(prepare(settings, program.definitions, [program.task.name]))
     client.hand_over(plane, task_secrets(program.definitions.secrets(), os.environ, settings.secrets))
-    started = sdk.start(program, values, name, {WARM_LABEL: "true"} if warm else None)
+    # Named here, so that a run can be aborted that is asked for when Ctrl-C comes.
+    started = sdk.start(program, values, name or new_run_name(), {WARM_LABEL: "true"} if warm else None)
     if detach:
         click.echo(json.dumps({"run": started.name, "url": started.url}) if as_json else started.url)
         return

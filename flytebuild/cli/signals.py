@@ -20,6 +20,13 @@ def end_as_on_interruption() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
 
 
+def end_at_once() -> None:
+    """Let a signal, from now on, end the process without a word: it is ending already."""
+    with contextlib.suppress(ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     global received
     received = TERMINATED

@@ -48,6 +48,58 @@ main.main(["follow"])
 """
 
 
+START = """
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import flyte
+from flyte._initialize import get_client
+
+from flytebuild.authoring.run import Program, start
+
+endpoint, name, interrupted = sys.argv[1:]
+env = flyte.TaskEnvironment("env", image="busybox:1")
+
+
+@env.task
+def work() -> None: ...
+
+
+here = dict(org="local", project="flytebuild", domain="development", root_dir=Path.cwd())
+flyte.init(endpoint=endpoint, insecure=True, **here)
+create_run = get_client().run_service.create_run
+
+async def create_and_interrupt(request):
+    try:
+        return await create_run(request)
+    finally:
+        if interrupted == "yes":
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(600)
+
+
+get_client().run_service.create_run = create_and_interrupt
+start(Program.of(work, Path(__file__)), {}, name)
+"""
+
+
+def started(folder: Path, endpoint: str, name: str, *, interrupted: bool) -> subprocess.CompletedProcess[str]:
+    """A process that starts a run, and is interrupted where the run is there and the process does not know yet."""
+    (folder / "main.py").write_text(START)
+    return subprocess.run(
+        [sys.executable, "main.py", endpoint, name, "yes" if interrupted else "no"],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder), "FLYTE_DISABLE_TELEMETRY": "1"},
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Iterator[str]:
     with served(tmp_path, ScriptedExecutor()) as address:
@@ -132,6 +184,18 @@ def test_one_question(endpoint: str, keys: list[str], is_left: bool) -> None:
         assert process.wait(30) == 130
         assert phase(endpoint, run) == ("RUNNING" if is_left else "ABORTED")
         assert len(re.findall(r"\[y/N\]", terminal.seen)) == 1
+
+
+def test_a_run_that_is_interrupted_while_it_starts_is_aborted(endpoint: str, tmp_path: Path) -> None:
+    done = started(tmp_path, endpoint, "early", interrupted=True)
+    assert "KeyboardInterrupt" in done.stderr
+    assert phase(endpoint, "early") == "ABORTED"
+
+
+def test_a_run_that_was_there_before_is_left_alone(endpoint: str, tmp_path: Path) -> None:
+    assert started(tmp_path, endpoint, "taken", interrupted=False).returncode == 0
+    assert "KeyboardInterrupt" in started(tmp_path, endpoint, "taken", interrupted=True).stderr
+    assert phase(endpoint, "taken") in ("QUEUED", "RUNNING")
 
 
 def test_sigterm_asks_nobody(endpoint: str) -> None:
