@@ -15,7 +15,7 @@ from rich.text import Text
 from flytebuild.cli import signals
 from flytebuild.cli.console import err
 from flytebuild.cli.interruption import wants_to_leave
-from flytebuild.cli.run_text import ENDED, RunLines, culprit, failed
+from flytebuild.cli.run_text import ENDED, RunLines, culprit, failed, next_step
 from flytebuild.errors import ControlPlaneError, RunError
 
 if TYPE_CHECKING:
@@ -92,10 +92,9 @@ def find(http: httpx.Client, run: str) -> dict[str, Any] | None:
 
 def _failure(http: httpx.Client, started: StartedRun, document: Mapping[str, Any]) -> RunError:
     """The error of the task that raised it, with its place in the user's code as far as its log tells."""
-    action = culprit(document["actions"])["name"]
-    why = failed(document, _log(http, started.name, action))
-    hint = f"its logs are at {started.url}; `flytebuild rerun --shell {started.name}` opens a shell where it failed"
-    return RunError(why.message, hint=hint, details=why.details)
+    action = culprit(document["actions"])
+    why = failed(document, _log(http, started.name, action["name"]))
+    return RunError(why.message, hint=next_step(action, started.name, started.url), details=why.details)
 
 
 def _log(http: httpx.Client, run: str, action: str) -> str:

@@ -111,6 +111,13 @@ def failed(document: Mapping[str, Any], log: str = "") -> Failed:
     return Failed(f"{message}: {summary(error)}", details, action["name"])
 
 
+def next_step(action: Action, run: str, url: str) -> str:
+    """Where to look at an action that failed; where no container ran, there are no logs, and a shell has no use."""
+    if not action.get("started"):
+        return f"its container never ran; the run's page is {url}"
+    return f"its logs are at {url}; `flytebuild rerun --shell {run}` opens a shell where it failed"
+
+
 def culprit(actions: Sequence[Action]) -> Action:
     """The action whose error the run ended with: the root's, or where it came from."""
     root = next(item for item in actions if not item.get("parent"))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flytebuild.cli.run_text import RunLines, culprit, failed, frames, short_image, summary
+from flytebuild.cli.run_text import RunLines, culprit, failed, frames, next_step, short_image, summary
 
 IMAGE = "r.example/team/flyte:b3-" + "0123456789ab" + "0" * 20
 NO_FOLD = {"code": "ValueError", "message": "no fold", "kind": "user"}
@@ -166,3 +166,12 @@ def test_an_image_that_is_pulled_is_told_once_for_its_environment() -> None:
         [],
         ["  env runs in image 0123456789ab", "  running    env.main"],
     ]
+
+
+def test_there_is_nothing_to_look_into_where_no_container_ran() -> None:
+    ran = action("a0", None, "env.main", "FAILED", error=NO_FOLD)
+    assert "`flytebuild rerun --shell r1` opens a shell" in next_step(ran, "r1", "http://page")
+    refused = action(
+        "a0", None, "env.main", "FAILED", error={"code": "SecretNotFound", "message": "none"}, started=None
+    )
+    assert next_step(refused, "r1", "http://page") == "its container never ran; the run's page is http://page"
