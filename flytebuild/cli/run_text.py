@@ -24,6 +24,7 @@ _FRAMES = 8
 _OUR_TAG = re.compile(r":b3-([0-9a-f]{12})[0-9a-f]{20}$")
 _TASK_FAILED = "Task failed with error:"
 """What the SDK writes into the log before the traceback of a task's exception."""
+_IMPORT_FAILED = "Full traceback:"
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>.+)')
 _LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen ", "<string>")
@@ -169,6 +170,9 @@ def summary(error: Mapping[str, Any]) -> str:
     """An error in at most one line: its type, and what it says first."""
     code, message = str(error.get("code") or ""), str(error.get("message") or "")
     first, _, rest = message.strip().partition("\n")
+    if first == _IMPORT_FAILED:
+        # The SDK's words for a module that cannot be imported begin with the traceback; what it ends with is the error.
+        first = next((line for line in rest.splitlines() if line.startswith(f"{code}:")), first)
     first = first.removesuffix("; the end of its log:")
     text = first if first.startswith(f"{code}:") or not code else f"{code}: {first}" if first else code
     if len(text) > _SUMMARY_WIDTH:

@@ -175,3 +175,13 @@ def test_there_is_nothing_to_look_into_where_no_container_ran() -> None:
         "a0", None, "env.main", "FAILED", error={"code": "SecretNotFound", "message": "none"}, started=None
     )
     assert next_step(refused, "r1", "http://page") == "its container never ran; the run's page is http://page"
+
+
+def test_an_import_that_fails_is_summed_up_by_what_it_says() -> None:
+    message = (
+        "Full traceback:\nTraceback (most recent call last):\n"
+        '  File "/home/flyte/ext.py", line 2, in <module>\n    import torch\n'
+        "ModuleNotFoundError: No module named 'torch'\n\n[ImportError Diagnostics]\n"
+    )
+    said = summary({"code": "ModuleNotFoundError", "message": message})
+    assert said == "ModuleNotFoundError: No module named 'torch' …"
