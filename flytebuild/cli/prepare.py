@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flytebuild import pipeline
+from flytebuild import checks, pipeline
 from flytebuild.authoring.environments import Definitions
 from flytebuild.cli.console import err
 from flytebuild.cli.plan_text import summary
 from flytebuild.cli.progress import follow, notice
 from flytebuild.config import Config
+from flytebuild.events import Notice
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan import Plan
 from flytebuild.spec.model import Definition, ExternalImage
@@ -18,10 +19,18 @@ ready: dict[Definition, str] = {}
 """References of the images that this process has seen or made; the SDK asks for each of them once more."""
 
 
-async def prepare(config: Config, definitions: Definitions, targets: Sequence[str]) -> Plan:
-    """Plan the closure of `targets` and build what is missing of it. Raises as planning and building do."""
+async def prepare(
+    config: Config, definitions: Definitions, targets: Sequence[str], *, is_checked: bool = False
+) -> Plan:
+    """Plan the closure of `targets` and build what is missing of it; tell what checks find, if wanted.
+
+    Raises as planning and building do.
+    """
     with pipeline.reader(config, notice) as read:
         nodes = definitions.needed(targets, read)
+    if is_checked:
+        for message in checks.warnings(checks.check(config, definitions, nodes)):
+            notice(Notice(message))
     return await prepare_nodes(config, nodes)
 
 

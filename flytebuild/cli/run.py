@@ -176,7 +176,7 @@ def _run(
     from flytebuild.runtime.names import new_run_name
     from flytebuild.runtime.reuse import WARM_LABEL
 
-    asyncio.run(prepare(settings, program.definitions, [program.task.name]))
+    asyncio.run(prepare(settings, program.definitions, [program.task.name], is_checked=True))
     client.hand_over(plane, task_secrets(program.definitions.secrets(), os.environ, settings.secrets))
     # Named here, so that a run can be aborted that is asked for when Ctrl-C comes.
     started = sdk.start(program, values, name or new_run_name(), {WARM_LABEL: "true"} if warm else None)

@@ -127,6 +127,11 @@ def test_what_a_task_imports_is_needed_in_its_image_alone(workspace: Workspace) 
     done = workspace.flytebuild("run", "elsewhere.py", "times_seven", "--n", "6")
     assert done.stdout == "42\n"
     assert "note: `only_there` is not installed here; `elsewhere.py` is read without it" in done.stderr
+    nowhere = ELSEWHERE.replace("image=image", "image=flyte.Image.from_debian_base()")
+    workspace.write({"nowhere.py": nowhere.replace('"elsewhere"', '"nowhere"')})
+    failed = workspace.flytebuild("run", "nowhere.py", "times_seven", "--n", "6", code=1)
+    assert "note: nowhere.py:3: The image of `nowhere` lacks `only_there`" in failed.stderr
+    assert "failed in `nowhere.times_seven`: ModuleNotFoundError: No module named 'only_there' …" in failed.stderr
     refused = workspace.flytebuild("run", "--strict-imports", "elsewhere.py", "times_seven", "--n", "6", code=65)
     assert "No module named 'only_there'" in refused.stderr
 
