@@ -22,7 +22,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_type_hints
 
 from flytebuild.authoring.site import origin_of
 from flytebuild.check.imports import is_answered
@@ -42,7 +42,14 @@ _PROTOCOLS = frozenset(
         *("origin", "args", "parameters", "metadata", "supertype", "type_params", "orig_bases", "orig_class"),
         *("class_getitem", "mro_entries", "typing_subst", "typing_is_unpacked_typevartuple", "text_signature"),
         *("signature", "await", "next", "abstractmethods", "isabstractmethod", "required_keys", "optional_keys"),
-        *("total", "dataclass_fields", "attrs_attrs", "pydantic_validator", "get_pydantic_core_schema"),
+        *(
+            "total",
+            "dataclass_fields",
+            "attrs_attrs",
+            "pydantic_validator",
+            "get_pydantic_core_schema",
+            "get_validators",
+        ),
     )
 )
 """Names that ask what kind of thing something is; a stand-in is a plain class."""
@@ -201,9 +208,20 @@ def _within(value: object) -> str | None:
 def _parts(value: object) -> Iterable[object]:
     if is_dataclass(value) and not isinstance(value, type):
         return [getattr(value, field.name, None) for field in fields(value)]
+    if isinstance(value, type) and (is_dataclass(value) or hasattr(value, "model_fields")):
+        return _hints(value)
     if isinstance(value, Mapping):
         return [*value.keys(), *value.values()]
     return list(value) if isinstance(value, (list, tuple, set, frozenset)) else get_args(value)
+
+
+def _hints(kind: type) -> Iterable[object]:
+    """The types of the fields of a dataclass, or of one of pydantic's models."""
+    try:
+        return get_type_hints(kind).values()
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        # Names that only a type checker sees; such an annotation is a text, and no stand-in.
+        return list(vars(kind).get("__annotations__", {}).values())
 
 
 def _callers() -> Iterator[FrameType]:

@@ -52,6 +52,7 @@ USES: dict[str, str] = {
     "generics": "@env.task\nasync def fit(x: list[np.ndarray], y: DataLoader[int]) -> list[nn.Module]:\n    return []",
     "defaults": "def f(x=torch.float32, *, y=np.nan):\n    return x",
     "in a try": "try:\n    import absent_cupy as cupy\nexcept ImportError:\n    cupy = None",
+    "fields": "import pydantic\nclass Batch(pydantic.BaseModel, arbitrary_types_allowed=True):\n    x: np.ndarray",
     "registries": "HANDLERS = {np.ndarray: len, torch.Tensor: len}\ntorch.backends.cudnn.benchmark = True",
 }
 
@@ -160,12 +161,22 @@ def test_asking_whether_something_is_installed_is_answered_truly(tmp_path: Path)
     assert said == []
 
 
+FIELDS = """
+import dataclasses, pydantic
+class Batch(pydantic.BaseModel, arbitrary_types_allowed=True):
+    x: np.ndarray | None = None
+@dataclasses.dataclass
+class Row:
+    x: "np.ndarray"
+"""
 VALUES_OF_A_RUN = {
     "y: np.ndarray": "The input `y`",
     "y: list[np.ndarray]": "The input `y`",
     "y: dict[str, np.ndarray] | None = None": "The input `y`",
     "y: float = np.nan": "The input `y`",
     "y: int) -> tuple[int, np.ndarray": "The output `o1`",
+    "y: Batch": "The input `y`",
+    "y: list[Row]": "The input `y`",
 }
 
 
@@ -174,7 +185,7 @@ def test_a_run_does_not_begin_with_values_of_a_stand_in(inputs: str, tmp_path: P
     returns = "]" if "->" in inputs else ") -> int"
     task = f"@env.task\nasync def fit({inputs}{returns}:\n    ..."
     main = "@env.task\nasync def main(x: list[int]) -> str:\n    ..."
-    definitions, _ = loaded(tmp_path, f"{HEAD}{ENVIRONMENT}{task}\n{main}\n")
+    definitions, _ = loaded(tmp_path, f"{HEAD}{ENVIRONMENT}{FIELDS}{task}\n{main}\n")
     refuse_stand_in_values(definitions.task("main"))
     with pytest.raises(DefinitionError) as caught:
         refuse_stand_in_values(definitions.task("fit"))
