@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from flytebuild.facts import Present
 from flytebuild.plan import ImagePlan, Observation, Plan, is_in_engine
 from flytebuild.spec.composition import Composition, composition, decode
-from flytebuild.spec.digests import digests
+from flytebuild.spec.digests import TAG_PREFIX, digests
 from flytebuild.spec.layers import trees_of
 from flytebuild.spec.tree import Tree
 from flytebuild.state import EnvironmentRecord, State
@@ -24,6 +24,7 @@ _LARGEST = 20_000
 
 _TAG = re.compile(r"[^A-Za-z0-9_.-]")
 _TAG_LENGTH = 128
+_OURS = re.compile(rf"{TAG_PREFIX}[0-9a-f]{{32}}|env-[A-Za-z0-9_.-]+")
 
 
 def remember(images: Iterable[ImagePlan], plan: Plan, state: State) -> None:
@@ -89,6 +90,11 @@ def latest_tag(environment: str, platform: str) -> str:
         return tag
     mark = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
     return f"{tag[: _TAG_LENGTH - len(mark) - 1]}-{mark}"
+
+
+def is_tag_of_ours(tag: str) -> bool:
+    """Whether a tag has the form of those that flytebuild puts: by the digest of an image, or by its environment."""
+    return bool(_OURS.fullmatch(tag))
 
 
 def _records(image: ImagePlan, places: Mapping[str, str], state: State) -> Iterator[EnvironmentRecord]:

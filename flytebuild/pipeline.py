@@ -21,9 +21,10 @@ from flytebuild.authoring.loader import load
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
 from flytebuild.buildkit.address import locate_all
 from flytebuild.config import Config
-from flytebuild.errors import EngineUnavailableError
+from flytebuild.errors import EngineUnavailableError, UnavailableError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
+from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
@@ -129,6 +130,27 @@ async def observe(config: Config, reference: str, emit: Emit = ignore) -> Observ
     """What there is under one reference. Raises UsageError for one that is malformed."""
     async with _outside(config, emit) as (stores, _):
         return await stores.of(reference).observe(reference)
+
+
+async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple[Leftover, ...]:
+    """What is in the repositories of a plan's images, and no environment of it reaches.
+
+    Raises UnavailableError, of a kind that tells who does not answer, also where it is not known what is needed.
+    """
+    for image in planned.images:
+        if image.spec and image.spec.problem:
+            names = ", ".join(f"`{name}`" for name in image.environments)
+            raise UnavailableError(f"It is not known which image {names} needs: {image.spec.problem}")
+    repositories = dict.fromkeys(image.reference.rpartition(":")[0] for image in planned.images if image.digest)
+    async with _outside(config, emit) as (stores, _):
+        return leftovers(planned, await stores.tagged(repositories))
+
+
+async def forget(config: Config, found: Sequence[Leftover], emit: Emit = ignore) -> None:
+    """Delete images for good. Raises RegistryUnavailableError and EngineUnavailableError at the first that stays."""
+    async with _outside(config, emit) as (stores, _):
+        for leftover in found:
+            await stores.forget(leftover)
 
 
 async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[StoredImage]:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
-from flytebuild.build.labels import IMAGE, observation
+from flytebuild.build.labels import IMAGE, SPEC, observation
 from flytebuild.buildkit.export import Export
 from flytebuild.config import Compression
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError, RegistryUnavailableError, UsageError
 from flytebuild.facts import Absent, Present, Unknown
-from flytebuild.history import tags
+from flytebuild.history import is_tag_of_ours, tags
+from flytebuild.leftovers import Leftover, Tagged
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
 from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.copy import copy_image
 from flytebuild.registry.layers import stored_layers
 from flytebuild.registry.publish import mark_image, publish_image, publish_index
 from flytebuild.registry.reference import parse
+from flytebuild.registry.tags import delete_manifest, digests_of, list_tags
 from flytebuild.size import StoredLayer
+from flytebuild.spec.composition import decode
 from flytebuild.spec.images import Platform
 
 if TYPE_CHECKING:
@@ -72,6 +75,28 @@ class RegistryStore:
                 return ()
             raise RegistryUnavailableError(f"`{reference}` cannot be looked at: {refusal}") from refusal
 
+    async def tagged(self, repository: str) -> list[Tagged]:
+        """All references in a repository. Raises RegistryUnavailableError."""
+        place = parse(repository)
+        try:
+            digests = await digests_of(self.client, place, await list_tags(self.client, place))
+        except Refused as refusal:
+            raise RegistryUnavailableError(f"The tags of `{repository}` cannot be listed: {refusal}") from refusal
+        asked = dict.fromkeys(digest for tag, digest in digests.items() if is_tag_of_ours(tag))
+        labels = await asyncio.gather(*(self.client.labels(place, digest) for digest in asked))
+        known = dict(zip(asked, labels, strict=True))
+        return [_tagged(f"{repository}:{tag}", digest, known.get(digest)) for tag, digest in digests.items()]
+
+    async def forget(self, leftover: Leftover) -> None:
+        """Delete what a digest names. Raises RegistryUnavailableError."""
+        place = parse(leftover.references[0])
+        try:
+            await delete_manifest(self.client, place, leftover.digest)
+        except Refused as refusal:
+            raise RegistryUnavailableError(
+                f"`{place.name}@{leftover.digest}` cannot be deleted: {refusal}"
+            ) from refusal
+
     def export(self, reference: str, image_config: str | None) -> Export:
         attrs = {
             # Without a tag: that is for `publish` to put, once all is there.
@@ -118,6 +143,14 @@ class EngineStore:
         """Give an image one more name; returns its digest. Raises EngineUnavailableError."""
         return await asyncio.to_thread(self._name, source, target)
 
+    async def tagged(self, repository: str) -> list[Tagged]:
+        """All references in a repository to images of flytebuild. Raises EngineUnavailableError."""
+        return await asyncio.to_thread(self._tagged, repository)
+
+    async def forget(self, leftover: Leftover) -> None:
+        """Take away an image's names, and the image where it has no other. Raises EngineUnavailableError."""
+        await asyncio.to_thread(self._forget, leftover)
+
     async def platform(self) -> Platform | None:
         """The platform that the engine runs, or None when it does not answer."""
         return await asyncio.to_thread(self._platform)
@@ -160,6 +193,32 @@ class EngineStore:
         return tuple(
             StoredLayer(digest, item["Size"], item["CreatedBy"]) for digest, item in zip(digests, history, strict=True)
         )
+
+    def _tagged(self, repository: str) -> list[Tagged]:
+        from docker.errors import DockerException
+
+        try:
+            images = self._engine().images.list(repository, filters={"label": IMAGE})
+        except (DockerException, OSError) as error:
+            raise EngineUnavailableError(f"The engine's images cannot be listed: {error}") from error
+        # Other names of the same image are left as they are: an engine lets go of one name at a time.
+        return [
+            _tagged(name, f"{image.id} {name}", image.labels)
+            for image in images
+            for name in image.tags
+            if name.rpartition(":")[0] == repository
+        ]
+
+    def _forget(self, leftover: Leftover) -> None:
+        from docker.errors import DockerException, ImageNotFound
+
+        for name in leftover.references:
+            try:
+                self._engine().images.remove(name)
+            except ImageNotFound:
+                continue
+            except (DockerException, OSError) as error:
+                raise EngineUnavailableError(f"`{name}` cannot be removed: {error}") from error
 
     def _name(self, source: str, target: str) -> str:
         from docker.errors import DockerException
@@ -252,6 +311,16 @@ class Stores:
         """
         return await (self._engine() if is_in_engine(reference) else self.registry).layers(reference)
 
+    async def tagged(self, repositories: Iterable[str]) -> list[Tagged]:
+        """All references in these repositories. Raises RegistryUnavailableError or EngineUnavailableError."""
+        places = [(self._engine() if is_in_engine(item) else self.registry, item) for item in repositories]
+        found = await asyncio.gather(*(store.tagged(item) for store, item in places))
+        return [item for items in found for item in items]
+
+    async def forget(self, leftover: Leftover) -> None:
+        """Delete an image with all its references. Raises RegistryUnavailableError or EngineUnavailableError."""
+        await (self._engine() if is_in_engine(leftover.references[0]) else self.registry).forget(leftover)
+
     async def copy(self, image: ImagePlan, source: str) -> str:
         if is_in_engine(source):
             return await self._engine().name(source, image.reference)
@@ -278,3 +347,10 @@ class Stores:
 
 def _config(text: str | None) -> dict[str, str]:
     return {"containerimage.config": text} if text else {}
+
+
+def _tagged(reference: str, digest: str, labels: Mapping[str, str] | Unknown | None) -> Tagged:
+    """What a store has, judged by what the image says of itself: a tag alone proves nothing."""
+    is_ours = isinstance(labels, Mapping) and IMAGE in labels and is_tag_of_ours(reference.rpartition(":")[2])
+    made_of = decode(labels.get(SPEC, "")) if isinstance(labels, Mapping) else None
+    return Tagged(reference, digest, is_ours, str(made_of.base.get("platform", "")) if made_of else "")

@@ -34,6 +34,7 @@ _COMMANDS = (
     "diff",
     "graph",
     "size",
+    "prune",
     "up",
     "down",
     "status",

@@ -34,7 +34,7 @@ MANIFEST_TYPES = (
 ACCEPT = ", ".join(INDEX_TYPES + MANIFEST_TYPES)
 """What is asked for where a manifest is: without it registries deny that they have one."""
 
-Action: TypeAlias = Literal["pull", "push"]
+Action: TypeAlias = Literal["pull", "push", "delete"]
 """What a request is for; registries that give out tokens give one for each."""
 
 _TIMEOUT = httpx.Timeout(20, connect=5)

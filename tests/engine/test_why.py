@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from tests.engine.conftest import Workspace
+from tests.engine.conftest import Workspace, repository_tags
 
 pytestmark = pytest.mark.engine
 
@@ -93,8 +93,21 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
     refused = workspace.flytebuild("graph", "-o", "nowhere/plan.html", main, code=74)
     assert "`nowhere/plan.html` cannot be written: No such file or directory" in refused.stderr
 
+    leftover = workspace.flytebuild("prune", main)
+    assert leftover.stdout.endswith("Nothing is left over\n"), "the last image of an environment is none"
+    workspace.flytebuild("build", main)
+    workspace.flytebuild("prune", main)
+    shown = json.loads(workspace.flytebuild("prune", "--json", main).stdout)
+    assert [item["references"] for item in shown["images"]] == [[first["reference"]]]
+    assert first["reference"] in workspace.flytebuild("prune", main).stdout
+    assert repository_tags(workspace.registry) == {tag, there["reference"].rpartition(":")[2]}, "shown, not deleted"
+    assert workspace.flytebuild("prune", "--yes", main).stdout.endswith("Deleted 1 image\n")
+    assert repository_tags(workspace.registry) == {there["reference"].rpartition(":")[2]}
+    (present,) = workspace.plan(main)["images"]
+    assert present["status"] == "present"
+
     sizes = json.loads(workspace.flytebuild("size", "--json", "main.py", main).stdout)
-    assert (sizes["images"], len(sizes["not_there"])) == ([], 4)
+    assert (len(sizes["images"]), len(sizes["not_there"])) == (1, 3)
 
 
 def statuses(image: dict[str, Any]) -> list[str]:

@@ -1,0 +1,51 @@
+"""What may be deleted: nothing that anybody needs, and nothing that is not ours."""
+
+from __future__ import annotations
+
+from flytebuild.leftovers import Leftover, Tagged, leftovers
+from flytebuild.spec.digests import digests
+from tests.samples import spec
+from tests.test_plan import ABSENT, Plan, make_plan, named, node, target, variants
+
+AMD64 = "linux/amd64"
+KEPT = named(spec("ruff"), "flyte", "r.example")
+OLD = f"r.example/flyte:b3-{'0' * 32}"
+
+
+def plan() -> Plan:
+    return make_plan((node("train"),), variants({"train": KEPT}), None, {target(KEPT): ABSENT})
+
+
+def found(*items: tuple[str, str, bool, str]) -> list[tuple[str, ...]]:
+    return [item.references for item in leftovers(plan(), [Tagged(*item) for item in items])]
+
+
+def test_what_no_environment_reaches_is_left_over() -> None:
+    old = "r.example/flyte:env-gone-linux-amd64"
+    assert found(("r.example/flyte:b3-1", "sha256:1", True, AMD64), (old, "sha256:1", True, AMD64)) == [
+        ("r.example/flyte:b3-1", old)
+    ]
+
+
+def test_what_is_needed_stays_with_all_its_tags() -> None:
+    assert target(KEPT).endswith(digests(KEPT).tag)
+    assert found((target(KEPT), "sha256:1", True, AMD64), (OLD, "sha256:1", True, AMD64)) == []
+
+
+def test_the_last_image_of_an_environment_stays() -> None:
+    latest = "r.example/flyte:env-train-linux-amd64"
+    assert found((OLD, "sha256:1", True, AMD64), (latest, "sha256:1", True, AMD64)) == []
+
+
+def test_somebody_else_s_tag_keeps_an_image() -> None:
+    assert found((OLD, "sha256:1", True, AMD64), ("r.example/flyte:stable", "sha256:1", False, AMD64)) == []
+    assert found(("r.example/flyte:b3-1", "sha256:1", False, AMD64)) == []
+
+
+def test_what_other_platforms_need_is_not_known() -> None:
+    assert found((OLD, "sha256:1", True, "linux/arm64"), (f"{OLD}0", "sha256:2", True, "")) == []
+
+
+def test_a_leftover_is_named_by_what_leads_there() -> None:
+    (item,) = leftovers(plan(), [Tagged(OLD, "sha256:1", True, AMD64)])
+    assert item == Leftover("sha256:1", (OLD,))
