@@ -111,15 +111,12 @@ def test_without_a_registry_images_are_in_the_engine_s_store(workspace: Workspac
     (image,) = workspace.plan("--for", "run_msa", **environ)["images"]
     assert image["status"] == "present"
     assert image["reference"].startswith(f"flytebuild.local/{name}:b3-")
+    assert "pytest" in in_image(image["reference"], "pytest", "--version")
 
     workspace.write({"msa/run.py": (workspace.folder / "msa" / "run.py").read_text().replace("pytest", "six")})
     shown = json.loads(workspace.flytebuild("prune", "msa", "--json", "--yes", **environ).stdout)
     assert [item["references"] for item in shown["images"]] == [[image["reference"]]]
     assert json.loads(workspace.flytebuild("prune", "msa", "--json", **environ).stdout)["images"] == []
-    assert "pytest" in in_image(image["reference"], "pytest", "--version")
-    client = docker.from_env()
-    client.images.remove(image["reference"])
-    client.close()
 
 
 def test_a_package_that_does_not_exist_fails_its_image_only(workspace: Workspace) -> None:
