@@ -22,6 +22,7 @@ from typing import Any
 
 import platformdirs
 
+from flytebuild.database import connect, is_broken, transaction
 from flytebuild.events import Emit, Notice, ignore
 
 SCHEMA = 3
@@ -109,7 +110,7 @@ class State:
                 state._database = _connect(path)
                 break
             except (sqlite3.Error, OSError) as error:
-                if not is_last and _is_broken(error) and state._move_aside():
+                if not is_last and is_broken(error) and state._move_aside():
                     continue
                 emit(Notice(f"the state in `{path}` cannot be used: {error}"))
                 break
@@ -219,7 +220,7 @@ class State:
         with self._guarded() as database:
             if database:
                 oldest = int(self._clock()) - KEPT_DAYS * _DAY
-                with _transaction(database):
+                with transaction(database):
                     database.executemany(statement, rows)
                     database.execute("DELETE FROM published WHERE seen < ?", (oldest,))
                     database.execute("DELETE FROM steps WHERE ended < ?", (oldest,))
@@ -236,7 +237,7 @@ class State:
                 yield self._database
             except sqlite3.Error as error:
                 self._let_go()
-                if not (_is_broken(error) and self._move_aside()):
+                if not (is_broken(error) and self._move_aside()):
                     self._emit(Notice(f"the state in `{self._path}` cannot be used any more: {error}"))
 
     def _move_aside(self) -> bool:
@@ -258,44 +259,10 @@ class State:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Transactions are ours; the lock of State keeps threads apart.
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    database = connect(path, SCHEMA, _TABLES, _BUSY_SECONDS)
     try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        if not _is_current(database):
-            with _transaction(database):
-                # Somebody else may have made the tables meanwhile.
-                if not _is_current(database):
-                    for statement in _TABLES:
-                        database.execute(statement)
         database.execute("SELECT count(*) FROM published").fetchone()
     except BaseException:
         database.close()
         raise
     return database
-
-
-def _is_current(database: sqlite3.Connection) -> bool:
-    return bool(database.execute("PRAGMA user_version").fetchone() == (SCHEMA,))
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        # A full disk has rolled back already.
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
-def _is_broken(error: Exception) -> bool:
-    """Whether the file's content is at fault, and not its place, its permissions or another process."""
-    if isinstance(error, sqlite3.OperationalError):
-        return "no such" in str(error)
-    return isinstance(error, sqlite3.DatabaseError)

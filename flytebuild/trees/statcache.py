@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from zlib import crc32
 
+from flytebuild.database import connect, is_broken, transaction
 from flytebuild.events import Emit, Notice, ignore
 
 SCHEMA = 1
@@ -117,7 +118,7 @@ class StatCache:
                 cache._database = _connect(path)
                 break
             except (sqlite3.Error, OSError) as error:
-                if not is_last and _is_broken(error) and _remove(path):
+                if not is_last and is_broken(error) and _remove(path):
                     emit(Notice(f"the stat cache `{path}` was broken and starts anew"))
                     continue
                 emit(Notice(f"the stat cache `{path}` cannot be used, so files are read again: {error}"))
@@ -147,7 +148,7 @@ class StatCache:
                 day = self._clock() // _DAY_NS
                 is_due = _fact(database, "pruned") != day
                 if known.learned or known.used or is_due:
-                    with _transaction(database):
+                    with transaction(database):
                         _write(database, known, day)
                         if is_due:
                             _prune(database, day)
@@ -175,7 +176,7 @@ class StatCache:
                 yield self._database
             except sqlite3.Error as error:
                 self._let_go()
-                if _is_broken(error):
+                if is_broken(error):
                     _remove(self._path)
                 self._emit(Notice(f"the stat cache `{self._path}` failed, so files are read again: {error}"))
 
@@ -187,27 +188,13 @@ class StatCache:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Transactions are ours; the lock of StatCache keeps threads apart.
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    database = connect(path, SCHEMA, _TABLES, _BUSY_SECONDS)
     try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        if not _is_current(database):
-            with _transaction(database):
-                # Somebody else may have made the tables meanwhile.
-                if not _is_current(database):
-                    for statement in _TABLES:
-                        database.execute(statement)
         _fact(database, "written")
     except BaseException:
         database.close()
         raise
     return database
-
-
-def _is_current(database: sqlite3.Connection) -> bool:
-    return bool(database.execute("PRAGMA user_version").fetchone() == (SCHEMA,))
 
 
 def _fact(database: sqlite3.Connection, name: str) -> int:
@@ -240,29 +227,9 @@ def _prune(database: sqlite3.Connection, day: int) -> None:
 
 
 def _forget(database: sqlite3.Connection, now: int) -> None:
-    with _transaction(database):
+    with transaction(database):
         database.execute("DELETE FROM files")
         database.execute("INSERT OR REPLACE INTO facts VALUES ('written', ?)", (now,))
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        # A full disk has rolled back already.
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
-def _is_broken(error: Exception) -> bool:
-    """Whether the file's content is at fault, and not its place, its permissions or another process."""
-    if isinstance(error, sqlite3.OperationalError):
-        return "no such" in str(error)
-    return isinstance(error, sqlite3.DatabaseError)
 
 
 def _remove(path: Path) -> bool:
