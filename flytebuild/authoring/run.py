@@ -19,6 +19,7 @@ from connectrpc.errors import ConnectError
 from flyte.remote import Run
 from flyte.types import TypeTransformerFailedError
 
+from flytebuild.authoring import leaving
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.inputs import TaskInputs
 from flytebuild.authoring.loader import load
@@ -26,6 +27,8 @@ from flytebuild.authoring.roots import named
 from flytebuild.authoring.standins import refuse_stand_in_values
 from flytebuild.errors import RunError, UsageError
 from flytebuild.events import Emit, ignore
+
+leaving.with_care()
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytebuild.authoring import sdk
+from flytebuild.authoring import leaving, sdk
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.hooks import before_leaves
 from flytebuild.authoring.images import Reader
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import rich_click as click
 
     from flytebuild.config import Config
+
+leaving.with_care()
 
 
 class FlytebuildImageBuilder:

@@ -228,6 +228,8 @@ class Attempts:
             needs_outputs=needs_outputs,
             last_words="\n".join(line.text for line in lines),
         )
+        if exit_.code and failure is None:
+            log.warning("action %s ended with exit code %d after its outputs", action.key.name, exit_.code)
         return (Phase.FAILED if failure else Phase.SUCCEEDED), failure
 
     async def _start(self, wanted: Order, key: ActionKey, attempt: Attempt) -> Started:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from flyteidl2.core.tasks_pb2 import TaskMetadata
 
 _KILLED = 137
+_ABORTED = 134
+"""SIGABRT. Outputs are the last thing that a task writes: what comes after them is the end of its interpreter, which
+the threads of the SDK's HTTP client may abort (`flytebuild.authoring.leaving` says how that comes)."""
+
 _SYSTEM = 2
 """Number of `ExecutionError.ErrorKind.SYSTEM` in the protocol."""
 
@@ -48,7 +52,7 @@ def judge(
         return Failure("ContainerLost", exit_.problem or "The engine lost the container", True, True)
     if exit_.code == _KILLED:
         return Failure("Killed", "The container was killed from outside (exit code 137)", True, True)
-    if exit_.code:
+    if exit_.code and not (exit_.code == _ABORTED and has_outputs):
         return Failure(
             "NonZeroExit",
             f"The container ended with exit code {exit_.code}; {_told(exit_, last_words)}",

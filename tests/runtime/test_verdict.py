@@ -40,6 +40,13 @@ def test_endings_without_a_document_are_named(exit_: Exit, code: str) -> None:
     assert failure.code == code
 
 
+def test_an_interpreter_that_aborts_while_it_ends_has_done_its_work() -> None:
+    assert verdict(Exit(134)) is None
+    aborted = verdict(Exit(134), has_outputs=False)
+    assert aborted is not None
+    assert aborted.code == "NonZeroExit"
+
+
 def test_the_end_of_the_log_explains_an_exit_code() -> None:
     failure = verdict(Exit(3))
     assert failure is not None
