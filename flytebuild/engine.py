@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flytebuild.errors import ConfigError, EngineUnavailableError
+from flytebuild.errors import ConfigError, EngineUnavailableError, UsageError
 
 if TYPE_CHECKING:
     import docker
@@ -27,6 +27,12 @@ class EngineAddress:
     url: str
     source: str
     tls: TLSConfig | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the engine is on this machine, or in one that it has for that, as far as its address tells."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "unix" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
     @property
     def shown(self) -> str:
@@ -79,6 +85,20 @@ def _locate() -> EngineAddress:
     except (DockerException, OSError, ValueError) as error:
         raise EngineUnavailableError(f"Docker's context cannot be read: {error}") from error
     return EngineAddress(DEFAULT_ADDRESS, "the default socket")
+
+
+def require_here() -> None:
+    """Raise UsageError for an engine whose containers would look for the control plane on another machine.
+
+    Errors as in `locate` besides.
+    """
+    address = locate()
+    if not address.is_here:
+        raise UsageError(
+            f"Tasks cannot run on the engine at `{address.shown}` (from {address.source}): its containers would not "
+            "reach the control plane on this machine",
+            hint="use an engine of this machine for runs; images can be built there, and pulled from a registry",
+        )
 
 
 def connect(timeout: float = 60) -> docker.DockerClient:

@@ -65,14 +65,15 @@ class Server(uvicorn.Server):
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; the containers of unfinished runs are removed at the end.
 
-    Raises EngineUnavailableError, UsageError when the folder cannot be used, and ControlPlaneError when the port or
-    the folder is taken, or when the server ends by itself.
+    Raises EngineUnavailableError, UsageError when the folder cannot be used or the engine is elsewhere, and
+    ControlPlaneError when the port or the folder is taken, or when the server ends by itself.
     """
     identifier = home.make(config.home)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(home.hold(config.home, config.port))
         bundle = identity.read_bundle(config.ca_bundle)
         fingerprint = identity.fingerprint(config, bundle)
+        engine.require_here()
         client = await asyncio.to_thread(engine.connect)
         executor = DockerExecutor(client, config.mirrors, bundle, home=identifier)
         stack.callback(executor.close)

@@ -305,6 +305,16 @@ def test_a_port_that_is_taken(config: Config) -> None:
     assert "hint: choose another with `FLYTEBUILD_PORT`" in done.stderr
 
 
+def test_an_engine_on_another_machine_is_refused_before_it_is_asked(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://builder@nowhere.example")
+    done = command(config, "up", "--no-config")
+    assert done.returncode == 64
+    assert "Tasks cannot run on the engine at `ssh://builder@nowhere.example` (from `DOCKER_HOST`)" in done.stderr
+    assert "hint: use an engine of this machine" in done.stderr
+
+
 def test_a_start_tidies_up(config: Config) -> None:
     make(config.home)
     old, young = config.home / "logs/r1/a0/1.log", config.home / "logs/r2/a0/1.log"
