@@ -20,6 +20,7 @@ import pytest
 from flytebuild import engine
 from flytebuild.authoring.images import define
 from flytebuild.runtime.container import LABEL, Limits, Order
+from flytebuild.runtime.containers import host_settings
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.secret_files import Feed
@@ -326,3 +327,22 @@ def test_a_container_with_secrets_is_what_it_would_be_without(bench: Bench) -> N
     said = bench.log_file.read_text()
     assert said.count("x") == 300_000
     assert "%s\\n$' 1  0022 /" in said
+
+
+def test_limits_reach_the_container(bench: Bench) -> None:
+    async def act() -> None:
+        limits = Limits(nano_cpus=500_000_000, memory=128 << 20, shared_memory=32 << 20)
+        order = replace(bench.order("df -k /dev/shm | tail -1; sleep 60"), limits=limits)
+        started = await bench.executor.start(order, bench.log_file)
+        await bench.until_said("32768")
+        settings = bench.straight.inspect_container(started.container)["HostConfig"]
+        assert (settings["NanoCpus"], settings["Memory"], settings["MemorySwap"]) == (5 * 10**8, 128 << 20, 128 << 20)
+        await bench.executor.remove(started)
+
+    bench.play(act)
+
+
+def test_gpus_are_asked_for_by_number() -> None:
+    (request,) = host_settings(Limits(gpus=2))["device_requests"]
+    assert (request["Count"], request["Capabilities"]) == (2, [["gpu"]])
+    assert host_settings(Limits()) == {}
