@@ -42,9 +42,9 @@ class RunLines:
     def take(self, actions: Sequence[Action]) -> Iterator[Text]:
         """A line for every action whose phase is news, and for every attempt of it that failed.
 
-        An environment's image is told when its first task runs.
+        What a task called is indented below it. An environment's image is told when its first task runs.
         """
-        names = labels(actions)
+        names = _indented(actions)
         for action in actions:
             yield from self._attempts(action, names[action["name"]])
             yield from self._pull(action)
@@ -163,6 +163,18 @@ def labels(actions: Iterable[Action]) -> dict[str, str]:
         task = action.get("task") or action["name"]
         counts[task] += 1
         found[action["name"]] = f"{task} #{counts[task]}" if action.get("parent") else task
+    return found
+
+
+def _indented(actions: Sequence[Action]) -> dict[str, str]:
+    """What each action is called, further to the right the deeper it is."""
+    parents = {action["name"]: action.get("parent") for action in actions}
+    found = {}
+    for name, label in labels(actions).items():
+        depth, parent = 0, parents[name]
+        while parent in parents:
+            depth, parent = depth + 1, parents[parent]
+        found[name] = "  " * depth + label
     return found
 
 

@@ -59,9 +59,9 @@ def test_lines_are_short_and_tell_calls_of_one_task_apart() -> None:
     later = [action("x", "a0", "fold_env.fold", "SUCCEEDED"), action("y", "a0", "fold_env.fold")]
     assert told([root], [root, *children], [root, *children], [root, *later]) == [
         ["  env runs in image 0123456789ab", "  running    env.main"],
-        ["  fold_env runs in image python:3.11", "  running    fold_env.fold #1"],
+        ["  fold_env runs in image python:3.11", "  running      fold_env.fold #1"],
         [],
-        ["  succeeded  fold_env.fold #1  1.5 s", "  running    fold_env.fold #2"],
+        ["  succeeded    fold_env.fold #1  1.5 s", "  running      fold_env.fold #2"],
     ]
 
 
@@ -93,8 +93,8 @@ def test_the_reason_is_told_where_it_was_raised_only() -> None:
         [
             "  env runs in image 0123456789ab",
             "  failed     env.main  1.5 s",
-            "  failed     env.fold #1  ValueError: no fold  1.5 s",
-            "  timed out  env.other #1  Timeout: it took too long  1.5 s",
+            "  failed       env.fold #1  ValueError: no fold  1.5 s",
+            "  timed out    env.other #1  Timeout: it took too long  1.5 s",
         ]
     ]
 

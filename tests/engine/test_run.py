@@ -385,7 +385,7 @@ def test_a_failed_run_names_the_task_that_raised_its_place_and_its_attempts(work
         ("failed", "env.outer"),
     }
     assert sum(" runs in image " in line for line in lines) == 2
-    assert "  retrying   fold_env.fold_one #2  attempt 1 failed" in failed.stderr
+    assert "  retrying       fold_env.fold_one #2  attempt 1 failed" in failed.stderr, "below what called it"
     (error,) = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     assert lines[error].endswith(
         "failed in `fold_env.fold_one` #2, attempt 2: ValueError: no fold for 2",
