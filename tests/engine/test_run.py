@@ -153,6 +153,7 @@ def test_flyte_run_and_python_main_py_find_everything_by_flyte_s_own_configurati
     assert {image["status"] for image in plan["images"]} == {"present"}
     check_example(run_document(url), plan)
 
+    workspace.flytebuild("down")
     done = workspace.run("flyte", "run", "--follow", "main.py", "main", "--sequence", SEQUENCE, COLUMNS="300")
     assert done.returncode == 0, done.stderr
     assert "nothing to build" in done.stderr
