@@ -87,6 +87,14 @@ class Site:
         self.loop.close()
 
 
+@pytest.fixture(autouse=True)
+def leave(browser: Chrome) -> Iterator[None]:
+    """No page looks for a site that has ended, nor is what it said of that another test's."""
+    yield
+    browser.get("about:blank")
+    browser.get_log("browser")
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path)
@@ -186,7 +194,7 @@ def test_the_list_of_runs_leads_to_a_run(site: Site, browser: Chrome) -> None:
     assert browser.current_url == site.address + PAGE
 
 
-def test_environments_and_builds_are_drawn(browser: Chrome, site: Site) -> None:
+def test_environments_and_builds_are_drawn(site: Site, browser: Chrome) -> None:
     site.do(fill, site.ledger)
     browser.get(site.address + PAGE)
     # The page lives: what is found in it may be gone before it is clicked.
