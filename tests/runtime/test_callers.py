@@ -359,7 +359,7 @@ echo "$status"
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user: `sudo make test`")
 def test_another_user_of_the_machine_is_refused(server: str) -> None:
     port = server.rpartition(":")[2]
     command = ["bash", "-c", ASK, port]

@@ -52,7 +52,7 @@ def cut(names: list[str]) -> Iterator[None]:
             subprocess.run(["ip", "link", "set", "dev", name, "up"], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a container's link down")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a link down: `sudo make test`")
 def test_a_run_outlives_a_network_that_is_cut_for_half_a_minute(driver: Driver) -> None:
     process, name = driver.begin("watch_a_nap", {"seconds": 5.0})
     driver.until_running(name, "flows.nap")

@@ -202,7 +202,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk: `sudo make test`")
 def test_a_disk_that_is_full_is_told_at_once_and_leaves_nothing_behind(small_disk: Path) -> None:
     with served(small_disk, ScriptedExecutor()) as server:
         store = store_of(server)
