@@ -19,6 +19,9 @@ from flytebuild.threads import in_thread
 _TELL_SECONDS = 1.0
 """How often it is told how far a pull is."""
 
+_PAUSES = (0.5, 1.0)
+"""Seconds before another try at a pull that broke off: engines lose connections, and content that they had found."""
+
 
 class Images:
     """The images of one engine; `api` is a `docker.APIClient`. Several that want one image share its pull."""
@@ -74,35 +77,59 @@ class Images:
         return True
 
     async def _pull(self, image: str, tell: Tell) -> None:
-        """Pull an image for as long as it makes progress, with the credentials that there are by now."""
-        from docker.errors import APIError
-
-        heard = time.monotonic()
-        moved: dict[str, tuple[int, int]] = {}
-
-        def pull() -> None:
-            nonlocal heard
-            source = parse(image)
-            found = find(api_host(source.registry), source.repository)
-            for message in self._api.pull(image, stream=True, decode=True, auth_config=_auth_config(found)):
-                heard = time.monotonic()
-                if "error" in message:
-                    raise APIError(message["error"])
-                detail = message.get("progressDetail") or {}
-                if message.get("status") == "Downloading" and detail.get("total"):
-                    moved[message["id"]] = (detail["current"], detail["total"])
-
-        pulling = in_thread(pull, f"pull-{image}")
+        """Pull an image for as long as it makes progress."""
+        pull = _Pull(self._api, image)
+        pulling = in_thread(pull.run, f"pull-{image}")
         while not pulling.done():
-            left = heard + self._patience.pull - time.monotonic()
+            left = pull.heard + self._patience.pull - time.monotonic()
             if left <= 0:
                 message = f"Image `{image}` cannot be pulled: no progress for {self._patience.pull:g} s"
                 raise StartError("ImagePullBackOff", message)
-            current, total = (sum(column) // 1_000_000 for column in zip((0, 0), *list(moved.values()), strict=True))
-            tell(f"pulling its image, {current} of {total} MB" if total else "pulling its image")
+            tell(f"pulling its image{pull.progress}")
             await asyncio.wait([pulling], timeout=min(left, _TELL_SECONDS))
         tell("")
         await pulling
+
+
+class _Pull:
+    """One image on its way, with the credentials that there are by now; `heard` is when the engine last spoke."""
+
+    def __init__(self, api: Any, image: str) -> None:
+        self._api = api
+        self._image = image
+        self._moved: dict[str, tuple[int, int]] = {}
+        self.heard = time.monotonic()
+
+    @property
+    def progress(self) -> str:
+        """How far it is, for people; nothing while that is not known."""
+        current, total = (sum(column) // 1_000_000 for column in zip((0, 0), *list(self._moved.values()), strict=True))
+        return f", {current} of {total} MB" if total else ""
+
+    def run(self) -> None:
+        """Pull, and begin again where it breaks off. Raises APIError, for a refusal at once."""
+        from docker.errors import APIError
+
+        broken = self._once()
+        for pause in _PAUSES:
+            if broken:
+                time.sleep(pause)
+                broken = self._once()
+        if broken:
+            raise APIError(broken)
+
+    def _once(self) -> str:
+        """What broke it off, if anything did."""
+        source = parse(self._image)
+        found = find(api_host(source.registry), source.repository)
+        for message in self._api.pull(self._image, stream=True, decode=True, auth_config=_auth_config(found)):
+            self.heard = time.monotonic()
+            if "error" in message:
+                return str(message["error"])
+            detail = message.get("progressDetail") or {}
+            if message.get("status") == "Downloading" and detail.get("total"):
+                self._moved[message["id"]] = (detail["current"], detail["total"])
+        return ""
 
 
 def _auth_config(credentials: Credentials | None) -> dict[str, str] | None:

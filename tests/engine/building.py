@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -63,7 +63,7 @@ class Built:
 
     def run(self, *command: str, **options: Any) -> str:
         """What a command prints in a container, both streams of it."""
-        return str(self.client.containers.run(self.reference, command, remove=True, stderr=True, **options).decode())
+        return output_of(self.client, self.reference, command, **options)
 
     def sh(self, script: str, **options: Any) -> list[str]:
         """The lines that a shell script prints, whatever the image's entry point is."""
@@ -135,6 +135,32 @@ class Built:
             for path, member in self.added.items()
             if member.kind != "dir" and not any(path == folder or path.startswith(folder + "/") for folder in folders)
         }
+
+
+def output_of(client: docker.DockerClient, reference: str, command: str | Sequence[str] = (), **options: Any) -> str:
+    """What a command prints in a container of an image, both streams of it."""
+    have(client, reference, platform=options.get("platform"))
+    return str(client.containers.run(reference, command or None, remove=True, stderr=True, **options).decode())
+
+
+def have(client: docker.DockerClient, reference: str, *, platform: str | None = None) -> None:
+    """Pull an image that the engine lacks, and whenever a platform is asked for.
+
+    The SDK's own `pull` does not look at what the engine says. A pull that breaks off is begun again, as it is by the
+    control plane: the engine may drop content of its cache that the pull has found there.
+    """
+    if platform is None:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            client.images.get(reference)
+            return
+    said: list[str] = []
+    for _ in range(_ATTEMPTS):
+        answers = client.api.pull(reference, platform=platform, stream=True, decode=True)
+        broken = [message["error"] for message in answers if "error" in message]
+        if not broken:
+            return
+        said += broken
+    raise AssertionError(f"`{reference}` cannot be pulled: {said}")
 
 
 def manifest(reference: str, auth: tuple[str, str] | None = None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.conftest import Machine
-from tests.engine.building import Builds, in_registry
+from tests.engine.building import Builds, in_registry, output_of
 from tests.engine.solving import Solver, connected
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
@@ -75,7 +75,7 @@ def in_image(image: str, *command: str) -> str:
     """What a command prints in a container of an image."""
     client = docker.from_env()
     try:
-        return str(client.containers.run(image, command, remove=True, stderr=True).decode())
+        return output_of(client, image, command)
     finally:
         client.close()
 

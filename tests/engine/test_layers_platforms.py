@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from tests.conftest import Machine
-from tests.engine.building import Builds, manifest
+from tests.engine.building import Builds, manifest, output_of
 from tests.engine.conftest import Workspace
 
 pytestmark = pytest.mark.engine
@@ -80,8 +80,7 @@ def test_an_index_of_an_image_for_each_platform(project: Workspace, other_platfo
     script = ["sh", "-c", "cat /machine; python -c 'import six, platform; print(six.__version__, platform.machine())'"]
     try:
         for platform, machine in PLATFORMS.items():
-            client.images.pull(references["executing"], platform=platform)
-            said = client.containers.run(references["executing"], script, platform=platform, remove=True).decode()
+            said = output_of(client, references["executing"], script, platform=platform)
             assert said.split() == [machine, "1.16.0", machine]
     finally:
         client.images.remove(references["executing"], force=True)
