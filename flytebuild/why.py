@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any, TypeAlias
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from flytebuild.spec.composition import Composition
+from flytebuild.spec.differences import pin_changes, requirement_changes
 
 Files: TypeAlias = Mapping[str, str]
 """A tree's files: what each path holds, as a digest or anything else that changes with it."""
@@ -26,6 +24,9 @@ _NAMED = 3
 
 _LISTS = ("requirements", "packages")
 """Fields that list packages, whose items are compared by their names."""
+
+_PINNABLE = frozenset(("pip", "requirements", "wheels", "uv-project"))
+"""Kinds that become `pinned` where there is a lock."""
 
 _SHOWN_DIGITS = 12
 _SHOWN_TEXT = 60
@@ -111,10 +112,16 @@ class _Comparison:
             kind = self.after.layers[number]["kind"]
             twin = next((item for item in waiting if self.before.layers[item]["kind"] == kind), None)
             if twin is None:
+                twin = next((item for item in waiting if _is_pin_of(self.before.layers[item]["kind"], kind)), None)
+            if twin is None:
                 yield self._change(number, "layer", f"`{self._summary(number)}` is new")
-            else:
-                waiting.remove(twin)
+                continue
+            waiting.remove(twin)
+            if self.before.layers[twin]["kind"] == kind:
                 yield from self._layer(self.before.layers[twin], number)
+            else:
+                words = "is locked now" if kind == "pinned" else "is not locked any more"
+                yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
         for item in waiting:
             yield Change(None, "layer", f"`{layer_name(self.before.layers[item])}` is not in it any more")
 
@@ -132,8 +139,12 @@ class _Comparison:
 
     def _field(self, number: int, kind: str, name: str, before: Any, after: Any) -> Iterator[Change]:
         if name in _LISTS and _are_texts(before) and _are_texts(after):
-            words = "; ".join(_packages(before or (), after or ()))
+            words = "; ".join(requirement_changes(before or (), after or ()))
             yield self._change(number, name, f"{kind}: {words}", before, after)
+        elif (kind, name) == ("pinned", "pins"):
+            told = list(pin_changes(before, after))
+            rest = [f"and {len(told) - _NAMED} more"] if len(told) > _NAMED else []
+            yield self._change(number, name, f"pip: {'; '.join([*told[:_NAMED], *rest])}", before, after)
         elif name == "tree" and before and after:
             words = self._files(before, after) or f"files of `{self._summary(number)}` changed"
             yield self._change(number, name, words, before, after)
@@ -207,45 +218,18 @@ def _key(layer: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in layer.items() if name != "parent"}, sort_keys=True)
 
 
+def _is_pin_of(before: str, after: str) -> bool:
+    """Whether layers of these kinds may be the same one, without a lock and with one."""
+    return (before == "pinned" and after in _PINNABLE) or (after == "pinned" and before in _PINNABLE)
+
+
 def layer_name(layer: Mapping[str, Any]) -> str:
     """What a layer is called of which there is nothing but its document: its kind, and the packages that it lists."""
     spec = layer["spec"]
+    if layer["kind"] == "pinned":
+        return "pip: " + ", ".join(f"{pin['name']}=={pin['version']}" for pin in spec["pins"])
     listed = next((spec[name] for name in _LISTS if name in spec), ())
     return f"{layer['kind']}: {', '.join(listed)}" if listed and _are_texts(listed) else str(layer["kind"])
-
-
-def _packages(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
-    """Lists of packages, by the packages' names; the order counts where nothing else differs."""
-    old, new = ({_package(item): item for item in items} for items in (before, after))
-    for name in [*new, *(item for item in old if item not in new)]:
-        if name not in old:
-            yield f"{new[name]} is new"
-        elif name not in new:
-            yield f"{old[name]} is gone"
-        elif old[name] != new[name]:
-            versions = _version(old[name]), _version(new[name])
-            is_plain = all(versions) and versions[0] != versions[1]
-            yield f"{name} {versions[0]} → {versions[1]}" if is_plain else f"{old[name]} → {new[name]}"
-    if old == new:
-        yield "the same in another order" if list(old) != list(new) else "listed another number of times"
-
-
-def _package(item: str) -> str:
-    """The name of a package of Python or Debian; the whole text for what has none."""
-    try:
-        return canonicalize_name(Requirement(item).name)
-    except InvalidRequirement:
-        return item.partition("=")[0]
-
-
-def _version(item: str) -> str:
-    """The one version that a requirement allows, else nothing."""
-    try:
-        found = Requirement(item)
-    except InvalidRequirement:
-        return item.partition("=")[2]
-    versions = [one.version for one in found.specifier if one.operator == "=="]
-    return versions[0] if len(found.specifier) == 1 and versions and not (found.extras or found.marker) else ""
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

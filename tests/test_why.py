@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from flytebuild.spec.composition import Composition, composition
 from flytebuild.spec.digests import digests
 from flytebuild.spec.images import ResolvedImage
-from flytebuild.spec.layers import AptPackages, Command, Copy, LayerSpec, LocalPackage, UvProject, trees_of
+from flytebuild.spec.layers import (
+    AptPackages,
+    Command,
+    Copy,
+    LayerSpec,
+    LocalPackage,
+    Pin,
+    Pinned,
+    UvProject,
+    trees_of,
+)
 from flytebuild.spec.model import ImageSpec, Part, RunAs, SetEnv, SetLabels
 from flytebuild.spec.tree import Tree, assemble, file_entry
 from flytebuild.why import Change, changes, headline
@@ -136,6 +146,38 @@ def test_another_translation_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     before = composed(spec)
     older = replace(before, layers=tuple({**layer, "emitter": 0} for layer in before.layers))
     assert [change.words for change in changes(older, before)][-1] == "flytebuild makes `pip` layers in another way now"
+
+
+def pinned(*versions: str, sha256: str = "a" * 64, tag: str = "py3-none-any") -> Pinned:
+    """A locked `pip: pandas` layer, whose pins are written `name==version`."""
+    pairs = [item.split("==") for item in versions]
+    pins = (Pin(name, version, f"{name}-{version}-{tag}.whl", sha256) for name, version in pairs)
+    return Pinned(tuple(pins), asked=pip("pandas"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (pinned("pandas==2.2.3"), pinned("pandas==2.3.0"), "pip: pandas 2.2.3 → 2.3.0"),
+        (pinned("pandas==1"), pinned("numpy==2", "pandas==1"), "pip: numpy 2 is new"),
+        (pinned("numpy==2", "pandas==1"), pinned("pandas==1"), "pip: numpy 2 is gone"),
+        (pinned("a==1"), pinned("a==1", sha256="b" * 64), "pip: a 1: the file has another content"),
+        (
+            pinned("a==1"),
+            pinned("a==1", tag="cp311-abi3-any"),
+            "pip: a 1: a-1-py3-none-any.whl → a-1-cp311-abi3-any.whl",
+        ),
+        (
+            pinned("a==1", "b==1", "c==1", "d==1"),
+            pinned("a==2", "b==2", "c==2", "d==2"),
+            "pip: a 1 → 2; b 1 → 2; c 1 → 2; and 1 more",
+        ),
+        (pip("pandas"), pinned("pandas==2.3.0"), "`pip: pandas` is locked now"),
+        (pinned("pandas==2.3.0"), pip("pandas"), "`pip: pandas` is not locked any more"),
+    ],
+)
+def test_pins_are_told_by_their_versions(before: Part, after: Part, said: str) -> None:
+    assert words(made_of(before), made_of(after)) == [said]
 
 
 def test_a_headline_is_no_list() -> None:

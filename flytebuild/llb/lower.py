@@ -29,6 +29,7 @@ from flytebuild.spec.layers import (
     Dockerfile,
     Folder,
     LayerSpec,
+    Pinned,
     PipPackages,
     PixiProject,
     PoetryProject,
@@ -42,6 +43,7 @@ from flytebuild.spec.step import Step as SpecStep
 
 REQUIREMENTS = "/run/flytebuild-requirements"
 WHEELS = "/run/flytebuild-wheels"
+PINS = "/run/flytebuild-pins.txt"
 
 _APT_HOOK = "/etc/apt/apt.conf.d/docker-clean"
 _APT_KEEPS = b'APT::Keep-Downloaded-Packages "true";\n'
@@ -149,6 +151,12 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             return _requirements(step, layer)
         case Wheels():
             return _wheels(step, layer)
+        case Pinned(pins=()):
+            return step.state
+        case Pinned(recipe="chain"):
+            return _pinned(step, layer)
+        case Pinned():
+            raise ValueError(f"`{layer.summary}` is no step of a chain")
         case UvProject():
             return projects.uv(step, layer)
         case PoetryProject():
@@ -205,6 +213,16 @@ def _wheels(step: Step, layer: Wheels) -> State:
     files = BindMount(WHEELS, local(layer.tree, name=layer.summary))
     arguments = shell(f"{text(first)} && {text(second)}")
     return step.install_packages(arguments, binds=(files,), secrets=layer.options.secrets)
+
+
+def _pinned(step: Step, layer: Pinned) -> State:
+    """Exactly these wheels, whose hashes uv checks; what they need is among them or below."""
+    lines = (f"{pin.name}=={pin.version} --hash=sha256:{pin.sha256}\n" for pin in layer.pins)
+    file = make_file(None, "/pins.txt", "".join(lines).encode(), step.platform, name=f"pins of {layer.summary}")
+    what = ("--no-deps", "--require-hashes", "--requirement", PINS)
+    arguments = pip_arguments(step, layer.options, *what)
+    binds = (BindMount(PINS, file, "/pins.txt"),)
+    return step.install_packages(arguments, binds=binds, secrets=layer.options.secrets)
 
 
 def _apt(step: Step, layer: AptPackages, distribution: str) -> State:

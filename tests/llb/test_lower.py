@@ -20,6 +20,8 @@ from flytebuild.spec.layers import (
     Folder,
     LayerSpec,
     LocalPackage,
+    Pin,
+    Pinned,
     PipOptions,
     PipPackages,
     PixiProject,
@@ -84,6 +86,27 @@ def test_no_option_of_uv_comes_twice_or_beside_one_that_excludes_it(extra: str, 
     always = f"uv sync --active --inexact --project {of_its_own(PROJECT, lock)} --no-editable"
     compiled = "/opt/venv/bin/python -I /run/flytebuild-bytecode.py "
     assert " ".join(arguments(layer)).removeprefix(compiled).removeprefix("/bin/sh -c ") == f"{always} {options}"
+
+
+def test_pins_are_installed_by_their_hashes_alone_and_from_the_layer_s_indexes() -> None:
+    pins = (Pin("numpy", "2.3.0", "n.whl", "a" * 64), Pin("torch", "2.13.0+cpu", "t.whl", "b" * 64))
+    vertex = lower(made_of(Pinned(pins, options=PipOptions("https://i.example/simple")))).vertex
+    assert " ".join(vertex.operation.exec.meta.args) == (
+        "uv pip install --python /opt/venv/bin/python --index-url https://i.example/simple"
+        " --no-deps --require-hashes --requirement /run/flytebuild-pins.txt"
+    )
+    (file,) = (item.vertex for item in vertex.inputs if item.vertex.name.startswith("pins of pip: numpy==2.3.0, "))
+    (action,) = file.operation.file.actions
+    assert action.mkfile.data.decode() == (
+        f"numpy==2.3.0 --hash=sha256:{'a' * 64}\ntorch==2.13.0+cpu --hash=sha256:{'b' * 64}\n"
+    )
+
+
+def test_a_layer_that_adds_nothing_is_no_operation_and_one_that_is_merged_no_step() -> None:
+    assert lower(made_of(Pinned(()))) == lower(made_of())
+    merged = Pinned((Pin("numpy", "2.3.0", "n.whl", "a" * 64),), "layers")
+    with pytest.raises(ValueError, match="no step of a chain"):
+        lower(made_of(merged))
 
 
 @pytest.mark.parametrize("workdir", ["/", "/app", "/usr/local/app"])

@@ -68,6 +68,8 @@ OPTIONS = PipOptions(
     "https://i.example/simple", ("https://a.example/s", "https://b.example/s"), True, "--no-deps", (SECRET, FILE_SECRET)
 )
 
+PIN = layers.Pin("numpy", "2.3.0", "numpy-2.3.0-py3-none-any.whl", "6" * 64, "https://i.example/numpy.whl", 1)
+
 
 def every_layer(**fields: Any) -> ImageSpec:
     """Every kind of layer that an image of layers can have, and every kind of setting."""
@@ -131,6 +133,10 @@ IMAGES = {
     ),
     "an unresolved base": made_of(pip("a"), base=replace(BASE, digest=None, problem="no answer")),
     "a Dockerfile": dockerfile(),
+    "pinned packages": made_of(
+        layers.Pinned((PIN, replace(PIN, name="pandas", filename="pandas-2.3.0-py3-none-any.whl"))),
+        layers.Pinned((replace(PIN, version="2.4.0", filename="numpy-2.4.0-py3-none-any.whl"),), "layers", OPTIONS),
+    ),
 }
 
 
@@ -213,6 +219,7 @@ def test_vectors_have_every_kind_of_layer_and_every_field() -> None:
     assert set(found) == set(EMITTERS)
     options = {"index_url", "extra_index_urls", "pre", "extra_args", "secrets"}
     assert found["pip"] == {"requirements"} | options
+    assert found["pinned"] == {"pins", "recipe"}
     assert found["uv-project"] == {"mode", "tree", "locked", "packages"} | options
     assert found["poetry-project"] == {"mode", "tree", "version", "packages", "extra_args", "secrets"}
     assert found["pixi-project"] >= {"manifest", "environment", "locked", "tree", "texts", "packages", "extra_args"}

@@ -17,6 +17,7 @@ from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.layers.dockerfile import Dockerfile
 from flytebuild.spec.layers.options import PipOptions, Secret
 from flytebuild.spec.layers.packages import PipPackages, Requirements, Wheels
+from flytebuild.spec.layers.pinned import Asked, Pin, Pinned, Recipe
 from flytebuild.spec.layers.projects import LocalPackage, Mode, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.layers.system import STRICT, AptPackages, Binary, Command, Copy, Folder, Venv
 from flytebuild.spec.tree import Tree
@@ -26,6 +27,7 @@ __all__ = [
     "EXECUTING",
     "STRICT",
     "AptPackages",
+    "Asked",
     "Binary",
     "Command",
     "Copy",
@@ -34,10 +36,13 @@ __all__ = [
     "LayerSpec",
     "LocalPackage",
     "Mode",
+    "Pin",
+    "Pinned",
     "PipOptions",
     "PipPackages",
     "PixiProject",
     "PoetryProject",
+    "Recipe",
     "Requirements",
     "Secret",
     "UvProject",
@@ -54,6 +59,7 @@ LayerSpec: TypeAlias = (
     | PipPackages
     | Requirements
     | Wheels
+    | Pinned
     | UvProject
     | PoetryProject
     | PixiProject
@@ -71,6 +77,7 @@ EMITTERS = {
     "pip": 2,
     "requirements": 3,
     "wheels": 2,
+    "pinned": 1,
     "uv-project": 3,
     "poetry-project": 3,
     "pixi-project": 1,

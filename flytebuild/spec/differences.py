@@ -1,0 +1,61 @@
+"""What lists of packages differ in, in words: by the packages' names, and by their versions where these are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+
+def requirement_changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """Lists of requirements, or of Debian's packages; the order counts where nothing else differs."""
+    old, new = ({_package(item): item for item in items} for items in (before, after))
+    for name in [*new, *(item for item in old if item not in new)]:
+        if name not in old:
+            yield f"{new[name]} is new"
+        elif name not in new:
+            yield f"{old[name]} is gone"
+        elif old[name] != new[name]:
+            versions = _version(old[name]), _version(new[name])
+            is_plain = all(versions) and versions[0] != versions[1]
+            yield f"{name} {versions[0]} → {versions[1]}" if is_plain else f"{old[name]} → {new[name]}"
+    if old == new:
+        yield "the same in another order" if list(old) != list(new) else "listed another number of times"
+
+
+def pin_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Pins, as `flytebuild.spec.layers.Pin.document` has them; an equal version may be another file."""
+    old, new = ({item["name"]: item for item in items} for items in (before, after))
+    for name in sorted({*old, *new}):
+        if name not in old:
+            yield f"{name} {new[name]['version']} is new"
+        elif name not in new:
+            yield f"{name} {old[name]['version']} is gone"
+        elif old[name]["version"] != new[name]["version"]:
+            yield f"{name} {old[name]['version']} → {new[name]['version']}"
+        elif old[name] != new[name]:
+            same = old[name]["filename"] == new[name]["filename"]
+            what = "the file has another content" if same else f"{old[name]['filename']} → {new[name]['filename']}"
+            yield f"{name} {new[name]['version']}: {what}"
+    if old == new:
+        yield "the same in another order"
+
+
+def _package(item: str) -> str:
+    """The name of a package of Python or Debian; the whole text for what has none."""
+    try:
+        return canonicalize_name(Requirement(item).name)
+    except InvalidRequirement:
+        return item.partition("=")[0]
+
+
+def _version(item: str) -> str:
+    """The one version that a requirement allows, else nothing."""
+    try:
+        found = Requirement(item)
+    except InvalidRequirement:
+        return item.partition("=")[2]
+    versions = [one.version for one in found.specifier if one.operator == "=="]
+    return versions[0] if len(found.specifier) == 1 and versions and not (found.extras or found.marker) else ""
