@@ -97,6 +97,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.fixturenames.insert(0, "machine")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what a test's first try said that needed a second one."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"first try of {report.nodeid}", sep="_")
+        report.toterminal(terminalreporter._tw)
+
+
 def machine_state() -> Path:
     """The folder in which the machine is, whether it is kept or not."""
     return Path(os.environ.get("TEST_MACHINE") or TOP / "build/test-machine").resolve()
