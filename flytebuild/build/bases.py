@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.events import Emit
-from flytebuild.llb.lower import pinned
+from flytebuild.llb.source import pinned
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.content import fetch_manifest

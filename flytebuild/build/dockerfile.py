@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flytebuild.buildkit.frontend import Frontend, dockerfile
-from flytebuild.llb.lower import pinned
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.proxies import Proxies
-from flytebuild.llb.source import local
+from flytebuild.llb.source import local, pinned
 from flytebuild.registry.reference import familiar
 from flytebuild.spec.layers import Dockerfile
 from flytebuild.spec.model import ImageSpec

@@ -7,7 +7,7 @@ from flytebuild.llb.file import change, copy, make_file, make_files, make_folder
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.merge import diff, merge
 from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, run
-from flytebuild.llb.source import image, local, local_name
+from flytebuild.llb.source import download, image, local, local_name
 from flytebuild.llb.state import State
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "change",
     "copy",
     "diff",
+    "download",
     "image",
     "local",
     "local_name",

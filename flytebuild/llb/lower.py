@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from flytebuild.llb import projects
 from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_file, make_folder
@@ -16,10 +17,11 @@ from flytebuild.llb.merge import diff, merge
 from flytebuild.llb.outline import Place, Surveyor, outline
 from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.run import BindMount, CacheMount
-from flytebuild.llb.source import image, local
+from flytebuild.llb.source import image, local, pinned
+from flytebuild.llb.stack import Stack
 from flytebuild.llb.state import State
 from flytebuild.llb.step import Step, of_its_own, pip_arguments, shell, text
-from flytebuild.llb.tail import place_of, tail_of
+from flytebuild.llb.tail import is_apart, place_of, tail_of
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import (
     AptPackages,
@@ -39,6 +41,7 @@ from flytebuild.spec.layers import (
     Wheels,
 )
 from flytebuild.spec.model import ImageSpec
+from flytebuild.spec.prefix import VENV
 from flytebuild.spec.step import Step as SpecStep
 
 REQUIREMENTS = "/run/flytebuild-requirements"
@@ -77,49 +80,50 @@ def origins(
     return {digest: origin for digest, origin in found.items() if origin}
 
 
-def pinned(resolved: ResolvedImage) -> str:
-    """Where an image is fetched from, with the digest that it was found to have."""
-    if resolved.digest is None:
-        raise ValueError(f"{resolved.reference} is not resolved")
-    name = resolved.location.partition("@")[0]
-    host, slash, path = name.rpartition("/")
-    return f"{host}{slash}{path.partition(':')[0]}@{resolved.digest}"
-
-
 def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool, proxies: Proxies) -> list[State]:
     """The base, and what each step leaves: of the tail on the outline, and at the very end on the image."""
     if spec.base is None:
         raise ValueError(f"`{spec.name}` is made by a Dockerfile")
     distribution = (spec.base.digest or "").removeprefix("sha256:")[:12]
-    states = [_source(spec.base, spec.platform, "base")]
 
-    def add(step: SpecStep, state: State) -> None:
+    def after(step: SpecStep, state: State) -> State:
         placed = Step(state, step.context, spec.platform, step.layer.summary, has_bundle, proxies)
-        states.append(_layer(placed, step.layer, distribution))
+        return _layer(placed, step.layer, distribution)
 
     start = tail_of([step.layer for step in spec.steps]) if can_merge else len(spec.steps)
+    stack = Stack(_source(spec.base, spec.platform, "base"))
+    states = [stack.whole]
     for step in spec.steps[:start]:
-        add(step, states[-1])
+        match step.layer:
+            case Pinned(layers=layers) if layers and can_merge:
+                stack = stack.with_wheels(layers)
+            case Folder(path=path) if is_apart(Place(path), VENV):
+                stack = replace(stack, below=after(step, stack.below))
+            case _:
+                stack = Stack(after(step, stack.whole))
+        states.append(stack.whole)
     if start < len(spec.steps):
-        image = states[-1]
-        state = empty = _outline(spec, start, states)
+        state = empty = _outline(spec, start, states, stack)
         for step in spec.steps[start:]:
-            add(step, state)
-            state = states[-1]
+            state = after(step, state)
+            states.append(state)
         files = diff(empty, state, name="copied files")
-        states[-1] = merge((image, files), name="copied files on top of the image")
+        states[-1] = merge((stack.whole, files), name="copied files on top of the image")
     return states
 
 
-def _outline(spec: ImageSpec, start: int, states: Sequence[State]) -> State:
+def _outline(spec: ImageSpec, start: int, states: Sequence[State], stack: Stack) -> State:
     """The outline of what is below the tail, for the steps of that; the virtual environment's Python draws it."""
     (number, venv), *_ = [(n, step.layer) for n, step in enumerate(spec.steps) if isinstance(step.layer, Venv)]
     surveyor = Surveyor(states[number + 1], _python(venv), spec.steps[number].context)
     layers = [step.layer for step in spec.steps[start:] if isinstance(step.layer, Copy | Folder)]
-    owners = [_owner(layer, states[-1]) for layer in layers]
+    owners = [_owner(layer, stack.below) for layer in layers]
     # So that what images have in common is copied once, also where each has more files of its own elsewhere.
     usual = (Place("/"), Place(spec.base.config.workdir if spec.base else "/"))
-    return outline(states[-1], [place_of(layer) for layer in layers], usual, owners, surveyor, spec.platform)
+    places = [place_of(layer) for layer in layers]
+    # Wheel layers need not be looked into for files that go elsewhere.
+    image = stack.below if all(is_apart(place, VENV) for place in (*places, *usual)) else stack.whole
+    return outline(image, places, usual, owners, surveyor, spec.platform)
 
 
 def _vertices(state: State, known: Set[str]) -> set[str]:
@@ -153,10 +157,8 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             return _wheels(step, layer)
         case Pinned(pins=()):
             return step.state
-        case Pinned(recipe="chain"):
-            return _pinned(step, layer)
         case Pinned():
-            raise ValueError(f"`{layer.summary}` is no step of a chain")
+            return _pinned(step, layer)
         case UvProject():
             return projects.uv(step, layer)
         case PoetryProject():

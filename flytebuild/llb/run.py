@@ -27,12 +27,17 @@ class CacheMount:
 
 @dataclass(frozen=True, slots=True)
 class BindMount:
-    """The file or folder `path` of another state. The step may write to a `writable` one; that is thrown away."""
+    """The file or folder `path` of another state. The step may write to a `writable` one; that is thrown away.
+
+    BuildKit knows the step by what is in it, unless it `is_known` by how it came about: that of an image or a file with
+    a digest. It then need not be there for BuildKit to tell whether it has the step's result.
+    """
 
     target: str
     source: State
     path: str = "/"
     writable: bool = False
+    is_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,7 @@ def _encode(mount: Mount, inputs: Mapping[State, int]) -> ops_pb2.Mount:
                 dest=mount.target,
                 output=_DISCARDED,
                 readonly=not mount.writable,
+                content_cache=ops_pb2.OFF if mount.is_known else ops_pb2.DEFAULT,
             )
         case CacheMount():
             cache = ops_pb2.CacheOpt(id=mount.id, sharing=_SHARING[mount.sharing])

@@ -6,7 +6,7 @@ import json
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.state import State, Vertex
-from flytebuild.spec.images import Platform
+from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.tree import Tree
 
 
@@ -30,8 +30,27 @@ def local(tree: Tree, *, name: str) -> State:
     return State(Vertex(operation, (), None, name))
 
 
+def download(url: str, sha256: str, filename: str, *, name: str) -> State:
+    """A file that BuildKit fetches itself, as `/filename`; it is refused unless its SHA-256 (64 hex digits) is that.
+
+    BuildKit knows it by the digest and the file's name, and not by the URL: wherever it was fetched from, it is the
+    same (source/http/source.go, formatCacheKey). It asks for nothing before a step needs the content.
+    """
+    attrs = {"http.checksum": f"sha256:{sha256}", "http.filename": filename, "http.perm": "0644"}
+    return State(Vertex(ops_pb2.Op(source=ops_pb2.SourceOp(identifier=url, attrs=attrs)), (), None, name))
+
+
 def local_name(digest: str) -> str:
     """What a tree is called between BuildKit and the session: 128 bits of its digest."""
     if len(digest) < 32:
         raise ValueError(f"`{digest}` is too short for a digest")
     return f"tree-{digest[:32]}"
+
+
+def pinned(resolved: ResolvedImage) -> str:
+    """Where an image is fetched from, with the digest that it was found to have."""
+    if resolved.digest is None:
+        raise ValueError(f"{resolved.reference} is not resolved")
+    name = resolved.location.partition("@")[0]
+    host, slash, path = name.rpartition("/")
+    return f"{host}{slash}{path.partition(':')[0]}@{resolved.digest}"

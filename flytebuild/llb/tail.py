@@ -59,6 +59,14 @@ def place_of(layer: Copy | Folder) -> Place:
     return Place(layer.destination, frozenset(listed), frozenset(searched))
 
 
+def is_apart(place: Place, folder: str) -> bool:
+    """Whether nothing that a place has to know is in a folder, which is there whatever is in it."""
+    listed = {place.path, *(posixpath.join(place.path, name) for name in place.listed)}
+    searched = {posixpath.join(place.path, name) for name in place.searched}
+    is_in = any(f"{item}/".startswith(f"{folder}/") for item in listed | searched)
+    return not is_in and not any(folder.startswith(f"{item.rstrip('/')}/") for item in searched)
+
+
 def _is_full(folder: str) -> bool:
     """Whether a folder, by its name alone, holds a good part of an image."""
     return folder.split("/")[1] in _SYSTEM or f"{VENV}/".startswith(f"{folder}/") or folder.startswith(f"{VENV}/")

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import rfc8785
 from blake3 import blake3
 
-Domain = Literal["base", "layer", "dir", "link", "config", "image", "index", "cache"]
+Domain = Literal["base", "layer", "dir", "link", "config", "image", "index", "wheels", "cache"]
 Value: TypeAlias = "str | int | bool | Sequence[Value] | Mapping[str, Value]"
 Document: TypeAlias = Mapping[str, Value]
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from flytebuild.spec.canonical import SCHEMA, Document, Value, encode, extend, split
 from flytebuild.spec.images import RuntimeConfig
-from flytebuild.spec.layers import EMITTERS, EXECUTING, LayerSpec
+from flytebuild.spec.layers import EMITTERS, LayerSpec, sees_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Step:
             "schema": SCHEMA,
             "spec": self.layer.fields(),
         }
-        if kind in EXECUTING:
+        if sees_environment(self.layer):
             document["step"] = self.context.seen()
         return document
 
@@ -47,7 +47,7 @@ class Step:
         kind = self.layer.kind
         before, after = _head(kind, EMITTERS[kind])
         after = extend(after, "spec", encode(self.layer.fields()))
-        return before, extend(after, "step", _seen(self.context)) if kind in EXECUTING else after
+        return before, extend(after, "step", _seen(self.context)) if sees_environment(self.layer) else after
 
 
 @lru_cache(maxsize=64)

@@ -142,8 +142,8 @@ class _Kitchen:
                 raise
 
     def _make_python(self, version: str) -> None:
-        """The bases with one Python: Debian's, and Flyte on top of it."""
-        asked = [base for name in ("python", "flyte") if (base := self.bases.get(f"{name}{version}"))]
+        """The bases with one Python: Debian's, and uv or Flyte on top of it."""
+        asked = [base for name in ("python", "uv", "flyte") if (base := self.bases.get(f"{name}{version}"))]
         here = architecture()
         home = _repository(self.port, asked[0])
         log = self._log(f"python{version}")
@@ -158,6 +158,8 @@ class _Kitchen:
         layers |= {target: [job.result()] for target, job in jobs.items()}
         if python := self.bases.get(f"python{version}"):
             self._publish(python, layers, PYTHON_CONFIG)
+        if tool := self.bases.get(f"uv{version}"):
+            self._publish_tool(tool, layers, home)
         if flyte:
             repository = _repository(self.port, flyte)
             tops = {
@@ -173,6 +175,16 @@ class _Kitchen:
         log = self._log(f"python{version}-{target}")
         foreign.exchange_packages(root, SUITES[version], target, log, self.children)
         return home.push_layer(roots.read_layer(root, log, self.children))
+
+    def _publish_tool(self, tool: Base, layers: Mapping[str, Sequence[Layer]], home: Repository) -> None:
+        repository = _repository(self.port, tool)
+        stacked = {}
+        for target in tool.architectures:
+            for layer in layers[target]:
+                repository.take_layer(layer, home)
+            program = small.program("usr/local/bin/uv", self.uv[target].result().read_bytes())
+            stacked[target] = [*layers[target], repository.push_layer(program)]
+        self._publish(tool, stacked, PYTHON_CONFIG)
 
     def _push_flyte(self, repository: Repository, version: str, target: str, native: Path, root: Path) -> Layer:
         log = self._log(f"python{version}-{target}")

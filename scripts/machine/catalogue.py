@@ -70,6 +70,8 @@ def _catalogue(flyte_version: str | None, architectures: tuple[str, ...]) -> tup
         two = architectures if python == TWO_ARCHITECTURES else native
         tag = f"py{python}-v{flyte_version}"
         bases.append(Base(f"flyte{python}", "ghcr.io", "flyteorg/flyte", tag, two, python=python))
+        tag = f"{UV_VERSION}-python{python}-trixie-slim"
+        bases.append(Base(f"uv{python}", "ghcr.io", "astral-sh/uv", tag, two, python=python))
     for python in SUITES:
         two = architectures if python == TWO_ARCHITECTURES else native
         bases.append(

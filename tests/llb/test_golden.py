@@ -22,9 +22,11 @@ from flytebuild.llb.file import (
 from flytebuild.llb.lower import lower
 from flytebuild.llb.merge import diff, merge
 from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable, TmpfsMount, fill, run
-from flytebuild.llb.source import image, local
+from flytebuild.llb.source import download, image, local
 from flytebuild.llb.state import State
-from flytebuild.spec.images import Platform, RuntimeConfig
+from flytebuild.llb.wheels import wheel_layer
+from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.layers import Pin, WheelLayer
 from flytebuild.spec.tree import file_tree
 from tests.samples import AMD64, spec
 
@@ -33,6 +35,8 @@ TREE = local(file_tree("a", "ab" * 32, 1), name="src/")
 CONTEXT = RuntimeConfig(env=(("PATH", "/bin"), ("A", "b c")), user="root", workdir="/work")
 FILES = {"/etc/a/one": b"1", "/two": b"\0\xff"}
 FLYTE = Owner("flyte", of=BASE)
+PIN = Pin("a", "1", "a-1.whl", "6" * 64, "https://i.example/a-1.whl")
+TOOL = ResolvedImage("r.example/uv:1", "r.example/uv:1", "sha256:" + "2" * 64)
 
 
 def step(**mounts: object) -> State:
@@ -44,6 +48,14 @@ GOLDEN = {
     "image for another platform": (
         image("r.example/x:1", Platform("linux", "arm64", "v8"), name="x"),
         "066cef1e5503f3e03b06120805b4e3ca3e67879cfdb3d26c035d4a8491c66d12",
+    ),
+    "download": (
+        download("https://i.example/a.whl", "6" * 64, "a.whl", name="x"),
+        "91da6c27080e3a406a51c743a49a5e8d37aa26222d98acb3c8dcc370a2835e38",
+    ),
+    "wheel layer": (
+        wheel_layer(WheelLayer((PIN,), TOOL, "3.11", AMD64, "/opt/venv")),
+        "c4c0395578137717383a1dc0a5303efd30e62cefcade50e4e5878fd7b18d0413",
     ),
     "local": (TREE, "790efda5e54a499fcf39032999dd956ce396291842ea7c2cbd4ba09d3ebf066a"),
     "copy": (

@@ -102,11 +102,8 @@ def test_pins_are_installed_by_their_hashes_alone_and_from_the_layer_s_indexes()
     )
 
 
-def test_a_layer_that_adds_nothing_is_no_operation_and_one_that_is_merged_no_step() -> None:
+def test_a_pinned_layer_that_adds_nothing_is_no_operation() -> None:
     assert lower(made_of(Pinned(()))) == lower(made_of())
-    merged = Pinned((Pin("numpy", "2.3.0", "n.whl", "a" * 64),), "layers")
-    with pytest.raises(ValueError, match="no step of a chain"):
-        lower(made_of(merged))
 
 
 @pytest.mark.parametrize("workdir", ["/", "/app", "/usr/local/app"])

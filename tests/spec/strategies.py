@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import (
     AptPackages,
     Binary,
@@ -25,6 +25,7 @@ from flytebuild.spec.layers import (
     Secret,
     UvProject,
     Venv,
+    WheelLayer,
     Wheels,
 )
 from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
@@ -56,6 +57,9 @@ PACKAGES = st.lists(st.builds(LocalPackage, TEXT, TREES), max_size=2, unique_by=
 RESOLVED = st.sampled_from("123").map(lambda digit: ResolvedImage("tool:1", "mirror/tool:1", "sha256:" + digit * 64))
 IMAGES = RESOLVED | TEXT.map(lambda name: ResolvedImage(name, name, problem="?"))
 PINS = st.lists(st.builds(Pin, TEXT, TEXT, TEXT, TEXT, MAYBE, st.none() | st.integers(0, 3)), max_size=2).map(tuple)
+WHEEL_LAYERS = st.lists(
+    st.builds(WheelLayer, PINS, IMAGES, TEXT, TEXT.map(lambda name: Platform("linux", name)), TEXT), max_size=2
+).map(tuple)
 RECIPES = st.sampled_from(["chain", "layers"])
 NAMED_IMAGES = st.lists(TEXT, max_size=2, unique=True).map(
     lambda names: tuple(ResolvedImage(name, name, "sha256:" + "1" * 64) for name in sorted(names))
@@ -68,7 +72,7 @@ BY_KIND: dict[str, st.SearchStrategy[LayerSpec]] = {
     "pip": st.builds(PipPackages, TEXTS, OPTIONS),
     "requirements": st.builds(Requirements, TREES, TEXT, OPTIONS),
     "wheels": st.builds(Wheels, TEXT, TREES, OPTIONS),
-    "pinned": st.builds(Pinned, PINS, RECIPES, OPTIONS, st.none() | st.builds(PipPackages, TEXTS)),
+    "pinned": st.builds(Pinned, PINS, RECIPES, OPTIONS, st.none() | st.builds(PipPackages, TEXTS), WHEEL_LAYERS),
     "uv-project": st.builds(UvProject, MODES, TREES, st.booleans(), PACKAGES, OPTIONS),
     "poetry-project": st.builds(PoetryProject, MODES, TREES, TEXT, PACKAGES, MAYBE, SECRETS),
     "pixi-project": st.builds(

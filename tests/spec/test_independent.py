@@ -69,6 +69,9 @@ OPTIONS = PipOptions(
 )
 
 PIN = layers.Pin("numpy", "2.3.0", "numpy-2.3.0-py3-none-any.whl", "6" * 64, "https://i.example/numpy.whl", 1)
+WHEEL_LAYER = layers.WheelLayer(
+    (PIN, replace(PIN, name="pandas", filename="pandas-2.3.0-py3-none-any.whl")), UV, "3.11", AMD64, "/opt/venv"
+)
 
 
 def every_layer(**fields: Any) -> ImageSpec:
@@ -137,6 +140,7 @@ IMAGES = {
         layers.Pinned((PIN, replace(PIN, name="pandas", filename="pandas-2.3.0-py3-none-any.whl"))),
         layers.Pinned((replace(PIN, version="2.4.0", filename="numpy-2.4.0-py3-none-any.whl"),), "layers", OPTIONS),
     ),
+    "wheel layers": made_of(layers.Pinned(WHEEL_LAYER.pins, "layers", layers=(WHEEL_LAYER,))),
 }
 
 
@@ -208,18 +212,28 @@ def test_an_index() -> None:
     assert tag_of(now["digest"]).startswith("b3-")  # type: ignore[arg-type]
 
 
+def test_a_wheel_layer() -> None:
+    """Its key is one of a document, as those above; images name it by that."""
+    (vector,) = [item for item in VECTORS["documents"] if item["domain"] == "wheels"]
+    assert WHEEL_LAYER.document() == vector["document"], shown(WHEEL_LAYER.document())
+    assert WHEEL_LAYER.key == vector["digest"]
+    assert vector["digest"] in [
+        key for layer in VECTORS["images"]["wheel layers"]["layers"] for key in layer["spec"].get("layers", ())
+    ]
+
+
 def test_vectors_have_every_kind_of_layer_and_every_field() -> None:
     """A kind that comes later needs a vector, and so does every field that a kind may leave out."""
     found: dict[str, set[str]] = {}
     for vector in VECTORS["images"].values():
         for layer in vector["layers"]:
             assert layer["emitter"] == EMITTERS[layer["kind"]]
-            assert ("step" in layer) == (layer["kind"] in EXECUTING)
+            assert ("step" in layer) == (layer["kind"] in EXECUTING and "layers" not in layer["spec"])
             found.setdefault(layer["kind"], set()).update(layer["spec"])
     assert set(found) == set(EMITTERS)
     options = {"index_url", "extra_index_urls", "pre", "extra_args", "secrets"}
     assert found["pip"] == {"requirements"} | options
-    assert found["pinned"] == {"pins", "recipe"}
+    assert found["pinned"] == {"pins", "recipe", "layers"}
     assert found["uv-project"] == {"mode", "tree", "locked", "packages"} | options
     assert found["poetry-project"] == {"mode", "tree", "version", "packages", "extra_args", "secrets"}
     assert found["pixi-project"] >= {"manifest", "environment", "locked", "tree", "texts", "packages", "extra_args"}

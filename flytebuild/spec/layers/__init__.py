@@ -20,6 +20,7 @@ from flytebuild.spec.layers.packages import PipPackages, Requirements, Wheels
 from flytebuild.spec.layers.pinned import Asked, Pin, Pinned, Recipe
 from flytebuild.spec.layers.projects import LocalPackage, Mode, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.layers.system import STRICT, AptPackages, Binary, Command, Copy, Folder, Venv
+from flytebuild.spec.layers.wheel_layer import WheelLayer
 from flytebuild.spec.tree import Tree
 
 __all__ = [
@@ -47,9 +48,11 @@ __all__ = [
     "Secret",
     "UvProject",
     "Venv",
+    "WheelLayer",
     "Wheels",
     "images_of",
     "secrets_of",
+    "sees_environment",
     "trees_of",
 ]
 
@@ -93,6 +96,11 @@ EXECUTING = frozenset(EMITTERS) - {"uv", "pixi", "copy", "folder", "dockerfile"}
 """The kinds that run a process, and therefore see the environment."""
 
 
+def sees_environment(layer: LayerSpec) -> bool:
+    """Whether a layer's process sees the image's environment; wheel layers are made apart from any image."""
+    return layer.kind in EXECUTING and not (isinstance(layer, Pinned) and layer.layers)
+
+
 def trees_of(layer: LayerSpec) -> Iterator[Tree]:
     """The trees whose files a layer needs from the host."""
     for name in ("tree", "file"):
@@ -118,5 +126,7 @@ def images_of(layer: LayerSpec) -> tuple[ResolvedImage, ...]:
             return (image,)
         case Dockerfile(images=images, frontend=frontend):
             return (*images, frontend) if frontend else images
+        case Pinned(layers=layers):
+            return tuple(dict.fromkeys(item.tool for item in layers))
         case _:
             return ()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from flytebuild.spec.canonical import Document, Value
 from flytebuild.spec.layers.options import NO_OPTIONS, PipOptions
 from flytebuild.spec.layers.packages import PipPackages, Requirements, Wheels
 from flytebuild.spec.layers.projects import UvProject
+
+if TYPE_CHECKING:
+    from flytebuild.spec.layers.wheel_layer import WheelLayer
 
 Asked: TypeAlias = PipPackages | Requirements | Wheels | UvProject
 """The kinds of layers that can be pinned."""
@@ -41,12 +44,16 @@ class Pinned:
 
     `asked` is the layer as the user wrote it, for messages, and `options` are those of its options that installing
     needs: indexes and their secrets. Neither is part of the digest: the same wheels are the same layer.
+
+    `layers` are those that hold all pins between them where the recipe is `layers`; `reason` says why it is not.
     """
 
     pins: tuple[Pin, ...]
     recipe: Recipe = "chain"
     options: PipOptions = field(default=NO_OPTIONS, compare=False)
     asked: Asked | None = field(default=None, compare=False)
+    layers: tuple[WheelLayer, ...] = ()
+    reason: str = field(default="", compare=False)
     kind: ClassVar[str] = "pinned"
 
     @property
@@ -58,4 +65,5 @@ class Pinned:
 
     def fields(self) -> Document:
         pins: list[Value] = [pin.document() for pin in self.pins]
-        return {"pins": pins, "recipe": self.recipe}
+        fields: dict[str, Value] = {"pins": pins, "recipe": self.recipe}
+        return fields | ({"layers": [layer.key for layer in self.layers]} if self.layers else {})

@@ -1,0 +1,106 @@
+"""Wheel layers: what installing wheels adds to an empty virtual environment, apart from any image.
+
+They are installed by an image of their own, into the same folder as in the images that have the layer, since scripts
+and bytecode hold its name. A `diff` takes what came of it, and a `merge` puts that on top of an image: neither unpacks
+anything, and the same layer is one vertex in the graphs of all images. The step has no network: BuildKit fetches the
+wheels and checks their digests, and uv checks them once more.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from flytebuild.inside import text_of
+from flytebuild.llb.file import FIXED_TIME, make_file
+from flytebuild.llb.merge import diff
+from flytebuild.llb.run import BindMount, CacheMount, TmpfsMount, run
+from flytebuild.llb.source import download, image, pinned
+from flytebuild.llb.state import State
+from flytebuild.spec.images import RuntimeConfig
+from flytebuild.spec.layers.pinned import Pin
+from flytebuild.spec.layers.wheel_layer import WheelLayer
+
+_ROOM = "/mnt"
+"""Where everything is that is of no use afterwards: a folder that Debian's images have, so that no trace is left."""
+
+_WHEELS = f"{_ROOM}/wheels"
+_PINS = f"{_ROOM}/pins.txt"
+_SCRATCH = CacheMount(f"{_ROOM}/scratch", "flytebuild-tmp", "private")
+"""On disk, since uv unpacks wheels there, of which some have gigabytes."""
+
+_CONTEXT = RuntimeConfig(
+    env=(
+        ("HOME", _ROOM),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        # As in the steps of images (`flytebuild.llb.step`).
+        ("PYC_INVALIDATION_MODE", "UNCHECKED_HASH"),
+        # The order of sets is part of bytecode.
+        ("PYTHONHASHSEED", "0"),
+        ("TMPDIR", _SCRATCH.target),
+    ),
+    user="root",
+)
+
+_QUIET = ("--quiet", "--no-config", "--offline", "--no-python-downloads")
+
+
+def wheel_layer(layer: WheelLayer) -> State:
+    """The layer alone."""
+    empty = _step(
+        _tool(layer),
+        layer,
+        posixpath.dirname(layer.folder),
+        ("uv", "venv", *_QUIET, "--python", layer.python, layer.folder),
+        name=f"an empty virtual environment for Python {layer.python}",
+    )
+    install = (
+        *("uv", "pip", "install", *_QUIET, "--no-cache", "--no-index", "--find-links", _WHEELS, "--no-deps"),
+        *("--require-hashes", "--link-mode", "copy", "--compile-bytecode"),
+        *("--python", f"{layer.folder}/bin/python", "--requirement", _PINS),
+    )
+    pins = make_file(None, "/pins.txt", _text(layer.pins).encode(), layer.platform, name=f"pins of {layer.summary}")
+    binds = (BindMount(_PINS, pins, "/pins.txt", is_known=True), *map(_wheel, layer.pins))
+    full = _step(empty, layer, layer.folder, install, name=layer.summary, binds=binds)
+    return diff(empty, full, name=f"layer of {layer.summary}")
+
+
+def _step(
+    state: State,
+    layer: WheelLayer,
+    folder: str,
+    arguments: Sequence[str],
+    *,
+    name: str,
+    binds: Sequence[BindMount] = (),
+) -> State:
+    """What a command leaves in `folder`, the same whenever it is executed."""
+    program = text_of("reproducible")
+    # Python keeps bytecode of its own library beside that, which must not be in the layer.
+    library = BindMount(
+        "/usr", image(pinned(layer.tool), layer.platform, name=f"uv and Python {layer.python}"), "/usr", is_known=True
+    )
+    return run(
+        state,
+        ("python3", "-I", "-S", "-c", program, str(FIXED_TIME), folder, *arguments),
+        _CONTEXT,
+        layer.platform,
+        name=name,
+        binds=(library, *binds),
+        caches=(_SCRATCH,),
+        tmpfs=(TmpfsMount(_ROOM),),
+        has_network=False,
+    )
+
+
+def _tool(layer: WheelLayer) -> State:
+    return image(pinned(layer.tool), layer.platform, name=f"uv and Python {layer.python}")
+
+
+def _wheel(pin: Pin) -> BindMount:
+    file = download(pin.url, pin.sha256, pin.filename, name=f"download {pin.filename}")
+    return BindMount(f"{_WHEELS}/{pin.filename}", file, f"/{pin.filename}", is_known=True)
+
+
+def _text(pins: Sequence[Pin]) -> str:
+    return "".join(f"{pin.name}=={pin.version} --hash=sha256:{pin.sha256}\n" for pin in pins)

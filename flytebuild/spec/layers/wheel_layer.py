@@ -1,0 +1,59 @@
+"""Layers of wheels that belong to no image: made once, and shared by all images that have the same wheels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flytebuild.spec.canonical import SCHEMA, Document, Value, digest
+from flytebuild.spec.images import Platform, ResolvedImage
+from flytebuild.spec.layers.pinned import Pin
+
+EMITTER = 1
+"""The version of its translation to BuildKit: raised when the same fields come to mean other bytes."""
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WheelLayer:
+    """What these wheels, sorted by their names, add to an empty virtual environment in `folder`.
+
+    `tool` is the image that installs them: it has uv and the Python `python` (`3.11`) that compiles their bytecode.
+    Nothing of the images that have the layer, and no other layer of theirs, is seen by it.
+    """
+
+    pins: tuple[Pin, ...]
+    tool: ResolvedImage
+    python: str
+    platform: Platform
+    folder: str
+
+    @property
+    def summary(self) -> str:
+        named = ", ".join(f"{pin.name} {pin.version}" for pin in self.pins[:_NAMED])
+        rest = len(self.pins) - _NAMED
+        return ("wheel" if len(self.pins) == 1 else "wheels") + f": {named}" + (f" and {rest} more" if rest > 0 else "")
+
+    @property
+    def size(self) -> int | None:
+        """The bytes of the wheels as they are fetched; None where that of one is not known."""
+        sizes = [pin.size for pin in self.pins]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def key(self) -> str:
+        """64 hex digits: what the layer is known by. Equal keys are equal layers, byte for byte."""
+        return digest("wheels", self.document())
+
+    def document(self) -> Document:
+        """What the key is taken of."""
+        wheels: list[Value] = [pin.document() for pin in self.pins]
+        return {
+            "emitter": EMITTER,
+            "folder": self.folder,
+            "platform": str(self.platform),
+            "python": self.python,
+            "schema": SCHEMA,
+            "tool": self.tool.identity(),
+            "wheels": wheels,
+        }
