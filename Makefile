@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup check test test-contract bench demo clean-demo proto
+.PHONY: help setup check test test-contract snapshots bench demo clean-demo proto
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ test: setup ## the tests, those on a real engine included
 
 test-contract: setup ## the wire protocol of every minor of flyte from 2.3 on
 	FLYTE_MINORS=all $(BIN)/python -m pytest tests/contract
+
+snapshots: setup ## write what users see into tests/snapshots; look at the diff
+	$(BIN)/python -m pytest --write-snapshots tests/words
 
 bench: setup ## the benchmarks, beside flyte's own code
 	$(BIN)/python -m benchmarks.walk

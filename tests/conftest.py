@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.snapshot import Snapshots
+
 TOP = Path(__file__).parent.parent
 
 
@@ -82,6 +84,16 @@ def other_platform(machine: Machine) -> str:
         hint = "`docker run --privileged --rm tonistiigi/binfmt --install all` lets an engine of yours run them"
         pytest.fail(f"the engine runs no programs of another architecture: {hint}", pytrace=False)
     return machine.platforms[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-snapshots", action="store_true", help="keep what users see now in tests/snapshots")
+
+
+@pytest.fixture(scope="session")
+def snapshots(pytestconfig: pytest.Config) -> Snapshots:
+    """The texts that are kept in tests/snapshots."""
+    return Snapshots(is_written=bool(pytestconfig.getoption("--write-snapshots")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

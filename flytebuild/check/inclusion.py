@@ -39,10 +39,10 @@ class Installed:
     def doubts(self, module: str) -> tuple[str, ...]:
         """Why a module that is not seen may be there all the same."""
         unknown = sorted(self._closure[1])
-        needs = f"what {_named(unknown)} needs is not known here" if unknown else ""
+        needs = f"what {_named(unknown)} {_verb(unknown, 'need')} is not known here" if unknown else ""
         # Of what this machine has it is known which modules it brings: all others may bring one that is here from none.
         strange = [] if distributions.providers(module) else list(filter(_is_strange, sorted(self.contents.complete)))
-        brings = f"which modules {_named(strange)} brings is not known here" if strange else ""
+        brings = f"which modules {_named(strange)} {_verb(strange, 'bring')} is not known here" if strange else ""
         return (*self.contents.unknown, *filter(None, (needs, brings)))
 
     def has(self, module: str) -> bool:
@@ -108,6 +108,10 @@ def _is_strange(distribution: str) -> bool:
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names[:3]) + (" and others" if len(names) > 3 else "")
+
+
+def _verb(names: Sequence[str], plural: str) -> str:
+    return f"{plural}s" if len(names) == 1 else plural
 
 
 def whose(name: str, module: str, installed: Mapping[str, Installed]) -> tuple[list[str], str]:

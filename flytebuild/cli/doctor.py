@@ -25,6 +25,11 @@ def doctor(as_json: bool) -> int:
     Shows which BuildKit builds, and why that one; then its capabilities, the engine, the registry and what it allows,
     credentials, clocks, disk, CA bundle and versions. Changes nothing, and leaves nothing behind. Exits with 0 when
     nothing failed, else with the code that a build would end with.
+
+    \b
+    Examples:
+      flytebuild doctor
+      flytebuild doctor --json | jq -r '.checks[] | select(.status == "failed") | .hint'
     """
     from flytebuild import config
     from flytebuild.cli.console import out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,21 +17,32 @@ if TYPE_CHECKING:
     from flytebuild.config import Config
     from flytebuild.plan import Plan
 
-Form = Literal["dot", "mermaid", "html"]
-_SUFFIXES: dict[str, Form] = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".html": "html", ".htm": "html"}
+Form = Literal["dot", "mermaid", "html", "json"]
+_SUFFIXES: dict[str, Form] = {
+    ".dot": "dot",
+    ".gv": "dot",
+    ".mmd": "mermaid",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+}
 
 
 @click.command(short_help="Draw environments, images and the layers that they share.")
 @options.targets
 @click.option(
-    "--format", "form", type=click.Choice(("dot", "mermaid", "html")), help="As the output's name says, or dot."
+    "--format",
+    "form",
+    type=click.Choice(("dot", "mermaid", "html", "json")),
+    help="As the output's name says without it, or dot.",
 )
+@click.option("--json", "form", flag_value="json", help="Print one JSON document (`flytebuild.graph/1`).")
 @click.option(
     "--output",
     "-o",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to write it (`.dot`, `.mmd` or `.html`), instead of stdout.",
+    help="Where to write it (`.dot`, `.mmd`, `.html` or `.json`), instead of stdout.",
 )
 @options.platforms
 @options.paths
@@ -43,7 +55,7 @@ def graph(
 ) -> int:
     """Draw what a workflow's environments need: which images, of which layers, which of them shared, which missing.
 
-    DOT is for Graphviz, Mermaid for Markdown on GitHub and GitLab, HTML is a page of its own.
+    DOT is for Graphviz, Mermaid for Markdown on GitHub and GitLab, HTML is a page of its own, JSON for programs.
 
     \b
     Examples:
@@ -71,12 +83,15 @@ def graph(
 def _drawn(planned: Plan, settings: Config, form: Form) -> str:
     from flytebuild import pipeline
     from flytebuild.cli.plan_text import summary
+    from flytebuild.drawing.document import document
     from flytebuild.drawing.dot import dot
     from flytebuild.drawing.html import html
     from flytebuild.drawing.mermaid import mermaid
 
-    if form == "html":
+    if form in ("html", "json"):
         with pipeline.recorded(settings) as seconds:
-            return html(planned, summary(planned), seconds)
+            if form == "html":
+                return html(planned, summary(planned), seconds)
+            return json.dumps(document(planned, seconds), indent=2, ensure_ascii=False)
     draw: Callable[[Plan], str] = dot if form == "dot" else mermaid
     return draw(planned)

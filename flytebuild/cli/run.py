@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flytebuild.config import Config
     from flytebuild.runtime.client import ControlPlane
 
+STARTED = "flytebuild.started/1"
 _HELP = ("-h", "--help")
 
 
@@ -181,6 +182,7 @@ def _run(
     # Named here, so that a run can be aborted that is asked for when Ctrl-C comes.
     started = sdk.start(program, values, name or new_run_name(), {WARM_LABEL: "true"} if warm else None)
     if detach:
-        click.echo(json.dumps({"run": started.name, "url": started.url}) if as_json else started.url)
+        document = {"schema": STARTED, "run": started.name, "url": started.url}
+        click.echo(json.dumps(document, indent=2) if as_json else started.url)
         return
     follow_run(plane, started, as_json=as_json)

@@ -26,7 +26,12 @@ class _Age(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 @click.group(short_help="Look after the runs of this machine.")
 def runs() -> None:
-    """Look after the runs of this machine."""
+    """Look after the runs of this machine.
+
+    \b
+    Examples:
+      flytebuild runs prune --older-than 7d
+    """
 
 
 @runs.command(short_help="Remove runs that have ended, with their logs and outputs.")
@@ -40,6 +45,11 @@ def prune(older_than: int | None, keep: int | None, with_cache: bool, dry_run: b
 
     Outputs that cached results point to stay without `--cache`. Runs in progress, code bundles and uploaded files stay.
     A control plane may be running.
+
+    \b
+    Examples:
+      flytebuild runs prune --older-than 7d --dry-run
+      flytebuild runs prune --keep 20 --cache
     """
     from flytebuild import config
     from flytebuild.cli.console import out

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from flytebuild.cli.status import SCHEMA
+
 CONFIG_FILE = Path(".flyte", "config.yaml")
 
 
 @click.command(short_help="Start the local control plane.")
 @click.option("--no-config", is_flag=True, help=f"Do not write `{CONFIG_FILE}` into the current folder.")
-def up(no_config: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help=f"Print where it is as one JSON document (`{SCHEMA}`).")
+def up(no_config: bool, as_json: bool) -> None:
     """Start the local control plane, and let Flyte's SDK find it from the current folder.
 
     `flyte run` and programs that call `flyte.init_from_config` read `.flyte/config.yaml` of the folder they are
@@ -25,6 +28,7 @@ def up(no_config: bool) -> None:
     """
     from flytebuild import config
     from flytebuild.cli.console import err
+    from flytebuild.cli.status import document
     from flytebuild.runtime import client, flyte_config
 
     settings = config.load(Path.cwd())
@@ -43,3 +47,5 @@ def up(no_config: bool) -> None:
         if Path("config.yaml").exists():
             console.print("note: Flyte's SDK reads the `config.yaml` in this folder instead, as long as it is there")
     console.print("`flytebuild down` stops it")
+    if as_json:
+        click.echo(document(settings, plane))

@@ -1,6 +1,5 @@
 """What a user may get wrong: one sentence that names the layer, its environment and its line, a hint, exit code 65."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.calls import Call, each
 from tests.loopback import publish, registry
 
-PLAN = Path(__file__).with_name("plan_each.py")
 START = """\
 import flyte
 from pathlib import Path
@@ -325,19 +324,10 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-def plan(*folders: Path, **environ: str) -> list[tuple[int, str, str]]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "DOCKER"))}
-    nowhere = {"DOCKER_HOST": f"unix://{folders[0]}/no-engine.sock", "XDG_CACHE_HOME": str(folders[0].parent / "cache")}
-    done = subprocess.run(
-        [sys.executable, str(PLAN), *map(str, folders)],
-        env={**clean, **nowhere, **environ},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found: list[tuple[int, str, str]] = json.loads(done.stdout)
-    return found
+def plan(*folders: Path, command: str = "plan", **environ: str) -> list[tuple[int, str, str]]:
+    """What a command says of `main.py` in each folder."""
+    calls = [Call(folder, [*command.split(), "main.py"], environ) for folder in folders]
+    return [(told.code, told.out, told.err) for told in each(calls, folders[0].parent)]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -435,7 +425,7 @@ except ValueError:
 def test_what_is_written_into_a_folder_of_the_image(tmp_path: Path, command: str) -> None:
     """It would make another image of the one that is planned."""
     write(tmp_path, {"main.py": START + 'image = base.with_source_folder(here / "src")' + END, "src/f": ""})
-    ((exit_code, out, told),) = plan(tmp_path, TEST_COMMAND=command)
+    ((exit_code, out, told),) = plan(tmp_path, command=command)
     assert (exit_code, out) == (65, "")
     assert "holds `src/out`, which flytebuild itself writes" in told
     assert not (tmp_path / "src/out").exists()
