@@ -13,7 +13,7 @@
     │   ├── DriftError               what a saved plan says does not hold any more
     │   ├── CheckError               a strict build, of definitions in which a check found something
     │   └── SourceError              a file or folder that an image needs cannot be taken as it is
-    │       └── SourceChangedError       it changed while it was read
+    │       └── SourceChangedError   75  it changed while it was read
     ├── UnavailableError         69  something outside did not answer
     │   ├── EngineUnavailableError   no Docker Engine, or no BuildKit in it
     │   ├── RegistryUnavailableError a registry did not answer, or refused
@@ -21,6 +21,7 @@
     ├── DefectError              70  our own mistake
     ├── OutputError              74  what was asked for cannot be written
     ├── BuildError                1  images failed to build; carries one StepFailure per failing step
+    │                                (75 where nothing failed but what may go well a little later)
     └── RunError                  1  the run ended in failure
 
 Every error is one sentence without a full stop, may carry a hint (what to do next), and knows the exit code that
@@ -32,6 +33,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+
+MAY_PASS = 75
+"""`EX_TEMPFAIL`: the same command may go well a little later."""
 
 
 class FlytebuildError(Exception):
@@ -138,6 +142,8 @@ class SourceError(DefinitionError):
 class SourceChangedError(SourceError):
     """Raised when what was read is not what was there at first; nothing that depends on it is published."""
 
+    exit_code = MAY_PASS
+
     def __init__(self, path: str) -> None:
         super().__init__(f"`{path}` changed while it was read", hint="build again when nothing writes to it")
         self.path = path
@@ -179,7 +185,7 @@ class StepFailure:
 
     `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines, `hint` what to do
     if that is known, `origin` the place in the user's code (`file:line`) that asked for the step, and
-    after a comma its line in a Dockerfile.
+    after a comma its line in a Dockerfile. What `may_pass` is nobody's mistake: it may go well a little later.
     """
 
     step: str
@@ -189,6 +195,7 @@ class StepFailure:
     environments: tuple[str, ...]
     hint: str = ""
     origin: str = ""
+    may_pass: bool = False
 
 
 class BuildError(FlytebuildError):
@@ -210,10 +217,13 @@ class BuildError(FlytebuildError):
         count = f"{failed} of {total} images" if total > 1 else "the image"
         stopped = f", and {len(cancelled)} more were cancelled" if len(cancelled) > 1 else ", and another was cancelled"
         kept = "the images that succeeded are kept; " if manifests else ""
-        super().__init__(
-            f"Building {count} failed" + (stopped if cancelled else ""),
-            hint=f"{kept}mend what failed, and run the same command again",
+        may_pass = bool(failures) and all(failure.may_pass for failure in failures)
+        remedy = (
+            "run the same command again in a while" if may_pass else "mend what failed, and run the same command again"
         )
+        super().__init__(f"Building {count} failed" + (stopped if cancelled else ""), hint=f"{kept}{remedy}")
+        if may_pass:
+            self.exit_code = MAY_PASS
         self.failures = tuple(failures)
         self.manifests = dict(manifests)
         self.failed = failed

@@ -64,25 +64,27 @@ async def plan_definitions(
     *,
     outputs: Sequence[Path] = (),
     are_files: bool = False,
+    is_checked: bool = True,
     strict: bool = False,
 ) -> Plan:
     """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in.
 
-    Images that become files need neither a registry nor an engine. What checks find is told; when `strict`, CheckError
-    is raised for it.
+    Images that become files need neither a registry nor an engine. What checks find is told where it `is_checked`; when
+    `strict`, CheckError is raised for it.
     """
     with reader(config, emit, outputs) as read:
         nodes = definitions.needed(targets, read)
     for message in definitions.open_bundles(node.name for node in nodes):
         emit(Notice(message))
-    # Loaded here: who plans what is known has no definitions.
-    from flytebuild import checks
+    if is_checked:
+        # Loaded here: who plans what is known has no definitions.
+        from flytebuild import checks
 
-    findings = checks.check(config, definitions, nodes)
-    if strict:
-        checks.refuse(findings)
-    for message in checks.warnings(findings):
-        emit(Notice(message))
+        findings = checks.check(config, definitions, nodes)
+        if strict:
+            checks.refuse(findings)
+        for message in checks.warnings(findings):
+            emit(Notice(message))
     return await plan_nodes(config, nodes, emit, are_files=are_files)
 
 
@@ -140,7 +142,10 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
     for image in planned.images:
         if image.spec and image.spec.problem:
             names = ", ".join(f"`{name}`" for name in image.environments)
-            raise UnavailableError(f"It is not known which image {names} needs: {image.spec.problem}")
+            raise UnavailableError(
+                f"It is not known which image {names} needs: {image.spec.problem}",
+                hint="check the name and the network, or set `mirrors` to where the base can be found",
+            )
     repositories = dict.fromkeys(image.reference.rpartition(":")[0] for image in planned.images if image.digest)
     async with _outside(config, emit) as (stores, _):
         return leftovers(planned, await stores.tagged(repositories))

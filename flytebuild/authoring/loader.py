@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flyte._environment import list_loaded_environments
@@ -36,9 +36,9 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
     """
     before = {id(environment) for environment in list_loaded_environments()}
     places = list(_places(paths, emit))
-    with recorded(), importer() as imports, _stdout_to_stderr(), _standing_in(emit, wanted=stand_in):
+    with recorded(), importer() as imports, _stdout_to_stderr(), _standing_in(emit, wanted=stand_in) as made:
         for place in places:
-            _import(imports, place)
+            _import(imports, place, made)
     # A file that was imported before defines nothing new; what it defined then counts all the same.
     asked = {str(place.file) for place in places}
     defined = [
@@ -94,12 +94,12 @@ def _content(file: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _standing_in(emit: Emit, *, wanted: bool) -> Iterator[None]:
+def _standing_in(emit: Emit, *, wanted: bool) -> Iterator[Mapping[str, str]]:
     if not wanted:
-        yield
+        yield {}
         return
     with standing_in() as made:
-        yield
+        yield made
     for module, file in made.items():
         emit(Notice(f"`{module}` is not installed here; `{_shown(Path(file))}` is read without it"))
 
@@ -118,7 +118,8 @@ def _stdout_to_stderr() -> Iterator[None]:
         yield
 
 
-def _import(imports: Importer, place: Place) -> None:
+def _import(imports: Importer, place: Place, made: Mapping[str, str]) -> None:
+    """Import one file; `made` are the modules that are stood in for by then."""
     file = place.file
     try:
         module = imports.load(file, place.name, place.roots)
@@ -137,7 +138,7 @@ def _import(imports: Importer, place: Place) -> None:
         raise LoadError(
             f"`{_shown(file)}` fails to import: {type(error).__name__}: {_first_line(error)}",
             traceback=_users_traceback(error),
-            hint="this is the module's own error; `python " + _shown(file) + "` shows it as well",
+            hint=_reason(file, made),
         ) from error
     origin = getattr(module, "__file__", None)
     if origin is None or Path(origin).resolve() != file:
@@ -146,6 +147,14 @@ def _import(imports: Importer, place: Place) -> None:
             traceback="",
             hint="rename the file, or give the folder that its imports start from",
         )
+
+
+def _reason(file: Path, made: Mapping[str, str]) -> str:
+    """Why an import may fail: most errors are the module's own, unless something is not what the module thinks."""
+    if not made:
+        return f"this is the module's own error; `python {_shown(file)}` shows it as well"
+    names = ", ".join(f"`{name}`" for name in list(made)[:3]) + (" and others" if len(made) > 3 else "")
+    return f"this machine lacks {names}, which may be why; install it, or use it in tasks alone"
 
 
 def _users_traceback(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.once import Once
@@ -20,6 +20,9 @@ _PASSING = re.compile(r"429 too many requests|toomanyrequests|answers with statu
 
 BuildKit itself tries a push again that a connection or a status from 500 on has broken (util/resolver/retryhandler).
 """
+
+_CHANGED = re.compile(r"^`.+` changed while the image was built$")
+"""What our session says of a file; another attempt would not help, since the plan is for the file as it was."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Retried:
             await asyncio.sleep(pause)
             outcome = await self.builder.build(image, once)
         once.end()
+        if outcome.failure and (_may_pass(outcome) or _CHANGED.search(outcome.failure.message)):
+            return replace(outcome, failure=replace(outcome.failure, may_pass=True))
         return outcome
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from flytebuild.cli import code, options
-from flytebuild.errors import OutputError
 
 if TYPE_CHECKING:
     from flytebuild.config import Config
@@ -63,12 +62,15 @@ def graph(
       flytebuild graph -o plan.html
     """
     from flytebuild import config, pipeline
+    from flytebuild.cli import saved
     from flytebuild.cli.progress import notice
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
-    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
+    planned = asyncio.run(
+        pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs, is_checked=False)
+    )
     text = _drawn(planned, settings, form or _SUFFIXES.get(output.suffix.lower() if output else "", "dot"))
     if output is None:
         click.echo(text)
@@ -76,7 +78,7 @@ def graph(
     try:
         output.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"`{output}` cannot be written: {error.strerror}") from error
+        raise saved.unwritable(output, error) from error
     return 0
 
 

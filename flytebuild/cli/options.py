@@ -36,7 +36,9 @@ progress = click.option(
 def _secret_sources(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str] | None:
     # What is no `NAME=…` may be a value, and is not repeated.
     if not all(item.partition("=")[0] and "=" in item for item in given):
-        raise click.BadParameter("is NAME=env:VARIABLE, NAME=env-file:PATH, NAME=file:PATH or NAME=command:PROGRAM")
+        raise click.BadParameter(
+            "write it as NAME=env:VARIABLE, NAME=env-file:PATH, NAME=file:PATH or NAME=command:PROGRAM"
+        )
     pairs = [item.partition("=") for item in given]
     return {name: where for name, _, where in pairs} or None
 

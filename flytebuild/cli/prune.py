@@ -47,7 +47,7 @@ def prune(yes: bool, as_json: bool, platforms: tuple[str, ...], paths: tuple[Pat
     definitions = code.definitions(settings, paths)
 
     async def find() -> tuple[Leftover, ...]:
-        planned = await pipeline.plan_definitions(settings, definitions, (), notice)
+        planned = await pipeline.plan_definitions(settings, definitions, (), notice, is_checked=False)
         found = await pipeline.unreached(settings, planned, notice)
         if yes:
             await pipeline.forget(settings, found, notice)

@@ -41,7 +41,13 @@ def write(file: Path, plan: Plan, config: Config, paths: Sequence[Path], targets
                 os.unlink(name)
             raise
     except OSError as error:
-        raise OutputError(f"The plan cannot be written to `{file}`: {error.strerror}") from error
+        raise unwritable(file, error) from error
+
+
+def unwritable(file: Path, error: OSError) -> OutputError:
+    """What is told of a file that was asked for and that cannot be written."""
+    hint = None if file.parent.exists() else f"make the folder `{file.parent}` first"
+    return OutputError(f"`{file}` cannot be written: {error.strerror}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

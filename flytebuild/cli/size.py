@@ -63,7 +63,7 @@ def size(
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)
-    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice))
+    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, is_checked=False))
     found = account(asyncio.run(pipeline.stored(settings, planned, notice)))
     there = {share.image.reference for share in found.shares}
     absent = [image for image in planned.images if image.reference not in there and not image.members]
@@ -141,6 +141,6 @@ def _excess(share: Share, budget: int) -> Text:
 
     from flytebuild.doctor.check import size as told
 
-    names = ", ".join(share.image.environments)
+    names = ", ".join(f"`{name}`" for name in share.image.environments)
     message = f"The image of {names} has {told(share.image.size)}, {told(share.image.size - budget)} over the budget"
     return Text.assemble(("error", "bold red"), ": ", message)

@@ -106,6 +106,14 @@ def test_no_environment_is_defined_with_a_stand_in(what: str, tmp_path: Path) ->
     assert "`absent_torch` is not installed here" in str(caught.value)
 
 
+def test_where_the_sdk_refuses_a_stand_in_what_is_lacking_is_said(tmp_path: Path) -> None:
+    with pytest.raises(LoadError) as caught:
+        loaded(tmp_path, f"{HEAD}\nenv = flyte.TaskEnvironment(name=torch.NAME)")
+    assert caught.value.hint == (
+        "this machine lacks `absent_torch`, `absent_numpy`, which may be why; install it, or use it in tasks alone"
+    )
+
+
 def test_without_stand_ins_an_import_fails_as_in_python(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="ModuleNotFoundError: No module named 'absent_torch'"):
         loaded(tmp_path, HEAD + ENVIRONMENT, stand_in=False)

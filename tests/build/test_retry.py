@@ -62,6 +62,13 @@ def test_it_ends_after_a_few_attempts() -> None:
     outcome, _ = build(host)
     assert host.attempts == 3
     assert outcome.failure is not None
+    assert outcome.failure.may_pass
+
+
+def test_a_file_that_changed_may_pass_with_another_plan() -> None:
+    host = Host(["`data/x` changed while the image was built"])
+    outcome, _ = build(host)
+    assert (host.attempts, outcome.failure and outcome.failure.may_pass) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +82,8 @@ def test_it_ends_after_a_few_attempts() -> None:
 )
 def test_what_stays_as_it_is_is_not_tried_again(message: str) -> None:
     host = Host([message])
-    build(host)
-    assert host.attempts == 1
+    outcome, _ = build(host)
+    assert (host.attempts, outcome.failure and outcome.failure.may_pass) == (1, False)
 
 
 def test_a_step_that_exited_by_itself_is_not_tried_again_whatever_it_says() -> None:

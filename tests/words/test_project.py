@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
 
 from tests.cli.calls import Call, Told, each
-from tests.schemas import validated
+from tests.schemas import FOLDER, validated
 from tests.snapshot import Mask, Snapshots
 from tests.words.project import project
 
@@ -27,7 +28,6 @@ COMMANDS = {
     "status": "status",
     "runs-prune": "runs prune --keep 0",
     "run-tasks": "run main.py --help",
-    "run-inputs": "run main.py main --help",
 }
 DOCUMENTS = {
     "plan": ("plan --json", 0),
@@ -80,6 +80,12 @@ def test_what_a_command_prints_as_json(name: str, shown: Shown, snapshots: Snaps
 
 def test_a_plan_that_is_kept(shown: Shown) -> None:
     assert validated(shown.kept)["schema"] == "flytebuild.saved-plan/1"
+
+
+def test_every_schema_is_documented() -> None:
+    told = "".join(file.read_text() for file in FOLDER.parent.glob("*.md"))
+    for file in FOLDER.iterdir():
+        assert json.loads(file.read_text())["title"] in told
 
 
 def test_there_is_no_other(snapshots: Snapshots) -> None:
