@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import Machine
 from tests.engine.building import Builds, in_registry, output_of
 from tests.engine.solving import Solver, connected
+from tests.schemas import validated
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
 BIN = Path(sys.executable).parent
@@ -48,9 +49,11 @@ class Workspace:
         )
 
     def flytebuild(self, *arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run `flytebuild` and check how it exits."""
+        """Run `flytebuild` and check how it exits, and that a document that it prints is what its schema says."""
         done = self.run("flytebuild", *arguments, **environ)
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if done.stdout.startswith('{\n  "schema"'):
+            validated(done.stdout)
         return done
 
     def plan(self, *arguments: str, **environ: str) -> dict[str, Any]:

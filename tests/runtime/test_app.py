@@ -36,6 +36,7 @@ from flytebuild.runtime.model import Phase
 from flytebuild.runtime.verdict import Exit
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor, served
+from tests.schemas import validated
 
 PROJECT = ProjectIdentifier(organization="local", domain="development", name="flytebuild")
 
@@ -89,7 +90,8 @@ def test_a_run_from_its_creation_to_its_end(server: str, executor: ScriptedExecu
     assert (details.metadata.environment_name, details.metadata.task.id.name) == ("env", "env.work")
     assert details.attempts[0].logs_available
     assert client.list_runs(run_pb.ListRunsRequest(project_id=PROJECT)).runs[0].action.id.run.name == run.name
-    answer = httpx.get(f"{server}/api/runs/{run.name}").json()
+    assert validated(httpx.get(f"{server}/api/runs").text)["runs"][0]["run"] == run.name
+    answer = validated(httpx.get(f"{server}/api/runs/{run.name}").text)
     assert (answer["schema"], answer["phase"], answer["actions"][0]["exit_code"]) == (
         "flytebuild.run/1",
         "SUCCEEDED",
@@ -270,7 +272,7 @@ def test_outputs_that_cannot_be_shown(
     spec.task_template.interface.outputs.variables.add(key="o0")
     run = create(server, spec)
     assert ended(server, run) is Phase.SUCCEEDED
-    document = httpx.get(f"{server}/api/runs/{run.name}").json()
+    document = validated(httpx.get(f"{server}/api/runs/{run.name}").text)
     assert problem in document["outputs_problem"]
     assert "outputs" not in document
     page = httpx.get(document["url"].replace("http://127.0.0.1:8199", server))

@@ -27,6 +27,7 @@ from flytebuild.runtime.home import make
 from flytebuild.runtime.model import Phase
 from tests.conftest import Machine
 from tests.runtime import samples
+from tests.schemas import validated
 
 pytestmark = pytest.mark.engine
 
@@ -190,8 +191,9 @@ def test_down(config: Config) -> None:
     done = command(config, "down")
     assert (done.returncode, done.stderr) == (0, "No control plane is running\n")
     client.ensure(config)
-    done = command(replace(config, port=free_port()), "down")
+    done = command(replace(config, port=free_port()), "down", "--json")
     assert (done.returncode, done.stderr) == (0, "The control plane is stopped\n"), "whatever the port is called now"
+    assert validated(done.stdout)["result"] == "stopped"
     done = command(config, "down")
     assert (done.returncode, done.stderr) == (0, "No control plane is running\n")
 
@@ -201,10 +203,9 @@ def test_a_file_that_comes_before_ours_is_told(config: Config, tmp_path: Path) -
     folder.mkdir()
     assert "note:" not in command(config, "up", folder=folder).stderr
     (folder / "config.yaml").touch()
-    assert (
-        "note: Flyte's SDK reads the `config.yaml` in this folder instead"
-        in command(config, "up", folder=folder).stderr
-    )
+    again = command(config, "up", "--json", folder=folder)
+    assert "note: Flyte's SDK reads the `config.yaml` in this folder instead" in again.stderr
+    assert validated(again.stdout) == validated(command(config, "status", "--json").stdout)
 
 
 def test_one_that_does_not_answer(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +9,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from flytebuild.cli.runs import runs
+from flytebuild.cli.main import cli
 from flytebuild.errors import UsageError
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.journal import FILE_NAME, Database, Ended, Result
@@ -18,6 +17,7 @@ from flytebuild.runtime.model import ActionKey, Phase, now
 from flytebuild.runtime.prune import Pruned, choose, prune
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor, served
+from tests.schemas import validated
 
 
 def put(home: Path, name: str) -> Path:
@@ -75,12 +75,12 @@ def test_by_the_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
 
     def said(*arguments: str) -> str:
-        return CliRunner().invoke(runs, ["prune", *arguments], catch_exceptions=False).output
+        return CliRunner().invoke(cli, ["runs", "prune", *arguments], catch_exceptions=False).output
 
     before = left(home)
     assert "Would remove 2 runs" in said("--older-than", "12h", "--cache", "--dry-run")
     assert left(home) == before
-    document = json.loads(said("--older-than", "12h", "--json"))
+    document = validated(said("--older-than", "12h", "--json"))
     assert (document["schema"], document["runs"], document["kept_for_cache"]) == (
         "flytebuild.prune/1",
         ["r0", "r1"],
