@@ -63,6 +63,7 @@ class ControlPlane:
     conditions: Conditions
     database: Database
     store: ObjectStore
+    web: Web
 
 
 def assemble(
@@ -135,6 +136,7 @@ def assemble(
         bearer, secret = found
         return Key(secret, lambda: reach.of(door.enter(bearer).key.run))
 
+    web = Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}, labels=labels)
     dispatcher = Dispatcher(
         {service.path.strip("/"): service for service in services},
         {"s3": S3(embedded, key), "objects": Transfer(store, links)},
@@ -144,7 +146,7 @@ def assemble(
                 ledger, store, links, RawContainers(store, reach.of), site, book.find, credentials.owner_token
             ),
         },
-        Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}, labels=labels),
+        web,
         door,
     )
-    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded)
+    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded, web)

@@ -228,6 +228,8 @@ class Attempts:
             needs_outputs=needs_outputs,
             last_words="\n".join(line.text for line in lines),
         )
+        if failure and document is None and self._store.was_full(attempt.created):
+            failure = replace(failure, message=f"{failure.message}\nThe disk that objects are kept on was full")
         if exit_.code and failure is None:
             log.warning("action %s ended with exit code %d after its outputs", action.key.name, exit_.code)
         return (Phase.FAILED if failure else Phase.SUCCEEDED), failure
@@ -235,12 +237,16 @@ class Attempts:
     async def _start(self, wanted: Order, key: ActionKey, attempt: Attempt) -> Started:
         """Start a container; when the action is aborted meanwhile, nothing is left of it, without a wait for that."""
 
-        def tell(words: str) -> None:
+        def note(**facts: object) -> None:
             with contextlib.suppress(FinishedError):
-                self._ledger.advance(key, Phase.INITIALIZING, waiting_for=words)
+                self._ledger.advance(key, Phase.INITIALIZING, **facts)
+
+        def tell(words: str) -> None:
+            # What is waited for is the image; there is nothing to tell any more when it is there.
+            note(waiting_for=words, **({} if words else {"pulled": now()}))
 
         path = self._logs.path(key, attempt.number)
-        turn = self._beginnings.turn(key, attempt.number)
+        turn = self._beginnings.turn(key, attempt.number, lambda: note(begun=now()))
         starting = asyncio.ensure_future(self._executor.start(wanted, path, turn, tell))
         try:
             return await asyncio.shield(starting)

@@ -7,6 +7,7 @@ not there within seconds. So an attempt has its turn until its first request sho
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flytebuild.runtime.model import ActionKey
@@ -22,9 +23,12 @@ class Beginnings:
         self._free = asyncio.Semaphore(at_once)
         self._open: dict[tuple[ActionKey, int], asyncio.TimerHandle] = {}
 
-    def turn(self, key: ActionKey, number: int) -> Turn:
-        """The turn of an attempt, which lasts beyond its block, until `end`, unless the block fails."""
-        return Turn(self, key, number)
+    def turn(self, key: ActionKey, number: int, begun: Callable[[], None]) -> Turn:
+        """The turn of an attempt, which lasts beyond its block, until `end`, unless the block fails.
+
+        `begun` is called when it has come.
+        """
+        return Turn(self, key, number, begun)
 
     async def begin(self, key: ActionKey, number: int) -> None:
         """Wait for the turn of an attempt."""
@@ -45,9 +49,11 @@ class Turn:
     beginnings: Beginnings
     key: ActionKey
     number: int
+    begun: Callable[[], None]
 
     async def __aenter__(self) -> None:
         await self.beginnings.begin(self.key, self.number)
+        self.begun()
 
     async def __aexit__(self, failed: type[BaseException] | None, *_: object) -> None:
         if failed is not None:

@@ -43,7 +43,7 @@ class Survivor:
 
 
 Tell: TypeAlias = Callable[[str], None]
-"""Told what a container waits for, in a few words, again and again."""
+"""Told how far the pull of an image is, in a few words, again and again, and nothing when it is there."""
 
 
 def tell_nobody(_words: str) -> None:

@@ -7,9 +7,11 @@ and in UTC. Protobuf messages held here are never changed after they have been r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from flytebuild.runtime.clock import CLOCK
 
 if TYPE_CHECKING:
     from flyteidl2.core.literals_pb2 import Literal
@@ -89,8 +91,9 @@ class Attempt:
     """One try at an action; `number` counts from 1.
 
     `outputs` is the prefix below which the task writes. `image` is the reference that the task names, `image_id`
-    the digest that the engine really ran. `waiting_for` says what keeps its container from starting. `heard` is when
-    its container's first request came, or None before that.
+    the digest that the engine really ran. `waiting_for` says what keeps its container from starting. Each None before
+    it was so: `pulled` is when an image was there that had to be pulled, `begun` when its turn to start came, `heard`
+    when its container's first request did.
     """
 
     number: int
@@ -100,6 +103,8 @@ class Attempt:
     image_id: str | None = None
     container: str | None = None
     waiting_for: str = ""
+    pulled: datetime | None = None
+    begun: datetime | None = None
     heard: datetime | None = None
     exit_code: int | None = None
     failure: Failure | None = None
@@ -214,4 +219,4 @@ class Run:
 
 def now() -> datetime:
     """The time, as this package keeps it."""
-    return datetime.now(timezone.utc)
+    return CLOCK.now()

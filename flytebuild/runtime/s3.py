@@ -7,7 +7,6 @@ What a request may do is its key's to say: the owner's may do everything, a cont
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import re
 import time
@@ -24,7 +23,7 @@ from xml.sax.saxutils import escape
 from flytebuild.runtime import sigv4
 from flytebuild.runtime.http import BodyError, Receive, Request, Response, Scope, Send
 from flytebuild.runtime.reach import Access
-from flytebuild.runtime.storage import Entry, ObjectNameError, ObjectStore, tag_of
+from flytebuild.runtime.storage import FULL, Entry, ObjectNameError, ObjectStore, tag_of
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,6 @@ MAX_OBJECT = 5 << 30
 """The largest body of one request, which is S3's own limit."""
 
 _MAX_DOCUMENT = 8 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
@@ -85,7 +83,7 @@ class S3:
         except BodyError as error:
             response = _error(400, "EntityTooLarge", str(error))
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             log.warning("an object could not be written: %s", error)
             # What clients do not try again for minutes: nothing is won by that.

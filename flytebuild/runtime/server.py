@@ -22,6 +22,7 @@ from flytebuild.errors import ControlPlaneError, EngineUnavailableError
 from flytebuild.runtime import home, identity, own_storage
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.app import ControlPlane, assemble
+from flytebuild.runtime.clock import CLOCK
 from flytebuild.runtime.container import HOST_NAME, LOOPBACK, OrderError, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.dispatcher import IS_OWNER
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 3
 _SWEEP_SECONDS = 3600.0
+_CLOCK_SECONDS = 1.0
+"""How often it is looked whether the clock on the wall may count again."""
+
 _PRUNED_SECONDS = 1.0
 """How often it is looked whether another process has pruned runs; that costs a few microseconds."""
 
@@ -191,7 +195,7 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
     )
     server = Server(settings)
     task = asyncio.create_task(_run(server, sockets))
-    chores = [asyncio.create_task(_notice_pruning(plane)), asyncio.create_task(_sweep(plane))]
+    chores = [asyncio.create_task(chore(plane)) for chore in (_notice_pruning, _sweep, _keep_time)]
     try:
         yield task
     finally:
@@ -199,6 +203,7 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
             chore.cancel()
         await plane.supervisor.aclose()
         plane.ledger.close()
+        plane.web.close()
         server.should_exit = True
         try:
             await task
@@ -219,6 +224,14 @@ async def _sweep(plane: ControlPlane) -> None:
         await asyncio.sleep(_SWEEP_SECONDS)
         if left := await asyncio.to_thread(plane.store.sweep):
             log.warning("removing %d uploads that were never completed", left)
+
+
+async def _keep_time(plane: ControlPlane) -> None:
+    """Follow the clock on the wall while nothing is under way; what is would get durations that never were."""
+    while True:
+        await asyncio.sleep(_CLOCK_SECONDS)
+        if not plane.ledger.unfinished():
+            CLOCK.set()
 
 
 async def _run(server: Server, sockets: list[socket.socket]) -> None:

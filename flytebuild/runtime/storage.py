@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -18,14 +19,20 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
+
+from flytebuild.runtime.model import now
 
 BUCKET = "flytebuild"
 """The bucket of everything that the control plane names itself."""
 
 OBJECTS = "objects"
 """The store's folder in the control plane's data folder."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The system's errors for a disk without room."""
 
 PIECE = 1 << 20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
@@ -55,6 +62,7 @@ class ObjectStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._full: datetime | None = None
         self._work = root / _WORK
         self._work.mkdir(parents=True, exist_ok=True)
         # What an earlier process was writing is of no use to anybody; uploads in parts may go on.
@@ -117,6 +125,10 @@ class ObjectStore:
         """Raises ObjectNameError for what cannot be an object here."""
         self.path_of(uri)
 
+    def was_full(self, since: datetime) -> bool:
+        """Whether an object has found no room since then."""
+        return self._full is not None and self._full >= since
+
     def reading(self, uri: str) -> AsyncIterator[bytes]:
         """A whole object in pieces; FileNotFoundError where there is none."""
         return self.pieces(self.path_of(uri), 0, sys.maxsize)
@@ -144,10 +156,15 @@ class ObjectStore:
             file = stack.enter_context(part.open("xb"))
             stack.callback(part.unlink, missing_ok=True)
             writer = Writer(file)
-            yield writer
-            await writer.flush()
-            file.close()
-            await asyncio.to_thread(_publish, part, target, is_new)
+            try:
+                yield writer
+                await writer.flush()
+                file.close()
+                await asyncio.to_thread(_publish, part, target, is_new)
+            except OSError as error:
+                if error.errno in FULL:
+                    self._full = now()
+                raise
 
     async def pieces(self, path: Path, start: int, length: int) -> AsyncIterator[bytes]:
         """`length` bytes of a file from `start`; shorter when the file is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,9 @@ class Store(Protocol):
 
     async def below(self, uri: str) -> dict[str, int]:
         """The objects below an address: their sizes in bytes by the rest of their names."""
+
+    def was_full(self, since: datetime) -> bool:
+        """Whether an object has found no room since then, as far as this is seen here."""
 
     def file(self, uri: str) -> Path | None:
         """The file of an object, where objects are files of this machine."""

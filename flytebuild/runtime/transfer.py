@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import time
 from urllib.parse import quote, urlencode
 
 from flytebuild.runtime.http import BodyError, Receive, Request, Response, Scope, Send, text_response
+from flytebuild.runtime.model import now
 from flytebuild.runtime.s3 import MAX_OBJECT
 from flytebuild.runtime.storage import ObjectNameError
 from flytebuild.runtime.stores import Store
@@ -27,7 +27,7 @@ class Links:
 
         `md5` is the digest of the only content that the object may get.
         """
-        expires = str(int(time.time() + lifetime))
+        expires = str(int(now().timestamp() + lifetime))
         path = PREFIX + uri.removeprefix("s3://")
         signature = self._sign(method, path, expires, md5)
         return f"{quote(path)}?{urlencode({'expires': expires, 'md5': md5, 'signature': signature})}"
@@ -37,7 +37,7 @@ class Links:
         expires = request.query.get("expires", "")
         expected = self._sign(request.method, request.path, expires, request.query.get("md5", ""))
         given = request.query.get("signature", "")
-        return hmac.compare_digest(given.encode(), expected.encode()) and time.time() < int(expires)
+        return hmac.compare_digest(given.encode(), expected.encode()) and now().timestamp() < int(expires)
 
     def _sign(self, method: str, path: str, expires: str, md5: str) -> str:
         message = "\n".join((method, path, expires, md5)).encode()

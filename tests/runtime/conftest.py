@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +18,7 @@ from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.container import Order, Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.executor import Started, StartError, Tell
+from flytebuild.runtime.home import make
 from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.process import End
 from flytebuild.runtime.server import listen, serving
@@ -118,6 +120,17 @@ def server(tmp_path: Path, executor: ScriptedExecutor) -> Iterator[str]:
     """A control plane behind a real port."""
     with served(tmp_path, executor) as address:
         yield address
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A data folder whose objects are on a disk of 4 MiB."""
+    make(tmp_path)
+    place = tmp_path / "objects"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True)
+    yield tmp_path
+    subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ def key(name: str) -> ActionKey:
 
 
 async def begin(turns: Beginnings, name: str) -> None:
-    async with turns.turn(key(name), 1):
+    async with turns.turn(key(name), 1, lambda: None):
         pass
 
 
@@ -47,7 +47,7 @@ def test_one_that_could_not_begin_takes_no_turn() -> None:
     async def act() -> None:
         turns = Beginnings(1)
         with pytest.raises(OSError, match="no room"):
-            async with turns.turn(key("a"), 1):
+            async with turns.turn(key("a"), 1, lambda: None):
                 raise OSError("no room")
         await begin(turns, "b")
 

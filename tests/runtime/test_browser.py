@@ -173,7 +173,7 @@ def test_a_run_is_followed_without_reloading(site: Site, browser: Chrome) -> Non
     site.do(site.ledger.finish, child("c2", "", 5).key, Phase.SUCCEEDED)
     site.do(site.ledger.finish, samples.action().key, Phase.SUCCEEDED)
     wait.until(lambda _: browser.find_element(By.CSS_SELECTOR, "h1 .badge").text == "succeeded")
-    assert browser.find_element(By.TAG_NAME, "main").get_attribute("data-live") == "no"
+    assert browser.find_element(By.TAG_NAME, "main").get_attribute("data-events") == ""
     assert browser.execute_script("return window.isTheSame")
     assert [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
 

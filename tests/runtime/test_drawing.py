@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from flytebuild.build.labels import labels
 from flytebuild.runtime.model import Action, Attempt, Phase, Transition
-from flytebuild.runtime.web.drawing import environments_page
+from flytebuild.runtime.web.drawing import environments_page, images_of, remembered
 from flytebuild.spec.digests import digests
 from tests.runtime import samples
 from tests.samples import spec
@@ -65,3 +65,27 @@ def test_texts_from_outside_are_no_elements() -> None:
 
 def test_a_run_that_has_not_begun() -> None:
     assert "The environments of r1" in page()
+
+
+def test_what_an_image_is_made_of_is_asked_for_once() -> None:
+    asked = list[str]()
+
+    async def ask(image: str) -> Mapping[str, str] | None:
+        asked.append(image)
+        return await known(image)
+
+    async def act() -> None:
+        labels_of = remembered(ask)
+        actions = [
+            action("a0", None, "main", "r/main:1", "sha256:two"),
+            action("c1", "a0", "gone", "r/gone:1", "sha256:gone"),
+            action("c2", "a0", "waits", "r/waits:1", None),
+        ]
+        for _ in range(2):
+            found = await images_of(actions, labels_of)
+        assert [layer.summary for layer in found["r/main:1"].layers][-2:] == ["pip: ruff", "pip: pytest"]
+        assert found["r/gone:1"].layers == ()
+        assert list(found) == ["r/main:1", "r/gone:1"]
+
+    asyncio.run(act())
+    assert asked == ["sha256:two", "sha256:gone", "sha256:gone"]

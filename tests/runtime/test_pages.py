@@ -64,8 +64,8 @@ def test_a_run_shows_its_actions_as_a_tree() -> None:
 
 def test_only_a_run_under_way_refreshes() -> None:
     root = samples.action()
-    assert "data-live='yes'" in run_page(samples.run(), root, [])
-    assert "data-live='no'" in run_page(samples.run(), replace(root, phase=Phase.SUCCEEDED), [])
+    assert "data-events='/api/runs/r1/events'" in run_page(samples.run(), root, [])
+    assert "data-events=''" in run_page(samples.run(), replace(root, phase=Phase.SUCCEEDED), [])
 
 
 def test_no_runs_yet() -> None:
@@ -124,6 +124,8 @@ def test_an_earlier_attempt_says_why_it_failed_and_leads_to_its_log() -> None:
             "number": 1,
             "phase": "FAILED",
             "container": None,
+            "pulled": None,
+            "begun": None,
             "started": None,
             "heard": None,
             "ended": samples.NOW.isoformat(),
@@ -134,6 +136,8 @@ def test_an_earlier_attempt_says_why_it_failed_and_leads_to_its_log() -> None:
             "number": 2,
             "phase": "SUCCEEDED",
             "container": None,
+            "pulled": None,
+            "begun": None,
             "started": None,
             "heard": None,
             "ended": samples.NOW.isoformat(),

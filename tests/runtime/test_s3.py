@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -190,16 +189,6 @@ def test_obstore_writes_in_parts(store: S3Store, tmp_path: Path) -> None:
     asyncio.run(main())
     assert (tmp_path / "objects/flytebuild/big").read_bytes() == piece * 4
     assert list((tmp_path / "objects/.work").iterdir()) == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A data folder whose objects are on a disk of 4 MiB."""
-    place = tmp_path / "objects"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True)
-    yield tmp_path
-    subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk: `sudo make test`")

@@ -18,6 +18,12 @@ def test_a_folder_and_a_pickled_value_pass_between_containers(driver: Driver) ->
     assert len({action["container"] for action in document["actions"]}) == 3
 
 
+def test_a_table_passes_between_containers(driver: Driver) -> None:
+    said, document = driver.run("frames.pass_frame", {"count": 1000})
+    assert said["outputs"] == [[1000, 499500, 7]]
+    assert len({action["container"] for action in document["actions"]}) == 3
+
+
 def test_a_child_that_fails_takes_its_parent_and_its_sibling_along(driver: Driver) -> None:
     said, document = driver.run("values.one_of_two")
     assert said == {"phase": "failed"}

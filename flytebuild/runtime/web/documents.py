@@ -96,6 +96,8 @@ def _attempt(attempt: Attempt) -> dict[str, object]:
         "number": attempt.number,
         "phase": attempt.phase.name,
         "container": attempt.container,
+        "pulled": _instant(attempt.pulled),
+        "begun": _instant(attempt.begun),
         "started": _instant(attempt.started),
         "heard": _instant(attempt.heard),
         "ended": _instant(attempt.ended),

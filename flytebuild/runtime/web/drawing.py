@@ -18,8 +18,35 @@ Labels = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """The labels of an image that an attempt ran, by the image's name or digest; None where the engine has none of it."""
 
 
+_REMEMBERED = 256
+"""So many images' labels are held."""
+
+
 async def no_labels(_image: str) -> None:
     """What is known of images where no engine is asked."""
+
+
+def remembered(labels: Labels) -> Labels:
+    """The same labels, but those of a digest are asked for once: they never change."""
+    known: dict[str, Mapping[str, str]] = {}
+
+    async def ask(image: str) -> Mapping[str, str] | None:
+        if image in known:
+            return known[image]
+        found = await labels(image)
+        if found is not None and image.startswith("sha256:"):
+            known[image] = found
+            while len(known) > _REMEMBERED:
+                known.pop(next(iter(known)))
+        return found
+
+    return ask
+
+
+async def images_of(actions: Iterable[Action], labels: Labels) -> dict[str, ImagePlan]:
+    """What the images of actions are made of, by their references, those that ran last."""
+    used = {action.last.image: action.last.image_id for action in actions if action.last and action.last.image_id}
+    return {reference: image_plan(reference, (), await labels(found)) for reference, found in used.items()}
 
 
 async def environments_page(run: Run, actions: Iterable[Action], labels: Labels, back: str) -> str:
@@ -36,7 +63,7 @@ async def environments_page(run: Run, actions: Iterable[Action], labels: Labels,
             EnvironmentPlan(name, None, used[name][0], tuple(depends_on[name]), ())
             for name in closure(depends_on, depends_on)
         ),
-        tuple(_image(reference, tuple(names), seen.get(reference)) for reference, names in images.items()),
+        tuple(image_plan(reference, tuple(names), seen.get(reference)) for reference, names in images.items()),
     )
     return html(plan, f"The environments of {run.name}", lambda _: None, back=(back, run.name))
 
@@ -73,7 +100,8 @@ def _acyclic(names: Iterable[str], calls: Iterable[tuple[str, str]]) -> dict[str
     return edges
 
 
-def _image(reference: str, environments: tuple[str, ...], labels: Mapping[str, str] | None) -> ImagePlan:
+def image_plan(reference: str, environments: tuple[str, ...], labels: Mapping[str, str] | None) -> ImagePlan:
+    """An image as a plan has it, by the labels that its build left."""
     if labels is None:
         return ImagePlan(reference, "unknown", "the engine does not have it any more", environments)
     made_of = decode(labels.get(f"{OUR_LABELS}spec", ""))

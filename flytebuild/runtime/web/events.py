@@ -1,4 +1,5 @@
-"""Server-sent events that say when a run's page has changed: when one of its actions did, or one of its logs grew.
+"""Server-sent events that say when a page has changed: that of a run, when one of its actions did or one of its logs
+grew, and the list of runs, when one began, ended or was taken away.
 
 They carry nothing; who hears one fetches the page again (HTML Living Standard, section 9.2).
 """
@@ -6,11 +7,14 @@ They carry nothing; who hears one fetches the page again (HTML Living Standard, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.logs import LogBook
+from flytebuild.runtime.model import Action
 
+_BEGIN = b"retry: 2000\n\n"
 _CHANGE = b"event: change\ndata:\n\n"
 _ALIVE = b": alive\n\n"
 
@@ -23,7 +27,7 @@ _LOOK_SECONDS = 1.0
 
 async def changes(ledger: Ledger, logs: LogBook, run: str) -> AsyncIterator[bytes]:
     """One event at once, and one for each batch of changes; ends after the run's end."""
-    yield b"retry: 2000\n\n"
+    yield _BEGIN
     seen = -1
     quiet = 0
     async for changed in ledger.watch(run, lambda _: True, _LOOK_SECONDS):
@@ -37,6 +41,50 @@ async def changes(ledger: Ledger, logs: LogBook, run: str) -> AsyncIterator[byte
             yield _ALIVE
         if ledger.root(run).phase.is_terminal and not changed:
             return
+
+
+class RunList:
+    """The list of all runs, and who looks at it; `close` it at the end."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._bell = asyncio.Event()
+        self._is_closed = False
+        ledger.listen(self._note)
+
+    async def changes(self) -> AsyncIterator[bytes]:
+        """One event at once, and one for each batch of changes; ends when the list is closed."""
+        yield _BEGIN
+        seen, has_rung, quiet = 0, True, 0
+        while not self._is_closed:
+            bell = self._bell
+            # Nobody tells of runs that were taken away.
+            count = sum(1 for _ in self._ledger.runs())
+            if has_rung or count != seen:
+                seen, quiet = count, 0
+                yield _CHANGE
+                await asyncio.sleep(_PAUSE_SECONDS)
+            elif (quiet := quiet + 1) % 15 == 0:
+                yield _ALIVE
+            has_rung = await _rings(bell)
+
+    def close(self) -> None:
+        """End all that listen."""
+        self._is_closed = True
+        self._bell.set()
+
+    def _note(self, action: Action) -> None:
+        """The list shows what its runs' first actions are."""
+        if action.parent is None:
+            bell, self._bell = self._bell, asyncio.Event()
+            bell.set()
+
+
+async def _rings(bell: asyncio.Event) -> bool:
+    """Wait for a bell, not for long; whether it rang."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(bell.wait(), _LOOK_SECONDS)
+    return bell.is_set()
 
 
 def _size(ledger: Ledger, logs: LogBook, run: str) -> int:

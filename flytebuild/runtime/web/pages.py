@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 from urllib.parse import quote
 
+from flytebuild.plan import ImagePlan
 from flytebuild.runtime.http import Response
 from flytebuild.runtime.logs import Line
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Kind, Phase, Run, now
@@ -26,6 +27,7 @@ class View:
     """An action with what its part of the page shows.
 
     `log` is its last lines, and whether there are more; `has_report` tells whether its newest attempt wrote one.
+    `image` is what its image is made of, where that is known.
     """
 
     action: Action
@@ -33,6 +35,7 @@ class View:
     outputs: Values
     log: tuple[list[Line], bool]
     has_report: bool = False
+    image: ImagePlan | None = None
 
 
 def respond(page: str, status: int = 200, style: str | None = None) -> Response:
@@ -63,7 +66,7 @@ def runs_page(rows: Sequence[tuple[Run, Action]]) -> str:
         table = "<p class='quiet'>Nothing has run yet. <code>flytebuild run FILE.py TASK</code> starts a run.</p>"
     is_live = any(not root.phase.is_terminal for _, root in rows)
     links = "<p class='crumbs'><a href='/builds'>Builds</a></p>"
-    return _page("Runs", f"{links}<h1>Runs</h1>{table}", is_live=is_live)
+    return _page("Runs", f"{links}<h1>Runs</h1>{table}", is_live=is_live, events="/api/events")
 
 
 def still_page(title: str, body: str) -> str:
@@ -131,6 +134,8 @@ def _action(view: View, run: Run) -> str:
             # What the whole run returned is what the reader came for.
             is_open = title == "Outputs" and action.parent is None
             detail += _fold(f"{action.key.name}-{title}", title, f"<pre>{_values(values.items)}</pre>", is_open=is_open)
+    if view.image and view.image.layers:
+        detail += _layers(action.key, view.image)
     if view.has_report:
         address = f"/api/runs/{quote(run.name)}/actions/{quote(action.key.name)}/report"
         detail += f"<p><a href='{address}'>Report</a></p>"
@@ -161,6 +166,16 @@ def _container_facts(attempt: Attempt, count: int) -> list[tuple[str, str]]:
     if attempt.exit_code:
         rows.append(("Exit code", str(attempt.exit_code)))
     return rows
+
+
+def _layers(key: ActionKey, image: ImagePlan) -> str:
+    """What an image is made of, the base first."""
+    title = f"Image <span class='quiet'>{_text(image.short)}, {len(image.layers)} layers</span>"
+    items = "".join(
+        f"<li><code title='{_text(layer.digest)}'>{_text(layer.digest[:8])}</code> {_text(layer.summary)}</li>"
+        for layer in image.layers
+    )
+    return _fold(f"{key.name}-image", title, f"<ol class='layers'>{items}</ol>")
 
 
 def _failure(action: Action) -> str:
@@ -227,11 +242,14 @@ def _when(at: datetime) -> str:
 
 
 def _duration(start: datetime, end: datetime | None) -> str:
+    """How long it took; the page's script lets it go on where it has not ended."""
     seconds = ((end or now()) - start).total_seconds()
     if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        told = f"{seconds:.1f} s"
+    else:
+        minutes, rest = divmod(int(seconds), 60)
+        told = f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return told if end else f"<span data-seconds='{seconds:.1f}'>{told}</span>"
 
 
 def _text(value: object) -> str:
@@ -245,7 +263,7 @@ def _page(title: str, body: str, *, is_live: bool, events: str = "") -> str:
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{_text(title)} · flytebuild</title>{refresh}<style>{_asset('page.css')}</style></head>"
-        f"<body><main data-live='{'yes' if is_live else 'no'}' data-events='{_text(events)}'>{body}</main>"
+        f"<body><main data-events='{_text(events)}'>{body}</main>"
         f"<script>{_asset('page.js')}</script></body></html>"
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flytebuild.drawing.html import stylesheet
+from flytebuild.plan import ImagePlan
 from flytebuild.runtime.actions import Ledger, UnknownError
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.logs import LogBook
@@ -17,8 +18,8 @@ from flytebuild.runtime.storage import ObjectNameError
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.web import documents, pages
 from flytebuild.runtime.web.builds import build_body, builds_list
-from flytebuild.runtime.web.drawing import Labels, environments_page, no_labels
-from flytebuild.runtime.web.events import changes
+from flytebuild.runtime.web.drawing import Labels, environments_page, images_of, no_labels, remembered
+from flytebuild.runtime.web.events import RunList, changes
 from flytebuild.runtime.web.values import Values, read
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 
@@ -53,8 +54,13 @@ class Web:
         self._port = port
         self._home = home
         self._fingerprint = fingerprint
-        self._labels = labels
+        self._labels = remembered(labels)
         self._state = state
+        self._list = RunList(ledger)
+
+    def close(self) -> None:
+        """End the streams of those who look at the list of runs."""
+        self._list.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -100,6 +106,8 @@ class Web:
                 return pages.respond(pages.still_page("Build", build_body(record)))
             case ["api", "runs"]:
                 return json_response(documents.runs_document(self._ledger, self._port))
+            case ["api", "events"]:
+                return Response(200, content_type="text/event-stream", headers=_UNCACHED, pieces=self._list.changes())
             case ["api", "runs", name]:
                 run = self._ledger.run(name)
                 outputs = await self._outputs(self._ledger.root(name), _IN_A_DOCUMENT)
@@ -138,16 +146,19 @@ class Web:
 
     async def _run_page(self, run: Run) -> Response:
         # At the same time: a store of the user's own may be far away.
-        views = await asyncio.gather(*(self._view(action) for action in self._ledger.actions(run.name)))
+        actions = self._ledger.actions(run.name)
+        images = await images_of(actions, self._labels)
+        views = await asyncio.gather(*(self._view(action, images) for action in actions))
         return pages.respond(pages.run_page(run, self._ledger.root(run.name), views))
 
-    async def _view(self, action: Action) -> pages.View:
+    async def _view(self, action: Action, images: Mapping[str, ImagePlan]) -> pages.View:
         return pages.View(
             action=action,
             inputs=await self._inputs(action, _ON_A_PAGE),
             outputs=await self._outputs(action, _ON_A_PAGE),
             log=self._logs.tail(action.key, len(action.attempts), TAIL_LINES) if action.attempts else ([], False),
             has_report=await self._has(_report_of(action)),
+            image=images.get(action.last.image) if action.last else None,
         )
 
     def _log(self, key: ActionKey, attempt: str) -> Response:

@@ -11,15 +11,12 @@ from flytebuild.runtime.model import Action, Attempt, Kind, Phase
 ROWS = 200
 """Actions that are drawn; the page's tree has all of them."""
 
-_PARTS = {
-    Phase.QUEUED: "waited",
-    Phase.WAITING_FOR_RESOURCES: "waited",
-    Phase.INITIALIZING: "started",
-}
+_WAITS = (Phase.QUEUED, Phase.WAITING_FOR_RESOURCES)
 _LEGEND = (
     ("waited", "waited"),
-    ("started", "image and start"),
-    ("imported", "until its first request"),
+    ("pulled", "pulled its image"),
+    ("started", "started"),
+    ("imported", "imported, until its first request"),
     ("ran", "ran"),
     ("failed", "failed"),
 )
@@ -74,8 +71,24 @@ def _bars(attempt: Attempt, begin: datetime, until: datetime) -> Iterator[Bar]:
                 yield _bar("imported", step.at, heard, begin)
             is_bad = attempt.phase in (Phase.FAILED, Phase.TIMED_OUT, Phase.ABORTED)
             yield _bar("failed" if is_bad else "ran", heard, end, begin)
-        elif part := _PARTS.get(step.phase):
-            yield _bar(part, step.at, end, begin)
+        elif step.phase is Phase.INITIALIZING:
+            yield from _start(attempt, step.at, end, begin)
+        elif step.phase in _WAITS:
+            yield _bar("waited", step.at, end, begin)
+
+
+def _start(attempt: Attempt, since: datetime, end: datetime, begin: datetime) -> Iterator[Bar]:
+    """What came before the container ran: the pull of its image, the wait for its turn, its start."""
+    if attempt.pulled or attempt.waiting_for:
+        pulled = attempt.pulled or end
+        yield _bar("pulled", since, pulled, begin)
+        since = pulled
+    # Attempts that began when turns were not noted yet have none.
+    begun = attempt.begun or (since if attempt.started else end)
+    if begun > since:
+        yield _bar("waited", since, begun, begin)
+    if end > begun:
+        yield _bar("started", begun, end, begin)
 
 
 def _bar(part: str, since: datetime, end: datetime, begin: datetime) -> Bar:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import flyte
 import flyte.errors
-from flyte.io import Dir
+from flyte.io import Dir, File
+from obstore.exceptions import BaseError
 
 env = flyte.TaskEnvironment(name="values")
 parents = flyte.TaskEnvironment(name="owners", depends_on=[env])
@@ -79,3 +80,27 @@ async def listen() -> str:
         return await say_much()
     except flyte.errors.RuntimeUserError as error:
         return f"user {error.code}"
+
+
+@env.task
+async def keep(size: int) -> int:
+    await write(size)
+    return size
+
+
+async def write(size: int) -> None:
+    async with File.new_remote().open("wb") as stream:
+        await stream.write(bytes(size))
+
+
+@env.task
+async def hoard() -> int:
+    """Writes files until the store takes no more, not even a small one."""
+    for size in (1 << 20, 1 << 16, 1 << 12):
+        problem = None
+        while problem is None:
+            try:
+                await write(size)
+            except (OSError, BaseError) as error:
+                problem = error
+    raise problem
