@@ -8,6 +8,7 @@
     │   ├── LoadError                a module failed to import; carries the user's traceback
     │   ├── DuplicateEnvironmentError  two environments of one name
     │   ├── DependencyCycleError     `depends_on` leads back to where it started
+    │   ├── PartialError             several files or environments cannot be used; carries the error of each
     │   ├── UnsupportedImageError    an image, or a layer of it, that we cannot build
     │   ├── IgnoreFileError          a pattern in an ignore file that means nothing
     │   ├── DriftError               what a saved plan says does not hold any more
@@ -104,6 +105,17 @@ class DependencyCycleError(DefinitionError):
         )
         self.cycle = tuple(cycle)
         self.places = dict(places)
+
+
+class PartialError(DefinitionError):
+    """Raised when several of the user's files and environments cannot be used; `problems` has the error of each."""
+
+    def __init__(self, problems: Sequence[DefinitionError]) -> None:
+        super().__init__(
+            f"{len(problems)} files or environments cannot be used",
+            hint="give one file to see more of what it raises, or ask with `--for` for what is elsewhere",
+        )
+        self.problems = tuple(problems)
 
 
 class UnsupportedImageError(DefinitionError):

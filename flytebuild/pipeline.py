@@ -8,6 +8,7 @@ import platform as host
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from flytebuild.authoring.loader import load
 from flytebuild.build.stores import EngineStore, RegistryStore, Stores
 from flytebuild.buildkit.address import locate_all
 from flytebuild.config import Config
-from flytebuild.errors import EngineUnavailableError, UnavailableError
+from flytebuild.errors import DefinitionError, EngineUnavailableError, UnavailableError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
 from flytebuild.leftovers import Leftover, leftovers
@@ -66,15 +67,22 @@ async def plan_definitions(
     are_files: bool = False,
     is_checked: bool = True,
     strict: bool = False,
+    partial: bool = False,
 ) -> Plan:
     """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in.
 
     Images that become files need neither a registry nor an engine. What checks find is told where it `is_checked`; when
-    `strict`, CheckError is raised for it.
+    `strict`, CheckError is raised for it. When `partial`, and without targets, what cannot be planned is among the
+    plan's `problems`, and hides nothing else.
     """
+    problems: tuple[DefinitionError, ...] = ()
     with reader(config, emit, outputs) as read:
-        nodes = definitions.needed(targets, read)
-    for message in definitions.open_bundles(node.name for node in nodes):
+        if partial and not targets:
+            nodes, problems = definitions.usable(read)
+        else:
+            nodes = definitions.needed(targets, read)
+    omissions = definitions.omissions() if targets else ()
+    for message in (*omissions, *definitions.open_bundles(node.name for node in nodes)):
         emit(Notice(message))
     if is_checked:
         # Loaded here: who plans what is known has no definitions.
@@ -85,7 +93,8 @@ async def plan_definitions(
             checks.refuse(findings)
         for message in checks.warnings(findings):
             emit(Notice(message))
-    return await plan_nodes(config, nodes, emit, are_files=are_files)
+    planned = await plan_nodes(config, nodes, emit, are_files=are_files)
+    return replace(planned, problems=problems) if problems else planned
 
 
 async def plan_nodes(

@@ -7,17 +7,18 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flyte._environment import list_loaded_environments
 
 from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.gathering import gather
 from flytebuild.authoring.modules import Importer, importer
 from flytebuild.authoring.roots import Place, found, named
 from flytebuild.authoring.site import recorded, refusal_of
 from flytebuild.authoring.standins import StandInError, refuse_stand_ins, standing_in
-from flytebuild.errors import LoadError, UsageError
+from flytebuild.errors import DefinitionError, LoadError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 
 _MENTIONS_FLYTE = re.compile(rb"^\s*(?:import|from)\s+flyte\b", re.MULTILINE)
@@ -30,39 +31,47 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
 
     Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
     `emit` is told of folders that cannot be looked into. With `stand_in` packages that this machine lacks are stood in
-    for, which is enough where only tasks use them. Raises UsageError for a path that is not there or cannot
-    be read, LoadError with the user's traceback when an import fails, UnsupportedImageError when that is since an image
-    takes no layers, and DefinitionError where an environment is made of a stand-in.
+    for, which is enough where only tasks use them.
+
+    A file that was found in a folder and cannot be imported hides none of the others: it is one of the definitions'
+    `problems`, as are environments of one name, and one that is made of a stand-in. Raises UsageError for a path that
+    is not there or cannot be read; for a file that was given by its name LoadError with the user's traceback, and
+    UnsupportedImageError when that is since an image takes no layers.
     """
     before = {id(environment) for environment in list_loaded_environments()}
     places = list(_places(paths, emit))
+    failed: dict[str, DefinitionError] = {}
     with recorded(), importer() as imports, _stdout_to_stderr(), _standing_in(emit, wanted=stand_in) as made:
-        for place in places:
-            _import(imports, place, made)
+        for place, is_given in places:
+            try:
+                _import(imports, place, made)
+            except DefinitionError as error:
+                if is_given:
+                    raise
+                failed[str(place.file)] = error
     # A file that was imported before defines nothing new; what it defined then counts all the same.
-    asked = {str(place.file) for place in places}
+    asked = {str(place.file) for place, _ in places}
     defined = [
         environment
         for environment in list_loaded_environments()
         if id(environment) not in before or environment._declaring_file in asked
     ]
-    if stand_in:
-        refuse_stand_ins(defined)
-    return Definitions.collect(defined)
+    return gather(defined, failed, refuse_stand_ins if stand_in else None)
 
 
-def _places(paths: Sequence[Path], emit: Emit) -> Iterator[Place]:
+def _places(paths: Sequence[Path], emit: Emit) -> Iterator[tuple[Place, bool]]:
+    """What is to be imported, and whether it was given by its name."""
     for path in paths:
         try:
             is_folder, is_file = path.is_dir(), path.is_file()
         except OSError as error:
             raise UsageError(f"`{path}` cannot be read ({error.strerror})") from error
         if is_folder:
-            yield from (found(file, path) for file in _python_files(path.resolve(), emit))
+            yield from ((found(file, path), False) for file in _python_files(path.resolve(), emit))
         elif is_file:
             if path.suffix != ".py":
                 raise UsageError(f"`{path}` is not a Python file", hint="its name must end in `.py`")
-            yield named(path)
+            yield named(path), True
         else:
             raise UsageError(f"`{path}` does not exist", hint="give a Python file, or a folder with Python files")
 
@@ -82,15 +91,16 @@ def _python_files(folder: Path, emit: Emit) -> Iterable[Path]:
         )
         for name in sorted(files):
             file = Path(parent, name)
-            if name.endswith(".py") and file.is_file() and _MENTIONS_FLYTE.search(_content(file)):
+            if name.endswith(".py") and file.is_file() and _mentions_flyte(file, skip):
                 yield file
 
 
-def _content(file: Path) -> bytes:
+def _mentions_flyte(file: Path, skip: Callable[[OSError], None]) -> bool:
     try:
-        return file.read_bytes()
+        return _MENTIONS_FLYTE.search(file.read_bytes()) is not None
     except OSError as error:
-        raise LoadError(f"`{_shown(file)}` cannot be read ({error.strerror})", traceback="") from error
+        skip(error)
+        return False
 
 
 @contextlib.contextmanager
@@ -118,11 +128,29 @@ def _stdout_to_stderr() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _staying() -> Iterator[None]:
+    """End in the folder that was the current one."""
+    here = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(here)
+
+
 def _import(imports: Importer, place: Place, made: Mapping[str, str]) -> None:
     """Import one file; `made` are the modules that are stood in for by then."""
     file = place.file
+    if "." in file.stem:
+        raise LoadError(
+            f"`{_shown(file)}` cannot be imported: the name of a module has no dot in it",
+            traceback="",
+            hint="rename the file",
+        )
     try:
-        module = imports.load(file, place.name, place.roots)
+        # A module that goes elsewhere takes neither the others along nor us.
+        with _staying():
+            module = imports.load(file, place.name, place.roots)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:

@@ -37,8 +37,13 @@ def found(file: Path, scanned: Path) -> Place:
         return named(file)
     root = import_root(file, base)
     is_importable = not any("." in part for part in file.relative_to(base).with_suffix("").parts)
-    name = _module_name(base if is_importable else file.parent, file)
-    return Place(file, name, tuple(dict.fromkeys((root if is_importable else file.parent, base))))
+    if not is_importable:
+        root = file.parent
+    name = _module_name(base if is_importable else root, file)
+    if is_importable and _has(root, name.partition(".")[0]):
+        # As in a project `x` with its code in `x/src/x`: from its root, the first part of its name is another one.
+        name = _module_name(root, file)
+    return Place(file, name, tuple(dict.fromkeys((root, base))))
 
 
 def import_root(file: Path, base: Path) -> Path:
@@ -107,9 +112,11 @@ def _is_installed(name: str) -> bool:
     if top in sys.stdlib_module_names:
         return True
     try:
-        return importlib.util.find_spec(top) is not None
+        found = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return False
+    # A folder that is no package may be any folder of the current one, which `python -m` has on the path.
+    return found is not None and found.origin is not None
 
 
 def _module_name(root: Path, file: Path) -> str:

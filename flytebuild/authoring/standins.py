@@ -161,21 +161,20 @@ def standing_in() -> Iterator[Mapping[str, str]]:
             del sys.modules[name]
 
 
-def refuse_stand_ins(environments: Iterable[flyte.Environment]) -> None:
-    """Raise DefinitionError where a stand-in has become part of an environment or of its image; tasks may hold them."""
-    for environment in environments:
-        values = {name: value for name, value in vars(environment).items() if name not in _NOT_DEFINING}
-        found = _within(values)
-        if found:
-            module = found.partition(".")[0]
-            layers = getattr(environment.image, "_layers", ())
-            place = next(filter(None, (origin_of(layer) for layer in layers if _within(layer))), "")
-            where = place or origin_of(environment)
-            raise DefinitionError(
-                f"Environment `{environment.name}` ({where}) is defined with `{found}`, and `{module}` is not "
-                "installed here",
-                hint=f"install `{module}` on this machine, or write the value itself",
-            )
+def refuse_stand_ins(environment: flyte.Environment) -> None:
+    """Raise DefinitionError where a stand-in has become part of an environment or its image; tasks may hold them."""
+    values = {name: value for name, value in vars(environment).items() if name not in _NOT_DEFINING}
+    found = _within(values)
+    if found:
+        module = found.partition(".")[0]
+        layers = getattr(environment.image, "_layers", ())
+        place = next(filter(None, (origin_of(layer) for layer in layers if _within(layer))), "")
+        where = place or origin_of(environment)
+        raise DefinitionError(
+            f"Environment `{environment.name}` ({where}) is defined with `{found}`, and `{module}` is not "
+            "installed here",
+            hint=f"install `{module}` on this machine, or write the value itself",
+        )
 
 
 def refuse_stand_in_values(task: Any) -> None:

@@ -61,7 +61,7 @@ def check(
     settings = config.load(Path.cwd(), strict_imports=strict_imports)
     definitions = code.definitions(settings, paths)
     with pipeline.reader(settings, notice) as read:
-        nodes = definitions.needed(targets, read)
+        nodes, problems = (definitions.needed(targets, read), ()) if targets else definitions.usable(read)
     findings = checks.check(settings, definitions, nodes)
     if in_image:
         findings = checks.exact(definitions, nodes, findings, _answers(settings, definitions, nodes, findings))
@@ -70,6 +70,7 @@ def check(
         click.echo(json.dumps(to_document(findings, names), indent=2, ensure_ascii=False))
     else:
         out().print(render(findings, len(nodes)))
+    code.refuse(problems)
     is_refused = any(item.is_serious if strict else item.level == "error" for item in findings)
     return DefinitionError.exit_code if is_refused else 0
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from flytebuild.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flytebuild.authoring.environments import Definitions
     from flytebuild.config import Config
+    from flytebuild.errors import DefinitionError
 
 
 def definitions(settings: Config, paths: tuple[Path, ...]) -> Definitions:
@@ -22,3 +25,10 @@ def definitions(settings: Config, paths: tuple[Path, ...]) -> Definitions:
     from flytebuild.cli.progress import notice
 
     return load(options.or_here(paths), notice, stand_in=not settings.strict_imports)
+
+
+def refuse(problems: Sequence[DefinitionError]) -> None:
+    """Raise what could not be used of the code, if anything; belongs after what could be has been shown."""
+    from flytebuild.authoring.environments import refuse
+
+    refuse(problems)

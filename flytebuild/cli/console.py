@@ -9,7 +9,16 @@ from typing import Literal, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from flytebuild.errors import BuildError, CheckError, DriftError, FlytebuildError, LoadError, RunError, StepFailure
+from flytebuild.errors import (
+    BuildError,
+    CheckError,
+    DriftError,
+    FlytebuildError,
+    LoadError,
+    PartialError,
+    RunError,
+    StepFailure,
+)
 
 is_flytebuild = False
 """Whether this process is `flytebuild` itself, and not one of Flyte's tools or a script that it is a plug-in of."""
@@ -42,6 +51,9 @@ def print_error(error: FlytebuildError) -> None:
     if isinstance(error, DriftError):
         for difference in error.differences:
             console.print(Text(f"  {difference}"))
+    if isinstance(error, PartialError):
+        for problem in error.problems:
+            console.print(Text(f"  {problem.message}"))
     if isinstance(error, CheckError):
         for finding in error.findings:
             console.print(Text(f"  {finding}"))

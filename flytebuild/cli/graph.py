@@ -68,17 +68,19 @@ def graph(
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
-    planned = asyncio.run(
-        pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs, is_checked=False)
+    planning = pipeline.plan_definitions(
+        settings, definitions, targets, notice, outputs=outputs, is_checked=False, partial=True
     )
+    planned = asyncio.run(planning)
     text = _drawn(planned, settings, form or _SUFFIXES.get(output.suffix.lower() if output else "", "dot"))
     if output is None:
         click.echo(text)
-        return 0
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise saved.unwritable(output, error) from error
+    else:
+        try:
+            output.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise saved.unwritable(output, error) from error
+    code.refuse(planned.problems)
     return 0
 
 

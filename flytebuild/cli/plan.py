@@ -71,7 +71,11 @@ def plan(
     )
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
-    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, outputs=outputs))
+    # Half a plan is worth a look, and is not one to be built from.
+    planning = pipeline.plan_definitions(
+        settings, definitions, targets, notice, outputs=outputs, partial=output is None
+    )
+    planned = asyncio.run(planning)
     for message in obstacles(planned, settings, os.environ):
         notice(Notice(message))
     if output:
@@ -80,4 +84,5 @@ def plan(
         click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
     else:
         out().print(render(planned))
+    code.refuse(planned.problems)
     return CHANGES if exit_code and not planned.is_fulfilled else 0

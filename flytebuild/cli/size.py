@@ -63,7 +63,8 @@ def size(
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)
-    planned = asyncio.run(pipeline.plan_definitions(settings, definitions, targets, notice, is_checked=False))
+    planning = pipeline.plan_definitions(settings, definitions, targets, notice, is_checked=False, partial=True)
+    planned = asyncio.run(planning)
     found = account(asyncio.run(pipeline.stored(settings, planned, notice)))
     there = {share.image.reference for share in found.shares}
     absent = [image for image in planned.images if image.reference not in there and not image.members]
@@ -75,6 +76,7 @@ def size(
             out().print(line)
     for share in over:
         err().print(_excess(share, budget or 0))
+    code.refuse(planned.problems)
     return OVER_BUDGET if over else 0
 
 

@@ -50,6 +50,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
         ],
         "to_build": [image.reference for image in plan.to_build],
         "to_copy": [image.reference for image in plan.to_copy],
+        "problems": [{"message": item.message, "hint": item.hint} for item in plan.problems],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from flytebuild.errors import DefinitionError
 from flytebuild.facts import Fact
 from flytebuild.spec.composition import Composition
 from flytebuild.spec.images import Platform
@@ -82,12 +83,14 @@ class EnvironmentPlan:
 class Plan:
     """Environments in an order in which dependencies come first, and each distinct image once.
 
-    `unreachable` has the references whose registry could not be connected to.
+    `unreachable` has the references whose registry could not be connected to, `problems` tell what of the code could
+    not be planned.
     """
 
     environments: tuple[EnvironmentPlan, ...]
     images: tuple[ImagePlan, ...]
     unreachable: frozenset[str] = frozenset()
+    problems: tuple[DefinitionError, ...] = ()
 
     @property
     def to_build(self) -> tuple[ImagePlan, ...]:

@@ -102,7 +102,7 @@ DEFINITIONS = {
 @pytest.mark.parametrize("what", DEFINITIONS)
 def test_no_environment_is_defined_with_a_stand_in(what: str, tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"_main\.py:7") as caught:
-        loaded(tmp_path, f"{HEAD}env = {DEFINITIONS[what]}\n")
+        loaded(tmp_path, f"{HEAD}env = {DEFINITIONS[what]}\n")[0].walk()
     assert "`absent_torch` is not installed here" in str(caught.value)
 
 

@@ -109,7 +109,7 @@ CASES = {
         ),
     ),
     "stand-in-that-is-counted": Wrong("plan", 65, of("import nobody_has_this\nlen(nobody_has_this.NAMES)")),
-    "duplicate": Wrong("plan", 65, of('a = flyte.TaskEnvironment("one")\nb = flyte.TaskEnvironment("one")')),
+    "duplicate": Wrong("plan --for one", 65, of('a = flyte.TaskEnvironment("one")\nb = flyte.TaskEnvironment("one")')),
     "cycle": Wrong(
         "plan",
         65,
