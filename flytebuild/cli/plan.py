@@ -16,7 +16,13 @@ CHANGES = 2
 
 @click.command(short_help="Show what is needed, what is there, what is missing.")
 @options.targets
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.plan/1`).")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("text", "json", "markdown")),
+    help="Markdown is for the summaries of CI jobs, and for comments.",
+)
+@click.option("--json", "form", flag_value="json", help="Print one JSON document (`flytebuild.plan/1`).")
 @click.option(
     "--output",
     "-o",
@@ -32,7 +38,7 @@ CHANGES = 2
 @options.paths
 def plan(
     targets: tuple[str, ...],
-    as_json: bool,
+    form: str | None,
     output: Path | None,
     exit_code: bool,
     platforms: tuple[str, ...],
@@ -52,6 +58,7 @@ def plan(
       flytebuild plan --for main
       flytebuild plan --json main.py
       flytebuild plan --for main -o plan.json && flytebuild build plan.json
+      flytebuild plan --format markdown >> "$GITHUB_STEP_SUMMARY"
     """
     from flytebuild import config, pipeline
     from flytebuild.build.foresight import obstacles
@@ -80,8 +87,12 @@ def plan(
         notice(Notice(message))
     if output:
         saved.write(output, planned, settings, options.or_here(paths), targets)
-    if as_json:
+    if form == "json":
         click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
+    elif form == "markdown":
+        from flytebuild.cli.plan_markdown import markdown
+
+        click.echo(markdown(planned))
     else:
         out().print(render(planned))
     code.refuse(planned.problems)

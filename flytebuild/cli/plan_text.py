@@ -76,15 +76,21 @@ def _images(plan: Plan) -> Iterable[Text]:
         yield from _image(image, users)
 
 
-def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
-    sign, style = (">", "cyan") if image.copied_from else _SIGNS[image.status]
-    names = ", ".join(image.environments)
-    verdict = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}[image.status]
-    if image.copied_from:
-        verdict = f"to re-tag from {image.copied_from}"
+def verdict(image: ImagePlan) -> tuple[str, str, str]:
+    """An image's sign, what becomes of it, and why, or nothing."""
     why = headline(image.changes) or image.reason
+    if image.copied_from:
+        return ">", f"to re-tag from {image.copied_from}", why
+    words = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}
+    return _SIGNS[image.status][0], words[image.status], why
+
+
+def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
+    sign, what, why = verdict(image)
+    style = "cyan" if image.copied_from else _SIGNS[image.status][1]
+    names = ", ".join(image.environments)
     reason = f": {why}" if why else ""
-    yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{verdict}{reason}", style))
+    yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{what}{reason}", style))
     if image.digest:
         yield Text(f"      {image.reference}", "dim")
     for platform, member in image.members:

@@ -61,7 +61,7 @@ def each(calls: Sequence[Call], home: Path) -> list[Told]:
         env={**kept, **nowhere},
         stdout=subprocess.PIPE,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return [Told(call, *told) for call, told in zip(calls, json.loads(done.stdout), strict=True)]

@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 # Imported for the forks.
+import anyio._backends._asyncio  # noqa: F401
 import docker  # noqa: F401
 import httpcore  # noqa: F401
 

@@ -15,6 +15,7 @@ from tests.words.project import project
 COMMANDS = {
     "plan": "plan",
     "plan-for-main": "plan --for main --exit-code",
+    "plan-markdown": "plan --format markdown",
     "check": "check",
     "explain": "explain prepare",
     "diff": "diff train",
