@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -33,9 +33,12 @@ DEFAULT_PORT = 8199
 _BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400, "contact_timeout": 86_400}
 """The largest value of the keys that are whole numbers; the smallest is 1."""
 
-_SWITCHES = ("stat_cache", "strict_imports", "warm")
+_SWITCHES = ("stat_cache", "strict_imports", "warm", "locked")
 
-_PATHS = ("ca_bundle", "home", "builder_ca", "builder_cert", "builder_key")
+LOCK = "flytebuild.lock"
+"""What a lock is called, beside the configuration of its project."""
+
+_PATHS = ("ca_bundle", "home", "lock", "builder_ca", "builder_cert", "builder_key")
 
 ProgressMode: TypeAlias = Literal["auto", "tty", "plain", "json"]
 Compression: TypeAlias = Literal["zstd", "gzip"]
@@ -87,6 +90,9 @@ class Config:
     `storage` is where objects are kept, if not in `home`: `s3://BUCKET/PREFIX`, with the credentials that AWS's tools
     take; `storage_endpoint` and `storage_region` are for a store that is not Amazon's, or not in `us-east-1`.
     `contact_timeout` is for how many seconds a task's container may run without a request to the control plane.
+    `lock` is the file that says which versions are installed: by default `flytebuild.lock`, beside the configuration
+    file, else beside the project's `pyproject.toml`, else in the current folder. It may be missing, unless `locked`
+    wants everything to be in it.
     `ignore` are rules of `flytebuild check` that are off.
 
     `sources` is no key: it says what set the keys that are set, in words for messages.
@@ -116,6 +122,8 @@ class Config:
     warm: bool = False
     port: int = DEFAULT_PORT
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
+    lock: Path | None = None
+    locked: bool = False
     ignore: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
@@ -140,7 +148,8 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
         settings[key] = {**settings.get(key, {}), **converted} if key == "secrets" else converted
         sources[key] = source
 
-    for path, table in _tables(folder):
+    tables = _tables(folder)
+    for path, table in tables:
         for key, value in table.items():
             take(key, value, str(path), path.parent)
     if environ.get(BUILDKIT_HOST):
@@ -158,7 +167,15 @@ def load(folder: Path, environ: Mapping[str, str] | None = None, **flags: Any) -
         sources["ca_bundle"] = "SSL_CERT_FILE"
         config = replace(config, ca_bundle=Path(bundle), sources=MappingProxyType(sources))
     _refuse_unreadable(config.ca_bundle)
-    return config
+    return config if config.lock else replace(config, lock=_project(folder, [path for path, _ in tables]) / LOCK)
+
+
+def _project(folder: Path, configured: Sequence[Path]) -> Path:
+    """The folder of the project that a command works for."""
+    if configured:
+        return configured[-1].parent
+    folders = (folder.resolve(), *folder.resolve().parents)
+    return next((item for item in folders if (item / "pyproject.toml").is_file()), folder.resolve())
 
 
 def _is_variable(source: str) -> bool:

@@ -12,6 +12,7 @@
     │   ├── UnsupportedImageError    an image, or a layer of it, that we cannot build
     │   ├── IgnoreFileError          a pattern in an ignore file that means nothing
     │   ├── DriftError               what a saved plan says does not hold any more
+    │   ├── LockDriftError           a lock that must have everything does not
     │   ├── CheckError               a strict build, of definitions in which a check found something
     │   └── SourceError              a file or folder that an image needs cannot be taken as it is
     │       └── SourceChangedError   75  it changed while it was read
@@ -134,6 +135,16 @@ class DriftError(DefinitionError):
         super().__init__(
             f"The plan in `{source}` does not hold any more: {count} changed since it was made",
             hint="look at what changed, and plan again",
+        )
+        self.differences = tuple(differences)
+
+
+class LockDriftError(DefinitionError):
+    """Raised when everything must be locked and something is not; `differences` has a line for each thing."""
+
+    def __init__(self, file: str, differences: Sequence[str]) -> None:
+        super().__init__(
+            f"`{file}` is not up to date", hint="`flytebuild lock` brings it up to date, and moves nothing else"
         )
         self.differences = tuple(differences)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from flytebuild import history
+from flytebuild import history, locked
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
@@ -31,16 +31,19 @@ from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import mirrored, parse
 from flytebuild.size import StoredImage
 from flytebuild.spec.images import Platform, ResolvedImage
-from flytebuild.spec.model import ExternalImage, ImageSpec
+from flytebuild.spec.model import ExternalImage
 from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
+from flytebuild.wheels import lockfile
+from flytebuild.wheels.lock import Lock, Specs
 from flytebuild.why import Earlier
 
 if TYPE_CHECKING:
     from flytebuild.build.builder import Outcome
     from flytebuild.build.output import Output
+    from flytebuild.wheels.resolver import Moves
 
 _STATE = DEFAULT_PATH
 _ELSEWHERE = 4
@@ -104,8 +107,7 @@ async def plan_nodes(
     async with _outside(config, emit, are_files=are_files) as (stores, state):
         is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
         tell = emit if is_ours else ignore
-        wanted = tuple(map(Platform.parse, config.platforms)) or (await _native(config, stores, tell),)
-        specs = await _specify(nodes, config, stores.registry.client, wanted)
+        specs = await _locked(nodes, config, stores, tell)
         asked = [item for variants in specs.values() for item in references(variants, config.registry)]
         observed = await stores.observe_all(dict.fromkeys(asked))
         planned = make_plan(nodes, specs, config.registry, observed)
@@ -113,6 +115,36 @@ async def plan_nodes(
         if elsewhere or earlier:
             return make_plan(nodes, specs, config.registry, observed, elsewhere, earlier)
         return planned
+
+
+async def lock(
+    config: Config,
+    nodes: Sequence[EnvironmentNode],
+    moves: Moves,
+    emit: Emit = ignore,
+    *,
+    is_partial: bool = False,
+) -> Lock:
+    """What the lock becomes for these environments; the file stays as it is. Errors as in `locking.lock`."""
+    # Loaded here: only who makes a lock needs what reads bases and wheels.
+    from flytebuild import locking
+
+    async with _outside(config, emit) as (stores, state):
+        before = lockfile.read(config.lock) if config.lock else None
+        client, wanted = stores.registry.client, await _platforms(config, stores, emit)
+        specs = await _specify(nodes, config, client, wanted, _kept(before or Lock(), moves))
+        return await locking.lock(config, specs, before, moves, client, state, emit, is_partial=is_partial)
+
+
+async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> None:
+    """Raise LockDriftError where the lock does not have all that these environments install."""
+    async with _outside(config, emit) as (stores, _):
+        await _locked(nodes, replace(config, locked=True), stores, emit)
+
+
+def _kept(lock: Lock, moves: Moves) -> Lock:
+    """A lock without the images that are meant to move."""
+    return replace(lock, images=tuple(image for image in lock.images if image.reference not in moves))
 
 
 async def _past(
@@ -205,16 +237,37 @@ async def build(
                 state.record_build(BuildRecord(secrets.token_hex(8), recording.started, document))
 
 
+async def _locked(nodes: Sequence[EnvironmentNode], config: Config, stores: Stores, emit: Emit) -> Specs:
+    """The pinned specs of environments, with what is locked where there is a lock."""
+    lock = locked.read(config)
+    wanted = await _platforms(config, stores, emit)
+    specs = await _specify(nodes, config, stores.registry.client, wanted, lock or Lock())
+    return locked.applied(config, lock, specs, emit) if lock else specs
+
+
+async def _platforms(config: Config, stores: Stores, emit: Emit) -> tuple[Platform, ...]:
+    return tuple(map(Platform.parse, config.platforms)) or (await _native(config, stores, emit),)
+
+
 async def _specify(
-    nodes: Sequence[EnvironmentNode], config: Config, registry: RegistryClient, platforms: Sequence[Platform]
-) -> dict[str, dict[Platform, ImageSpec]]:
-    """The pinned specs of every environment whose image is ours to build, one for each platform."""
+    nodes: Sequence[EnvironmentNode],
+    config: Config,
+    registry: RegistryClient,
+    platforms: Sequence[Platform],
+    lock: Lock,
+) -> Specs:
+    """The pinned specs of every environment whose image is ours to build, one for each platform.
+
+    Images that the lock has a digest of are those, whatever their names lead to by now.
+    """
     definitions = {node.name: node.image for node in nodes if not isinstance(node.image, ExternalImage)}
     asked = sorted({name for definition in definitions.values() for name in images_needed(definition)})
     readers = sorted({name for definition in definitions.values() for name in frontends_needed(definition)})
 
     async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        return await registry.resolve(name, parse(mirrored(name, config.mirrors)), platform)
+        location = parse(mirrored(name, config.mirrors))
+        digest = None if location.digest else lock.digest_of(name, platform)
+        return await registry.resolve(name, location.pinned(digest) if digest else location, platform)
 
     found = {
         platform: dict(zip(asked, await asyncio.gather(*(resolve(name, platform) for name in asked)), strict=True))

@@ -1,5 +1,5 @@
 """What was seen before, in one SQLite file of the user's: where images were published, which image an environment had,
-and how long steps took.
+what bases and wheels hold, and how long steps took.
 
 Nothing depends on it: what it says of a registry is looked at again before it is used, and without it builds are only
 told with less foresight. Any number of processes may use it at once. A file that is broken is moved aside, and a
@@ -25,7 +25,7 @@ import platformdirs
 from flytebuild.database import connect, is_broken, transaction
 from flytebuild.events import Emit, Notice, ignore
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised with the meaning of a row; what another version has written is dropped."""
 
 DEFAULT_PATH = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
@@ -45,6 +45,7 @@ _TABLES = (
     "DROP TABLE IF EXISTS environments",
     "DROP TABLE IF EXISTS trees",
     "DROP TABLE IF EXISTS builds",
+    "DROP TABLE IF EXISTS memories",
     "CREATE TABLE published (image TEXT, reference TEXT, seen INTEGER NOT NULL, PRIMARY KEY (image, reference))"
     " WITHOUT ROWID",
     "CREATE TABLE steps (builder TEXT, digest TEXT, name TEXT NOT NULL, seconds REAL NOT NULL, size INTEGER NOT NULL,"
@@ -54,6 +55,8 @@ _TABLES = (
     " composition TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (environment, place, platform)) WITHOUT ROWID",
     "CREATE TABLE trees (digest TEXT PRIMARY KEY, files BLOB NOT NULL, seen INTEGER NOT NULL)",
     "CREATE TABLE builds (identifier TEXT PRIMARY KEY, started REAL NOT NULL, document TEXT NOT NULL)",
+    "CREATE TABLE memories (kind TEXT, key TEXT, content BLOB NOT NULL, seen INTEGER NOT NULL,"
+    " PRIMARY KEY (kind, key)) WITHOUT ROWID",
     f"PRAGMA user_version = {SCHEMA}",
 )
 
@@ -164,6 +167,18 @@ class State:
         rows = self._read("SELECT files FROM trees WHERE digest = ?", (digest,))
         return dict(json.loads(zlib.decompress(rows[0][0]))) if rows else None
 
+    # What never changes, and took long to find out
+
+    def remember(self, kind: str, key: str, text: str) -> None:
+        """Note a text that belongs to a key of some kind: what a base holds by its digest, what a wheel says by its."""
+        content = zlib.compress(text.encode(), 1)
+        self._write("INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?)", [(kind, key, content, int(self._clock()))])
+
+    def remembered(self, kind: str, key: str) -> str | None:
+        """The text that was noted for a key."""
+        rows = self._read("SELECT content FROM memories WHERE kind = ? AND key = ?", (kind, key))
+        return zlib.decompress(rows[0][0]).decode() if rows else None
+
     # Builds
 
     def record_build(self, record: BuildRecord) -> None:
@@ -226,6 +241,7 @@ class State:
                     database.execute("DELETE FROM steps WHERE ended < ?", (oldest,))
                     database.execute("DELETE FROM environments WHERE seen < ?", (oldest,))
                     database.execute("DELETE FROM trees WHERE seen < ?", (oldest,))
+                    database.execute("DELETE FROM memories WHERE seen < ?", (oldest,))
                     kept = "SELECT identifier FROM builds ORDER BY started DESC LIMIT ?"
                     database.execute(f"DELETE FROM builds WHERE identifier NOT IN ({kept})", (KEPT_BUILDS,))  # noqa: S608
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 @options.progress
 @options.secrets
 @options.platforms
+@options.lock
+@options.locked
 @options.stat_cache
 @options.strict_imports
 @options.paths
@@ -52,6 +54,8 @@ def build(
     progress: str | None,
     secrets: dict[str, str] | None,
     platforms: tuple[str, ...],
+    lock: Path | None,
+    locked: bool | None,
     stat_cache: bool | None,
     strict_imports: bool | None,
     paths: tuple[Path, ...],
@@ -84,6 +88,7 @@ def build(
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
     flags = kept.flags if kept else {"platforms": platforms or None}
     flags = {**flags, "stat_cache": stat_cache, "strict_imports": strict_imports, "secrets": secrets}
+    flags |= {"lock": str(lock) if lock else None, "locked": locked}
     settings = config.load(Path.cwd(), jobs=jobs, progress=progress, **flags)
     definitions = code.definitions(settings, tuple(kept.paths) if kept else paths)
 

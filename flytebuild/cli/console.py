@@ -15,6 +15,7 @@ from flytebuild.errors import (
     DriftError,
     FlytebuildError,
     LoadError,
+    LockDriftError,
     PartialError,
     RunError,
     StepFailure,
@@ -48,7 +49,7 @@ def print_error(error: FlytebuildError) -> None:
         console.print(Text(error.traceback))
     if isinstance(error, RunError) and error.details:
         console.print(Text(error.details))
-    if isinstance(error, DriftError):
+    if isinstance(error, DriftError | LockDriftError):
         for difference in error.differences:
             console.print(Text(f"  {difference}"))
     if isinstance(error, PartialError):

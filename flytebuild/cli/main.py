@@ -26,6 +26,7 @@ READER_GONE = 141
 _COMMANDS = (
     "plan",
     "build",
+    "lock",
     "check",
     "run",
     "rerun",

@@ -69,6 +69,20 @@ strict_imports = click.option(
     help="Fail where the code imports what is not installed here, instead of standing in for it.",
 )
 
+lock = click.option(
+    "--lock",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The lock, where it is not `flytebuild.lock` beside the project's configuration.",
+)
+
+locked = click.option(
+    "--locked",
+    is_flag=True,
+    default=None,
+    help="Exit with 65 where the lock does not have everything that is to be installed.",
+)
+
 paths = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", default=None, required=False
 )

@@ -33,6 +33,8 @@ CHANGES = 2
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
 @options.platforms
 @options.secrets
+@options.lock
+@options.locked
 @options.stat_cache
 @options.strict_imports
 @options.paths
@@ -43,6 +45,8 @@ def plan(
     exit_code: bool,
     platforms: tuple[str, ...],
     secrets: dict[str, str] | None,
+    lock: Path | None,
+    locked: bool | None,
     stat_cache: bool | None,
     strict_imports: bool | None,
     paths: tuple[Path, ...],
@@ -75,6 +79,8 @@ def plan(
         stat_cache=stat_cache,
         strict_imports=strict_imports,
         secrets=secrets,
+        lock=str(lock) if lock else None,
+        locked=locked,
     )
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()

@@ -43,6 +43,8 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
 @click.option("--warm", is_flag=True, help="Let tasks share containers that have started already, to save their start.")
 @options.secrets
+@options.lock
+@options.locked
 @options.strict_imports
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("task", required=False)
@@ -55,6 +57,8 @@ def run(
     as_json: bool,
     warm: bool,
     secrets: dict[str, str] | None,
+    lock: Path | None,
+    locked: bool | None,
     strict_imports: bool | None,
     file: Path,
     task: str | None,
@@ -75,7 +79,13 @@ def run(
     from flytebuild.authoring.run import Program
     from flytebuild.cli.progress import notice
 
-    settings = config.load(Path.cwd(), secrets=secrets, strict_imports=strict_imports)
+    settings = config.load(
+        Path.cwd(),
+        secrets=secrets,
+        lock=str(lock) if lock else None,
+        locked=locked,
+        strict_imports=strict_imports,
+    )
     stand_in = not settings.strict_imports
     _refuse_own_option(context, file, "TASK", task)
     if task is None or task in _HELP:

@@ -1,0 +1,66 @@
+"""What `flytebuild.lock` makes of the images of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flytebuild.config import Config
+from flytebuild.errors import LockDriftError, UsageError
+from flytebuild.events import Emit, Notice
+from flytebuild.spec.images import Platform, ResolvedImage
+from flytebuild.spec.layers import Dockerfile
+from flytebuild.wheels import lockfile
+from flytebuild.wheels.lock import Lock, Specs, apply
+
+_NAMED = 3
+"""So many things that are in no lock are named; how many others there are is counted."""
+
+
+def read(config: Config) -> Lock | None:
+    """The lock that the configuration names; None where there is none.
+
+    Raises LockDriftError where there must be one, UsageError for a file that is none.
+    """
+    found = lockfile.read(config.lock) if config.lock else None
+    if found is None and config.locked:
+        raise LockDriftError(str(config.lock), ("there is no such file",))
+    if found is None and config.sources.get("lock") == "--lock":
+        raise UsageError(f"There is no `{config.lock}`", hint="`flytebuild lock` makes it")
+    return found
+
+
+def applied(config: Config, lock: Lock, specs: Specs, emit: Emit) -> Specs:
+    """The specs with what is locked. What the lock does not have is told, and raises LockDriftError if `locked`."""
+    made, left = apply(specs, lock)
+    drift = [
+        f"`{image.reference}` for `{platform}`"
+        for platform, image in named_images(specs)
+        if image.digest and not lock.digest_of(image.reference, platform)
+    ]
+    drift += [f"{item.question.shown} of `{item.environment}`" for item in left if item.is_drift]
+    if drift and config.locked:
+        raise LockDriftError(str(config.lock), [f"{item} is not in it" for item in drift])
+    if drift:
+        emit(Notice(_told(drift, config.lock.name if config.lock else "the lock")))
+    return made
+
+
+def named_images(specs: Specs) -> Sequence[tuple[Platform, ResolvedImage]]:
+    """The images that others are made from, once for each platform, in the order of their names.
+
+    Not those that are named by a digest, nor a Dockerfile's frontend, which runs on whatever the builder is.
+    """
+    found: dict[tuple[str, str], tuple[Platform, ResolvedImage]] = {}
+    for variants in specs.values():
+        for platform, spec in variants.items():
+            frontends = {step.layer.frontend for step in spec.steps if isinstance(step.layer, Dockerfile)}
+            for image in spec.images:
+                if image not in frontends and "@" not in image.reference:
+                    found[image.reference, str(platform)] = platform, image
+    return [found[key] for key in sorted(found)]
+
+
+def _told(drift: Sequence[str], name: str) -> str:
+    rest = [f"{len(drift) - _NAMED} more"] if len(drift) > _NAMED else []
+    shown = ", ".join([*drift[:_NAMED], *rest])
+    return f"not in `{name}`, and taken as it comes: {shown}; `flytebuild lock` brings it up to date"

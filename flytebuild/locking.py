@@ -1,0 +1,83 @@
+"""How `flytebuild.lock` comes about: what layers ask, answered with what the host knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from flytebuild.build.secrets import host_passwords, layer_secrets
+from flytebuild.build.veil import Veil
+from flytebuild.config import Config
+from flytebuild.errors import RegistryUnavailableError
+from flytebuild.events import Emit
+from flytebuild.llb.trust import secret_id
+from flytebuild.locked import named_images
+from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.reference import parse
+from flytebuild.spec.layers import secrets_of
+from flytebuild.spec.model import ImageSpec
+from flytebuild.state import State
+from flytebuild.wheels import base as bases
+from flytebuild.wheels.base import Base
+from flytebuild.wheels.lock import Lock, LockedImage, Specs, merged
+from flytebuild.wheels.metadata import MetadataReader
+from flytebuild.wheels.questions import Question
+from flytebuild.wheels.resolver import Moves, Resolver
+from flytebuild.wheels.uv import Uv
+
+
+async def lock(
+    config: Config,
+    specs: Specs,
+    before: Lock | None,
+    moves: Moves,
+    client: RegistryClient,
+    state: State,
+    emit: Emit,
+    *,
+    is_partial: bool,
+) -> Lock:
+    """The lock for these images: what `before` says of them stays, but for what has to move or is meant to.
+
+    `is_partial` where the images are not all that the lock is for. Raises as `Resolver.layers` does, and
+    RegistryUnavailableError where an image cannot be looked at.
+    """
+    images = tuple(
+        LockedImage(image.reference, str(platform), image.digest or "") for platform, image in named_images(specs)
+    )
+    for _, image in named_images(specs):
+        if image.digest is None:
+            raise RegistryUnavailableError(f"`{image.reference}` cannot be locked: {image.problem}")
+
+    async def base(spec: ImageSpec) -> Base:
+        assert spec.base is not None  # noqa: S101 - only images with a base have questions
+        image = parse(spec.base.location).pinned(spec.base.digest or "")
+        return await bases.read(client, image, state, emit)
+
+    secrets, uv = _Secrets(config), Uv(os.environ, config.ca_bundle)
+    metadata = MetadataReader(state, config.ca_bundle)
+    resolver = Resolver(uv, metadata, base, secrets.variables, secrets.hide, before or Lock(), moves, emit)
+    layers, unlocked = await resolver.layers(specs)
+    after = Lock(uv.version, images, layers, unlocked)
+    return merged(before, after, frozenset(specs)) if before and is_partial else after
+
+
+@dataclass
+class _Secrets:
+    """The secrets of layers that are resolved, and what hides them in messages."""
+
+    config: Config
+    _known: dict[str, bytes] = field(default_factory=dict)
+
+    def variables(self, spec: ImageSpec, question: Question) -> Mapping[str, str]:
+        """The variables of one layer's secrets. Raises DefinitionError for one that is not where it should be."""
+        wanted = secrets_of(question.layer)
+        if any(secret_id(secret) not in self._known for secret in wanted):
+            alone = replace(spec, steps=(question.step,))
+            self._known.update(layer_secrets((alone,), os.environ, self.config.secrets))
+        return {secret.env: self._known[secret_id(secret)].decode() for secret in wanted if secret.env}
+
+    def hide(self, text: str) -> str:
+        """The text without them, and without the passwords of the host's indexes."""
+        return Veil((*self._known.values(), *host_passwords(os.environ))).hide(text)

@@ -1,0 +1,193 @@
+"""What a base image has that decides what is installed on it: its Python, its C library, its packages of Python.
+
+It is read from the image's layers in the registry, once for each digest: nothing has to run for it.
+https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from email.parser import HeaderParser
+from typing import IO
+
+import zstandard
+from packaging.utils import canonicalize_name
+
+from flytebuild.errors import RegistryUnavailableError
+from flytebuild.events import Emit, Notice, ignore
+from flytebuild.registry.client import Refused, RegistryClient
+from flytebuild.registry.content import fetch_manifest, open_blob
+from flytebuild.registry.reference import Reference
+from flytebuild.spec.prefix import VENV
+from flytebuild.threads import in_thread
+from flytebuild.wheels.environment import Installed
+from flytebuild.wheels.metadata import Memory
+
+_PREFIX = VENV.lstrip("/")
+_PACKAGES = re.compile(rf"{_PREFIX}/lib/python3\.\d+/site-packages/[^/]+\.dist-info/(?:METADATA|WHEEL)")
+_PATCH = re.compile(r"usr(?:/local)?/include/python3\.\d+/patchlevel\.h")
+_DPKG = "var/lib/dpkg/status"
+_CONFIG = f"{_PREFIX}/pyvenv.cfg"
+_LIBRARY = re.compile(rf"{_PREFIX}/lib/python(3\.\d+)/")
+_LARGEST = 16 * 2**20
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """`python` is the version of the virtual environment that is there (empty: none), `pythons` those of others.
+
+    `glibc` is the version of the C library, where dpkg knows it; `installed` is what the virtual environment holds.
+    """
+
+    python: str = ""
+    pythons: tuple[str, ...] = ()
+    glibc: tuple[int, int] | None = None
+    is_musl: bool = False
+    installed: tuple[Installed, ...] = ()
+
+
+async def read(client: RegistryClient, image: Reference, memory: Memory, emit: Emit = ignore) -> Base:
+    """The base by its digest, from what is remembered or from its registry. Raises RegistryUnavailableError."""
+    known = memory.remembered("base", image.digest or "")
+    if known is not None:
+        return decode(known)
+    emit(Notice(f"looking at what `{image}` has installed"))
+    found = Files()
+    try:
+        manifest = await fetch_manifest(client, image)
+        for layer in manifest.layers:
+            with tempfile.TemporaryFile(prefix="flytebuild-") as file:
+                async with open_blob(client, image, layer.digest) as chunks:
+                    async for chunk in chunks:
+                        file.write(chunk)
+                file.seek(0)
+                await in_thread(lambda file=file: found.add(file), "flytebuild-base")  # type: ignore[misc]
+    except (Refused, tarfile.TarError, zstandard.ZstdError, OSError) as error:
+        raise RegistryUnavailableError(f"What `{image}` has installed cannot be read: {error}") from error
+    base = found.base()
+    memory.remember("base", image.digest or "", encode(base))
+    return base
+
+
+def encode(base: Base) -> str:
+    """A base as text, to be remembered."""
+    return json.dumps(asdict(base))
+
+
+def decode(text: str) -> Base:
+    """The inverse of `encode`."""
+    document = json.loads(text)
+    installed = tuple(Installed(**{**item, "tags": tuple(item["tags"])}) for item in document["installed"])
+    glibc = tuple(document["glibc"]) if document["glibc"] else None
+    return Base(document["python"], tuple(document["pythons"]), glibc, document["is_musl"], installed)
+
+
+@dataclass
+class Files:
+    """The files of an image that matter, layer by layer from the lowest."""
+
+    _found: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, layer: IO[bytes]) -> None:
+        """Put one more layer on top, a tar archive, compressed or not."""
+        added = dict[str, bytes]()
+        with _unpacked(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                path = member.name.removeprefix("./").lstrip("/")
+                folder, _, name = path.rpartition("/")
+                if name == _OPAQUE:
+                    self._remove(folder)
+                elif name.startswith(_WHITEOUT):
+                    self._remove(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
+                elif _matters(path):
+                    content = archive.extractfile(member) if member.isreg() and member.size <= _LARGEST else None
+                    added[path] = content.read() if content else b""
+        self._found.update(added)
+
+    def _remove(self, path: str) -> None:
+        for known in [item for item in self._found if item == path or item.startswith(f"{path}/")]:
+            del self._found[known]
+
+    def base(self) -> Base:
+        """What the files say."""
+        versions = _debian(self._text(_DPKG))
+        glibc = re.match(r"(\d+)\.(\d+)", versions.get("libc6", ""))
+        pythons = {
+            match[1]
+            for text in map(self._text, filter(_PATCH.fullmatch, self._found))
+            if (match := re.search(r'#define\s+PY_VERSION\s+"(\d+\.\d+\.\d+)"', text))
+        }
+        pythons |= {
+            match[0]
+            for name, version in versions.items()
+            if re.fullmatch(r"python3\.\d+-minimal", name) and (match := re.match(r"\d+\.\d+\.\d+", version))
+        }
+        return Base(
+            self._python(pythons),
+            tuple(sorted(pythons)),
+            (int(glibc[1]), int(glibc[2])) if glibc else None,
+            any(path.startswith("lib/ld-musl-") for path in self._found),
+            tuple(self._installed()),
+        )
+
+    def _python(self, pythons: set[str]) -> str:
+        """The version of the virtual environment, as exactly as it can be known."""
+        config = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+(?:\.\d+)?)", self._text(_CONFIG), re.MULTILINE)
+        if config:
+            return config[1]
+        minor = next((match[1] for path in self._found if (match := _LIBRARY.match(path))), "")
+        return next((item for item in sorted(pythons) if minor and item.startswith(f"{minor}.")), minor)
+
+    def _installed(self) -> Iterator[Installed]:
+        for path in sorted(self._found):
+            if path.endswith("/METADATA"):
+                metadata = self._text(path)
+                header = HeaderParser().parsestr(metadata)
+                wheel = HeaderParser().parsestr(self._text(f"{path.rpartition('/')[0]}/WHEEL"))
+                if header["Name"] and header["Version"]:
+                    name = canonicalize_name(header["Name"])
+                    yield Installed(name, header["Version"], metadata, tuple(wheel.get_all("Tag") or ()))
+
+    def _text(self, path: str) -> str:
+        return self._found.get(path, b"").decode("utf-8", "replace")
+
+
+def _matters(path: str) -> bool:
+    return bool(
+        path in (_DPKG, _CONFIG)
+        or _PACKAGES.fullmatch(path)
+        or _PATCH.fullmatch(path)
+        or path.startswith("lib/ld-musl-")
+    )
+
+
+def _debian(status: str) -> dict[str, str]:
+    """The versions of Debian's packages, without their epochs."""
+    found = {}
+    for paragraph in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
+        if "Package" in fields and "Version" in fields:
+            found[fields["Package"]] = fields["Version"].rpartition(":")[2]
+    return found
+
+
+@contextmanager
+def _unpacked(layer: IO[bytes]) -> Iterator[IO[bytes]]:
+    start = layer.read(4)
+    layer.seek(0)
+    if start == b"\x28\xb5\x2f\xfd":
+        with zstandard.ZstdDecompressor().stream_reader(layer, read_across_frames=True) as stream:
+            yield stream
+    elif start[:2] == b"\x1f\x8b":
+        with gzip.open(layer) as stream:
+            yield stream  # type: ignore[misc]
+    else:
+        yield layer

@@ -1,0 +1,166 @@
+"""A lock as a value: which digests images have and which wheels layers come to, and what it makes of image specs. Pure.
+
+Layers are found by their fingerprints (`flytebuild.wheels.questions`), so a layer that was changed since, or that is on
+another base, is in no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias, TypeVar
+
+from flytebuild.spec.images import Platform
+from flytebuild.spec.layers import Pin, Pinned, PipPackages, Requirements
+from flytebuild.spec.model import ImageSpec
+from flytebuild.wheels.arguments import with_words
+from flytebuild.wheels.questions import Question, questions
+
+Specs: TypeAlias = Mapping[str, Mapping[Platform, ImageSpec]]
+"""The specs of environments by their names, one for each platform."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedImage:
+    """What an image's name led to for one platform, when it was locked: the digest of its manifest."""
+
+    reference: str
+    platform: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockedLayer:
+    """One layer's wheels, sorted by name. `asked` is its summary, `environments` are those whose images have it.
+
+    `where` are the options about indexes that its requirements file has.
+    """
+
+    asked: str
+    platform: str
+    fingerprint: str
+    environments: tuple[str, ...]
+    pins: tuple[Pin, ...]
+    where: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockedLayer:
+    """One layer that stays as it is, and why: half a sentence."""
+
+    asked: str
+    platform: str
+    fingerprint: str
+    environments: tuple[str, ...]
+    reason: str
+
+
+_Layer = TypeVar("_Layer", bound="LockedLayer | UnlockedLayer")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """All that was decided; `uv` is the version that decided it."""
+
+    uv: str = ""
+    images: tuple[LockedImage, ...] = ()
+    layers: tuple[LockedLayer, ...] = ()
+    unlocked: tuple[UnlockedLayer, ...] = ()
+
+    @cached_property
+    def by_fingerprint(self) -> Mapping[str, LockedLayer]:
+        return {layer.fingerprint: layer for layer in self.layers}
+
+    @cached_property
+    def reasons(self) -> Mapping[str, str]:
+        """Why layers are not locked, by fingerprint."""
+        return {layer.fingerprint: layer.reason for layer in self.unlocked}
+
+    def digest_of(self, reference: str, platform: Platform) -> str | None:
+        """What an image's name is to lead to."""
+        return self._digests.get((reference, str(platform)))
+
+    @cached_property
+    def _digests(self) -> Mapping[tuple[str, str], str]:
+        return {(image.reference, image.platform): image.digest for image in self.images}
+
+
+def order(layer: LockedLayer | UnlockedLayer) -> tuple[str, str, str]:
+    """What layers are sorted by: what moves least comes first."""
+    return layer.asked, layer.platform, layer.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """A layer of an environment's image that is built as it is written.
+
+    `is_drift` where the lock has another one in its place, or none; else `reason` is why it cannot be locked.
+    """
+
+    environment: str
+    question: Question
+    reason: str
+    is_drift: bool = False
+
+
+def apply(specs: Specs, lock: Lock) -> tuple[dict[str, dict[Platform, ImageSpec]], tuple[Unlocked, ...]]:
+    """The specs with the lock's wheels in the place of layers, and what stays as it is."""
+    made: dict[str, dict[Platform, ImageSpec]] = {}
+    left = list[Unlocked]()
+    for name, variants in specs.items():
+        made[name] = {}
+        for platform, spec in variants.items():
+            found = list(_unlocked(name, spec, lock))
+            made[name][platform] = _pinned(spec, lock, {item.question.number for item in found})
+            left += found
+    return made, tuple(left)
+
+
+def _unlocked(environment: str, spec: ImageSpec, lock: Lock) -> Iterator[Unlocked]:
+    for question in questions(spec):
+        if question.reason:
+            yield Unlocked(environment, question, question.reason)
+        elif question.fingerprint in lock.reasons:
+            yield Unlocked(environment, question, lock.reasons[question.fingerprint])
+        elif question.fingerprint not in lock.by_fingerprint:
+            yield Unlocked(environment, question, "it is not in the lock", is_drift=True)
+
+
+def _pinned(spec: ImageSpec, lock: Lock, left: set[int]) -> ImageSpec:
+    steps = list(spec.steps)
+    for question in questions(spec):
+        if question.number not in left:
+            locked = lock.by_fingerprint[question.fingerprint]
+            steps[question.number] = replace(question.step, layer=_layer(question, locked))
+    return replace(spec, steps=tuple(steps)) if steps != list(spec.steps) else spec
+
+
+def _layer(question: Question, locked: LockedLayer) -> Pinned:
+    asked = question.layer
+    assert isinstance(asked, PipPackages | Requirements)  # noqa: S101 - others cannot be locked
+    told = with_words(question.arguments, list(locked.where))
+    return Pinned(locked.pins, options=told.installing(asked.options), asked=asked)
+
+
+def merged(before: Lock, after: Lock, environments: frozenset[str]) -> Lock:
+    """`after`, which is about these environments, with what an earlier lock has about others."""
+    images = {(image.reference, image.platform): image for image in (*before.images, *after.images)}
+    return Lock(
+        after.uv,
+        tuple(sorted(images.values())),
+        tuple(sorted(_with_others(before.layers, after.layers, environments), key=order)),
+        tuple(sorted(_with_others(before.unlocked, after.unlocked, environments), key=order)),
+    )
+
+
+def _with_others(before: Iterable[_Layer], after: Iterable[_Layer], environments: frozenset[str]) -> Iterator[_Layer]:
+    """Layers of a later lock; those of an earlier one stay where they are of other environments too."""
+    earlier = {layer.fingerprint: layer for layer in before}
+    for layer in after:
+        known = earlier.pop(layer.fingerprint, None)
+        others = set(known.environments) - environments if known else set()
+        yield replace(layer, environments=tuple(sorted({*layer.environments, *others})))
+    for layer in earlier.values():
+        if others := set(layer.environments) - environments:
+            yield replace(layer, environments=tuple(sorted(others)))

@@ -1,0 +1,148 @@
+"""`flytebuild.lock`: a lock as TOML, in an order that moves as little as possible from one version to the next.
+
+A wheel is described once, however many layers have it; layers name wheels by their files.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import tomli
+import tomli_w
+
+from flytebuild.errors import OutputError, UsageError
+from flytebuild.spec.layers import Pin
+from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer, UnlockedLayer, order
+
+VERSION = 1
+"""Of the file's form; a file of another one is not read."""
+
+_HEAD = "# Written by `flytebuild lock`, which also brings it up to date; not meant to be edited.\n\n"
+_SHORT = 12
+
+
+def read(file: Path) -> Lock | None:
+    """The lock in a file; None where there is no file. Raises UsageError for a file that holds none."""
+    try:
+        return decode(file.read_text(encoding="utf-8"), str(file))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"`{file}` cannot be read: {error}") from error
+
+
+def write(file: Path, lock: Lock) -> None:
+    """Put a lock into a file, whole or not at all. Raises OutputError where it cannot be written."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
+                stream.write(encode(lock))
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, file)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise OutputError(f"The lock cannot be written to `{file}`: {error.strerror}") from error
+
+
+def encode(lock: Lock) -> str:
+    """The file's text."""
+    names = _names(pin for layer in lock.layers for pin in layer.pins)
+    document = {
+        "version": VERSION,
+        "uv": lock.uv,
+        "image": [
+            {"reference": image.reference, "platform": image.platform, "digest": image.digest}
+            for image in sorted(lock.images)
+        ],
+        "layer": [
+            {
+                **_head(layer),
+                **({"where": list(layer.where)} if layer.where else {}),
+                "wheels": [names[pin] for pin in layer.pins],
+            }
+            for layer in sorted(lock.layers, key=order)
+        ],
+        "unlocked": [{**_head(layer), "reason": layer.reason} for layer in sorted(lock.unlocked, key=order)],
+        "wheel": [_wheel(pin, name) for pin, name in sorted(names.items(), key=lambda item: item[1])],
+    }
+    return _HEAD + tomli_w.dumps({key: value for key, value in document.items() if value != []})
+
+
+def decode(text: str, source: str) -> Lock:
+    """The inverse of `encode`. Raises UsageError; `source` names the file."""
+    try:
+        document = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise UsageError(f"`{source}` is not a lock: {error}", hint=_hint(source)) from error
+    if document.get("version") != VERSION:
+        raise UsageError(
+            f"`{source}` is a lock of version {document.get('version')}, and this flytebuild reads {VERSION}",
+            hint="use the flytebuild that wrote it, or " + _hint(source),
+        )
+    try:
+        return _lock(document)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"`{source}` is damaged", hint=_hint(source)) from error
+
+
+def _hint(source: str) -> str:
+    return f"remove `{source}` and run `flytebuild lock`"
+
+
+def _lock(document: Mapping[str, Any]) -> Lock:
+    wheels = {
+        item.get("id", item["filename"]): Pin(
+            item["name"], item["version"], item["filename"], item["sha256"], item.get("url", ""), item.get("size")
+        )
+        for item in document.get("wheel", ())
+    }
+    return Lock(
+        str(document["uv"]),
+        tuple(LockedImage(item["reference"], item["platform"], item["digest"]) for item in document.get("image", ())),
+        tuple(
+            LockedLayer(*_tail(item), tuple(wheels[name] for name in item["wheels"]), tuple(item.get("where", ())))
+            for item in document.get("layer", ())
+        ),
+        tuple(UnlockedLayer(*_tail(item), item["reason"]) for item in document.get("unlocked", ())),
+    )
+
+
+def _head(layer: LockedLayer | UnlockedLayer) -> dict[str, Any]:
+    return {
+        "asked": layer.asked,
+        "environments": list(layer.environments),
+        "platform": layer.platform,
+        "fingerprint": layer.fingerprint,
+    }
+
+
+def _tail(item: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]]:
+    return item["asked"], item["platform"], item["fingerprint"], tuple(item["environments"])
+
+
+def _names(pins: Iterable[Pin]) -> dict[Pin, str]:
+    """What each wheel is called: by its file, and also by its hash where two indexes have another one of that name."""
+    unique = list(dict.fromkeys(pins))
+    files = [pin.filename for pin in unique]
+    return {
+        pin: pin.filename if files.count(pin.filename) == 1 else f"{pin.filename}#{pin.sha256[:_SHORT]}"
+        for pin in unique
+    }
+
+
+def _wheel(pin: Pin, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": name} if name != pin.filename else {}
+    found |= {"name": pin.name, "version": pin.version, "filename": pin.filename, "sha256": pin.sha256}
+    found |= {"url": pin.url} if pin.url else {}
+    return found | ({"size": pin.size} if pin.size is not None else {})

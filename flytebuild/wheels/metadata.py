@@ -1,0 +1,153 @@
+"""What wheels on an index say of themselves: their METADATA, with as little of the wheel as the index lets us have."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import ssl
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from packaging.utils import canonicalize_name
+
+from flytebuild.errors import UnavailableError
+from flytebuild.spec.layers import Pin
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_TIMEOUT = httpx.Timeout(60.0, connect=20.0)
+_AT_ONCE = 8
+_CHUNK = 64 * 1024
+
+
+class Memory(Protocol):
+    """What was read before, by kind and key; `flytebuild.state.State` is one."""
+
+    def remembered(self, kind: str, key: str) -> str | None: ...
+
+    def remember(self, kind: str, key: str, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class MetadataReader:
+    """Reads metadata by HTTP, or from files; what was read is remembered by the wheel's hash."""
+
+    memory: Memory
+    ca_bundle: Path | None = None
+
+    def read(self, pins: Sequence[Pin], indexes: Sequence[str]) -> dict[str, str]:
+        """The METADATA of wheels, by name; `indexes` are URLs whose credentials count for what is on their hosts.
+
+        Raises UnavailableError for a wheel that cannot be read.
+        """
+        found = {pin.name: text for pin in pins if (text := self.memory.remembered("metadata", pin.sha256))}
+        missing = [pin for pin in pins if pin.name not in found]
+        if missing:
+            with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
+                known = _credentials(indexes)
+                texts = pool.map(lambda pin: _read(client, pin, known), missing)
+                for pin, text in zip(missing, texts, strict=True):
+                    found[pin.name] = text
+                    self.memory.remember("metadata", pin.sha256, text)
+        return found
+
+    @contextmanager
+    def _client(self) -> Iterator[httpx.Client]:
+        trusted = ssl.create_default_context(cafile=str(self.ca_bundle) if self.ca_bundle else None)
+        with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, verify=trusted) as client:
+            yield client
+
+
+def _credentials(indexes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """User and password by host and port."""
+    found = {}
+    for parts in map(urlsplit, indexes):
+        if parts.username or parts.password:
+            host = parts.netloc.rpartition("@")[2]
+            found[host] = (unquote(parts.username or ""), unquote(parts.password or ""))
+    return found
+
+
+def _read(client: httpx.Client, pin: Pin, known: Mapping[str, tuple[str, str]]) -> str:
+    parts = urlsplit(pin.url)
+    try:
+        if parts.scheme == "file":
+            text = _inside(io.BytesIO(Path(unquote(parts.path)).read_bytes()))
+        else:
+            text = _fetch(client, pin, httpx.BasicAuth(*known[parts.netloc]) if parts.netloc in known else None)
+    except (httpx.HTTPError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UnavailableError(
+            f"What `{pin.filename}` needs cannot be read from `{parts.netloc or pin.url}` ({_reason(error)})",
+            hint="see whether the index can be reached, and run `flytebuild lock` again",
+        ) from error
+    header = HeaderParser().parsestr(text)
+    if (canonicalize_name(header["Name"] or ""), header["Version"]) != (pin.name, pin.version):
+        raise UnavailableError(f"`{pin.filename}` says that it is `{header['Name']}` {header['Version']}")
+    return text
+
+
+def _fetch(client: httpx.Client, pin: Pin, auth: httpx.Auth | None) -> str:
+    """The metadata beside the wheel (PEP 658) where an index has it, else from the wheel's end."""
+    beside = client.get(f"{pin.url}.metadata", auth=auth)
+    if beside.is_success:
+        return beside.text
+    head = client.get(pin.url, auth=auth, headers={"Range": "bytes=0-0"}) if pin.size else None
+    if pin.size and head is not None and head.status_code == httpx.codes.PARTIAL_CONTENT:
+        return _inside(io.BufferedReader(_Remote(client, pin.url, pin.size, auth), _CHUNK))
+    whole = client.get(pin.url, auth=auth).raise_for_status().content
+    if hashlib.sha256(whole).hexdigest() != pin.sha256:
+        raise ValueError("it is not the file that the index names")
+    return _inside(io.BytesIO(whole))
+
+
+def _inside(wheel: io.BytesIO | io.BufferedReader) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(
+            name for name in archive.namelist() if name.count("/") == 1 and name.endswith(".dist-info/METADATA")
+        )
+        return archive.read(name).decode("utf-8", "replace")
+
+
+class _Remote(io.RawIOBase):
+    """A file on a server, of which only what is read is fetched."""
+
+    def __init__(self, client: httpx.Client, url: str, size: int, auth: httpx.Auth | None) -> None:
+        self._client, self._url, self._size, self._auth = client, url, size, auth
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = start + offset
+        return self._place
+
+    def readinto(self, buffer: Buffer) -> int:
+        space = memoryview(buffer)
+        end = min(self._place + len(space), self._size)
+        if end <= self._place:
+            return 0
+        headers = {"Range": f"bytes={self._place}-{end - 1}"}
+        content = self._client.get(self._url, auth=self._auth, headers=headers).raise_for_status().content
+        space[: len(content)] = content
+        self._place += len(content)
+        return len(content)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"status {error.response.status_code}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

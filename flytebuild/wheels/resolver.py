@@ -1,0 +1,206 @@
+"""Deciding the wheels of all installing layers of some images: one after another as they stack, each question once.
+
+A layer's answer is what `uv pip install` would do on top of what lies below it: packages that are there already and
+fit are left alone. What an earlier lock says stays unless it has to move, or is meant to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flytebuild.errors import DefinitionError, UnavailableError
+from flytebuild.events import Emit, Notice
+from flytebuild.spec.layers import Pin, PipPackages, Requirements, Venv
+from flytebuild.spec.model import ImageSpec
+from flytebuild.threads import in_thread
+from flytebuild.wheels import staging
+from flytebuild.wheels.arguments import NotLockableError, with_words
+from flytebuild.wheels.base import Base
+from flytebuild.wheels.environment import Environment, Installed, with_installed
+from flytebuild.wheels.lock import Lock, LockedLayer, Specs, UnlockedLayer, order
+from flytebuild.wheels.metadata import MetadataReader
+from flytebuild.wheels.questions import Question, questions
+from flytebuild.wheels.uv import Asking, Target, Uv
+
+_AT_ONCE = 4
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_OLD_GLIBC = (2, 28)
+"""What wheels are chosen for where a base does not say which C library it has: that of most wheels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What may change that an earlier lock has decided: `names` of packages and images, or everything."""
+
+    names: frozenset[str] = frozenset()
+    everything: bool = False
+
+    def __contains__(self, name: str) -> bool:
+        return self.everything or name in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One layer's wheels, or the reason why they are not decided here; `is_moved` where the earlier lock has others."""
+
+    pins: tuple[Pin, ...] = ()
+    where: tuple[str, ...] = ()
+    reason: str = ""
+    is_moved: bool = False
+
+
+@dataclass
+class Resolver:
+    """Answers the questions of images.
+
+    `base` reads what an image's base has, `secrets` gives the variables of a layer's secrets, and `hide` takes those
+    out of messages.
+    """
+
+    uv: Uv
+    metadata: MetadataReader
+    base: Callable[[ImageSpec], Awaitable[Base]]
+    secrets: Callable[[ImageSpec, Question], Mapping[str, str]]
+    hide: Callable[[str], str]
+    before: Lock
+    moves: Moves
+    emit: Emit
+    _answers: dict[str, asyncio.Task[Answer]] = field(default_factory=dict)
+    _environments: dict[str, asyncio.Task[Environment]] = field(default_factory=dict)
+    _bases: dict[str, asyncio.Task[Base]] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    async def layers(self, specs: Specs) -> tuple[tuple[LockedLayer, ...], tuple[UnlockedLayer, ...]]:
+        """The answers for all layers of these images, each with the environments that have it.
+
+        Raises DefinitionError for requirements that cannot be met, UnavailableError where an index does not answer,
+        RegistryUnavailableError where a base cannot be read.
+        """
+        users: dict[str, list[str]] = {}
+        asked: dict[str, tuple[ImageSpec, Question]] = {}
+        for name, variants in specs.items():
+            for spec in variants.values():
+                for question in questions(spec):
+                    users.setdefault(question.fingerprint, []).append(name)
+                    asked.setdefault(question.fingerprint, (spec, question))
+        answers = await asyncio.gather(*(self._answer(spec, question) for spec, question in asked.values()))
+        locked, unlocked = list[LockedLayer](), list[UnlockedLayer]()
+        for (spec, question), answer in zip(asked.values(), answers, strict=True):
+            names = tuple(sorted(set(users[question.fingerprint])))
+            head = (question.layer.summary, str(spec.platform), question.fingerprint, names)
+            if answer.reason:
+                unlocked.append(UnlockedLayer(*head, answer.reason))
+            else:
+                locked.append(LockedLayer(*head, answer.pins, answer.where))
+        return tuple(sorted(locked, key=order)), tuple(sorted(unlocked, key=order))
+
+    def _answer(self, spec: ImageSpec, question: Question) -> asyncio.Task[Answer]:
+        if question.fingerprint not in self._answers:
+            self._answers[question.fingerprint] = asyncio.ensure_future(self._decide(spec, question))
+        return self._answers[question.fingerprint]
+
+    async def _decide(self, spec: ImageSpec, question: Question) -> Answer:
+        if question.reason:
+            return Answer(reason=question.reason)
+        below = _below(spec, question)
+        under = await self._answer(spec, below) if below else Answer()
+        if below and under.reason:
+            return Answer(reason=f"`{below.layer.summary}` below it is not locked")
+        known = self.before.by_fingerprint.get(question.fingerprint)
+        if known and not under.is_moved and not any(pin.name in self.moves for pin in known.pins):
+            return Answer(known.pins, known.where)
+        try:
+            answer = await self._resolve(spec, question, known)
+        except NotLockableError as error:
+            return Answer(reason=str(error))
+        except (DefinitionError, UnavailableError) as error:
+            raise type(error)(f"{question.shown} cannot be locked: {error.message}", hint=error.hint) from error
+        self.emit(Notice(f"{question.shown}: {len(answer.pins)} wheels"))
+        return answer
+
+    async def _resolve(self, spec: ImageSpec, question: Question, known: LockedLayer | None) -> Answer:
+        target = await self._target(spec)
+        below = await self._environment(spec, _below(spec, question))
+        preferences = {} if self.moves.everything else self._preferences(spec)
+        variables = {**question.variables, **self.secrets(spec, question)}
+        async with self._slots:
+            with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
+                asking, where = _asking(spec, question, variables, Path(folder), self.hide)
+                pins = await in_thread(lambda: self._pins(asking, target, below, preferences), "flytebuild-uv")
+        return Answer(pins, where, is_moved=known is None or known.pins != pins)
+
+    def _pins(
+        self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]
+    ) -> tuple[Pin, ...]:
+        wanted = self.uv.preferred(asking, target, below, preferences) if preferences else None
+        try:
+            versions = self.uv.changes(asking, target, below, wanted)
+        except DefinitionError:
+            if not wanted:
+                raise
+            # What the resolver prefers on its own may not go together with what is installed below.
+            versions = self.uv.changes(asking, target, below)
+        return self.uv.files(versions, asking, target)
+
+    def _preferences(self, spec: ImageSpec) -> dict[str, str]:
+        """The versions that the earlier lock has for this platform, but for those that are to move."""
+        pins = (pin for layer in self.before.layers if layer.platform == str(spec.platform) for pin in layer.pins)
+        return {pin.name: pin.version for pin in pins if pin.name not in self.moves}
+
+    async def _environment(self, spec: ImageSpec, question: Question | None) -> Environment:
+        """What is installed once a layer is there; the base's packages below the first one."""
+        if question is None:
+            return with_installed({}, (await self._base(spec)).installed)
+        if question.fingerprint not in self._environments:
+            self._environments[question.fingerprint] = asyncio.ensure_future(self._with(spec, question))
+        return await self._environments[question.fingerprint]
+
+    async def _with(self, spec: ImageSpec, question: Question) -> Environment:
+        answer = await self._answer(spec, question)
+        below = await self._environment(spec, _below(spec, question))
+        variables = {**question.variables, **self.secrets(spec, question)}
+        indexes = self.uv.indexes(Asking((), question.arguments, variables))
+        read = in_thread(lambda: self.metadata.read(answer.pins, indexes), "flytebuild-metadata")
+        texts = await read
+        return with_installed(below, (Installed.of(pin, texts[pin.name]) for pin in answer.pins))
+
+    async def _base(self, spec: ImageSpec) -> Base:
+        key = f"{spec.base.digest if spec.base else ''} {spec.platform}"
+        if key not in self._bases:
+            self._bases[key] = asyncio.ensure_future(self.base(spec))
+        return await self._bases[key]
+
+    async def _target(self, spec: ImageSpec) -> Target:
+        base = await self._base(spec)
+        if base.is_musl:
+            raise NotLockableError("its base has a C library that few wheels are for")
+        asked = next((step.layer.python for step in spec.steps if isinstance(step.layer, Venv)), "")
+        fitting = [item for item in base.pythons if item == asked or item.startswith(f"{asked}.")]
+        # Where there is no such Python in the base, uv brings its latest one.
+        python = base.python or (fitting[0] if len(fitting) == 1 else asked)
+        return Target(python, _MACHINES[spec.platform.architecture], base.glibc or _OLD_GLIBC)
+
+
+def _below(spec: ImageSpec, question: Question) -> Question | None:
+    """The installing layer under another one."""
+    return next((item for item in questions(spec) if question.below and item.fingerprint == question.below[-1]), None)
+
+
+def _asking(
+    spec: ImageSpec, question: Question, variables: Mapping[str, str], folder: Path, hide: Callable[[str], str]
+) -> tuple[Asking, tuple[str, ...]]:
+    """What uv is asked, and the options about indexes that a requirements file adds to the layer's."""
+    match question.layer:
+        case PipPackages(requirements=texts):
+            return Asking(texts, question.arguments, variables, folder, hide), ()
+        case Requirements() as layer:
+            file = staging.stage(layer, spec.roots, folder)
+            words: Sequence[str] = staging.indexes(file)
+            arguments = with_words(question.arguments, list(words))
+            return Asking(("--requirement", file.name), arguments, variables, file.parent, hide), tuple(words)
+        case layer:
+            raise NotLockableError(f"`{layer.summary}` is none of the layers that can be locked")

@@ -1,0 +1,242 @@
+"""Asking uv: what an installation would change, and which files a version has. Nothing is installed.
+
+uv comes with flytebuild and is of a known minor: the answers of `--output-format json` are a preview there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import tomli
+from packaging.utils import canonicalize_name
+
+from flytebuild.errors import DefectError, DefinitionError, UnavailableError
+from flytebuild.programs import Ended, ask
+from flytebuild.spec.layers import Pin
+from flytebuild.wheels.arguments import Arguments, NotLockableError
+from flytebuild.wheels.environment import Environment, write
+from flytebuild.wheels.pylock import pin
+from flytebuild.wheels.tags import best
+
+_DEADLINE = 600.0
+"""Seconds for one answer: an index may be slow, and some wheels tell what they need only at their end."""
+
+_KEPT = re.compile(r"(?!UV_|PIP_)|UV_(?:CACHE_DIR|HTTP_\w+|NATIVE_TLS|SYSTEM_CERTS|KEYRING_PROVIDER|OFFLINE)$")
+"""Variables of the host that decide how indexes are reached, and nothing of what is resolved."""
+
+_NO_WHEEL = re.compile(r"(?:versions? of )?([\w.\-]+?)(?:[=<>!~]=?[\w.,*+!<>=]+)? (?:has|have) no (?:usable )?wheels")
+_UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
+
+
+INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+"""Package index settings of the host: those that build steps are given, but for folders of the host's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The interpreter that is installed for: its version (`3.11.2`, or `3.11`), `x86_64` or `aarch64`, its glibc."""
+
+    python: str
+    machine: str
+    glibc: tuple[int, int]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        platform = f"{self.machine}-manylinux_{self.glibc[0]}_{self.glibc[1]}"
+        return ("--python-version", self.python, "--python-platform", platform)
+
+    def best(self, filenames: Sequence[str]) -> str | None:
+        """The wheel that is taken of several."""
+        major, minor, *_ = map(int, self.python.split("."))
+        return best(filenames, (major, minor), self.machine, self.glibc)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a layer asks for: requirements or `--requirement FILE`, its options, and what its variables hold.
+
+    `folder` is where it is asked, for what files refer to. `hide` takes secrets out of what uv complains.
+    """
+
+    what: tuple[str, ...]
+    arguments: Arguments
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    folder: Path | None = None
+    hide: Callable[[str], str] = str
+
+
+@dataclass(frozen=True)
+class Uv:
+    """uv, with the host's ways to reach indexes (`environ`) and the CA bundle that it trusts."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    ca_bundle: Path | None = None
+
+    def indexes(self, asking: Asking) -> tuple[str, ...]:
+        """The URLs of the indexes that are asked, with their credentials."""
+        given = self._variables({**asking.variables, **_index_variables(asking)})
+        words = (word for name in INDEX_VARIABLES for word in given.get(name, "").split())
+        # An index may have a name: `name=URL`.
+        return tuple(word.partition("=")[2] if "=" in word.partition("://")[0] else word for word in words)
+
+    @cached_property
+    def version(self) -> str:
+        """Its version, `0.13.9`."""
+        ended = ask((_program(), "--version"), deadline=_DEADLINE, environ=self._variables({}))
+        return ended.output.decode().split()[1]
+
+    def changes(
+        self, asking: Asking, target: Target, below: Environment, constraints: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The versions that an installation on top of `below` would add or change, by name.
+
+        `constraints` are versions that packages must have if they are needed. Raises NotLockableError where there are
+        no wheels, DefinitionError where the requirements cannot be met, UnavailableError where no index answers.
+        """
+        with _venv(below) as (python, folder):
+            command = ["pip", "install", "--dry-run", "--output-format", "json", "--python", str(python)]
+            if constraints:
+                command += ["--constraint", str(_listed(folder / "constraints.txt", constraints))]
+            ended = self._ask((*command, *self._options(asking, target), *asking.what), asking)
+        try:
+            listed = json.loads(ended.output)["changes"]
+            added = [item for item in listed if item["action"] == "installed"]
+            return {canonicalize_name(item["name"]): str(item["version"]) for item in added}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DefectError(f"uv {self.version} answers in a form that is not known: {error}") from error
+
+    def preferred(
+        self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]
+    ) -> dict[str, str] | None:
+        """All versions where packages keep those in `preferences` if they can; None where that cannot be met."""
+        with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
+            known = {**preferences, **{item.name: item.version for item in below.values()}}
+            output = _listed(Path(folder) / "preferred.txt", known)
+            requirements = Path(folder) / "asked.in"
+            what = asking.what
+            if "--requirement" in what:
+                source = (asking.folder or Path.cwd()) / what[1]
+            else:
+                requirements.write_text("\n".join(what) + "\n", encoding="utf-8")
+                source = requirements
+            command = ("pip", "compile", "--no-header", "--no-annotate", "--output-file", str(output), str(source))
+            try:
+                self._ask((*command, *self._options(asking, target)), asking)
+            except (DefinitionError, NotLockableError):
+                return None
+            lines = output.read_text(encoding="utf-8").splitlines()
+        pairs = (line.partition(";")[0].strip().partition("==") for line in lines if "==" in line)
+        return {canonicalize_name(name): version for name, _, version in pairs}
+
+    def files(self, versions: Mapping[str, str], asking: Asking, target: Target) -> tuple[Pin, ...]:
+        """The wheel of each version that is installed, sorted by name. Raises as `changes` does."""
+        if not versions:
+            return ()
+        with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
+            listed = _listed(Path(folder) / "pins.in", versions)
+            output = Path(folder) / "pylock.toml"
+            where = Asking((), Arguments(*_indexes(asking)), asking.variables, hide=asking.hide)
+            command = ("pip", "compile", "--no-deps", "--format", "pylock.toml", "--output-file", str(output))
+            self._ask((*command, str(listed), *self._options(where, target)), where)
+            packages = tomli.loads(output.read_text(encoding="utf-8"))["packages"]
+        return tuple(sorted((pin(item, target.best) for item in packages), key=lambda found: found.name))
+
+    def _options(self, asking: Asking, target: Target) -> tuple[str, ...]:
+        told = asking.arguments
+        return (*target.arguments, "--only-binary", ":all:", *told.where, *told.which)
+
+    def _ask(self, command: Sequence[str], asking: Asking) -> Ended:
+        always = ("--no-config", "--no-progress", "--color", "never", "--quiet")
+        try:
+            ended = ask(
+                (_program(), *command, *always),
+                deadline=_DEADLINE,
+                folder=asking.folder,
+                environ=self._variables({**asking.variables, **_index_variables(asking)}),
+            )
+        except TimeoutError as error:
+            hint = "see whether its package indexes can be reached"
+            raise UnavailableError(f"uv gives {error}", hint=hint) from error
+        if ended.code:
+            raise _failure(asking.hide(ended.complaint).strip())
+        return ended
+
+    def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
+        given = {name: value for name, value in self.environ.items() if _KEPT.match(name) or name in INDEX_VARIABLES}
+        trusted = {"SSL_CERT_FILE": str(self.ca_bundle)} if self.ca_bundle else {}
+        return {**given, **trusted, **more}
+
+
+def _program() -> str:
+    """Where uv is: beside the Python that runs this, or wherever the host has it."""
+    beside = Path(sysconfig.get_path("scripts")) / "uv"
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if not found:
+        raise UnavailableError("There is no `uv` beside flytebuild", hint="install flytebuild with what it depends on")
+    return found
+
+
+@contextmanager
+def _venv(environment: Environment) -> Iterator[tuple[Path, Path]]:
+    """The Python of a virtual environment that seems to hold what is installed, and a folder for more files."""
+    with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
+        place = Path(folder) / "venv"
+        (place / "bin").mkdir(parents=True)
+        python = place / "bin" / "python"
+        python.symlink_to(getattr(sys, "_base_executable", sys.executable))
+        home = Path(getattr(sys, "_base_executable", sys.executable)).parent
+        (place / "pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n", encoding="utf-8")
+        major, minor = sys.version_info[:2]
+        site_packages = place / "lib" / f"python{major}.{minor}" / "site-packages"
+        site_packages.mkdir(parents=True)
+        write(environment, site_packages)
+        yield python, Path(folder)
+
+
+def _listed(file: Path, versions: Mapping[str, str]) -> Path:
+    file.write_text("".join(f"{name}=={versions[name]}\n" for name in sorted(versions)), encoding="utf-8")
+    return file
+
+
+def _indexes(asking: Asking) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Where a layer's packages are, and how old they may be, without what else decides their versions."""
+    told = asking.arguments
+    return told.index_url, told.extra_index_urls, told.where, ()
+
+
+def _index_variables(asking: Asking) -> dict[str, str]:
+    """Indexes as variables, since their URLs may have credentials, and every process sees another one's arguments."""
+    told = asking.arguments
+    found = {}
+    if told.index_url:
+        found["UV_INDEX_URL"] = _expanded(told.index_url, asking.variables)
+    if told.extra_index_urls:
+        found["UV_EXTRA_INDEX_URL"] = " ".join(_expanded(url, asking.variables) for url in told.extra_index_urls)
+    return found
+
+
+def _expanded(text: str, variables: Mapping[str, str]) -> str:
+    """`${NAME}` replaced, which a shell does while the image is built."""
+    return re.sub(r"\$\{(\w+)\}", lambda found: variables.get(found[1], ""), text)
+
+
+def _failure(complaint: str) -> Exception:
+    """What it means that uv gives no answer."""
+    names = sorted(set(_NO_WHEEL.findall(complaint)))
+    if names:
+        shown = ", ".join(f"`{name}`" for name in names)
+        return NotLockableError(f"there is no wheel of {shown} for this Python and platform")
+    if _UNREACHABLE.search(complaint):
+        return UnavailableError("uv cannot reach a package index", hint=complaint)
+    return DefinitionError("the requirements cannot be met", hint=complaint)

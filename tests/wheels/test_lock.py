@@ -1,0 +1,201 @@
+"""Locks as values and as files: what they make of images, what is drift, in what two of them differ."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flytebuild.errors import OutputError, UsageError
+from flytebuild.spec.digests import digests
+from flytebuild.spec.layers import Pin, Pinned, PipOptions, Requirements
+from flytebuild.spec.model import ImageSpec
+from flytebuild.spec.tree import file_tree
+from flytebuild.wheels import lockfile
+from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer, UnlockedLayer, apply, merged, order
+from flytebuild.wheels.moved import moved
+from flytebuild.wheels.questions import questions
+from tests.samples import AMD64, ARM64, BASE, made_of, pip
+
+SIX = Pin("six", "1.16.0", "six-1.16.0-py2.py3-none-any.whl", "6" * 64, "https://i/six.whl", 11)
+RICH = Pin("rich", "15.0.0", "rich-15.0.0-py3-none-any.whl", "7" * 64, "https://i/rich.whl")
+
+
+def locked(spec: ImageSpec, number: int = 0, *pins: Pin, **fields: object) -> LockedLayer:
+    """The entry for one of the questions of an image."""
+    question = questions(spec)[number]
+    found = LockedLayer(question.layer.summary, str(spec.platform), question.fingerprint, ("env",), pins)
+    return replace(found, **fields)  # type: ignore[arg-type]
+
+
+def test_locked_layers_take_the_place_of_those_that_were_asked_for() -> None:
+    spec = made_of(pip("six", index_url="https://i/s", pre=True), pip("rich"))
+    lock = Lock(layers=(locked(spec, 0, SIX), locked(spec, 1, RICH)))
+    made, left = apply({"env": {AMD64: spec}}, lock)
+    one, other = (step.layer for step in made["env"][AMD64].steps[-2:])
+    assert isinstance(one, Pinned)
+    assert (one.pins, one.options, one.asked) == ((SIX,), PipOptions("https://i/s"), spec.steps[-2].layer)
+    assert (one.summary, other.summary) == ("pip: six", "pip: rich")
+    assert left == ()
+    assert made["env"][AMD64].steps[:-2] == spec.steps[:-2]
+
+
+def test_a_requirements_file_s_indexes_are_installed_from() -> None:
+    layer = Requirements(
+        file_tree("r.txt", "0" * 64, 1), "r.txt", PipOptions(extra_args="--index-strategy first-index")
+    )
+    spec = made_of(layer)
+    entry = locked(spec, 0, SIX, where=("--extra-index-url", "https://e/s"))
+    made, _ = apply({"env": {AMD64: spec}}, Lock(layers=(entry,)))
+    pinned = made["env"][AMD64].steps[-1].layer
+    assert isinstance(pinned, Pinned)
+    assert pinned.options == PipOptions(extra_index_urls=("https://e/s",), extra_args="--index-strategy first-index")
+
+
+def test_what_changed_since_is_drift_and_so_is_all_above() -> None:
+    before, after = made_of(pip("six"), pip("rich")), made_of(pip("six>1"), pip("rich"))
+    lock = Lock(layers=(locked(before, 0, SIX), locked(before, 1, RICH)))
+    made, left = apply({"env": {AMD64: after}}, lock)
+    assert made["env"][AMD64] == after
+    assert [(item.question.layer.summary, item.is_drift) for item in left] == [
+        ("pip: six>1", True),
+        ("pip: rich", True),
+    ]
+
+
+def test_a_layer_on_top_of_locked_ones_is_drift_alone() -> None:
+    before, after = made_of(pip("six")), made_of(pip("six"), pip("rich"))
+    made, left = apply({"env": {AMD64: after}}, Lock(layers=(locked(before, 0, SIX),)))
+    assert isinstance(made["env"][AMD64].steps[-2].layer, Pinned)
+    assert [item.question.shown for item in left] == ["`pip: rich` (main.py:2)"]
+
+
+def test_what_cannot_be_locked_is_no_drift() -> None:
+    spec = made_of(pip("docopt"), pip("git+https://e/x"), pip("six"))
+    question = questions(spec)[0]
+    entry = UnlockedLayer("pip: docopt", "linux/amd64", question.fingerprint, ("env",), "it has no wheel")
+    made, left = apply({"env": {AMD64: spec}}, Lock(unlocked=(entry,)))
+    assert made["env"][AMD64] is spec
+    assert [item.is_drift for item in left] == [False, False, False]
+    assert left[0].reason == "it has no wheel"
+
+
+def test_a_lock_is_for_its_platform() -> None:
+    spec = made_of(pip("six"))
+    other = made_of(pip("six"), platform=ARM64)
+    _, left = apply({"env": {ARM64: other}}, Lock(layers=(locked(spec, 0, SIX),)))
+    assert [item.is_drift for item in left] == [True]
+
+
+def test_equal_pins_are_equal_images_wherever_they_come_from() -> None:
+    spec = made_of(pip("six"))
+    one, other = (
+        apply({"env": {AMD64: spec}}, Lock(layers=(locked(spec, 0, pin),)))[0]["env"][AMD64]
+        for pin in (SIX, replace(SIX, url="https://mirror/six.whl", size=None))
+    )
+    assert digests(one) == digests(other)
+
+
+def test_a_lock_for_some_environments_keeps_what_it_has_of_others() -> None:
+    spec, other = made_of(pip("six")), made_of(pip("rich"))
+    shared = locked(spec, 0, SIX, environments=("a", "b"))
+    before = Lock("0.1", (LockedImage("x:1", "linux/amd64", "sha256:1"),), (shared, locked(other, 0, RICH)))
+    new = replace(shared, environments=("a",), pins=(replace(SIX, version="1.17.0"),))
+    after = merged(before, Lock("0.2", (), (new,)), frozenset({"a"}))
+    assert after.uv == "0.2"
+    assert [image.reference for image in after.images] == ["x:1"]
+    assert [(layer.asked, layer.environments) for layer in after.layers] == [
+        ("pip: rich", ("env",)),
+        ("pip: six", ("a", "b")),
+    ]
+    assert merged(before, Lock("0.2"), frozenset({"env", "a", "b"})).layers == ()
+
+
+def test_differences_are_told_by_names() -> None:
+    spec = made_of(pip("six"))
+    images = (LockedImage(BASE.reference, "linux/amd64", "sha256:" + "1" * 64),)
+    before = Lock("", images, (locked(spec, 0, SIX, RICH),))
+    after = Lock(
+        "",
+        (replace(images[0], digest="sha256:" + "2" * 64),),
+        (locked(spec, 0, replace(SIX, version="1.17.0"), replace(RICH, name="mdurl", version="0.1.2")),),
+    )
+    assert [item.words for item in moved(before, after)] == [
+        f"{BASE.reference} (linux/amd64) sha256:111111111111… → sha256:222222222222…",
+        "mdurl 0.1.2 is new",
+        "rich 15.0.0 is gone",
+        "six 1.16.0 → 1.17.0",
+    ]
+    assert moved(before, before) == ()
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=4)
+NAMES = st.lists(TEXT, max_size=2).map(tuple)
+FINGERPRINTS = st.integers(0, 99).map(lambda number: f"{number:032x}")
+PINS = st.tuples(st.sampled_from(["a", "b"]), st.sampled_from("67")).map(
+    lambda found: Pin(found[0], "1", f"{found[0]}-1-py3-none-any.whl", found[1] * 64, "https://x/", int(found[1]))
+)
+LOCKS = st.builds(
+    Lock,
+    TEXT,
+    st.lists(st.builds(LockedImage, TEXT, TEXT, TEXT), max_size=3).map(lambda found: tuple(sorted(found))),
+    st.lists(st.builds(LockedLayer, TEXT, TEXT, FINGERPRINTS, NAMES, st.lists(PINS, max_size=2).map(tuple), NAMES),
+             max_size=3, unique_by=order).map(lambda found: tuple(sorted(found, key=order))),
+    st.lists(st.builds(UnlockedLayer, TEXT, TEXT, FINGERPRINTS, NAMES, TEXT), max_size=3, unique_by=order).map(
+        lambda found: tuple(sorted(found, key=order))
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(LOCKS)
+def test_a_file_holds_all_of_a_lock(lock: Lock) -> None:
+    text = lockfile.encode(lock)
+    assert lockfile.decode(text, "x") == lock
+    assert lockfile.encode(lockfile.decode(text, "x")) == text
+
+
+def test_wheels_are_described_once_and_told_apart_by_their_hashes() -> None:
+    spec = made_of(pip("six"), pip("rich"))
+    other = replace(SIX, sha256="8" * 64)
+    lock = Lock("", (), (locked(spec, 0, SIX, RICH), locked(spec, 1, SIX, other)))
+    text = lockfile.encode(lock)
+    assert text.count("[[wheel]]") == 3
+    assert 'id = "six-1.16.0-py2.py3-none-any.whl#888888888888"' in text
+    found = lockfile.decode(text, "x")
+    assert {layer.asked: layer.pins for layer in found.layers} == {"pip: six": (SIX, RICH), "pip: rich": (SIX, other)}
+    assert found.layers[0].pins[0].url == SIX.url
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("version = 1\nuv = [", "`x` is not a lock"),
+        ("version = 2", "is a lock of version 2, and this flytebuild reads 1"),
+        ("", "is a lock of version None"),
+        ("version = 1\nuv = '1'\n[[layer]]\nasked = 'a'", "`x` is damaged"),
+        ("version = 1\nuv = '1'\nlayer = 1", "`x` is damaged"),
+    ],
+)
+def test_a_file_that_is_no_lock_says_what_to_do(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        lockfile.decode(text, "x")
+    assert "`flytebuild lock`" in (caught.value.hint or "")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "flytebuild.lock"
+    assert lockfile.read(file) is None
+    lockfile.write(file, Lock("0.1"))
+    assert lockfile.read(file) == Lock("0.1")
+    assert list(tmp_path.iterdir()) == [file]
+    with pytest.raises(OutputError):
+        lockfile.write(tmp_path / "nowhere" / "flytebuild.lock", Lock())
+    (tmp_path / "folder.lock").mkdir()
+    with pytest.raises(UsageError):
+        lockfile.read(tmp_path / "folder.lock")
+    with pytest.raises(OutputError):
+        lockfile.write(tmp_path / "folder.lock", Lock())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flytebuild.lock", "folder.lock"]
