@@ -24,6 +24,7 @@ from tests.cli.calls import Call, each
 from tests.loopback import publish, registry
 from tests.snapshot import Mask, Snapshots
 
+LOCK = 'version = 1\nuv = "0.13.9"\n'
 START = """\
 import flyte
 
@@ -97,6 +98,10 @@ CASES = {
     "run-option-behind": Wrong("run main.py main --json", 64),
     "diff-reference": Wrong("diff ghcr.io/Acme/X:1 main", 64),
     "shell-several": Wrong("shell '*'", 64),
+    "lock-file": Wrong("plan --lock other.lock", 64),
+    "lock-damaged": Wrong("plan", 64, {"main.py": MAIN, "flytebuild.lock": f"{LOCK}layer = 1\n"}),
+    "lock-update": Wrong("lock --update pandsa", 64, {"main.py": MAIN, "flytebuild.lock": LOCK}),
+    "lock-update-nothing": Wrong("lock --update pandas", 64),
     # 65: the definitions.
     "import": Wrong("plan", 65, of('raise ValueError("no such thing")')),
     "import-strict": Wrong("plan --strict-imports", 65, of("import nobody_has_this")),
@@ -133,6 +138,8 @@ CASES = {
         },
     ),
     "strict": Wrong("build --strict", 65),
+    "locked": Wrong("plan --for env --locked", 65),
+    "lock-drift": Wrong("lock --for env --check", 65, {"main.py": MAIN, "flytebuild.lock": LOCK}),
     "build-secret": Wrong(
         "build",
         65,
