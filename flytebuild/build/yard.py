@@ -17,6 +17,7 @@ from flytebuild.build.placement import Weigh, affinities, by_kind
 from flytebuild.build.push_watch import WatchedPushes
 from flytebuild.build.recorded import Recorded
 from flytebuild.build.retry import Retried
+from flytebuild.build.shared_layers import with_shared_layers
 from flytebuild.build.station import Reconnected, Station
 from flytebuild.build.stores import Destination
 from flytebuild.buildkit.address import Address, locate_all
@@ -71,6 +72,7 @@ async def open_yard(
     try:
         has_bundle = config.ca_bundle is not None
         cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
+        cache = await with_shared_layers(cache, images, stations, stores, config, emit)
         ends = [_end(station, config, stores, cache, has_bundle=has_bundle) for station in stations]
         members = [
             _member(station, end, config, stores, state, is_alone=len(stations) == 1)

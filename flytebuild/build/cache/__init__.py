@@ -2,5 +2,6 @@
 
 from flytebuild.build.cache.choice import BuildCache, NoCache, local_folder, open_cache
 from flytebuild.build.cache.keys import BuiltImage
+from flytebuild.build.cache.remote import RemoteCache
 
-__all__ = ["BuildCache", "BuiltImage", "NoCache", "local_folder", "open_cache"]
+__all__ = ["BuildCache", "BuiltImage", "NoCache", "RemoteCache", "local_folder", "open_cache"]

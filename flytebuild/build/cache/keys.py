@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import in_order
+from flytebuild.llb.state import State
 from flytebuild.plan import is_in_engine
 from flytebuild.registry.reference import Reference, parse
 from flytebuild.spec.canonical import Value, digest
@@ -61,7 +62,7 @@ class BuiltImage:
 
 def key_of(spec: ImageSpec, *, has_bundle: bool) -> CacheKey | None:
     """The key of an image's file system; None where there is nothing but the base."""
-    return _of_vertices(spec, has_bundle) if spec.base else _of_dockerfile(spec)
+    return key_of_state(lower(spec, has_bundle=has_bundle)) if spec.base else _of_dockerfile(spec)
 
 
 def tag_of_all(keys: Iterable[CacheKey]) -> str:
@@ -70,11 +71,11 @@ def tag_of_all(keys: Iterable[CacheKey]) -> str:
     return "all-" + digest("cache", {"keys": names})[:_DIGITS]
 
 
-def _of_vertices(spec: ImageSpec, has_bundle: bool) -> CacheKey | None:
-    """Sources have no results worth keeping: images are where they are, and files are with whoever builds."""
+def key_of_state(state: State) -> CacheKey | None:
+    """The key of a state. Sources have none: images are where they are, and files are with whoever builds."""
     known: dict[str, CacheKey] = {}
     last = None
-    for vertex in in_order(lower(spec, has_bundle=has_bundle)):
+    for vertex in in_order(state):
         if vertex.operation.WhichOneof("op") != "source":
             below = {item.vertex.digest: known.get(item.vertex.digest) for item in vertex.inputs}
             tag = "v-" + vertex.digest.removeprefix("sha256:")[:_DIGITS]

@@ -1,0 +1,88 @@
+"""Layers that images share are made before the images, and kept in the remote cache before those are pushed.
+
+BuildKit pushes a layer that it has made itself to every repository anew. One that it knows from a cache which the solve
+imports it has the registry mount there instead: so the images' solves import what these layers were written to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from flytebuild.build.cache import BuildCache, RemoteCache
+from flytebuild.build.push_watch import WatchedPushes
+from flytebuild.build.solves import Solves
+from flytebuild.build.station import Station
+from flytebuild.build.stores import Destination
+from flytebuild.buildkit.progress import Progress
+from flytebuild.buildkit.solve import SolveError
+from flytebuild.config import Config
+from flytebuild.events import Emit, Event
+from flytebuild.llb.marshal import marshal
+from flytebuild.llb.state import State
+from flytebuild.llb.wheels import wheel_layer
+from flytebuild.plan import ImagePlan
+from flytebuild.spec.images import Platform
+from flytebuild.spec.layers import Pinned, WheelLayer
+
+_NAME = "wheel layers"
+"""What their steps belong to in events, where those of images have the image's reference."""
+
+
+async def with_shared_layers(
+    cache: BuildCache,
+    images: Sequence[ImagePlan],
+    stations: Sequence[Station],
+    stores: Destination,
+    config: Config,
+    emit: Emit,
+) -> BuildCache:
+    """The cache that has the wheel layers of these images as well.
+
+    A layer that cannot be made is left to the images, which tell why.
+    """
+    if not isinstance(cache, RemoteCache):
+        return cache
+    for platform, layers in _by_platform(images).items():
+        station = _station(stations, platform)
+        if station is not None:
+            solver = WatchedPushes(station, stores.client, config.push_timeout)
+            cache = await _shared(cache, [wheel_layer(layer) for layer in layers], solver, config.jobs, emit)
+    return cache
+
+
+async def _shared(cache: RemoteCache, layers: Sequence[State], solver: Solves, jobs: int, emit: Emit) -> RemoteCache:
+    found = await cache.having(layers)
+    if found is not None:
+        return found
+    loop, turns = asyncio.get_running_loop(), asyncio.Semaphore(jobs)
+
+    def tell(event: Event) -> None:
+        loop.call_soon_threadsafe(emit, event)
+
+    async def make(layer: State) -> None:
+        async with turns:
+            await solver.solve(marshal(layer), None, Progress(_NAME, tell), _NAME, imports=cache.imports)
+
+    try:
+        await asyncio.gather(*map(make, layers))
+    except SolveError:
+        return cache
+    return await cache.with_layers(layers, solver, emit)
+
+
+def _by_platform(images: Sequence[ImagePlan]) -> Mapping[Platform, Sequence[WheelLayer]]:
+    """The wheel layers of all these images, each once, in the order of their keys."""
+    steps = [step for image in images if image.spec for step in image.spec.steps]
+    every = {layer.key: layer for step in steps if isinstance(step.layer, Pinned) for layer in step.layer.layers}
+    found: dict[Platform, list[WheelLayer]] = {}
+    for key in sorted(every):
+        found.setdefault(every[key].platform, []).append(every[key])
+    return found
+
+
+def _station(stations: Sequence[Station], platform: Platform) -> Station | None:
+    """Who makes layers for a platform: a builder that needs no emulation for it, if there is one."""
+    able = [station for station in stations if station.can_merge]
+    native = [station for station in able if station.worker.platform == platform]
+    return next(iter((*native, *able)), None)

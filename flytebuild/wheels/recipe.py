@@ -1,0 +1,106 @@
+"""How pinned packages get into an image: as layers that images share if that comes to the same, else by a step. Pure.
+
+What a step could see or do, and a layer made apart from the image cannot, is an obstacle; each has its sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
+from flytebuild.spec.layers import Pin, Pinned, WheelLayer
+from flytebuild.spec.model import ImageSpec
+from flytebuild.spec.prefix import UV_IMAGE, VENV
+from flytebuild.wheels.partition import Group, partition
+
+_GIVEN = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy", "UV_PYTHON": f"{VENV}/bin/python"}
+"""Variables of every image that say how wheels are installed; wheel layers are made by them."""
+
+_TELLING = ("UV_COMPILE_BYTECODE", "UV_NO_INSTALLER_METADATA", "PYC_INVALIDATION_MODE", "PYTHONPYCACHEPREFIX")
+"""Variables that make an installation another one."""
+
+
+def tool_of(python: str) -> str:
+    """The image that makes wheel layers for a Python (`3.11`): uv's own with one, whose tag stays where it is."""
+    return f"{UV_IMAGE}-python{python}-trixie-slim"
+
+
+def tools_needed(spec: ImageSpec) -> frozenset[str]:
+    """The references that must be resolved before `with_wheel_layers`."""
+    return frozenset(tool_of(layer.python) for layer in _pinned(spec) if layer.python and layer.pins)
+
+
+def with_wheel_layers(
+    spec: ImageSpec, tools: Mapping[str, ResolvedImage], private: frozenset[str] = frozenset()
+) -> ImageSpec:
+    """The image with wheel layers where its packages are pinned; layers that stay a step get the reason why.
+
+    `tools` has what `tools_needed` asks for, and `private` are hosts that want credentials, which a builder's own
+    downloads have not.
+    """
+    reasons = {
+        number: _obstacle(step.layer, step.context, tools, private)
+        for number, step in enumerate(spec.steps)
+        if isinstance(step.layer, Pinned) and step.layer.pins
+    }
+    shared = {number: spec.steps[number].layer for number, reason in reasons.items() if not reason}
+    declared = [layer.pins for layer in shared.values() if isinstance(layer, Pinned)]
+    groups = dict(zip(shared, partition(declared), strict=True))
+    steps = list(spec.steps)
+    for number, reason in reasons.items():
+        layer = steps[number].layer
+        assert isinstance(layer, Pinned)  # noqa: S101 - those alone have been looked at
+        made = _layers(layer, groups.get(number, ()), tools, spec.platform)
+        recipe = replace(layer, recipe="layers" if made else "chain", layers=made, reason=reason)
+        steps[number] = replace(steps[number], layer=recipe)
+    return replace(spec, steps=tuple(steps))
+
+
+def _pinned(spec: ImageSpec) -> Sequence[Pinned]:
+    return [step.layer for step in spec.steps if isinstance(step.layer, Pinned)]
+
+
+def _layers(
+    layer: Pinned, groups: Sequence[Group], tools: Mapping[str, ResolvedImage], platform: Platform
+) -> tuple[WheelLayer, ...]:
+    return tuple(WheelLayer(pins, tools[tool_of(layer.python)], layer.python, platform, VENV) for pins in groups)
+
+
+def _obstacle(
+    layer: Pinned, context: RuntimeConfig, tools: Mapping[str, ResolvedImage], private: frozenset[str]
+) -> str:
+    """Why a layer stays a step, as half a sentence, or nothing."""
+    if not layer.python:
+        return "it is not known which Python it is for"
+    if layer.replaces:
+        return f"it replaces {_names(layer.replaces)} of what is below"
+    if layer.options.secrets:
+        return "its index wants a secret"
+    for pin in layer.pins:
+        if reason := _unreachable(pin, private):
+            return reason
+    env = dict(context.env)
+    for name in _TELLING:
+        if env.get(name, "") != _GIVEN.get(name, ""):
+            return f"the image sets `{name}`"
+    tool = tools[tool_of(layer.python)]
+    return "" if tool.is_resolved else f"`{tool.reference}`, which would make them, is not there: {tool.problem}"
+
+
+def _unreachable(pin: Pin, private: frozenset[str]) -> str:
+    """Why a builder does not get a wheel by itself."""
+    address = urlsplit(pin.url)
+    if not pin.filename.endswith(".whl"):
+        return f"`{pin.filename}` is no wheel"
+    if address.scheme not in ("http", "https"):
+        return f"`{pin.filename}` is not on the network"
+    if address.username is not None or address.netloc in private:
+        return f"`{address.hostname}` wants credentials"
+    return ""
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,107 @@
+"""Which pinned packages become layers that images share, and why others stay a step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from flytebuild.spec.digests import digests
+from flytebuild.spec.layers import Pin, Pinned, PipOptions, Secret
+from flytebuild.spec.model import ImageSpec, SetEnv
+from flytebuild.wheels.partition import HEAVY
+from flytebuild.wheels.recipe import tool_of, tools_needed, with_wheel_layers
+from tests.samples import UV, made_of, pip
+
+TOOL = tool_of("3.11")
+TOOLS = {TOOL: replace(UV, reference=TOOL, location=f"mirror.example/{TOOL}")}
+
+
+def pin(name: str, size: int = 1, version: str = "1") -> Pin:
+    filename = f"{name}-{version}-py3-none-any.whl"
+    return Pin(name, version, filename, "1" * 64, f"https://files.example/{filename}", size)
+
+
+PINNED = Pinned((pin("numpy", HEAVY), pin("six")), python="3.11")
+
+
+def layers(spec: ImageSpec) -> list[Pinned]:
+    return [step.layer for step in spec.steps if isinstance(step.layer, Pinned)]
+
+
+def reason(layer: Pinned, *before: SetEnv) -> str:
+    """Why a layer stays a step."""
+    (found,) = layers(with_wheel_layers(made_of(*before, layer), TOOLS, frozenset(("private.example:8443",))))
+    assert (found.recipe, found.layers) == ("chain", ())
+    return found.reason
+
+
+def test_a_layer_becomes_those_of_its_wheels() -> None:
+    spec = made_of(pip("ruff"), PINNED, Pinned((pin("click"),), python="3.11"))
+    assert tools_needed(spec) == {TOOL}
+    first, second = layers(with_wheel_layers(spec, TOOLS))
+    assert [[item.name for item in layer.pins] for layer in first.layers] == [["numpy"], ["six"]]
+    assert [layer.summary for layer in second.layers] == ["wheel: click 1"]
+    assert {first.recipe, second.recipe} == {"layers"}
+    assert [layer.tool for layer in second.layers] == [TOOLS[TOOL]]
+
+
+def test_the_image_is_another_one_by_the_recipe_and_not_by_where_wheels_come_from() -> None:
+    chain, shared = made_of(PINNED), with_wheel_layers(made_of(PINNED), TOOLS)
+    assert digests(chain).image != digests(shared).image
+    moved = Pinned(tuple(replace(item, url=item.url.replace("files", "other")) for item in PINNED.pins), python="3.11")
+    assert digests(with_wheel_layers(made_of(moved), TOOLS)).image == digests(shared).image
+
+
+def test_what_steps_see_is_no_part_of_wheel_layers() -> None:
+    plain, told = (with_wheel_layers(made_of(*before, PINNED), TOOLS) for before in ((), (SetEnv((("A", "1"),)),)))
+    assert digests(plain).layers == digests(told).layers
+
+
+def test_nothing_to_add_is_nothing() -> None:
+    spec = made_of(Pinned((), python="3.11"))
+    assert tools_needed(spec) == frozenset()
+    (found,) = layers(with_wheel_layers(spec, {}))
+    assert (found.layers, found.reason) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (replace(PINNED, python=""), "it is not known which Python it is for"),
+        (replace(PINNED, replaces=("a", "b", "c", "d")), "it replaces `a`, `b`, `c` and 1 more of what is below"),
+        (replace(PINNED, options=PipOptions(secrets=(Secret("", "token", "TOKEN"),))), "its index wants a secret"),
+        (Pinned((replace(pin("a"), url=""),), python="3.11"), "`a-1-py3-none-any.whl` is not on the network"),
+        (
+            Pinned((replace(pin("a"), url="file:///a.whl"),), python="3.11"),
+            "`a-1-py3-none-any.whl` is not on the network",
+        ),
+        (Pinned((replace(pin("a"), filename="a-1.tar.gz"),), python="3.11"), "`a-1.tar.gz` is no wheel"),
+        (
+            Pinned((replace(pin("a"), url="https://u:secret@i.example/a.whl"),), python="3.11"),
+            "`i.example` wants credentials",
+        ),
+        (
+            Pinned((replace(pin("a"), url="https://private.example:8443/a.whl"),), python="3.11"),
+            "`private.example` wants credentials",
+        ),
+    ],
+)
+def test_why_a_layer_stays_a_step(layer: Pinned, why: str) -> None:
+    assert reason(layer) == why
+
+
+@pytest.mark.parametrize("name", ["UV_COMPILE_BYTECODE", "PYC_INVALIDATION_MODE", "PYTHONPYCACHEPREFIX"])
+def test_an_image_that_says_how_to_install_has_steps(name: str) -> None:
+    assert reason(PINNED, SetEnv(((name, "0"),))) == f"the image sets `{name}`"
+
+
+def test_without_the_image_that_makes_them_there_are_steps() -> None:
+    gone = replace(TOOLS[TOOL], digest=None, problem="no answer")
+    (found,) = layers(with_wheel_layers(made_of(PINNED), {TOOL: gone}))
+    assert found.reason == f"`{TOOL}`, which would make them, is not there: no answer"
+
+
+def test_a_step_beside_wheel_layers_stays_one() -> None:
+    spec = made_of(PINNED, replace(PINNED, replaces=("numpy",)), Pinned((pin("click"),), python="3.11"))
+    assert [layer.recipe for layer in layers(with_wheel_layers(spec, TOOLS))] == ["layers", "chain", "layers"]
