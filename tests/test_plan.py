@@ -141,7 +141,15 @@ def test_the_document() -> None:
         "environments": ["fold"],
         "platforms": [str(AMD64)],
     }
-    assert set(fold["layers"][0]) == {"kind", "digest", "summary", "status", "reason"}
+    assert set(fold["layers"][0]) == {
+        "kind",
+        "digest",
+        "summary",
+        "status",
+        "reason",
+        "wheel_layers",
+        "obstacle",
+    }
     assert [layer["digest"] for layer in fold["layers"]] == [layer["digest"] for layer in main["layers"][:4]]
     assert [layer["kind"] for layer in main["layers"]] == ["base", "uv", "venv", "pip", "pip"]
     assert document["to_build"] == [msa["reference"], main["reference"]]

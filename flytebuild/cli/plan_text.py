@@ -19,7 +19,8 @@ _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?"
 
 def render(plan: Plan) -> Text:
     """The whole plan, without a line end after its last line."""
-    lines = [*_environments(plan), Text(), *_images(plan), Text(), Text(summary(plan), "bold")]
+    shared = [*_wheel_layers(plan), Text()] if plan.wheel_layers else []
+    lines = [*_environments(plan), Text(), *_images(plan), Text(), *shared, Text(summary(plan), "bold")]
     return Text("\n").join(lines)
 
 
@@ -101,10 +102,24 @@ def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
         yield _layer(layer, others, "" if layer.reason == image.reason else layer.reason)
 
 
+def _wheel_layers(plan: Plan) -> Iterable[Text]:
+    names = {image.reference: image.environments for image in plan.images}
+    yield Text("Wheel layers", "bold")
+    for layer in plan.wheel_layers:
+        users = ", ".join(name for reference in layer.images for name in names[reference])
+        size = "" if layer.size is None else f"  {layer.size / 1e6:,.1f} MB"
+        yield Text.assemble(f"  {layer.key[:8]}  {layer.summary}{size}", (f"  ({users})", "dim"))
+
+
 def _layer(layer: LayerPlan, others: list[str], reason: str) -> Text:
     sign, style = _SIGNS[layer.status]
     line = Text.assemble("      ", (sign, style), f" {layer.digest[:8]}  {layer.summary}")
     notes = [reason] if reason else []
+    if layer.wheel_layers:
+        count = len(layer.wheel_layers)
+        notes.append("1 wheel layer" if count == 1 else f"{count} wheel layers")
+    if layer.obstacle:
+        notes.append(f"no wheel layers: {layer.obstacle}")
     if others:
         notes.append("shared with " + ", ".join(others))
     return line.append(f"  ({'; '.join(notes)})", "dim") if notes else line

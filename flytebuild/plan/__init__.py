@@ -5,7 +5,16 @@
 
 from flytebuild.plan.document import to_document
 from flytebuild.plan.making import make_plan
-from flytebuild.plan.model import EnvironmentPlan, ImagePlan, LayerPlan, Observation, Plan, Status, Variants
+from flytebuild.plan.model import (
+    EnvironmentPlan,
+    ImagePlan,
+    LayerPlan,
+    Observation,
+    Plan,
+    Status,
+    Variants,
+    WheelLayerPlan,
+)
 from flytebuild.plan.places import ENGINE_REGISTRY, is_in_engine, reference, references
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "Plan",
     "Status",
     "Variants",
+    "WheelLayerPlan",
     "is_in_engine",
     "make_plan",
     "reference",

@@ -42,11 +42,17 @@ def to_document(plan: Plan) -> dict[str, Any]:
                         "summary": layer.summary,
                         "status": layer.status,
                         "reason": layer.reason,
+                        "wheel_layers": list(layer.wheel_layers),
+                        "obstacle": layer.obstacle or None,
                     }
                     for layer in image.layers
                 ],
             }
             for image in plan.images
+        ],
+        "wheel_layers": [
+            {"key": item.key, "summary": item.summary, "bytes": item.size, "images": list(item.images)}
+            for item in plan.wheel_layers
         ],
         "to_build": [image.reference for image in plan.to_build],
         "to_copy": [image.reference for image in plan.to_copy],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
@@ -13,7 +14,7 @@ from flytebuild.plan.places import digest_of_index, is_in_engine, references
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import ImageDigests, digests
 from flytebuild.spec.images import ResolvedImage
-from flytebuild.spec.layers import trees_of
+from flytebuild.spec.layers import LayerSpec, Pinned, trees_of
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.why import Change, Earlier, changes
 
@@ -144,18 +145,25 @@ def _layers(
     is_resolved = not spec.problem
     below_missing = not is_resolved
     for number, (step, digest) in enumerate(zip(spec.steps, spec_digests.layers, strict=True)):
+        keys, obstacle = _recipe(step.layer)
+        made = partial(LayerPlan, step.layer.kind, digest, step.layer.summary, wheel_layers=keys, obstacle=obstacle)
         if status == "present" or (digest in seen and not below_missing):
-            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "present", ""))
+            layers.append(made("present", ""))
             continue
         if status == "unknown":
             why = reason if is_resolved else "the base is unknown"
-            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "unknown", why))
+            layers.append(made("unknown", why))
         else:
             known = "a layer below it is missing" if below_missing else "no image that is present has it"
             why = own.get(number, known)
-            layers.append(LayerPlan(step.layer.kind, digest, step.layer.summary, "missing", why))
+            layers.append(made("missing", why))
         below_missing = True
     return tuple(layers)
+
+
+def _recipe(layer: LayerSpec) -> tuple[tuple[str, ...], str]:
+    """The wheel layers that a layer's packages come as, or why they do not."""
+    return (tuple(item.key for item in layer.layers), layer.reason) if isinstance(layer, Pinned) else ((), "")
 
 
 def _base(base: ResolvedImage, digest: str) -> LayerPlan:

@@ -10,6 +10,7 @@ from flytebuild.errors import DefinitionError
 from flytebuild.facts import Fact
 from flytebuild.spec.composition import Composition
 from flytebuild.spec.images import Platform
+from flytebuild.spec.layers import Pinned
 from flytebuild.spec.model import ImageSpec
 from flytebuild.why import Change, Earlier
 
@@ -21,13 +22,28 @@ Status: TypeAlias = Literal["present", "missing", "unknown", "external"]
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """One layer of an image, the base first. `digest` is 64 hex digits; `reason` is empty for what is present."""
+    """One layer of an image, the base first. `digest` is 64 hex digits; `reason` is empty for what is present.
+
+    Packages whose wheels are known come as `wheel_layers`, given by their keys, or there is an `obstacle` to that.
+    """
 
     kind: str
     digest: str
     summary: str
     status: Status
     reason: str
+    wheel_layers: tuple[str, ...] = ()
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WheelLayerPlan:
+    """A layer of wheels, and the references of the images that have it; `size` is in bytes, where it is known."""
+
+    key: str
+    summary: str
+    size: int | None
+    images: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +117,22 @@ class Plan:
     def to_copy(self) -> tuple[ImagePlan, ...]:
         """The images that a build only gives another name to."""
         return tuple(image for image in self.images if image.copied_from)
+
+    @property
+    def wheel_layers(self) -> tuple[WheelLayerPlan, ...]:
+        """The wheel layers of all images, each once; those first that most images have, then by size."""
+        users: dict[str, list[str]] = {}
+        layers = {}
+        for image in self.images:
+            for step in image.spec.steps if image.spec else ():
+                for layer in step.layer.layers if isinstance(step.layer, Pinned) else ():
+                    layers[layer.key] = layer
+                    users.setdefault(layer.key, []).append(image.reference)
+        found = [
+            WheelLayerPlan(key, layer.summary, layer.size, tuple(dict.fromkeys(users[key])))
+            for key, layer in layers.items()
+        ]
+        return tuple(sorted(found, key=lambda item: (-len(item.images), -(item.size or 0), item.key)))
 
     @property
     def is_fulfilled(self) -> bool:

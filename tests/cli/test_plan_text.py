@@ -1,7 +1,12 @@
 """What people see of a plan."""
 
+from dataclasses import replace
+
 from flytebuild.cli.plan_text import render, summary
-from flytebuild.plan import make_plan
+from flytebuild.facts import Absent
+from flytebuild.plan import Observation, make_plan
+from flytebuild.spec.layers import Pin, Pinned, WheelLayer
+from tests.samples import AMD64, UV, made_of
 from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 EXPECTED = """\
@@ -51,6 +56,26 @@ def test_the_whole_plan() -> None:
         ruff=ruff,
         pytest=msa.layers[-1].digest[:8],
         main_pytest=main_pytest,
+    )
+
+
+def test_packages_that_come_as_wheel_layers_and_such_that_do_not() -> None:
+    shared = WheelLayer((Pin("numpy", "2.3.5", "n.whl", "1" * 64, size=16_900_000),), UV, "3.11", AMD64, "/opt/venv")
+    own = replace(shared, pins=(Pin("six", "1.17", "s.whl", "2" * 64), Pin("tqdm", "4.6", "t.whl", "3" * 64)))
+    one = made_of(Pinned((*shared.pins, *own.pins), "layers", layers=(shared, own)))
+    two = made_of(Pinned(shared.pins, "layers", layers=(shared,)), Pinned(own.pins, reason="it replaces `six`"))
+    specs = {"fold": one, "msa": two, "main": two}
+    shown = render(
+        make_plan(NODES, variants(specs), None, {target(spec): Observation(Absent()) for spec in specs.values()})
+    ).plain
+    assert "pip: numpy==2.3.5, six==1.17, tqdm==4.6  (a layer below it is missing; 2 wheel layers)\n" in shown
+    assert "pip: numpy==2.3.5  (a layer below it is missing; 1 wheel layer)\n" in shown
+    assert "pip: six==1.17, tqdm==4.6  (a layer below it is missing; no wheel layers: it replaces `six`)\n" in shown
+    assert shown.endswith(
+        "Wheel layers\n"
+        f"  {shared.key[:8]}  wheel: numpy 2.3.5  16.9 MB  (fold, msa, main)\n"
+        f"  {own.key[:8]}  wheels: six 1.17, tqdm 4.6  (fold)\n\n"
+        "2 images, 2 to build"
     )
 
 
