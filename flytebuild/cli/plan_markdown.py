@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
-from flytebuild.cli.plan_text import summary, verdict
+from flytebuild.cli.plan_text import recipe, summary, verdict
 from flytebuild.drawing.mermaid import mermaid
 from flytebuild.plan import ImagePlan, LayerPlan, Plan
 
@@ -44,7 +44,8 @@ def _layers(image: ImagePlan) -> Iterator[str]:
 
 def _layer(layer: LayerPlan, reason: str) -> str:
     sign = {"present": "=", "missing": "+", "unknown": "?"}[layer.status]
-    return f"- `{sign}` {_text(layer.summary)}" + (f" ({_text(reason)})" if reason else "")
+    notes = "; ".join(filter(None, (reason, recipe(layer))))
+    return f"- `{sign}` {_text(layer.summary)}" + (f" ({_text(notes)})" if notes else "")
 
 
 def _text(text: str) -> str:

@@ -111,15 +111,19 @@ def _wheel_layers(plan: Plan) -> Iterable[Text]:
         yield Text.assemble(f"  {layer.key[:8]}  {layer.summary}{size}", (f"  ({users})", "dim"))
 
 
+def recipe(layer: LayerPlan) -> str:
+    """How packages whose wheels are locked get into an image; nothing for other layers."""
+    if layer.wheel_layers:
+        count = len(layer.wheel_layers)
+        return "1 wheel layer" if count == 1 else f"{count} wheel layers"
+    return f"no wheel layers: {layer.obstacle}" if layer.obstacle else ""
+
+
 def _layer(layer: LayerPlan, others: list[str], reason: str) -> Text:
     sign, style = _SIGNS[layer.status]
     line = Text.assemble("      ", (sign, style), f" {layer.digest[:8]}  {layer.summary}")
     notes = [reason] if reason else []
-    if layer.wheel_layers:
-        count = len(layer.wheel_layers)
-        notes.append("1 wheel layer" if count == 1 else f"{count} wheel layers")
-    if layer.obstacle:
-        notes.append(f"no wheel layers: {layer.obstacle}")
+    notes += [recipe(layer)] if recipe(layer) else []
     if others:
         notes.append("shared with " + ", ".join(others))
     return line.append(f"  ({'; '.join(notes)})", "dim") if notes else line

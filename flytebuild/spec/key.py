@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flytebuild.spec.canonical import SCHEMA, Domain, context, encode
 from flytebuild.spec.digests import base_document, digests, image_document
+from flytebuild.spec.layers import Pinned
 from flytebuild.spec.model import ImageSpec
 
 
@@ -26,12 +27,17 @@ class KeyPart:
 
 
 def key(spec: ImageSpec) -> Iterator[KeyPart]:
-    """The parts of an image's key in the order in which they depend on one another: base, layers, config, image."""
+    """The parts of an image's key in the order in which they depend on one another: base, layers, config, image.
+
+    Wheel layers come right before the layer whose packages they are.
+    """
     found = digests(spec)
     base = f"{spec.base.reference} for {spec.platform}" if spec.base else "nothing"
     yield _part("base", "base", found.base, encode(base_document(spec.base, str(spec.platform))), base)
     parent = found.base
     for step, digest in zip(spec.steps, found.layers, strict=True):
+        for wheels in step.layer.layers if isinstance(step.layer, Pinned) else ():
+            yield _part("wheel-layer", "wheels", wheels.key, encode(wheels.document()), wheels.summary, step.origin)
         content = encode(step.document(parent))
         yield _part(step.layer.kind, "layer", digest, content, step.layer.summary, step.origin)
         parent = digest

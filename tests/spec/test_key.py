@@ -22,7 +22,8 @@ def test_every_part_is_the_digest_of_its_bytes_and_the_last_is_the_image_s(parts
     for part in found:
         assert blake3(part.content, derive_key_context=part.context).hexdigest() == part.digest
     expected = digests(spec)
-    assert [part.digest for part in found] == [expected.base, *expected.layers, expected.config, expected.image]
+    own = [part for part in found if part.kind != "wheel-layer"]
+    assert [part.digest for part in own] == [expected.base, *expected.layers, expected.config, expected.image]
     assert composition(spec, expected).digests == expected.layers
 
 
