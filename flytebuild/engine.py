@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flytebuild.errors import ConfigError, EngineUnavailableError, UsageError
+from flytebuild.errors import ConfigError, EngineUnavailableError
+from flytebuild.streams.dialler import Dialler
+from flytebuild.streams.splice import Bridge
+from flytebuild.streams.ssh import ssh_command
 
 if TYPE_CHECKING:
     import docker
@@ -87,43 +91,48 @@ def _locate() -> EngineAddress:
     return EngineAddress(DEFAULT_ADDRESS, "the default socket")
 
 
-def require_here() -> None:
-    """Raise UsageError for an engine whose containers would look for the control plane on another machine.
+def by_ssh(address: EngineAddress) -> Dialler:
+    """What opens connections to the API of an engine at an `ssh://` address, as `docker` does, which is there as well.
 
-    Errors as in `locate` besides.
+    Raises ConfigError for an address that `ssh` cannot be given.
     """
-    address = locate()
-    if not address.is_here:
-        raise UsageError(
-            f"Tasks cannot run on the engine at `{address.shown}` (from {address.source}): its containers would not "
-            "reach the control plane on this machine",
-            hint="use an engine of this machine for runs; images can be built there, and pulled from a registry",
-        )
+    place = urlsplit(address.url).path.rstrip("/")
+    remote = ("docker", *(("--host", f"unix://{place}") if place else ()), "system", "dial-stdio")
+    try:
+        command = ssh_command(address.url, *remote)
+    except ValueError as error:
+        raise ConfigError(f"`{address.shown}` (from {address.source}) cannot be used: {error}") from error
+    return Dialler(lambda made: made.run(command))
 
 
 def connect(timeout: float = 60) -> docker.DockerClient:
     """A client of the user's engine, which has answered once; `timeout` is each request's, in seconds.
 
-    Raises EngineUnavailableError, saying what was tried and what to do.
+    Raises EngineUnavailableError, saying what was tried and what to do, and ConfigError as `locate` does.
     """
     import docker
     from docker.errors import DockerException
 
     address = locate()
+    # Docker's SDK has a way of its own by `ssh`, whose connections are no sockets and cannot be read as they come.
+    dialler = by_ssh(address) if address.url.startswith("ssh://") else None
+    bridge = Bridge(dialler.dial) if dialler else None
     client = None
     try:
-        client = docker.DockerClient(
-            base_url=address.url,
-            tls=address.tls or False,
-            timeout=timeout,
-            use_ssh_client=address.url.startswith("ssh://"),
-            version="auto",
-        )
+        url = bridge.url if bridge else address.url
+        client = docker.DockerClient(base_url=url, tls=address.tls or False, timeout=timeout, version="auto")
         client.ping()
     except (DockerException, OSError, ValueError) as error:
         if client is not None:
             client.close()
-        raise unavailable(address, _FORBIDDEN if _FORBIDDEN in str(error) else "") from error
+        reason = _FORBIDDEN if _FORBIDDEN in str(error) else ""
+        if dialler and bridge:
+            reason = dialler.complaint()
+            bridge.close()
+        raise unavailable(address, reason) from error
+    if bridge is not None:
+        # Its connections are the client's.
+        weakref.finalize(client.api, bridge.close)
     return client
 
 

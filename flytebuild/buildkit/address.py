@@ -25,15 +25,13 @@ from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import ConfigError, EngineUnavailableError
+from flytebuild.streams.ssh import ssh_command
 
 _DIAL = ("buildctl", "dial-stdio")
 """What joins its standard input and output with the daemon beside which it runs."""
 
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 """Of a container, a pod, a context: what no program takes for an option."""
-
-_SSH = re.compile(r"(?:([^@:-][^@:]*)@)?(\[[\w:.%]+\]|[^@:\[\]-][^@:\[\]]*)(?::(\d+))?", re.ASCII)
-"""User, host and port; none begins with `-`, which `ssh` would take for an option."""
 
 _HINT = (
     "known ones: `unix:///PATH`, `tcp://HOST:PORT`, `docker-container://NAME`, `podman-container://NAME`, "
@@ -141,17 +139,6 @@ def unanswered(address: Address, reason: str = "") -> EngineUnavailableError:
             if address.url.startswith("tcp:"):
                 hint += "; where it wants TLS, set `builder_ca`, `builder_cert` and `builder_key`"
     return EngineUnavailableError(f"No BuildKit answers at `{address.shown}` (from {address.source}){said}", hint=hint)
-
-
-def ssh_command(url: str, *remote: str) -> tuple[str, ...]:
-    """`remote` on the machine that an `ssh://` address names. Raises ValueError for one that names none."""
-    found = _SSH.fullmatch(urlsplit(url).netloc)
-    if found is None:
-        raise ValueError("it names no user and host that `ssh` could be given")
-    user, host, port = found.groups()
-    options = [*(("-l", user) if user else ()), *(("-p", port) if port else ())]
-    # A question could not be answered, and would be waited for.
-    return ("ssh", "-o", "BatchMode=yes", *options, "--", host.strip("[]"), *remote)
 
 
 def _unix(parts: SplitResult, _: Certificates) -> Plain:

@@ -1,4 +1,4 @@
-"""Opening byte streams to a Docker Engine or through a program, and turning an HTTP request on one into a stream."""
+"""Opening byte streams to a Docker Engine, and turning an HTTP request on one into a stream."""
 
 from __future__ import annotations
 
@@ -9,67 +9,18 @@ from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from flytebuild.buildkit import tls
-from flytebuild.buildkit.address import ssh_command
-from flytebuild.buildkit.program import Program
-from flytebuild.engine import EngineAddress
-from flytebuild.errors import ConfigError
+from flytebuild.engine import EngineAddress, by_ssh
+from flytebuild.streams.dialler import Dialler
 
 DEADLINE = 20.0
 """Seconds for connecting and for the answer to the upgrade."""
 
 
-class Dialler:
-    """Opens connections one after the other, and knows what became of the last one."""
-
-    def __init__(self, dial: Callable[[Dialler], socket.socket]) -> None:
-        self._dial = dial
-        self._programs: list[Program] = []
-        self._failure = ""
-
-    def dial(self) -> socket.socket:
-        """A connected socket. Raises OSError."""
-        self._failure = ""
-        try:
-            return self._dial(self)
-        except OSError as error:
-            self.fail(error.strerror or str(error))
-            raise
-
-    def run(self, command: Iterable[str]) -> socket.socket:
-        """The standard input and output of a program, which ends with the connection."""
-        command = tuple(command)
-        try:
-            program = Program(command)
-        except OSError as error:
-            raise OSError(error.errno, f"`{command[0]}` cannot be started ({error.strerror})") from error
-        self._programs.append(program)
-        return program.socket
-
-    def fail(self, reason: str) -> None:
-        """Note why the last connection ended."""
-        self._failure = reason
-
-    def complaint(self) -> str:
-        """Why the last connection failed, as far as that is known."""
-        return self._failure or (self._programs[-1].complaint() if self._programs else "")
-
-    def join(self) -> None:
-        """Wait for the ends of programs whose connections are closed."""
-        for program in self._programs:
-            program.join()
-
-
 def dialler(address: EngineAddress) -> Dialler:
     """What opens connections to an engine's API. Raises ConfigError for an address that `ssh` cannot be given."""
-    if not address.url.startswith("ssh://"):
-        return Dialler(lambda made: dial(address, made.fail))
-    place = urlsplit(address.url).path.rstrip("/")
-    remote = ("docker", *(("--host", f"unix://{place}") if place else ()), "system", "dial-stdio")
-    try:
-        command = ssh_command(address.url, *remote)
-    except ValueError as error:
-        raise ConfigError(f"`{address.shown}` (from {address.source}) cannot be used: {error}") from error
-    return Dialler(lambda made: made.run(command))
+    if address.url.startswith("ssh://"):
+        return by_ssh(address)
+    return Dialler(lambda made: dial(address, made.fail))
 
 
 def dial(address: EngineAddress, failed: Callable[[str], None] = lambda _: None) -> socket.socket:

@@ -16,8 +16,9 @@ from typing import TypeAlias
 import grpc
 
 from flytebuild.buildkit._pb import control_pb2
-from flytebuild.buildkit.dial import Dialler, upgrade
-from flytebuild.buildkit.splice import CHUNK, close
+from flytebuild.buildkit.dial import upgrade
+from flytebuild.streams.dialler import Dialler
+from flytebuild.streams.splice import CHUNK, close
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 OpenSession: TypeAlias = Callable[[Headers], socket.socket]

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from flytebuild.buildkit.splice import CHUNK, close
+from flytebuild.streams.splice import CHUNK, close
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """What an HTTP/2 client says first (RFC 9113 section 3.4); a server answers with its settings."""

@@ -18,11 +18,12 @@ import grpc
 
 from flytebuild.buildkit import tls
 from flytebuild.buildkit.address import DaemonAddress, Plain, Secured, Through, unanswered
-from flytebuild.buildkit.dial import Dialler, ask_version, dialler, upgrade
+from flytebuild.buildkit.dial import ask_version, dialler, upgrade
 from flytebuild.buildkit.session_stream import OpenSession, by_control, by_upgrade
-from flytebuild.buildkit.splice import Bridge, close
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import ConfigError
+from flytebuild.streams.dialler import Dialler
+from flytebuild.streams.splice import Bridge, close
 
 _DIRECT_SINCE = (1, 53)
 _DIAGNOSIS_DEADLINE = 5.0

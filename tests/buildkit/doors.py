@@ -20,8 +20,8 @@ import trustme
 
 from flytebuild.buildkit import tls
 from flytebuild.buildkit.dial import dial, upgrade
-from flytebuild.buildkit.splice import close, splice
 from flytebuild.engine import EngineAddress
+from flytebuild.streams.splice import close, splice
 
 Dial = Callable[[], socket.socket]
 

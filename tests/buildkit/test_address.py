@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flytebuild import engine
-from flytebuild.buildkit.address import Certificates, DaemonAddress, Plain, Secured, Through, locate, parse, ssh_command
+from flytebuild.buildkit.address import Certificates, DaemonAddress, Plain, Secured, Through, locate, parse
 from flytebuild.config import Config, load
 from flytebuild.errors import ConfigError
 
@@ -113,8 +113,3 @@ def test_an_address_that_no_engine_can_have_is_refused(url: str, monkeypatch: py
 def test_a_password_in_an_engine_s_address_is_not_shown() -> None:
     address = engine.EngineAddress("tcp://me:pa55@h:1", "`DOCKER_HOST`")
     assert engine.unavailable(address).message == "No Docker Engine answers at `tcp://me@h:1` (from `DOCKER_HOST`)"
-
-
-def test_an_ssh_command_line_has_its_options_before_the_host() -> None:
-    expected = "ssh -o BatchMode=yes -l me -p 1 -- h docker system dial-stdio"
-    assert ssh_command("ssh://me@h:1", "docker", "system", "dial-stdio") == tuple(expected.split())

@@ -93,7 +93,7 @@ def test_a_program_that_is_not_installed(tools: Path, monkeypatch: pytest.Monkey
 
 def test_a_program_that_says_nothing_has_a_deadline_and_ends(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flytebuild.buildkit.connection.DEADLINE", 0.3)
-    monkeypatch.setattr("flytebuild.buildkit.program._GRACE", 0.1)
+    monkeypatch.setattr("flytebuild.streams.program._GRACE", 0.1)
     put(tools, "kubectl", f"echo $$ >{tools}/pid; exec sleep 600")
     told = failure(Connection.open(parse("kube-pod://bk")))
     assert told.message.endswith("`kubectl exec -i bk -- buildctl dial-stdio` says nothing")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flytebuild import engine
 from flytebuild.buildkit.dial import dial
-from flytebuild.buildkit.splice import close
+from flytebuild.streams.splice import close
 
 
 class Proxy:

@@ -26,7 +26,7 @@ from flytebuild.buildkit.session.providers import (
     RefusedCallError,
     StreamProvider,
 )
-from flytebuild.buildkit.splice import close
+from flytebuild.streams.splice import close
 
 _CHUNK = 256 * 1024
 """Bytes that are read at once, and messages that are sent at once."""

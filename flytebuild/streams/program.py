@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
-from flytebuild.buildkit.splice import splice
+from flytebuild.streams.splice import splice
 
 _GRACE = 2.0
 """Seconds that a program has to end by itself once its input has ended, and again once it was told to."""
@@ -46,6 +46,11 @@ class Program:
         ended = self._process.poll()
         became = "says nothing" if ended is None else f"ended with {ended}"
         return f"`{shlex.join(self._command)}` {became}" + (f": {self._said}" if self._said else "")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, with its connection."""
+        return not self._watcher.is_alive()
 
     def join(self) -> None:
         """Wait until it has ended, which it does soon after its socket was closed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.buildkit.program import Program
+from flytebuild.streams.program import Program
 
 ECHO = "import os\nwhile data := os.read(0, 1000):\n    os.write(1, data)"
 
@@ -43,7 +43,7 @@ def test_bytes_go_through_it_both_ways_and_it_ends_with_the_connection() -> None
 
 
 def test_one_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flytebuild.buildkit.program._GRACE", 0.1)
+    monkeypatch.setattr("flytebuild.streams.program._GRACE", 0.1)
     stubborn = (
         "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.write(1, str(os.getpid()).encode())"
     )

@@ -1,12 +1,13 @@
-"""Joining two byte streams, and a private door through which grpcio reaches a stream that we dialled.
+"""Joining two byte streams, and a private door through which a library reaches a stream that we dialled.
 
-grpcio cannot adopt a connected socket. So we listen on a Unix socket in a private folder, and join every connection
-that grpcio makes to it with one that we open ourselves.
+Neither grpcio nor Docker's SDK adopts a connected socket. So we listen on a Unix socket in a private folder, and join
+every connection that the library makes to it with one that we open ourselves.
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import tempfile
 import threading
@@ -18,9 +19,10 @@ CHUNK = 256 * 1024
 
 
 def splice(one: socket.socket, other: socket.socket) -> list[threading.Thread]:
-    """Copy both ways until both directions have ended, then close both sockets."""
+    """Copy both ways until both directions have ended, or until one side has gone; then close both sockets."""
+    ended: list[socket.socket] = []
     threads = [
-        threading.Thread(target=_pump, args=pair, daemon=True, name="flytebuild-splice")
+        threading.Thread(target=_pump, args=(*pair, ended), daemon=True, name="flytebuild-splice")
         for pair in ((one, other), (other, one))
     ]
     for thread in threads:
@@ -28,14 +30,29 @@ def splice(one: socket.socket, other: socket.socket) -> list[threading.Thread]:
     return threads
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, ended: list[socket.socket]) -> None:
     buffer = memoryview(bytearray(CHUNK))
-    with contextlib.suppress(OSError):
+    try:
         while count := source.recv_into(buffer):
             target.sendall(buffer[:count])
-    # HTTP/2 has no use for half-open connections: the end of one direction is the end of both.
+        ended.append(source)
+        if len(ended) == 1 and not _has_gone(source):
+            # Whoever has said all may still listen.
+            target.shutdown(socket.SHUT_WR)
+            return
+    except (OSError, ValueError):  # Closed meanwhile by the other direction.
+        pass
     close(source)
     close(target)
+
+
+def _has_gone(source: socket.socket) -> bool:
+    """Whether the other side of a connection that has ended does not listen any more; a local one tells."""
+    if source.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(source, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def close(connection: socket.socket) -> None:
@@ -64,6 +81,11 @@ class Bridge:
         """What grpcio dials."""
         return f"unix:{self._path}"
 
+    @property
+    def url(self) -> str:
+        """What Docker's SDK dials."""
+        return f"unix://{self._path}"
+
     def close(self) -> None:
         """End all connections and remove the socket."""
         close(self._listener)
@@ -79,8 +101,9 @@ class Bridge:
                 try:
                     dialled = self._dial()
                 except OSError:
-                    # grpcio sees a closed connection; who dials knows the reason.
+                    # The library sees a closed connection; who dials knows the reason.
                     accepted.close()
                     continue
+                self._connections = [item for item in self._connections if item.fileno() >= 0]
                 self._connections += [accepted, dialled]
                 splice(accepted, dialled)

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 
-from flytebuild.buildkit.splice import Bridge, splice
+from flytebuild.streams.splice import Bridge, splice
 
 
 def test_bytes_go_both_ways_and_closing_one_end_closes_the_other() -> None:
@@ -17,6 +17,26 @@ def test_bytes_go_both_ways_and_closing_one_end_closes_the_other() -> None:
     near.close()
     assert far.recv(16) == b""
     far.close()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_who_has_said_all_still_gets_the_answer() -> None:
+    near, one = socket.socketpair()
+    other, far = socket.socketpair()
+    threads = splice(one, other)
+    near.sendall(b"question")
+    near.shutdown(socket.SHUT_WR)
+    far.settimeout(10)
+    assert far.recv(16) == b"question"
+    assert far.recv(16) == b""
+    far.sendall(b"answer")
+    far.close()
+    near.settimeout(10)
+    assert near.recv(16) == b"answer"
+    assert near.recv(16) == b""
+    near.close()
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
