@@ -26,9 +26,10 @@ from flytebuild.runtime.container import Order, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.journal import FILE_NAME, Database
+from flytebuild.runtime.listening import listen
 from flytebuild.runtime.model import Action, ActionKey, Kind, Phase, Run
 from flytebuild.runtime.passes import Passes
-from flytebuild.runtime.server import listen, serving
+from flytebuild.runtime.server import serving
 
 IMAGE_CACHE = "x" * 2000
 """In place of the images that a real task's arguments list."""

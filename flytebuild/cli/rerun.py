@@ -44,7 +44,7 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
     from flytebuild.engine import connect
     from flytebuild.runtime import by_hand, client
     from flytebuild.runtime.container import Limits
-    from flytebuild.runtime.containers import trust
+    from flytebuild.runtime.containers import network_settings, trust
     from flytebuild.runtime.identity import read_bundle
     from flytebuild.runtime.shell import SHELL, Session, converse
 
@@ -69,7 +69,7 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
                 code=(by_hand.fetch(plane, document["code"]) or b"") if document["code"] else b"",
                 extra=(*_scripts(document, entrypoint), *trust(read_bundle(settings.ca_bundle))),
                 is_terminal=sys.stdin.isatty() and sys.stdout.isatty(),
-                hosts=document["hosts"],
+                network=network_settings(document["network"]),
                 limits=Limits(**document["limits"]),
                 tree=files,
             ),

@@ -12,12 +12,14 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import TypeAlias
 
 from flytebuild.runtime.actions import Ledger, UnknownError
 from flytebuild.runtime.archives import pieces
 from flytebuild.runtime.container import Order, OrderError, Secrets, Site, order
+from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.model import Action, ActionKey, Attempt
 from flytebuild.runtime.raw_container import RawContainers, is_raw
@@ -25,6 +27,14 @@ from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.transfer import Links
 from flytebuild.runtime.web.values import read
+
+Prepare: TypeAlias = Callable[[Order], Awaitable[None]]
+"""Has what the container of an order needs to reach the control plane; raises StartError."""
+
+
+async def prepare_nothing(_order: Order) -> None:
+    """Where containers reach the control plane by themselves."""
+
 
 _LINK_SECONDS = 12 * 3600.0
 """A shell may be open for long before its command is run."""
@@ -49,6 +59,7 @@ class Again:
         site: Site,
         secrets: Secrets,
         owner_token: str,
+        prepare: Prepare,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -57,6 +68,7 @@ class Again:
         self._site = site
         self._secrets = secrets
         self._expected = f"Bearer {owner_token}"
+        self._prepare = prepare
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -79,7 +91,7 @@ class Again:
                     return text_response("there is only /again/RUN/ACTION and /again/RUN/ACTION/files\n", 404)
         except UnknownError as error:
             return text_response(str(error.args[0]), 404)
-        except (OrderError, NotRepeatableError) as error:
+        except (OrderError, NotRepeatableError, StartError) as error:
             return text_response(str(error), 409)
 
     async def _order(self, action: Action) -> Order:
@@ -96,6 +108,7 @@ class Again:
     async def _document(self, key: ActionKey) -> dict[str, object]:
         action = self._ledger.action(key)
         wanted = await self._order(action)
+        await self._prepare(wanted)
         assert action.task is not None  # noqa: S101 - it is repeatable
         arguments = list(wanted.arguments)
         code = error = None
@@ -111,7 +124,7 @@ class Again:
             "entrypoint": list(wanted.entrypoint),
             "arguments": arguments,
             "environment": dict(wanted.environment),
-            "hosts": dict(wanted.hosts),
+            "network": wanted.network,
             "limits": asdict(wanted.limits),
             "secret_files": sorted(wanted.secret_files),
             "inputs": await self._inputs(action),

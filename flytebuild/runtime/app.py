@@ -20,7 +20,7 @@ from flyteidl2.workflow.state_service_connect import StateServiceASGIApplication
 
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.admission import Capacity
-from flytebuild.runtime.again import Again
+from flytebuild.runtime.again import Again, Prepare, prepare_nothing
 from flytebuild.runtime.bounds import BoundedGzip
 from flytebuild.runtime.callers import Door
 from flytebuild.runtime.catalogue import Catalogue
@@ -76,11 +76,12 @@ def assemble(
     silence: float = 0,
     store: Store | None = None,
     labels: Labels = no_labels,
+    prepare: Prepare = prepare_nothing,
 ) -> ControlPlane:
     """Put the parts together; `home` is the data folder, `fingerprint` what the process was started with.
 
     `silence` is how many seconds a container may run without a request; 0 is no bound. `store` is where objects are, if
-    not in the folder. `labels` tells those of an image that ran.
+    not in the folder. `labels` tells those of an image that ran. `prepare` is for containers that others start.
 
     The runs of earlier control planes of the folder are known then; `supervisor.resume` takes them up again.
     """
@@ -143,7 +144,7 @@ def assemble(
         {
             "secrets": Handover(book, credentials.owner_token),
             "again": Again(
-                ledger, store, links, RawContainers(store, reach.of), site, book.find, credentials.owner_token
+                ledger, store, links, RawContainers(store, reach.of), site, book.find, credentials.owner_token, prepare
             ),
         },
         web,

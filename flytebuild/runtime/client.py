@@ -81,7 +81,7 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
 
     One that was started with other settings is started anew while no run is in progress, and `tell` hears of it.
     Raises ControlPlaneError when one is, or with the end of the log when the process does not come up; UsageError for
-    a folder that cannot be used, or an engine that is elsewhere; EngineUnavailableError before anything is started or
+    a folder that cannot be used; EngineUnavailableError before anything is started or
     stopped; OutputError when the disk is full.
     """
     folder.make(config.home)
@@ -92,7 +92,6 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
         if answer is None or differences:
             if answer is None or answer.port != config.port:
                 _refuse_stranger(config)
-            engine.require_here()
             engine.connect().close()
             if answer is not None:
                 tell(f"The control plane is started anew: it ran with {', '.join(differences.values())}")

@@ -77,6 +77,7 @@ class Site:
     `home` identifies the control plane among several on one engine. `cpus` is 0 where the number is not known.
     `is_warm` asks for warm containers for every task. `storage` gives the variables by which containers
     reach a store of the user's own, with its credentials of the moment; it raises OrderError where there are none.
+    `network` is the one that containers join where the engine is on another machine; it has HOST_NAME in it.
     """
 
     home: str
@@ -86,6 +87,7 @@ class Site:
     has_ca_bundle: bool = False
     is_warm: bool = False
     storage: Callable[[], Mapping[str, str]] | None = None
+    network: str = ""
 
     @property
     def endpoint(self) -> str:
@@ -109,7 +111,7 @@ class Order:
 
     `secret_files` are texts by their paths in SECRETS_FOLDER. `own` names those variables of `environment` that are
     this attempt's alone; all else may be another's as well, with which it shares a container where `reuse` says so.
-    `files` are put into it before it starts.
+    `files` are put into it before it starts. Without a `network` it joins the engine's default one.
     `task` is the task's name, and `caller` that of the task that called it, if one did.
     `takes_input` is set where its program reads its standard input, and by that the files as well.
     """
@@ -120,7 +122,7 @@ class Order:
     environment: Mapping[str, str] = field(repr=False)
     labels: Mapping[str, str]
     limits: Limits
-    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({HOST_NAME: "host-gateway"}))
+    network: str = ""
     secret_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     own: frozenset[str] = frozenset()
     reuse: Reuse | None = None
@@ -128,6 +130,11 @@ class Order:
     takes_input: bool = False
     task: str = ""
     caller: str = ""
+
+    @property
+    def is_flyte(self) -> bool:
+        """Whether its program is the entrypoint of Flyte's SDK."""
+        return not self.entrypoint and self.arguments[:1] == ("a0",)
 
 
 def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secrets = no_secrets) -> Order:
@@ -157,6 +164,7 @@ def order(run: Run, action: Action, attempt: Attempt, site: Site, secrets: Secre
         own=frozenset(own),
         reuse=reuse_of(run, action, site),
         task=template.id.name,
+        network=site.network,
     )
 
 

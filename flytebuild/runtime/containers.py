@@ -13,7 +13,7 @@ from typing import Any
 
 from flytebuild.runtime import archives
 from flytebuild.runtime.archives import Entry
-from flytebuild.runtime.container import CA_PATH, LABEL, Limits, Order
+from flytebuild.runtime.container import CA_PATH, HOST_NAME, LABEL, Limits, Order
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.requests import Requests, reason
 from flytebuild.runtime.secret_files import TMPFS, Feed, entry
@@ -143,10 +143,10 @@ class Containers:
                 environment=dict(order.environment),
                 labels=dict(order.labels),
                 host_config=self._api.create_host_config(
-                    extra_hosts=dict(order.hosts),
                     tmpfs=TMPFS if order.secret_files else None,
                     # The engine's own default may be a driver whose logs cannot be read again.
                     log_config=LogConfig(type=LogConfig.types.JSON),
+                    **network_settings(order.network),
                     **host_settings(order.limits),
                 ),
             )
@@ -193,6 +193,14 @@ def host_settings(limits: Limits) -> dict[str, Any]:
         "device_requests": [DeviceRequest(count=limits.gpus, capabilities=[["gpu"]])] if limits.gpus else None,
     }
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def network_settings(network: str) -> dict[str, Any]:
+    """The network of a container in which HOST_NAME is the control plane, as Docker's SDK takes it.
+
+    Without one, that is the machine on which the engine is.
+    """
+    return {"network_mode": network} if network else {"extra_hosts": {HOST_NAME: "host-gateway"}}
 
 
 def trust(ca_bundle: bytes | None) -> tuple[Entry, ...]:

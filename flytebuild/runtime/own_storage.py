@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from flytebuild.config import Config
-from flytebuild.errors import ControlPlaneError
+from flytebuild.errors import ControlPlaneError, UsageError
 
 _FILE = "~/.aws/credentials"
 
@@ -42,11 +42,23 @@ class OwnStorage:
 
     def reached_by(self, name: str) -> OwnStorage:
         """The same for a container, which calls this machine by another name."""
-        parts = urlsplit(self.endpoint or "")
-        if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        if not self._is_here:
             return self
+        parts = urlsplit(self.endpoint or "")
         place = f"{name}:{parts.port}" if parts.port else name
         return OwnStorage(self.base, urlunsplit(parts._replace(netloc=place)), self.region)
+
+    def check_reach(self, engine: str) -> None:
+        """Raise UsageError where the containers of an engine on another machine would look for it there."""
+        if self._is_here:
+            raise UsageError(
+                f"The store at `{self.endpoint}` is this machine's alone, and the engine at `{engine}` is on another",
+                hint="set `storage_endpoint` to an address that leads there from both",
+            )
+
+    @property
+    def _is_here(self) -> bool:
+        return urlsplit(self.endpoint or "").hostname in ("127.0.0.1", "localhost", "::1")
 
     def variables(self, key: Key) -> dict[str, str]:
         """How Flyte's SDK finds it, on the host and in containers."""

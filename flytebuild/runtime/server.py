@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -21,16 +20,20 @@ from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError, EngineUnavailableError
 from flytebuild.runtime import home, identity, own_storage
 from flytebuild.runtime.admission import Capacity
+from flytebuild.runtime.again import prepare_nothing
 from flytebuild.runtime.app import ControlPlane, assemble
 from flytebuild.runtime.clock import CLOCK
-from flytebuild.runtime.container import HOST_NAME, LOOPBACK, OrderError, Site
+from flytebuild.runtime.container import HOST_NAME, OrderError, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.dispatcher import IS_OWNER
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import StartError, Survivors
+from flytebuild.runtime.listening import listen, private_socket
 from flytebuild.runtime.own_storage import OwnStorage
 from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.peers import is_known, is_owner
+from flytebuild.runtime.relay import Relay, network_of
+from flytebuild.runtime.relayed import RelayedExecutor
 from flytebuild.runtime.remote_store import RemoteStore
 from flytebuild.runtime.retention import KEEP_DAYS, expire
 from flytebuild.runtime.warm.ahead import AheadExecutor
@@ -54,7 +57,9 @@ class Connection(H11Protocol):
         """Find out while the other side still has it."""
         super().connection_made(transport)
         peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self.app_state = {**self.app_state, IS_OWNER: is_owner(peer[:2], here[:2])}
+        # What has no address comes through the relay, from a container.
+        is_ours = isinstance(peer, tuple) and is_owner(peer[:2], here[:2])
+        self.app_state = {**self.app_state, IS_OWNER: is_ours}
 
 
 class Server(uvicorn.Server):
@@ -69,28 +74,45 @@ class Server(uvicorn.Server):
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; the containers of unfinished runs are removed at the end.
 
-    Raises EngineUnavailableError, UsageError when the folder cannot be used or the engine is elsewhere, and
-    ControlPlaneError when the port or the folder is taken, or when the server ends by itself.
+    Raises EngineUnavailableError, UsageError when the folder or the store cannot be used, and ControlPlaneError when
+    the port or the folder is taken, or when the server ends by itself.
     """
     identifier = home.make(config.home)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(home.hold(config.home, config.port))
         bundle = identity.read_bundle(config.ca_bundle)
         fingerprint = identity.fingerprint(config, bundle)
-        engine.require_here()
+        address = engine.locate()
+        store, storage = _own_store(config)
+        if storage and not address.is_here:
+            storage.check_reach(address.shown)
         client = await asyncio.to_thread(engine.connect)
         executor = DockerExecutor(client, config.mirrors, bundle, home=identifier)
         stack.callback(executor.close)
         gateway, capacity = await asyncio.to_thread(_look_at, executor)
+        sockets = stack.enter_context(listen(config.port, gateway if address.is_here else None))
+        relay = None
+        if not address.is_here:
+            door, path = stack.enter_context(private_socket())
+            sockets.append(door)
+            relay = Relay(
+                client.api,
+                executor.requests,
+                executor.containers,
+                address,
+                path,
+                home=identifier,
+                port=config.port,
+            )
+            stack.push_async_callback(relay.aclose)
         ahead = AheadExecutor(executor)
         stack.push_async_callback(ahead.aclose)
         warm = WarmExecutor(executor, ahead, starts=max((capacity.cpu or 0) // 1000, 2))
         stack.push_async_callback(warm.aclose)
-        sockets = stack.enter_context(listen(config.port, gateway))
+        containers = RelayedExecutor(warm, executor, relay) if relay else warm
         if not is_known():
             log.warning("this system does not tell whose a connection is: all users of this machine count as the owner")
         credentials = load_or_create(config.home)
-        store, storage = _own_store(config)
         # Containers whose objects are elsewhere need not ask us for anything.
         silence = 0 if storage else config.contact_timeout
         site = Site(
@@ -101,21 +123,23 @@ async def serve(config: Config) -> None:
             has_ca_bundle=bundle is not None,
             is_warm=config.warm,
             storage=partial(_lent, storage) if storage else None,
+            network=network_of(identifier) if relay else "",
         )
         plane = assemble(
             config.home,
             site,
             credentials,
-            warm,
+            containers,
             fingerprint,
             capacity,
             silence=silence,
             store=store,
             labels=executor.labels,
+            prepare=containers.prepare if isinstance(containers, RelayedExecutor) else prepare_nothing,
         )
         if expired := await asyncio.to_thread(expire, config.home, time.time(), _kept(plane)):
             log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
-        await _resume(plane, warm)
+        await _resume(plane, containers)
         ended = await stack.enter_async_context(serving(plane, sockets))
         await stop_signal(ended)
         log.warning("stopping")
@@ -245,51 +269,6 @@ async def _run(server: Server, sockets: list[socket.socket]) -> None:
         reason = f"{type(error).__name__}: {error}"
     if not server.should_exit:
         raise ControlPlaneError(f"The control plane's server has stopped: {reason}")
-
-
-@contextlib.contextmanager
-def listen(port: int, gateway: str | None) -> Iterator[list[socket.socket]]:
-    """Bind the loopback address, and the engine's bridge where that is an address of this machine.
-
-    Never all addresses: whoever reaches this server executes code. Where the engine lives in a virtual machine,
-    the bridge is not ours, and `host.docker.internal` leads to the loopback address.
-    """
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(_bound(LOOPBACK, port))]
-        if gateway:
-            try:
-                sockets.append(stack.enter_context(_bound(gateway, port)))
-            except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL:
-                    raise
-                log.warning("the engine's bridge address %s is not on this machine", gateway)
-        yield sockets
-
-
-def _bound(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # Only where the protocol is named does asyncio send small answers at once, and each is small: otherwise it waits
-    # up to 40 ms for the other side's acknowledgement.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
-        sock.listen(512)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        if error.errno == errno.EADDRINUSE:
-            raise ControlPlaneError(
-                f"Port {port} of {address} is taken by another program",
-                hint="choose another with `FLYTEBUILD_PORT` or `port` in the configuration",
-            ) from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise
-        raise ControlPlaneError(
-            f"Port {port} of {address} cannot be served: {error.strerror}",
-            hint="choose another with `FLYTEBUILD_PORT` or `port` in the configuration",
-        ) from error
-    return sock
 
 
 async def stop_signal(ended: asyncio.Future[None]) -> None:

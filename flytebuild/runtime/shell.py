@@ -39,7 +39,8 @@ _CHUNK = 64 << 10
 class Session:
     """What runs where: `code` is an archive for the image's working directory, `tree` one for the container's root.
 
-    `extra` goes where its paths say. `is_terminal` asks for a terminal in the container; it needs one here.
+    `extra` goes where its paths say. `network` is its part of the host's configuration. `is_terminal` asks for a
+    terminal in the container; it needs one here.
     """
 
     image: str
@@ -48,7 +49,7 @@ class Session:
     code: bytes | Iterable[bytes]
     extra: Sequence[Entry]
     is_terminal: bool
-    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    network: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
     tree: Iterable[bytes] | None = None
 
@@ -88,9 +89,7 @@ def container(api: Any, session: Session) -> Iterator[str]:
             labels={f"{LABEL}.shell": session.image},
             tty=session.is_terminal,
             stdin_open=True,
-            host_config=api.create_host_config(
-                init=True, extra_hosts=dict(session.hosts), **host_settings(session.limits)
-            ),
+            host_config=api.create_host_config(init=True, **session.network, **host_settings(session.limits)),
         )
         if session.code:
             api.put_archive(name, folder, session.code)

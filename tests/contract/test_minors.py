@@ -22,8 +22,9 @@ import pytest
 from flytebuild.runtime import client, flyte_config
 from flytebuild.runtime.app import assemble
 from flytebuild.runtime.credentials import load_or_create
+from flytebuild.runtime.listening import listen
 from flytebuild.runtime.passes import Passes
-from flytebuild.runtime.server import listen, serving
+from flytebuild.runtime.server import serving
 from tests.contract.process_executor import ProcessExecutor
 from tests.contract.venvs import MINORS, python_of
 from tests.engine.conftest import EXAMPLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -19,9 +20,10 @@ from flytebuild.runtime.container import Order, Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.executor import Started, StartError, Tell
 from flytebuild.runtime.home import make
+from flytebuild.runtime.listening import listen
 from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.process import End
-from flytebuild.runtime.server import listen, serving
+from flytebuild.runtime.server import serving
 from flytebuild.runtime.verdict import Exit
 from tests.conftest import Machine
 from tests.runtime.driver import Driver, configured, containers
@@ -93,15 +95,18 @@ def plane(tmp_path: Path, executor: ScriptedExecutor) -> ControlPlane:
 
 
 @contextlib.contextmanager
-def served(folder: Path, executor: ScriptedExecutor) -> Iterator[str]:
-    """The address of a control plane of a data folder that serves on a port of its own, from a thread."""
+def served(folder: Path, executor: ScriptedExecutor, *others: socket.socket) -> Iterator[str]:
+    """The address of a control plane of a data folder that serves on a port of its own, from a thread.
+
+    It answers at `others` as well.
+    """
     ready, stop = threading.Event(), threading.Event()
     address = []
 
     async def main() -> None:
         with listen(0, None) as sockets:
             address.append(f"http://127.0.0.1:{sockets[0].getsockname()[1]}")
-            async with serving(assemble(folder, SITE, CREDENTIALS, executor), sockets):
+            async with serving(assemble(folder, SITE, CREDENTIALS, executor), [*sockets, *others]):
                 ready.set()
                 await asyncio.to_thread(stop.wait)
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -37,11 +38,12 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from flytebuild.runtime.container import HOST_NAME, Order
+from flytebuild.runtime.listening import private_socket
 from flytebuild.runtime.passes import Bearer
 from flytebuild.runtime.peers import is_owner, user_of
 from flytebuild.runtime.services.guard import RULES
 from tests.runtime import samples
-from tests.runtime.conftest import CREDENTIALS, SITE, ScriptedExecutor
+from tests.runtime.conftest import CREDENTIALS, SITE, ScriptedExecutor, served
 from tests.runtime.signer import Signer
 from tests.runtime.test_app import PROJECT, child, ended
 
@@ -432,3 +434,13 @@ def test_the_owner_takes_a_credential_for_an_attempt_that_has_ended(begin: Begin
             assert denied(lambda later=later: RunServiceClientSync(later).get_run_details(request))
         else:
             assert denied(lambda endpoint=endpoint: RunServiceClientSync(endpoint).get_run_details(request))
+
+
+@pytest.mark.parametrize("host", [HOST_NAME, "127.0.0.1"])
+def test_nobody_is_the_owner_who_comes_through_the_relay(tmp_path: Path, executor: ScriptedExecutor, host: str) -> None:
+    with private_socket() as (door, path), served(tmp_path, executor, door) as server:
+        assert httpx.get(f"{server}/api/runs").status_code == 200
+        assert path.parent.stat().st_mode & 0o077 == 0
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            assert client.get(f"http://{host}:8199/healthz").status_code == 403
+            assert client.get(f"http://{host}:8199/api/runs").status_code == 403

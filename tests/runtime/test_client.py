@@ -14,7 +14,8 @@ from flytebuild.runtime import __main__ as main
 from flytebuild.runtime import client, process
 from flytebuild.runtime.app import ControlPlane
 from flytebuild.runtime.credentials import load_or_create
-from flytebuild.runtime.server import listen, serve, serving, stop_signal
+from flytebuild.runtime.listening import listen
+from flytebuild.runtime.server import serve, serving, stop_signal
 
 
 def at_default_port(home: Path) -> client.ControlPlane:

@@ -306,14 +306,15 @@ def test_a_port_that_is_taken(config: Config) -> None:
     assert "hint: choose another with `FLYTEBUILD_PORT`" in done.stderr
 
 
-def test_an_engine_on_another_machine_is_refused_before_it_is_asked(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_ssh_does_not_lead_to(config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://builder@nowhere.example")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho 'Host key verification failed.' >&2\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
     done = command(config, "up", "--no-config")
-    assert done.returncode == 64
-    assert "Tasks cannot run on the engine at `ssh://builder@nowhere.example` (from `DOCKER_HOST`)" in done.stderr
-    assert "hint: use an engine of this machine" in done.stderr
+    assert done.returncode == 69
+    assert "No Docker Engine answers at `ssh://builder@nowhere.example` (from `DOCKER_HOST`): `ssh " in done.stderr
+    assert "dial-stdio` ended with 255: Host key verification failed." in done.stderr
 
 
 def test_a_start_tidies_up(config: Config) -> None:

@@ -14,7 +14,7 @@ from flyteidl2.task.common_pb2 import Inputs
 
 from flytebuild import config
 from flytebuild.config import Config
-from flytebuild.errors import ConfigError
+from flytebuild.errors import ConfigError, UsageError
 from flytebuild.runtime import own_storage
 from flytebuild.runtime.archives import pieces
 from flytebuild.runtime.container import order
@@ -164,3 +164,10 @@ def test_a_raw_container_is_fed_from_there(address: str) -> None:
         found = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
         content = {name: file.read() for name, file in found.items() if file and not name.startswith("in/inputs.")}
     assert content == {"in/file": large, "in/folder/deep/part": b"part"}
+
+
+def test_one_of_this_machine_is_refused_to_an_engine_of_another() -> None:
+    OwnStorage("s3://data", "https://s3.example").check_reach("ssh://far")
+    OwnStorage("s3://data").check_reach("ssh://far")
+    with pytest.raises(UsageError, match="`http://localhost:9000` is this machine's alone"):
+        OwnStorage("s3://data", "http://localhost:9000").check_reach("ssh://far")

@@ -42,7 +42,6 @@ def test_what_is_an_attempt_s_own_makes_no_difference() -> None:
         {"environment": {**ORDER.environment, "SECRET": "another environment's"}},
         {"secret_files": {}},
         {"secret_files": {"group/key": "changed"}},
-        {"hosts": {}},
         {"reuse": Reuse("other_env")},
     ],
 )

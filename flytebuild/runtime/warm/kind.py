@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from flytebuild.inside import text_of
 from flytebuild.runtime.container import LABEL, SECRETS_FOLDER, Limits, Order
+from flytebuild.runtime.interpreter import command_of
 from flytebuild.runtime.reuse import Reuse
-
-_BOOT = """\
-program=$(command -v a0) || { echo 'the image has no program `a0`' >&2; exit 1; }
-read -r line < "$program"
-case $line in
-  '#!'*python*) exec ${line#??} -c "$1" "$program" "$2" "$3" ;;
-  *) exec python3 -c "$1" "$program" "$2" "$3" ;;
-esac
-"""
-"""Executes the text of the worker with the Python that the image's `a0` is written for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +21,16 @@ class Kind:
     image: str
     variables: Mapping[str, str] = field(repr=False)
     limits: Limits
-    hosts: Mapping[str, str]
     secret_files: Mapping[str, str] = field(repr=False)
     reuse: Reuse
 
 
 def kind(order: Order) -> Kind | None:
     """The kind of container that an order can share, or None for one that wants a container of its own."""
-    if order.reuse is None or order.entrypoint or order.files or order.arguments[:1] != ("a0",):
+    if order.reuse is None or order.files or not order.is_flyte:
         return None
     variables = {name: value for name, value in order.environment.items() if name not in order.own}
-    return Kind(order.image, variables, order.limits, order.hosts, order.secret_files, order.reuse)
+    return Kind(order.image, variables, order.limits, order.secret_files, order.reuse)
 
 
 def warm_order(order: Order, kind: Kind, idle: float) -> Order:
@@ -57,7 +46,7 @@ def ahead_order(order: Order, kind: Kind) -> Order:
 def _waiting(order: Order, kind: Kind, idle: str, label: str) -> Order:
     return replace(
         order,
-        arguments=("/bin/sh", "-c", _BOOT, "sh", text_of("worker"), idle, SECRETS_FOLDER),
+        arguments=command_of("worker", idle, SECRETS_FOLDER),
         environment=kind.variables,
         labels={f"{LABEL}.home": order.labels.get(f"{LABEL}.home", ""), label: "1"},
         own=frozenset(),
