@@ -43,9 +43,12 @@ _PATHS = ("ca_bundle", "home", "lock", "builder_ca", "builder_cert", "builder_ke
 ProgressMode: TypeAlias = Literal["auto", "tty", "plain", "json"]
 Compression: TypeAlias = Literal["zstd", "gzip"]
 
+WheelLayers: TypeAlias = Literal["auto", "off"]
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "compression": get_args(Compression),
     "progress": get_args(ProgressMode),
+    "wheel_layers": get_args(WheelLayers),
 }
 
 _OPTIONS = {"platforms": "--platform", "secrets": "--secret"}
@@ -93,6 +96,8 @@ class Config:
     `lock` is the file that says which versions are installed: by default `flytebuild.lock`, beside the configuration
     file, else beside the project's `pyproject.toml`, else in the current folder. It may be missing, unless `locked`
     wants everything to be in it.
+    `wheel_layers` is whether packages that are locked become layers that images share (`auto`: where that comes to the
+    same) or are installed step by step (`off`).
     `ignore` are rules of `flytebuild check` that are off.
 
     `sources` is no key: it says what set the keys that are set, in words for messages.
@@ -124,6 +129,7 @@ class Config:
     home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
     lock: Path | None = None
     locked: bool = False
+    wheel_layers: WheelLayers = "auto"
     ignore: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 

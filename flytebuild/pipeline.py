@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform as host
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from flytebuild import history, locked
+from flytebuild import history, locked, sharing
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
@@ -238,11 +239,21 @@ async def build(
 
 
 async def _locked(nodes: Sequence[EnvironmentNode], config: Config, stores: Stores, emit: Emit) -> Specs:
-    """The pinned specs of environments, with what is locked where there is a lock."""
+    """The pinned specs of environments, with what is locked where there is a lock, as layers that images share."""
     lock = locked.read(config)
     wanted = await _platforms(config, stores, emit)
-    specs = await _specify(nodes, config, stores.registry.client, wanted, lock or Lock())
-    return locked.applied(config, lock, specs, emit) if lock else specs
+    registry = stores.registry.client
+    specs = await _specify(nodes, config, registry, wanted, lock or Lock())
+    if lock is None:
+        return specs
+    specs = locked.applied(config, lock, specs, emit)
+    if config.wheel_layers == "off":
+        return specs
+
+    async def resolve(name: str, platform: Platform) -> ResolvedImage:
+        return await registry.resolve(name, parse(mirrored(name, config.mirrors)), platform)
+
+    return await sharing.shared(specs, os.environ, resolve)
 
 
 async def _platforms(config: Config, stores: Stores, emit: Emit) -> tuple[Platform, ...]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @options.platforms
 @options.lock
 @options.locked
+@options.wheel_layers
 @options.stat_cache
 @options.strict_imports
 @options.paths
@@ -56,6 +57,7 @@ def build(
     platforms: tuple[str, ...],
     lock: Path | None,
     locked: bool | None,
+    wheel_layers: str | None,
     stat_cache: bool | None,
     strict_imports: bool | None,
     paths: tuple[Path, ...],
@@ -88,7 +90,7 @@ def build(
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
     flags = kept.flags if kept else {"platforms": platforms or None}
     flags = {**flags, "stat_cache": stat_cache, "strict_imports": strict_imports, "secrets": secrets}
-    flags |= {"lock": str(lock) if lock else None, "locked": locked}
+    flags |= {"lock": str(lock) if lock else None, "locked": locked, "wheel_layers": wheel_layers}
     settings = config.load(Path.cwd(), jobs=jobs, progress=progress, **flags)
     definitions = code.definitions(settings, tuple(kept.paths) if kept else paths)
 

@@ -83,6 +83,14 @@ locked = click.option(
     help="Exit with 65 where the lock does not have everything that is to be installed.",
 )
 
+wheel_layers = click.option(
+    "--no-wheel-layers",
+    "wheel_layers",
+    flag_value="off",
+    default=None,
+    help="Install packages that are locked step by step, and not as layers that images share.",
+)
+
 paths = click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", default=None, required=False
 )

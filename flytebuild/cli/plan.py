@@ -35,6 +35,7 @@ CHANGES = 2
 @options.secrets
 @options.lock
 @options.locked
+@options.wheel_layers
 @options.stat_cache
 @options.strict_imports
 @options.paths
@@ -47,6 +48,7 @@ def plan(
     secrets: dict[str, str] | None,
     lock: Path | None,
     locked: bool | None,
+    wheel_layers: str | None,
     stat_cache: bool | None,
     strict_imports: bool | None,
     paths: tuple[Path, ...],
@@ -81,6 +83,7 @@ def plan(
         secrets=secrets,
         lock=str(lock) if lock else None,
         locked=locked,
+        wheel_layers=wheel_layers,
     )
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()

@@ -45,6 +45,7 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @options.secrets
 @options.lock
 @options.locked
+@options.wheel_layers
 @options.strict_imports
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("task", required=False)
@@ -59,6 +60,7 @@ def run(
     secrets: dict[str, str] | None,
     lock: Path | None,
     locked: bool | None,
+    wheel_layers: str | None,
     strict_imports: bool | None,
     file: Path,
     task: str | None,
@@ -84,6 +86,7 @@ def run(
         secrets=secrets,
         lock=str(lock) if lock else None,
         locked=locked,
+        wheel_layers=wheel_layers,
         strict_imports=strict_imports,
     )
     stand_in = not settings.strict_imports

@@ -34,7 +34,8 @@ class LockedImage:
 class LockedLayer:
     """One layer's wheels, sorted by name. `asked` is its summary, `environments` are those whose images have it.
 
-    `where` are the options about indexes that its requirements file has.
+    `where` are the options about indexes that its requirements file has, `python` is what they are for (`3.11`), and
+    `replaces` are those packages that have another version below.
     """
 
     asked: str
@@ -43,6 +44,8 @@ class LockedLayer:
     environments: tuple[str, ...]
     pins: tuple[Pin, ...]
     where: tuple[str, ...] = ()
+    python: str = ""
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,8 @@ def _layer(question: Question, locked: LockedLayer) -> Pinned:
     asked = question.layer
     assert isinstance(asked, PipPackages | Requirements)  # noqa: S101 - others cannot be locked
     told = with_words(question.arguments, list(locked.where))
-    return Pinned(locked.pins, options=told.installing(asked.options), asked=asked)
+    options = told.installing(asked.options)
+    return Pinned(locked.pins, options=options, asked=asked, python=locked.python, replaces=locked.replaces)
 
 
 def merged(before: Lock, after: Lock, environments: frozenset[str]) -> Lock:

@@ -69,6 +69,8 @@ def encode(lock: Lock) -> str:
             {
                 **_head(layer),
                 **({"where": list(layer.where)} if layer.where else {}),
+                "python": layer.python,
+                **({"replaces": list(layer.replaces)} if layer.replaces else {}),
                 "wheels": [names[pin] for pin in layer.pins],
             }
             for layer in sorted(lock.layers, key=order)
@@ -111,7 +113,13 @@ def _lock(document: Mapping[str, Any]) -> Lock:
         str(document["uv"]),
         tuple(LockedImage(item["reference"], item["platform"], item["digest"]) for item in document.get("image", ())),
         tuple(
-            LockedLayer(*_tail(item), tuple(wheels[name] for name in item["wheels"]), tuple(item.get("where", ())))
+            LockedLayer(
+                *_tail(item),
+                tuple(wheels[name] for name in item["wheels"]),
+                tuple(item.get("where", ())),
+                item.get("python", ""),
+                tuple(item.get("replaces", ())),
+            )
             for item in document.get("layer", ())
         ),
         tuple(UnlockedLayer(*_tail(item), item["reason"]) for item in document.get("unlocked", ())),

@@ -45,10 +45,15 @@ class Moves:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One layer's wheels, or the reason why they are not decided here; `is_moved` where the earlier lock has others."""
+    """One layer's wheels, or the reason why they are not decided here; `is_moved` where the earlier lock has others.
+
+    `where`, `python` and `replaces` are as in `LockedLayer`.
+    """
 
     pins: tuple[Pin, ...] = ()
     where: tuple[str, ...] = ()
+    python: str = ""
+    replaces: tuple[str, ...] = ()
     reason: str = ""
     is_moved: bool = False
 
@@ -95,7 +100,7 @@ class Resolver:
             if answer.reason:
                 unlocked.append(UnlockedLayer(*head, answer.reason))
             else:
-                locked.append(LockedLayer(*head, answer.pins, answer.where))
+                locked.append(LockedLayer(*head, answer.pins, answer.where, answer.python, answer.replaces))
         return tuple(sorted(locked, key=order)), tuple(sorted(unlocked, key=order))
 
     def _answer(self, spec: ImageSpec, question: Question) -> asyncio.Task[Answer]:
@@ -112,7 +117,7 @@ class Resolver:
             return Answer(reason=f"`{below.layer.summary}` below it is not locked")
         known = self.before.by_fingerprint.get(question.fingerprint)
         if known and not under.is_moved and not any(pin.name in self.moves for pin in known.pins):
-            return Answer(known.pins, known.where)
+            return Answer(known.pins, known.where, known.python, known.replaces)
         try:
             answer = await self._resolve(spec, question, known)
         except NotLockableError as error:
@@ -131,7 +136,9 @@ class Resolver:
             with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
                 asking, where = _asking(spec, question, variables, Path(folder), self.hide)
                 pins = await in_thread(lambda: self._pins(asking, target, below, preferences), "flytebuild-uv")
-        return Answer(pins, where, is_moved=known is None or known.pins != pins)
+        python = ".".join(target.python.split(".")[:2])
+        replaces = tuple(pin.name for pin in pins if pin.name in below)
+        return Answer(pins, where, python, replaces, is_moved=known is None or known.pins != pins)
 
     def _pins(
         self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]
