@@ -123,6 +123,8 @@ class Resolver:
         except NotLockableError as error:
             return Answer(reason=str(error))
         except (DefinitionError, UnavailableError) as error:
+            if type(error) not in (DefinitionError, UnavailableError):
+                raise
             raise type(error)(f"{question.shown} cannot be locked: {error.message}", hint=error.hint) from error
         self.emit(Notice(f"{question.shown}: {len(answer.pins)} wheels"))
         return answer

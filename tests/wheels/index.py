@@ -1,0 +1,133 @@
+"""A package index on a loopback port, by the simple repository API (PEP 503), and the tiny packages that it has."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+from tests.engine import packages
+
+PASSWORD = "s3cr3t-of-the-index"
+
+
+@dataclass
+class Index:
+    """Files by project and name; `yanked` ones are only taken where they are named, `hidden` tells no metadata.
+
+    `requests` has every path that was asked for. What is below `/private` wants the password.
+    """
+
+    address: str
+    folder: Path
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    yanked: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
+    has_ranges: bool = True
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}/simple"
+
+    @property
+    def private(self) -> str:
+        """The same packages, for those who have the password; a shell puts it there."""
+        return f"http://reader:${{TOKEN}}@{self.address}/private"
+
+    def add(self, name: str, version: str, *requires: str, is_yanked: bool = False, is_hidden: bool = False) -> str:
+        """Put a wheel there; returns its file's name."""
+        wheel = packages.wheel(self.folder, name.replace("-", "_"), version, *requires)
+        self.files.setdefault(name, {})[wheel.name] = wheel.read_bytes()
+        self.yanked |= {wheel.name} if is_yanked else set()
+        self.hidden |= {wheel.name} if is_hidden else set()
+        return wheel.name
+
+    def answer(self, path: str) -> bytes | None:
+        """What is at a path."""
+        _, _, name, *rest = [*path.split("/"), ""]
+        files = self.files.get(name, {})
+        file = rest[0] if rest else ""
+        if file.removesuffix(".metadata") in self.hidden and file.endswith(".metadata"):
+            return None
+        if file.endswith(".metadata"):
+            return _metadata(files, file.removesuffix(".metadata"))
+        return files.get(file) if file else _page(self, files) if files else None
+
+
+def _page(index: Index, files: dict[str, bytes]) -> bytes:
+    links = ""
+    for name, content in files.items():
+        more = ' data-yanked=""' if name in index.yanked else ""
+        more += "" if name in index.hidden or not name.endswith(".whl") else ' data-core-metadata="true"'
+        links += f'<a href="{name}#sha256={hashlib.sha256(content).hexdigest()}"{more}>{name}</a>\n'
+    return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
+
+
+def _metadata(files: dict[str, bytes], wheel: str) -> bytes | None:
+    if wheel not in files:
+        return None
+    with zipfile.ZipFile(io.BytesIO(files[wheel])) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith("METADATA")))
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Index]:
+    """An index that has nothing yet."""
+    found: list[Index] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            index, path = found[0], urlsplit(self.path).path
+            index.requests.append(path)
+            wanted = "Basic " + base64.b64encode(f"reader:{PASSWORD}".encode()).decode()
+            if path.startswith("/private") and self.headers.get("Authorization") != wanted:
+                self._send(401, b"", {"WWW-Authenticate": "Basic"})
+                return
+            content = index.answer(path)
+            given = self.headers.get("Range", "")
+            if content is None:
+                self._send(404, b"", {})
+            elif index.has_ranges and given:
+                start, _, end = given.removeprefix("bytes=").partition("-")
+                part = content[int(start) : int(end) + 1] if start else content[-int(end) :]
+                first = int(start) if start else len(content) - len(part)
+                about = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+                self._send(206, part, {"Content-Range": about})
+            else:
+                kind = "text/html" if path.endswith("/") else "application/octet-stream"
+                self._send(
+                    200, content, {"Content-Type": kind, "Accept-Ranges": "bytes" if index.has_ranges else "none"}
+                )
+
+        do_HEAD = do_GET
+
+        def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        found.append(Index(f"127.0.0.1:{server.server_address[1]}", folder))
+        try:
+            yield found[0]
+        finally:
+            server.shutdown()
+            thread.join()

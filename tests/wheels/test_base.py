@@ -1,0 +1,88 @@
+"""What a base has installed, read from its layers."""
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+
+import pytest
+import zstandard
+
+from flytebuild.wheels.base import Base, Files, decode, encode
+from flytebuild.wheels.environment import Installed
+
+SITE = "opt/venv/lib/python3.11/site-packages"
+STATUS = (
+    "Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\nDescription: GNU C Library\n more: text\n\n"
+    "Package: python3.11-minimal\nVersion: 1:3.11.2-6\n"
+)
+CONFIG = "home = /usr/bin\nversion_info = 3.11.2\n"
+
+
+def distribution(name: str, version: str, tag: str = "py3-none-any") -> dict[str, str]:
+    folder = f"{SITE}/{name}-{version}.dist-info"
+    return {
+        f"{folder}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nText\n",
+        f"{folder}/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n",
+        f"{folder}/RECORD": "",
+    }
+
+
+def layer(files: dict[str, str], pack: Callable[[bytes], bytes] = bytes, *, prefix: str = "") -> io.BytesIO:
+    found = io.BytesIO()
+    with tarfile.open(fileobj=found, mode="w") as archive:
+        for path, text in files.items():
+            member = tarfile.TarInfo(prefix + path)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return io.BytesIO(pack(found.getvalue()))
+
+
+def base(*layers: io.BytesIO) -> Base:
+    files = Files()
+    for item in layers:
+        files.add(item)
+    return files.base()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.ZstdCompressor().compress], ids=["tar", "gz", "zstd"])
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_packages_python_and_c_library(pack: Callable[[bytes], bytes], prefix: str) -> None:
+    files = {"var/lib/dpkg/status": STATUS, "opt/venv/pyvenv.cfg": CONFIG, **distribution("My.Package", "1.0", "a-b-c")}
+    found = base(layer(files, pack, prefix=prefix))
+    assert (found.python, found.pythons, found.glibc, found.is_musl) == ("3.11.2", ("3.11.2",), (2, 36), False)
+    (installed,) = found.installed
+    assert (installed.name, installed.version, installed.tags) == ("my-package", "1.0", ("a-b-c",))
+    assert "Name: My.Package" in installed.metadata
+    assert decode(encode(found)) == found
+
+
+def test_what_a_later_layer_removes_is_gone() -> None:
+    below = layer({**distribution("one", "1"), **distribution("two", "1")})
+    upgraded = layer({f"{SITE}/.wh.one-1.dist-info": "", **distribution("one", "2")})
+    assert [(item.name, item.version) for item in base(below, upgraded).installed] == [("one", "2"), ("two", "1")]
+    below.seek(0)
+    emptied = layer({f"{SITE}/.wh..wh..opq": "", **distribution("three", "1")})
+    assert [item.name for item in base(below, emptied).installed] == ["three"]
+    below.seek(0)
+    assert base(below, layer({"opt/.wh.venv": ""})).installed == ()
+
+
+def test_a_base_without_a_virtual_environment() -> None:
+    header = '#define PY_VERSION             "3.12.7"\n'
+    found = base(layer({"usr/local/include/python3.12/patchlevel.h": header, "var/lib/dpkg/status": STATUS}))
+    assert (found.python, found.pythons, found.installed) == ("", ("3.11.2", "3.12.7"), ())
+    assert base(layer({"lib/ld-musl-x86_64.so.1": ""})) == Base(is_musl=True)
+    assert base(layer({})) == Base()
+
+
+def test_a_virtual_environment_that_does_not_say_its_python() -> None:
+    found = base(layer({"var/lib/dpkg/status": STATUS, **distribution("one", "1")}))
+    assert found.python == "3.11.2"
+    assert base(layer(distribution("one", "1"))).python == "3.11"
+
+
+def test_a_file_that_is_no_distribution_s() -> None:
+    damaged = {f"{SITE}/x-1.dist-info/METADATA": "nothing", f"{SITE}/y/METADATA": "Name: y\nVersion: 1\n"}
+    assert base(layer(damaged)).installed == ()
+    assert isinstance(base(layer(distribution("one", "1"))).installed[0], Installed)

@@ -1,0 +1,317 @@
+"""Versions are those that sequential installs come to: every case is installed for real as well, and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from flytebuild.errors import DefinitionError, SourceChangedError, UnavailableError
+from flytebuild.events import ignore
+from flytebuild.spec.layers import PipOptions, PipPackages, Requirements, Secret
+from flytebuild.spec.model import HostFolder, ImageSpec
+from flytebuild.spec.tree import assemble, file_entry
+from flytebuild.wheels import lockfile
+from flytebuild.wheels.base import Base
+from flytebuild.wheels.environment import Installed
+from flytebuild.wheels.lock import Lock
+from flytebuild.wheels.metadata import MetadataReader
+from flytebuild.wheels.resolver import Moves, Resolver
+from flytebuild.wheels.uv import Uv
+from tests.samples import AMD64, made_of
+from tests.wheels.index import PASSWORD, Index, served
+
+MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+HERE = Base(platform.python_version(), (platform.python_version(),), (2, 28))
+UV = Path(sys.executable).with_name("uv")
+
+
+@dataclass
+class Memory:
+    """What is remembered, by kind and key."""
+
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def remembered(self, kind: str, key: str) -> str | None:
+        return self.texts.get((kind, key))
+
+    def remember(self, kind: str, key: str, text: str) -> None:
+        self.texts[kind, key] = text
+
+
+@dataclass
+class Desk:
+    """Resolves and installs from one index, with a cache of uv's own."""
+
+    index: Index
+    folder: Path
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        # What a user's configuration says must change nothing.
+        return {**kept, "UV_CACHE_DIR": str(self.folder / "cache"), "UV_RESOLUTION": "lowest", "PIP_PRE": "1"}
+
+    def layer(self, *requirements: str, **options: object) -> PipPackages:
+        return PipPackages(requirements, PipOptions(**{"index_url": self.index.url, **options}))  # type: ignore[arg-type]
+
+    def lock(
+        self,
+        *layers: PipPackages | Requirements,
+        base: Base = HERE,
+        before: Lock | None = None,
+        moves: Moves | None = None,
+        secrets: Mapping[str, str] | None = None,
+        roots: Mapping[str, HostFolder] | None = None,
+    ) -> Lock:
+        spec = replace(made_of(*layers, python=MINOR), roots=roots or {})
+
+        async def of(_: ImageSpec) -> Base:
+            return base
+
+        resolver = Resolver(
+            Uv(self.environ),
+            MetadataReader(self.memory),
+            of,
+            lambda _, __: secrets or {},
+            lambda text: text.replace(PASSWORD, "***"),
+            before or Lock(),
+            moves or Moves(),
+            ignore,
+        )
+        found, unlocked = asyncio.run(resolver.layers({"env": {AMD64: spec}}))
+        return Lock("", (), found, unlocked)
+
+    def versions(self, lock: Lock, layers: Sequence[PipPackages]) -> dict[str, str]:
+        """What is installed once all layers are there; they are told apart by what they ask."""
+        by_summary = {layer.asked: layer.pins for layer in lock.layers}
+        return {pin.name: pin.version for layer in layers for pin in by_summary[layer.summary]}
+
+    def install(self, layers: Sequence[PipPackages]) -> dict[str, str]:
+        """The same by real installations, one after the other."""
+        venv = self.folder / f"venv-{len(list(self.folder.iterdir()))}"
+        environ = {name: value for name, value in self.environ.items() if name != "UV_RESOLUTION"}
+        self._run(["venv", "--python", sys.executable, str(venv)], environ)
+        for layer in layers:
+            options = layer.options
+            command = ["pip", "install", "--python", str(venv / "bin/python"), "--index-url", options.index_url]
+            command += [word for url in options.extra_index_urls for word in ("--extra-index-url", url)]
+            command += ["--pre"] if options.pre else []
+            self._run([*command, *shlex.split(options.extra_args), *layer.requirements], environ)
+        paths = [str(path) for path in venv.glob("lib/python*/site-packages")]
+        return {item.name.replace("_", "-"): item.version for item in distributions(path=paths)}
+
+    def _run(self, command: list[str], environ: dict[str, str]) -> None:
+        always = ("--no-config", "--quiet")
+        subprocess.run([UV, *command, *always], env=environ, check=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    with served(tmp_path_factory.mktemp("index")) as found:
+        for version in ("1.0", "1.5", "2.0"):
+            found.add("common", version)
+        found.add("aa", "1.0", "common<2")
+        found.add("bb", "1.0", "common")
+        found.add("bb", "2.0", "common>=2")
+        found.add("capped", "1.0", "common<1.2")
+        found.add("leaf", "1.0")
+        found.add("leaf", "1.1")
+        found.add(
+            "extra", "1.0", "leaf; extra == 'more'", "common; python_version < '3'", "aa; sys_platform == 'linux'"
+        )
+        found.add("early", "1.0")
+        found.add("early", "2.0b1")
+        found.add("withdrawn", "1.0")
+        found.add("withdrawn", "1.1", is_yanked=True)
+        found.add("user-of-other", "1.0", "other")
+        found.add("silent", "1.0", "leaf<1.1", is_hidden=True)
+        found.files["source"] = {"source-1.0.tar.gz": b"of no use"}
+        yield found
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """What only another index has."""
+    with served(tmp_path_factory.mktemp("others")) as found:
+        found.add("other", "1.0+local", "leaf<1.1")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def desk(index: Index, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return Desk(index, tmp_path_factory.mktemp("desk"))
+
+
+CASES: dict[str, list[tuple[str, ...]]] = {
+    "a later cap": [("common",), ("common<2",)],
+    "a dependency that caps": [("common",), ("aa",)],
+    "one order": [("aa",), ("bb",)],
+    "the other order": [("bb",), ("aa",)],
+    "together": [("aa", "bb")],
+    "what is there is kept": [("common<2",), ("bb",), ("common",)],
+    "what is there is broken": [("capped",), ("common>=2",)],
+    "an extra later, and markers": [("extra",), ("extra[more]",), ("leaf<2",)],
+    "an early version that is asked for": [("early>=2.0b1",), ("early",)],
+    "a withdrawn version that is asked for": [("withdrawn==1.1",), ("withdrawn",)],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_versions_are_those_of_sequential_installs(name: str, desk: Desk) -> None:
+    layers = [desk.layer(*requirements) for requirements in CASES[name]]
+    lock = desk.lock(*layers)
+    assert lock.unlocked == ()
+    assert desk.versions(lock, layers) == desk.install(layers)
+
+
+def test_so_they_are_with_options_that_differ(desk: Desk, others: Index) -> None:
+    """The layers above one with an index of its own know what is installed from there, and not the index."""
+    layers = [
+        desk.layer("early", pre=True),
+        desk.layer("early", "common<2"),
+        desk.layer("other", extra_index_urls=(others.url,)),
+        desk.layer("user-of-other"),
+        desk.layer("common", extra_args="--upgrade"),
+        desk.layer("aa", extra_args="--no-deps"),
+    ]
+    lock = desk.lock(*layers)
+    found = desk.versions(lock, layers)
+    assert found == desk.install(layers)
+    assert (found["early"], found["common"], found["other"], found["leaf"]) == ("2.0b1", "2.0", "1.0+local", "1.0")
+
+
+def test_what_the_base_has_counts(desk: Desk) -> None:
+    metadata = "Metadata-Version: 2.1\nName: common\nVersion: 1.5\n"
+    base = replace(HERE, installed=(Installed("common", "1.5", metadata, ("py3-none-any",)),))
+    (layer,) = desk.lock(desk.layer("bb<2", "common"), base=base).layers
+    assert [(pin.name, pin.version) for pin in layer.pins] == [("bb", "1.0")]
+
+
+def test_pins_have_all_that_installing_needs_and_nothing_secret(desk: Desk, index: Index) -> None:
+    options = PipOptions(index.private, secrets=(Secret("", "token", env="TOKEN"),))
+    layers = (
+        PipPackages(("common==1.0",), options),
+        PipPackages(("silent",), options),
+        PipPackages(("leaf",), options),
+    )
+    lock = desk.lock(*layers, secrets={"TOKEN": PASSWORD})
+    (pin,) = lock.by_fingerprint[lock.layers[0].fingerprint].pins
+    assert pin.url == f"http://{index.address}/private/common/{pin.filename}"
+    assert pin.sha256 in lockfile.encode(lock)
+    assert PASSWORD not in lockfile.encode(lock)
+    assert desk.versions(lock, layers)["leaf"] == "1.0"
+    assert pin.sha256 == sha256(index.files["common"][pin.filename]).hexdigest()
+    with pytest.raises((DefinitionError, UnavailableError)) as caught:
+        desk.lock(PipPackages(("common==1.5",), options), secrets={"TOKEN": f"{PASSWORD}x"})
+    assert PASSWORD not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_metadata_is_read_from_wheels_where_an_index_does_not_tell_it(
+    has_ranges: bool, desk: Desk, index: Index
+) -> None:
+    index.has_ranges = has_ranges
+    try:
+        lock = replace(desk, memory=Memory()).lock(desk.layer("silent"), desk.layer("leaf"))
+    finally:
+        index.has_ranges = True
+    assert desk.versions(lock, [desk.layer("silent"), desk.layer("leaf")]) == {"silent": "1.0", "leaf": "1.0"}
+
+
+def test_what_has_no_wheel_is_named_and_keeps_those_above_from_being_locked(desk: Desk) -> None:
+    lock = desk.lock(desk.layer("leaf"), desk.layer("source"), desk.layer("common"))
+    assert [layer.asked for layer in lock.layers] == ["pip: leaf"]
+    assert {layer.asked: layer.reason for layer in lock.unlocked} == {
+        "pip: source": "there is no wheel of `source` for this Python and platform",
+        "pip: common": "`pip: source` below it is not locked",
+    }
+
+
+def test_what_cannot_be_met_is_an_error_that_names_the_layer(desk: Desk) -> None:
+    with pytest.raises(DefinitionError, match=r"`pip: leaf>9` \(main.py:1\) cannot be locked") as caught:
+        desk.lock(desk.layer("leaf>9"))
+    assert "leaf" in (caught.value.hint or "")
+
+
+def test_a_lock_stays_until_something_has_to_move(desk: Desk) -> None:
+    old = desk.lock(desk.layer("common==1.0", "leaf==1.0"))
+    (known,) = old.layers
+    loose = desk.layer("common", "leaf")
+    # As if it had been locked when there was nothing newer.
+    (fresh,) = desk.lock(loose).layers
+    before = Lock("", (), (replace(fresh, pins=known.pins),))
+    assert desk.lock(loose, before=before).layers == before.layers
+    (moved,) = desk.lock(loose, before=before, moves=Moves(frozenset({"common"}))).layers
+    assert [(pin.name, pin.version) for pin in moved.pins] == [("common", "2.0"), ("leaf", "1.0")]
+    (everything,) = desk.lock(loose, before=before, moves=Moves(everything=True)).layers
+    assert everything == fresh
+    # Another layer in its place keeps the versions as far as it can, and one on top takes them as they are.
+    changed = desk.layer("common>1.2", "leaf", "bb<2")
+    lock = desk.lock(changed, desk.layer("leaf"), before=before)
+    assert desk.versions(lock, [changed, desk.layer("leaf")]) == {"common": "2.0", "leaf": "1.0", "bb": "1.0"}
+
+
+def test_layers_above_one_that_moves_move_with_it(desk: Desk) -> None:
+    layers = [desk.layer("common"), desk.layer("bb")]
+    fresh = desk.lock(*layers)
+    old = {layer.asked: layer for layer in desk.lock(desk.layer("common==1.0"), desk.layer("bb==1.0")).layers}
+    entries = tuple(replace(layer, pins=old[f"{layer.asked}==1.0"].pins) for layer in fresh.layers)
+    before = Lock("", (), entries)
+    assert desk.versions(before, layers) == {"common": "1.0", "bb": "1.0"}
+    lock = desk.lock(*layers, before=before, moves=Moves(frozenset({"common"})))
+    assert desk.versions(lock, layers) == {"common": "2.0", "bb": "1.0"}
+
+
+def requirements(folder: Path, **files: str) -> tuple[Requirements, dict[str, HostFolder]]:
+    """A layer of requirements files, the first of which is `first`."""
+    entries = []
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+        entries.append(file_entry(f"{name}.txt", blake3(text.encode()).hexdigest(), len(text)))
+    tree = assemble(entries)
+    return Requirements(tree, "first.txt"), {tree.digest: HostFolder(str(folder))}
+
+
+def test_requirements_files_are_read_by_uv_with_all_that_they_include(
+    desk: Desk, others: Index, tmp_path: Path
+) -> None:
+    layer, roots = requirements(
+        tmp_path,
+        first=f"-i {desk.index.url}\n--extra-index-url={others.url}  # ours\nother\n-r more.txt\n-c bounds.txt\n",
+        more="common>=1.0 ; python_version > '3'\n",
+        bounds="common<2\nleaf==1.0\n",
+    )
+    (locked,) = desk.lock(layer, roots=roots).layers
+    assert {pin.name: pin.version for pin in locked.pins} == {"common": "1.5", "leaf": "1.0", "other": "1.0+local"}
+    assert locked.where == ("-i", desk.index.url, "--extra-index-url", others.url)
+    (tmp_path / "more.txt").write_text("leaf\n")
+    with pytest.raises(SourceChangedError):
+        desk.lock(layer, roots=roots)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("./folder", "`./folder` is not a version of an index"),
+        ("x @ https://example.com/x-1-py3-none-any.whl", "is not a version of an index"),
+        ("--no-binary :all:", "what `--no-binary` does"),
+        ("six==${VERSION}", "depends on a variable"),
+    ],
+)
+def test_lines_that_cannot_be_locked(line: str, reason: str, desk: Desk, tmp_path: Path) -> None:
+    layer, roots = requirements(tmp_path, first=f"{line}\n")
+    (entry,) = desk.lock(layer, roots=roots).unlocked
+    assert reason in entry.reason
