@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,7 +127,10 @@ class Resolver:
             if type(error) not in (DefinitionError, UnavailableError):
                 raise
             raise type(error)(f"{question.shown} cannot be locked: {error.message}", hint=error.hint) from error
-        self.emit(Notice(f"{question.shown}: {len(answer.pins)} wheels"))
+        count = (
+            f"{len(answer.pins)} wheel{'s' * (len(answer.pins) != 1)}" if answer.pins else "nothing that is not there"
+        )
+        self.emit(Notice(f"{question.shown}: {count}"))
         return answer
 
     async def _resolve(self, spec: ImageSpec, question: Question, known: LockedLayer | None) -> Answer:
@@ -172,10 +176,22 @@ class Resolver:
         answer = await self._answer(spec, question)
         below = await self._environment(spec, _below(spec, question))
         variables = {**question.variables, **self.secrets(spec, question)}
-        indexes = self.uv.indexes(Asking((), question.arguments, variables))
-        read = in_thread(lambda: self.metadata.read(answer.pins, indexes), "flytebuild-metadata")
-        texts = await read
+        arguments = with_words(question.arguments, list(answer.where))
+        asking, target = Asking((), arguments, variables, hide=self.hide), await self._target(spec)
+        texts = await in_thread(lambda: self._metadata(answer.pins, asking, target), "flytebuild-metadata")
         return with_installed(below, (Installed.of(pin, texts[pin.name]) for pin in answer.pins))
+
+    def _metadata(self, pins: Sequence[Pin], asking: Asking, target: Target) -> dict[str, str]:
+        indexes = self.uv.indexes(asking)
+        try:
+            return self.metadata.read(pins, indexes)
+        except UnavailableError:
+            # Where a wheel was found when it was locked is not where it is for ever.
+            with suppress(NotLockableError, DefinitionError):
+                found = self.uv.files({pin.name: pin.version for pin in pins}, asking, target)
+                if found == pins:
+                    return self.metadata.read(found, indexes)
+            raise
 
     async def _base(self, spec: ImageSpec) -> Base:
         key = f"{spec.base.digest if spec.base else ''} {spec.platform}"

@@ -13,7 +13,7 @@ from flytebuild.wheels.environment import Installed
 
 SITE = "opt/venv/lib/python3.11/site-packages"
 STATUS = (
-    "Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\nDescription: GNU C Library\n more: text\n\n"
+    "Package: libc6\nStatus: install ok installed\nVersion: 2.36-9+deb12u10\nDescription: C\n more: text\n\n"
     "Package: python3.11-minimal\nVersion: 1:3.11.2-6\n"
 )
 CONFIG = "home = /usr/bin\nversion_info = 3.11.2\n"
