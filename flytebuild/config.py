@@ -30,10 +30,12 @@ BUILDKIT_HOST = "BUILDKIT_HOST"
 DEFAULT_PORT = 8199
 """The control plane's port: fixed, since Flyte's configuration file names it."""
 
-_BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400, "contact_timeout": 86_400}
-"""The largest value of the keys that are whole numbers; the smallest is 1."""
+_BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400, "contact_timeout": 86_400, "fresh": 86_400}
+"""The largest value of the keys that are whole numbers; the smallest is 1, but for those in `_FROM_ZERO`."""
 
-_SWITCHES = ("stat_cache", "strict_imports", "warm", "locked")
+_FROM_ZERO = ("fresh",)
+
+_SWITCHES = ("stat_cache", "strict_imports", "warm", "locked", "offline")
 
 LOCK = "flytebuild.lock"
 """What a lock is called, beside the configuration of its project."""
@@ -99,6 +101,8 @@ class Config:
     `wheel_layers` is whether packages that are locked become layers that images share (`auto`: where that comes to the
     same) or are installed step by step (`off`).
     `ignore` are rules of `flytebuild check` that are off.
+    `offline` lets nobody be asked over a network; what was answered before counts, and what was not is unknown.
+    `fresh` is for how many seconds `flytebuild plan` takes an answer of a registry or an engine as it is.
 
     `sources` is no key: it says what set the keys that are set, in words for messages.
     """
@@ -131,6 +135,8 @@ class Config:
     locked: bool = False
     wheel_layers: WheelLayers = "auto"
     ignore: tuple[str, ...] = ()
+    offline: bool = False
+    fresh: int = 10
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
 
@@ -201,10 +207,14 @@ def _unknown(key: str, source: str) -> ConfigError:
     return ConfigError(f"`{source}` has an unknown key `{key}`", hint=hint)
 
 
+def _least(key: str) -> int:
+    return 0 if key in _FROM_ZERO else 1
+
+
 def _out_of_bounds(key: str, value: object, source: str) -> ConfigError:
     is_quoted = isinstance(value, str) and value.isdecimal()
     return ConfigError(
-        f"`{key}` must be a whole number from 1 to {_BOUNDS[key]}, not "
+        f"`{key}` must be a whole number from {_least(key)} to {_BOUNDS[key]}, not "
         + (f'the text `"{value}"`' if is_quoted else f"`{value}`")
         + f" (in `{source}`)",
         hint=f"write `{key} = {value}`, without quotes" if is_quoted else None,
@@ -274,7 +284,7 @@ def _convert(key: str, value: Any, source: str, folder: Path) -> Any:
     if key not in KEYS:
         raise _unknown(key, source)
     if key in _BOUNDS:
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _BOUNDS[key]:
+        if isinstance(value, bool) or not isinstance(value, int) or not _least(key) <= value <= _BOUNDS[key]:
             raise _out_of_bounds(key, value, source)
         return value
     if key == "mirrors":

@@ -20,22 +20,18 @@ from flytebuild import history, locked, sharing
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
-from flytebuild.build.stores import EngineStore, RegistryStore, Stores
-from flytebuild.buildkit.address import locate_all
 from flytebuild.config import Config
-from flytebuild.errors import DefinitionError, EngineUnavailableError, UnavailableError
+from flytebuild.errors import DefinitionError, UnavailableError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
 from flytebuild.leftovers import Leftover, leftovers
+from flytebuild.looking import Outside, Remembered, Source, published
 from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
-from flytebuild.registry.client import RegistryClient
-from flytebuild.registry.reference import mirrored, parse
 from flytebuild.size import StoredImage
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage
 from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
-from flytebuild.threads import in_thread
 from flytebuild.trees.statcache import StatCache
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.lock import Lock, Specs
@@ -44,6 +40,7 @@ from flytebuild.why import Earlier
 if TYPE_CHECKING:
     from flytebuild.build.builder import Outcome
     from flytebuild.build.output import Output
+    from flytebuild.build.stores import Stores
     from flytebuild.wheels.resolver import Moves
 
 _STATE = DEFAULT_PATH
@@ -72,12 +69,13 @@ async def plan_definitions(
     is_checked: bool = True,
     strict: bool = False,
     partial: bool = False,
+    fresh: float = 0.0,
 ) -> Plan:
     """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in.
 
     Images that become files need neither a registry nor an engine. What checks find is told where it `is_checked`; when
     `strict`, CheckError is raised for it. When `partial`, and without targets, what cannot be planned is among the
-    plan's `problems`, and hides nothing else.
+    plan's `problems`, and hides nothing else. What was answered less than `fresh` seconds ago is not asked again.
     """
     problems: tuple[DefinitionError, ...] = ()
     with reader(config, emit, outputs) as read:
@@ -97,25 +95,33 @@ async def plan_definitions(
             checks.refuse(findings)
         for message in checks.warnings(findings):
             emit(Notice(message))
-    planned = await plan_nodes(config, nodes, emit, are_files=are_files)
+    planned = await plan_nodes(config, nodes, emit, are_files=are_files, fresh=fresh)
     return replace(planned, problems=problems) if problems else planned
 
 
 async def plan_nodes(
-    config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore, *, are_files: bool = False
+    config: Config,
+    nodes: Sequence[EnvironmentNode],
+    emit: Emit = ignore,
+    *,
+    are_files: bool = False,
+    fresh: float = 0.0,
 ) -> Plan:
     """The same for environments whose closure is known."""
-    async with _outside(config, emit, are_files=are_files) as (stores, state):
-        is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
-        tell = emit if is_ours else ignore
-        specs = await _locked(nodes, config, stores, tell)
-        asked = [item for variants in specs.values() for item in references(variants, config.registry)]
-        observed = await stores.observe_all(dict.fromkeys(asked))
-        planned = make_plan(nodes, specs, config.registry, observed)
-        elsewhere, earlier = await _past(planned, observed, stores, state)
-        if elsewhere or earlier:
-            return make_plan(nodes, specs, config.registry, observed, elsewhere, earlier)
-        return planned
+    async with Outside(config, are_files=are_files) as outside:
+        with State.open(_STATE, emit=emit) as state:
+            known = Remembered(outside, state, config, fresh)
+            is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
+            tell = emit if is_ours else ignore
+            specs = await _locked(nodes, config, known, tell)
+            asked = [item for variants in specs.values() for item in references(variants, config.registry)]
+            observed = await known.observe_all(asked)
+            planned = make_plan(nodes, specs, config.registry, observed)
+            elsewhere, earlier = await _past(planned, observed, known, state)
+            known.keep()
+    if elsewhere or earlier:
+        planned = make_plan(nodes, specs, config.registry, observed, elsewhere, earlier)
+    return replace(planned, as_of=known.oldest)
 
 
 async def lock(
@@ -130,17 +136,18 @@ async def lock(
     # Loaded here: only who makes a lock needs what reads bases and wheels.
     from flytebuild import locking
 
-    async with _outside(config, emit) as (stores, state):
+    async with _asking(config, emit) as (outside, state):
         before = lockfile.read(config.lock) if config.lock else None
-        client, wanted = stores.registry.client, await _platforms(config, stores, emit)
-        specs = await _specify(nodes, config, client, wanted, _kept(before or Lock(), moves))
+        wanted = await _platforms(config, outside, emit)
+        specs = await _specify(nodes, outside, wanted, _kept(before or Lock(), moves))
+        client = (await outside.stores()).client
         return await locking.lock(config, specs, before, moves, client, state, emit, is_partial=is_partial)
 
 
 async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> None:
     """Raise LockDriftError where the lock does not have all that these environments install."""
-    async with _outside(config, emit) as (stores, _):
-        await _locked(nodes, replace(config, locked=True), stores, emit)
+    async with _asking(config, emit) as (outside, _):
+        await _locked(nodes, replace(config, locked=True), outside, emit)
 
 
 def _kept(lock: Lock, moves: Moves) -> Lock:
@@ -149,7 +156,7 @@ def _kept(lock: Lock, moves: Moves) -> Lock:
 
 
 async def _past(
-    planned: Plan, observed: Mapping[str, Observation], stores: Stores, state: State
+    planned: Plan, observed: Mapping[str, Observation], known: Remembered, state: State
 ) -> tuple[dict[str, Observation], dict[str, Earlier]]:
     """What there is now of missing images under other names, and of those that their environments had before."""
     present = [image for image in planned.images if image.status == "present"]
@@ -159,10 +166,10 @@ async def _past(
     questions = history.asked(planned, earlier)
     digests = [image.digest for image in planned.images if image.status == "missing" and image.digest]
     digests += [item.image for item in earlier.values()]
-    known = [reference for digest in digests for reference in state.references(digest, _ELSEWHERE)]
-    known = [reference for reference in known if stores.engine or not is_in_engine(reference)]
-    known += [reference for asked in questions.values() for reference in asked]
-    looking = stores.observe_all({reference: None for reference in known if reference not in observed})
+    places = [reference for digest in digests for reference in state.references(digest, _ELSEWHERE)]
+    places = [reference for reference in places if not (known.config.builder and is_in_engine(reference))]
+    places += [reference for asked in questions.values() for reference in asked]
+    looking = known.observe_all(reference for reference in places if reference not in observed)
     try:
         found = await asyncio.wait_for(looking, _ELSEWHERE_SECONDS)
     except asyncio.TimeoutError:
@@ -195,9 +202,12 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
 
 async def forget(config: Config, found: Sequence[Leftover], emit: Emit = ignore) -> None:
     """Delete images for good. Raises RegistryUnavailableError and EngineUnavailableError at the first that stays."""
-    async with _outside(config, emit) as (stores, _):
-        for leftover in found:
-            await stores.forget(leftover)
+    async with _outside(config, emit) as (stores, state):
+        try:
+            for leftover in found:
+                await stores.forget(leftover)
+        finally:
+            state.outdate_answers()
 
 
 async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[StoredImage]:
@@ -231,41 +241,34 @@ async def build(
         try:
             if output:
                 return await write_images(planned, config, stores, state, output, recording, fail_fast=fail_fast)
-            return await build_images(planned, config, stores, state, recording, fail_fast=fail_fast)
+            outcomes = await build_images(planned, config, stores, state, recording, fail_fast=fail_fast)
+            answers = dict(published(config, item.image, item.manifest) for item in outcomes if item.manifest)
+            state.record_answers({asked: text for asked, text in answers.items() if text})
+            return outcomes
         finally:
+            state.outdate_answers()
             if not recording.is_empty:
                 document = json.dumps(recording.document())
                 state.record_build(BuildRecord(secrets.token_hex(8), recording.started, document))
 
 
-async def _locked(nodes: Sequence[EnvironmentNode], config: Config, stores: Stores, emit: Emit) -> Specs:
+async def _locked(nodes: Sequence[EnvironmentNode], config: Config, source: Source, emit: Emit) -> Specs:
     """The pinned specs of environments, with what is locked where there is a lock, as layers that images share."""
     lock = locked.read(config)
-    wanted = await _platforms(config, stores, emit)
-    registry = stores.registry.client
-    specs = await _specify(nodes, config, registry, wanted, lock or Lock())
+    wanted = await _platforms(config, source, emit)
+    specs = await _specify(nodes, source, wanted, lock or Lock())
     if lock is None:
         return specs
     specs = locked.applied(config, lock, specs, emit)
-    if config.wheel_layers == "off":
-        return specs
-
-    async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        return await registry.resolve(name, parse(mirrored(name, config.mirrors)), platform)
-
-    return await sharing.shared(specs, os.environ, resolve)
+    return specs if config.wheel_layers == "off" else await sharing.shared(specs, os.environ, source.image)
 
 
-async def _platforms(config: Config, stores: Stores, emit: Emit) -> tuple[Platform, ...]:
-    return tuple(map(Platform.parse, config.platforms)) or (await _native(config, stores, emit),)
+async def _platforms(config: Config, source: Source, emit: Emit) -> tuple[Platform, ...]:
+    return tuple(map(Platform.parse, config.platforms)) or (await _native(source, config, emit),)
 
 
 async def _specify(
-    nodes: Sequence[EnvironmentNode],
-    config: Config,
-    registry: RegistryClient,
-    platforms: Sequence[Platform],
-    lock: Lock,
+    nodes: Sequence[EnvironmentNode], source: Source, platforms: Sequence[Platform], lock: Lock
 ) -> Specs:
     """The pinned specs of every environment whose image is ours to build, one for each platform.
 
@@ -276,15 +279,13 @@ async def _specify(
     readers = sorted({name for definition in definitions.values() for name in frontends_needed(definition)})
 
     async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        location = parse(mirrored(name, config.mirrors))
-        digest = None if location.digest else lock.digest_of(name, platform)
-        return await registry.resolve(name, location.pinned(digest) if digest else location, platform)
+        return await source.image(name, platform, lock.digest_of(name, platform))
 
     found = {
         platform: dict(zip(asked, await asyncio.gather(*(resolve(name, platform) for name in asked)), strict=True))
         for platform in platforms
     }
-    pinned = await asyncio.gather(*(registry.pin(name, parse(mirrored(name, config.mirrors))) for name in readers))
+    pinned = await asyncio.gather(*(source.image(name, None) for name in readers))
     frontends = dict(zip(readers, pinned, strict=True))
     specifiers = {platform: Specifier(platform, images, frontends) for platform, images in found.items()}
     return {
@@ -293,30 +294,15 @@ async def _specify(
     }
 
 
-async def _native(config: Config, stores: Stores, emit: Emit) -> Platform:
+async def _native(source: Source, config: Config, emit: Emit) -> Platform:
     """What the builder runs without emulation; what an engine on this machine would, where none answers."""
-    if stores.engine is None:
-        return await in_thread(lambda: _builder_platform(config), "flytebuild-platform")
-    found = await stores.engine.platform()
+    found = await source.platform()
     if found is None:
         architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
         found = Platform("linux", architecture)
-        emit(Notice(f"No Docker Engine answers, so images are planned for `{found}`, as this machine would run them"))
+        why = "Nobody may be asked what the builder runs" if config.offline else "No Docker Engine answers"
+        emit(Notice(f"{why}, so images are planned for `{found}`, as this machine would run them"))
     return found
-
-
-def _builder_platform(config: Config) -> Platform:
-    """The first builder's own platform; of a fleet, that of the first one that answers."""
-    from flytebuild.buildkit.connection import Connection
-
-    failures = []
-    for address in locate_all(config):
-        try:
-            with Connection.open(address) as connection:
-                return connection.worker().platform
-        except EngineUnavailableError as error:
-            failures.append(error)
-    raise failures[0]
 
 
 @contextmanager
@@ -333,6 +319,8 @@ def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) ->
 @contextmanager
 def recorded(config: Config) -> Iterator[Callable[[str], float | None]]:
     """How many seconds a step of some name took before, at the builders that are configured; None where never seen."""
+    from flytebuild.buildkit.address import locate_all
+
     with State.open(_STATE) as state:
         builders = [address.shown for address in locate_all(config)]
 
@@ -345,12 +333,20 @@ def recorded(config: Config) -> Iterator[Callable[[str], float | None]]:
 
 
 @asynccontextmanager
-async def _outside(config: Config, emit: Emit, *, are_files: bool = False) -> AsyncIterator[tuple[Stores, State]]:
-    engine = None if config.builder else EngineStore()
-    try:
-        async with RegistryClient() as registry:
-            with State.open(_STATE, emit=emit) as state:
-                yield Stores(RegistryStore(registry, config.compression), engine, are_files=are_files), state
-    finally:
-        if engine:
-            engine.close()
+async def _outside(config: Config, emit: Emit) -> AsyncIterator[tuple[Stores, State]]:
+    """Where images are, for who looks there, or changes it, now. Raises as `_asking`."""
+    async with _asking(config, emit) as (outside, state):
+        yield await outside.stores(), state
+
+
+@asynccontextmanager
+async def _asking(config: Config, emit: Emit) -> AsyncIterator[tuple[Outside, State]]:
+    """Who can say what is outside now. Raises UsageError where nobody may be asked."""
+    if config.offline:
+        raise UsageError(
+            f"This needs a network, and `offline` is set (by `{config.sources.get('offline', 'the caller')}`)",
+            hint="`flytebuild plan` goes without one",
+        )
+    async with Outside(config) as outside:
+        with State.open(_STATE, emit=emit) as state:
+            yield outside, state

@@ -1,5 +1,5 @@
 """What was seen before, in one SQLite file of the user's: where images were published, which image an environment had,
-what bases and wheels hold, and how long steps took.
+what registries answered, what bases and wheels hold, and how long steps took.
 
 Nothing depends on it: what it says of a registry is looked at again before it is used, and without it builds are only
 told with less foresight. Any number of processes may use it at once. A file that is broken is moved aside, and a
@@ -25,7 +25,7 @@ import platformdirs
 from flytebuild.database import connect, is_broken, transaction
 from flytebuild.events import Emit, Notice, ignore
 
-SCHEMA = 4
+SCHEMA = 5
 """Raised with the meaning of a row; what another version has written is dropped."""
 
 DEFAULT_PATH = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
@@ -46,6 +46,7 @@ _TABLES = (
     "DROP TABLE IF EXISTS trees",
     "DROP TABLE IF EXISTS builds",
     "DROP TABLE IF EXISTS memories",
+    "DROP TABLE IF EXISTS answers",
     "CREATE TABLE published (image TEXT, reference TEXT, seen INTEGER NOT NULL, PRIMARY KEY (image, reference))"
     " WITHOUT ROWID",
     "CREATE TABLE steps (builder TEXT, digest TEXT, name TEXT NOT NULL, seconds REAL NOT NULL, size INTEGER NOT NULL,"
@@ -57,6 +58,8 @@ _TABLES = (
     "CREATE TABLE builds (identifier TEXT PRIMARY KEY, started REAL NOT NULL, document TEXT NOT NULL)",
     "CREATE TABLE memories (kind TEXT, key TEXT, content BLOB NOT NULL, seen INTEGER NOT NULL,"
     " PRIMARY KEY (kind, key)) WITHOUT ROWID",
+    "CREATE TABLE answers (question TEXT PRIMARY KEY, answer TEXT NOT NULL, seen REAL NOT NULL,"
+    " is_fresh INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA user_version = {SCHEMA}",
 )
 
@@ -83,6 +86,14 @@ class EnvironmentRecord:
     platform: str
     image: str
     composition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a registry or an engine answered, and when: `seen` is in seconds since the epoch."""
+
+    text: str
+    seen: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +190,29 @@ class State:
         rows = self._read("SELECT content FROM memories WHERE kind = ? AND key = ?", (kind, key))
         return zlib.decompress(rows[0][0]).decode() if rows else None
 
+    # What was answered
+
+    def record_answers(self, answers: Mapping[str, str]) -> None:
+        """Note what was answered just now, by the question."""
+        now = self._clock()
+        self._write(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, 1)",
+            [(question, text, now) for question, text in answers.items()],
+        )
+
+    def answer(self, question: str, seconds: float | None) -> Answer | None:
+        """What was answered less than so many seconds ago, and before nothing that may have changed it; or ever."""
+        rows = self._read("SELECT answer, seen, is_fresh FROM answers WHERE question = ?", (question,))
+        if not rows:
+            return None
+        text, seen, is_fresh = rows[0]
+        is_young = seconds is None or (is_fresh and 0 <= self._clock() - seen < seconds)
+        return Answer(text, seen) if is_young else None
+
+    def outdate_answers(self) -> None:
+        """Note that what was answered may have changed."""
+        self._write("UPDATE answers SET is_fresh = ?", [(0,)])
+
     # Builds
 
     def record_build(self, record: BuildRecord) -> None:
@@ -242,6 +276,7 @@ class State:
                     database.execute("DELETE FROM environments WHERE seen < ?", (oldest,))
                     database.execute("DELETE FROM trees WHERE seen < ?", (oldest,))
                     database.execute("DELETE FROM memories WHERE seen < ?", (oldest,))
+                    database.execute("DELETE FROM answers WHERE seen < ?", (oldest,))
                     kept = "SELECT identifier FROM builds ORDER BY started DESC LIMIT ?"
                     database.execute(f"DELETE FROM builds WHERE identifier NOT IN ({kept})", (KEPT_BUILDS,))  # noqa: S608
 

@@ -8,13 +8,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 
+class Objects(dict[str, bytes]):
+    """What a registry serves, by path, and the paths that it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+
 @contextmanager
-def registry() -> Iterator[tuple[str, dict[str, bytes]]]:
+def registry() -> Iterator[tuple[str, Objects]]:
     """A registry on a loopback port that serves the objects in a dictionary, by path."""
-    objects: dict[str, bytes] = {}
+    objects = Objects()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            objects.asked.append(self.path)
             content = objects.get(self.path)
             self.send_response(200 if content else 404)
             self.send_header("Content-Length", str(len(content or b"")))

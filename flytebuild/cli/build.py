@@ -79,9 +79,9 @@ def build(
     from flytebuild.build.output import Output
     from flytebuild.build.preview import preview
     from flytebuild.cli import saved
-    from flytebuild.cli.console import err, out
+    from flytebuild.cli.console import err, notice, out
     from flytebuild.cli.plan_text import render_solves, summary
-    from flytebuild.cli.progress import follow, notice
+    from flytebuild.cli.progress import follow
     from flytebuild.saved_plan import refuse_drift
 
     written = Output.parse(output) if output else None

@@ -55,8 +55,7 @@ def check(
     from flytebuild import checks, config, pipeline
     from flytebuild.check.finding import to_document
     from flytebuild.cli.check_text import render
-    from flytebuild.cli.console import out
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice, out
 
     settings = config.load(Path.cwd(), strict_imports=strict_imports)
     definitions = code.definitions(settings, paths)

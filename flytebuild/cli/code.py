@@ -22,7 +22,7 @@ def definitions(settings: Config, paths: tuple[Path, ...]) -> Definitions:
     `flytebuild.authoring.loader.load`.
     """
     from flytebuild.authoring.loader import load
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice
 
     return load(options.or_here(paths), notice, stand_in=not settings.strict_imports)
 

@@ -20,6 +20,7 @@ from flytebuild.errors import (
     RunError,
     StepFailure,
 )
+from flytebuild.events import Event, Notice
 
 is_flytebuild = False
 """Whether this process is `flytebuild` itself, and not one of Flyte's tools or a script that it is a plug-in of."""
@@ -33,6 +34,21 @@ def out() -> Console:
 def err() -> Console:
     """The console for progress, notes and errors."""
     return _console(sys.stderr)
+
+
+def note(message: str) -> Text:
+    """What the user should know, as it is shown."""
+    return Text.assemble(("note", "bold yellow"), ": ", message)
+
+
+_noticed: set[str] = set()
+
+
+def notice(event: Event) -> None:
+    """A subscriber for planning: prints what the user should know, once per process, and nothing else."""
+    if isinstance(event, Notice) and event.message not in _noticed:
+        _noticed.add(event.message)
+        err().print(note(event.message))
 
 
 def _console(file: TextIO) -> Console:

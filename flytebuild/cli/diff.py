@@ -45,8 +45,7 @@ def diff(
       flytebuild diff ghcr.io/acme/flyte:b3-0172… ghcr.io/acme/flyte:b3-af2f…
     """
     from flytebuild import config
-    from flytebuild.cli.console import out
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice, out
     from flytebuild.sides import compare, look
 
     settings = config.load(Path.cwd(), platforms=(platform,) if platform else None)

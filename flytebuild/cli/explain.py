@@ -37,8 +37,7 @@ def explain(paths: tuple[Path, ...], as_json: bool, platforms: tuple[str, ...], 
       flytebuild explain main.main --in main.py --json
     """
     from flytebuild import config, pipeline
-    from flytebuild.cli.console import out
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice, out
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)

@@ -63,7 +63,7 @@ def graph(
     """
     from flytebuild import config, pipeline
     from flytebuild.cli import saved
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)

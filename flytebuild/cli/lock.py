@@ -68,8 +68,7 @@ def lock(
       flytebuild lock --check
     """
     from flytebuild import config, pipeline
-    from flytebuild.cli.console import out
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice, out
     from flytebuild.wheels import lockfile
     from flytebuild.wheels.lock import Lock
     from flytebuild.wheels.moved import moved

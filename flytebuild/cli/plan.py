@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 
 import click
@@ -31,6 +32,15 @@ CHANGES = 2
     help="Keep the plan in FILE as well; `flytebuild build FILE` builds exactly that, or says what changed.",
 )
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
+@click.option(
+    "--offline",
+    is_flag=True,
+    default=None,
+    help="Use no network: what registries answered before counts, and what they never did is unknown.",
+)
+@click.option(
+    "--refresh", is_flag=True, help="Ask again what was answered a moment ago (`fresh` in the configuration)."
+)
 @options.platforms
 @options.secrets
 @options.lock
@@ -44,6 +54,8 @@ def plan(
     form: str | None,
     output: Path | None,
     exit_code: bool,
+    offline: bool | None,
+    refresh: bool,
     platforms: tuple[str, ...],
     secrets: dict[str, str] | None,
     lock: Path | None,
@@ -69,9 +81,8 @@ def plan(
     from flytebuild import config, pipeline
     from flytebuild.build.foresight import obstacles
     from flytebuild.cli import saved
-    from flytebuild.cli.console import out
+    from flytebuild.cli.console import notice, out
     from flytebuild.cli.plan_text import render
-    from flytebuild.cli.progress import notice
     from flytebuild.events import Notice
     from flytebuild.plan import to_document
 
@@ -84,14 +95,24 @@ def plan(
         lock=str(lock) if lock else None,
         locked=locked,
         wheel_layers=wheel_layers,
+        offline=offline,
     )
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
     # Half a plan is worth a look, and is not one to be built from.
     planning = pipeline.plan_definitions(
-        settings, definitions, targets, notice, outputs=outputs, partial=output is None
+        settings,
+        definitions,
+        targets,
+        notice,
+        outputs=outputs,
+        partial=output is None,
+        fresh=0 if refresh else settings.fresh,
     )
     planned = asyncio.run(planning)
+    if settings.offline and planned.as_of is not None:
+        at = datetime.fromtimestamp(planned.as_of, timezone.utc)
+        notice(Notice(f"Nobody was asked (`offline`): what is there is as of {at:%Y-%m-%d %H:%M} UTC, or later"))
     for message in obstacles(planned, settings, os.environ):
         notice(Notice(message))
     if output:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from flytebuild.build.preview import Preview
 from flytebuild.plan import ImagePlan, LayerPlan, Plan
 from flytebuild.why import headline
+
+if TYPE_CHECKING:
+    from flytebuild.build.preview import Preview
 
 _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
 

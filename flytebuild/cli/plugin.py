@@ -193,7 +193,7 @@ def _hand_over(definitions: Definitions) -> None:
 @contextmanager
 def _reading() -> Iterator[Reader]:
     from flytebuild import pipeline
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice
 
     with pipeline.reader(_settings(), notice) as read:
         yield read

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from flytebuild import checks, pipeline
 from flytebuild.authoring.environments import Definitions
-from flytebuild.cli.console import err
+from flytebuild.cli.console import err, notice
 from flytebuild.cli.plan_text import summary
-from flytebuild.cli.progress import follow, notice
+from flytebuild.cli.progress import follow
 from flytebuild.config import Config
 from flytebuild.events import Notice
 from flytebuild.graph import EnvironmentNode

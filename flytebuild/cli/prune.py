@@ -40,8 +40,7 @@ def prune(yes: bool, as_json: bool, platforms: tuple[str, ...], paths: tuple[Pat
       flytebuild prune --yes workflows/
     """
     from flytebuild import config, pipeline
-    from flytebuild.cli.console import out
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice, out
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)

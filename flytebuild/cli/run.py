@@ -79,7 +79,7 @@ def run(
     from flytebuild import config
     from flytebuild.authoring.loader import load
     from flytebuild.authoring.run import Program
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice
 
     settings = config.load(
         Path.cwd(),

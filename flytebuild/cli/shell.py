@@ -59,7 +59,7 @@ def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, co
 def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tuple[str, ...]) -> Session:
     """The image, built and with the engine; the user's code; the environment's variables."""
     from flytebuild import pipeline
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import notice
     from flytebuild.runtime.shell import SHELL
 
     definitions = code.definitions(settings, paths)
@@ -76,7 +76,8 @@ def _has_terminal() -> bool:
 async def built(settings: Config, environments: Sequence[EnvironmentNode]) -> list[str]:
     """The images of environments, each of which is there when this returns."""
     from flytebuild import pipeline
-    from flytebuild.cli.progress import follow, notice
+    from flytebuild.cli.console import notice
+    from flytebuild.cli.progress import follow
 
     planned = await pipeline.plan_nodes(settings, environments, notice)
     if planned.to_build or planned.to_copy:

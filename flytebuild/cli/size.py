@@ -57,8 +57,7 @@ def size(
       flytebuild size --budget 2GB
     """
     from flytebuild import config, pipeline
-    from flytebuild.cli.console import err, out
-    from flytebuild.cli.progress import notice
+    from flytebuild.cli.console import err, notice, out
     from flytebuild.size import account
 
     settings = config.load(Path.cwd(), platforms=platforms or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 from flytebuild.plan.model import ImagePlan, Plan
@@ -56,6 +57,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
         ],
         "to_build": [image.reference for image in plan.to_build],
         "to_copy": [image.reference for image in plan.to_copy],
+        "as_of": plan.as_of and datetime.fromtimestamp(plan.as_of, timezone.utc).isoformat(timespec="seconds"),
         "problems": [{"message": item.message, "hint": item.hint} for item in plan.problems],
     }
 

@@ -100,13 +100,15 @@ class Plan:
     """Environments in an order in which dependencies come first, and each distinct image once.
 
     `unreachable` has the references whose registry could not be connected to, `problems` tell what of the code could
-    not be planned.
+    not be planned. `as_of` is when the oldest of the facts was found out, in seconds since the epoch; None where all
+    of them are of now.
     """
 
     environments: tuple[EnvironmentPlan, ...]
     images: tuple[ImagePlan, ...]
     unreachable: frozenset[str] = frozenset()
     problems: tuple[DefinitionError, ...] = ()
+    as_of: float | None = None
 
     @property
     def to_build(self) -> tuple[ImagePlan, ...]:

@@ -50,6 +50,8 @@ def each(calls: Sequence[Call], home: Path) -> list[Told]:
         "XDG_CACHE_HOME": str(home / "cache"),
         "XDG_DATA_HOME": str(home / "data"),
         "DOCKER_HOST": f"unix://{home}/no-engine.sock",
+        # Each call sees what is there, and not what one before it has seen.
+        "FLYTEBUILD_FRESH": "0",
         "FLYTE_DISABLE_TELEMETRY": "1",
         "COLUMNS": "100",
         "TERM": "xterm-256color",

@@ -117,6 +117,8 @@ def workspace_in(folder: Path, machine: Machine, registry: str) -> Iterator[Work
         "FLYTEBUILD_REGISTRY": registry,
         "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in machine.mirrors.items()),
         "FLYTEBUILD_HOME": str(home),
+        # Tests change what registries and engines have behind our back, and plan again in the same moment.
+        "FLYTEBUILD_FRESH": "0",
         "FLYTEBUILD_PORT": str(free_port()),
         "FLYTE_DISABLE_TELEMETRY": "1",
         "HOME": str(folder.parent),

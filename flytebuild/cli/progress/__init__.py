@@ -1,5 +1,5 @@
 """A build's progress: one calm line per image on a terminal, plain lines elsewhere, JSON lines for other programs."""
 
-from flytebuild.cli.progress.follow import follow, notice
+from flytebuild.cli.progress.follow import follow
 
-__all__ = ["follow", "notice"]
+__all__ = ["follow"]

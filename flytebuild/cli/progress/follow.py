@@ -12,25 +12,15 @@ from rich.console import Console
 from rich.live import Live
 
 from flytebuild.cli.console import err
-from flytebuild.cli.progress import words
 from flytebuild.cli.progress.json_lines import JsonLines
 from flytebuild.cli.progress.plain import PlainLines
 from flytebuild.cli.progress.tally import Expected, nothing_known
 from flytebuild.cli.progress.terminal import LiveView, nowhere
 from flytebuild.config import ProgressMode
-from flytebuild.events import Emit, Event, Notice
+from flytebuild.events import Emit
 
 QUIET_SECONDS = 30.0
 """How long plain lines may stay away before one says what still runs."""
-
-_noticed: set[str] = set()
-
-
-def notice(event: Event) -> None:
-    """A subscriber for planning: prints what the user should know, once per process, and nothing else."""
-    if isinstance(event, Notice) and event.message not in _noticed:
-        _noticed.add(event.message)
-        err().print(words.notice(event))
 
 
 @contextmanager

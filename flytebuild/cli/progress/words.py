@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
+from flytebuild.cli.console import note
 from flytebuild.events import ImageFinished, Notice, StepFinished
 
 
@@ -48,7 +49,7 @@ def summary(results: Mapping[str, int], executed: int, cached: int, seconds: flo
 
 def notice(event: Notice) -> Text:
     """What the user should know."""
-    return Text.assemble(("note", "bold yellow"), ": ", event.message)
+    return note(event.message)
 
 
 def names(environments: tuple[str, ...]) -> str:

@@ -1,0 +1,120 @@
+"""Plans that ask nobody: with `--offline`, and a moment after somebody was asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cli.calls import Call, Told, each
+from tests.loopback import publish, registry
+
+CODE = """
+import flyte
+image = flyte.Image.from_base("{base}").clone(name="n", extendable=True).with_workdir("/x")
+env = flyte.TaskEnvironment(name="env", image=image)
+"""
+
+
+@contextmanager
+def dead_proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that notes what it is asked, and answers nothing."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    asked.append(connection.recv(4096))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def statuses(told: Told) -> list[tuple[str, str]]:
+    """The status of each image and of its base."""
+    return [(image["status"], image["layers"][0]["status"]) for image in json.loads(told.out)["images"]]
+
+
+def test_nobody_is_asked_again_in_a_moment_nor_ever_offline(tmp_path: Path) -> None:
+    write(tmp_path, "seen", "base.test/x:1")
+    write(tmp_path, "unseen", "base.test/y:1")
+    with registry() as (host, objects), dead_proxy() as (proxy, proxied):
+        publish(objects, "x", "1", "amd64")
+        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
+        environ = {
+            "FLYTEBUILD_REGISTRY": f"{host}/mine",
+            "FLYTEBUILD_MIRRORS": f"base.test={host},ghcr.io={host}",
+            "FLYTEBUILD_PLATFORMS": "linux/amd64",
+            "FLYTEBUILD_FRESH": "3600",
+        }
+        through = {**environ, "FLYTEBUILD_MIRRORS": "", "HTTPS_PROXY": proxy, "NO_PROXY": ""}
+
+        def call(folder: str, *arguments: str, **more: str) -> Call:
+            return Call(tmp_path / folder, arguments, {**environ, **more})
+
+        (first,) = each([call("seen", "plan", "--json")], tmp_path)
+        assert (first.code, statuses(first)) == (0, [("missing", "present")])
+        asked = list(objects.asked)
+        assert asked
+
+        again, offline, unseen, elsewhere, build = each(
+            [
+                call("seen", "plan", "--json"),
+                call("seen", "plan", "--json", "--offline"),
+                call("unseen", "plan", "--json", FLYTEBUILD_OFFLINE="1"),
+                call("unseen", "plan", "--json", "--offline", **through),
+                call("seen", "build", FLYTEBUILD_OFFLINE="1"),
+            ],
+            tmp_path,
+        )
+        assert objects.asked == asked
+        assert proxied == []
+
+        (refreshed,) = each([call("seen", "plan", "--json", "--refresh")], tmp_path)
+        assert sorted(objects.asked) == sorted(2 * asked)
+    assert [statuses(item) for item in (again, offline, refreshed)] == [[("missing", "present")]] * 3
+    assert json.loads(first.out)["as_of"] is None
+    assert json.loads(again.out)["as_of"] == json.loads(offline.out)["as_of"] is not None
+    assert "Nobody was asked (`offline`): what is there is as of 20" in offline.err
+    for told in (unseen, elsewhere):
+        assert (told.code, statuses(told)) == (0, [("unknown", "unknown")])
+        assert "nobody may be asked for it (`offline`), and nothing is remembered of it" in told.out
+    assert (build.code, build.out) == (64, "")
+    assert "This needs a network, and `offline` is set (by `FLYTEBUILD_OFFLINE`)" in build.err
+
+
+def write(folder: Path, name: str, base: str) -> None:
+    (folder / name).mkdir()
+    (folder / name / "main.py").write_text(CODE.format(base=base))
+
+
+def test_what_a_plan_does_not_need_it_does_not_import(tmp_path: Path) -> None:
+    """The names, not the time that they take, which is another one on every machine."""
+    write(tmp_path, "code", "base.test/x:1")
+    ours = {"FLYTEBUILD_PLATFORMS": "linux/amd64", "FLYTEBUILD_REGISTRY": "registry.test/mine"}
+    environ = {**os.environ, **ours, "XDG_STATE_HOME": str(tmp_path / "state")}
+    command = [sys.executable, "-X", "importtime", "-m", "flytebuild", "plan", "--offline"]
+    done = subprocess.run(
+        command, cwd=tmp_path / "code", env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert {"flytebuild.pipeline", "flyte"} <= imported
+    heavy = {"httpx", "httpcore", "docker", "requests", "urllib3", "grpc", "uvicorn", "starlette", "dotenv", "trio"}
+    idle = {"flytebuild.llb", "flytebuild.build.stores", "flytebuild.registry.client", "flytebuild.runtime"}
+    assert not imported & (heavy | idle)
