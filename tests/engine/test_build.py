@@ -39,7 +39,7 @@ def test_exactly_what_is_missing_is_built(workspace: Workspace) -> None:
     assert sizes["bytes"] == sum(layer["bytes"] for layer in sizes["layers"])
     assert sizes["layers"][0]["images"] == 3
     over = workspace.flytebuild("size", "--for", "run_msa", "--budget", "1MB", code=1)
-    assert "error: The image of msa_env has" in over.stderr
+    assert "error: The image of `msa_env` has" in over.stderr
 
     assert workspace.flytebuild("plan", "--exit-code", "--for", "main").returncode == 0
     again = workspace.flytebuild("build", "--for", "main")
