@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from flytebuild import history, locked, sharing
+from flytebuild import history, locked
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
@@ -260,7 +260,12 @@ async def _locked(nodes: Sequence[EnvironmentNode], config: Config, source: Sour
     if lock is None:
         return specs
     specs = locked.applied(config, lock, specs, emit)
-    return specs if config.wheel_layers == "off" else await sharing.shared(specs, os.environ, source.image)
+    if config.wheel_layers == "off":
+        return specs
+    # Loaded here: only who has a lock needs what knows how wheels are installed.
+    from flytebuild import sharing
+
+    return await sharing.shared(specs, os.environ, source.image)
 
 
 async def _platforms(config: Config, source: Source, emit: Emit) -> tuple[Platform, ...]:
