@@ -131,11 +131,12 @@ class _Comparison:
         if before.get("emitter") != after.get("emitter") or before.get("schema") != after.get("schema"):
             words = f"flytebuild makes `{kind}` layers in another way now"
             yield self._change(number, "emitter", words, before.get("emitter"), after.get("emitter"))
-        for name in sorted({*before["spec"], *after["spec"]}):
-            values = before["spec"].get(name), after["spec"].get(name)
-            if values[0] != values[1]:
-                yield from self._field(number, kind, name, *values)
-        yield from self._seen(number, before.get("step", _NOTHING), after.get("step", _NOTHING))
+        differing = _differing(before["spec"], after["spec"])
+        for name in differing:
+            if not (kind == "pinned" and name == "layers" and {"pins", "recipe"} & {*differing}):
+                yield from self._field(number, kind, name, before["spec"].get(name), after["spec"].get(name))
+        if not (kind == "pinned" and "recipe" in differing):  # wheel layers see nothing of the image
+            yield from self._seen(number, before.get("step", _NOTHING), after.get("step", _NOTHING))
 
     def _field(self, number: int, kind: str, name: str, before: Any, after: Any) -> Iterator[Change]:
         if name in _LISTS and _are_texts(before) and _are_texts(after):
@@ -145,6 +146,11 @@ class _Comparison:
             told = list(pin_changes(before, after))
             rest = [f"and {len(told) - _NAMED} more"] if len(told) > _NAMED else []
             yield self._change(number, name, f"pip: {'; '.join([*told[:_NAMED], *rest])}", before, after)
+        elif kind == "pinned":
+            words = "comes as other wheel layers"
+            if name == "recipe":
+                words = "comes as wheel layers now" if after == "layers" else "is installed by a step now"
+            yield self._change(number, name, f"`{self._summary(number)}` {words}", before, after)
         elif name == "tree" and before and after:
             words = self._files(before, after) or f"files of `{self._summary(number)}` changed"
             yield self._change(number, name, words, before, after)

@@ -20,6 +20,7 @@ from flytebuild.spec.layers import (
     Pin,
     Pinned,
     UvProject,
+    WheelLayer,
     trees_of,
 )
 from flytebuild.spec.model import ImageSpec, Part, RunAs, SetEnv, SetLabels
@@ -178,6 +179,36 @@ def pinned(*versions: str, sha256: str = "a" * 64, tag: str = "py3-none-any") ->
 )
 def test_pins_are_told_by_their_versions(before: Part, after: Part, said: str) -> None:
     assert words(made_of(before), made_of(after)) == [said]
+
+
+def wheel_layers(layer: Pinned, tool: str = "6") -> Pinned:
+    """The same packages as one wheel layer."""
+    made = WheelLayer(layer.pins, ResolvedImage("uv", "uv", "sha256:" + tool * 64), "3.11", AMD64, "/opt/venv")
+    return replace(layer, recipe="layers", layers=(made,))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (pinned("a==1"), wheel_layers(pinned("a==1")), ["`pip: pandas` comes as wheel layers now"]),
+        (wheel_layers(pinned("a==1")), pinned("a==1"), ["`pip: pandas` is installed by a step now"]),
+        (wheel_layers(pinned("a==1")), wheel_layers(pinned("a==2")), ["pip: a 1 → 2"]),
+        (
+            pinned("a==1"),
+            wheel_layers(pinned("a==2")),
+            ["pip: a 1 → 2", "`pip: pandas` comes as wheel layers now"],
+        ),
+        (
+            wheel_layers(pinned("a==1")),
+            wheel_layers(pinned("a==1"), tool="7"),
+            ["`pip: pandas` comes as other wheel layers"],
+        ),
+    ],
+)
+def test_wheel_layers_are_told_by_their_packages_and_not_by_their_keys(
+    before: Part, after: Part, said: list[str]
+) -> None:
+    assert words(made_of(before), made_of(after)) == said
 
 
 def test_a_headline_is_no_list() -> None:
