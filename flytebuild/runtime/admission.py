@@ -205,7 +205,7 @@ class Pools:
 
     def __init__(self, is_waiting: Callable[[ActionKey], bool]) -> None:
         self._is_waiting = is_waiting
-        self._admissions: dict[tuple[str, int], Admission] = {}
+        self._admissions: dict[tuple[str, str, int], Admission] = {}
 
     async def enter(self, key: ActionKey, reuse: Reuse | None, tell: Callable[[str], None]) -> None:
         """Wait for a place in its pool, where there is one that has not enough for all."""
@@ -231,7 +231,7 @@ class Pools:
         if reuse is None or reuse.places is None:
             return None
         fresh = Admission(Capacity(places=reuse.places), self._is_waiting)
-        return self._admissions.setdefault((reuse.pool, reuse.places), fresh)
+        return self._admissions.setdefault((reuse.pool, reuse.run, reuse.places), fresh)
 
 
 def _words(name: str, amount: int) -> str:

@@ -25,12 +25,14 @@ _IDLE = 30.0
 class Reuse:
     """How the containers of a pool are used again; times are in seconds.
 
-    `pool` tells pools apart that could share containers otherwise. A container has room for `concurrency` actions at
+    `pool` tells pools apart that could share containers otherwise, and `run` is the run whose actions alone share them;
+    empty where the task's policy has them shared by all runs. A container has room for `concurrency` actions at
     the same time, None being any number; `most` containers work at the same time, None being as many as fit. One that
     is idle ends after `idle`, and after `scaledown` where there are `least` others.
     """
 
     pool: str = ""
+    run: str = ""
     least: int = 0
     most: int | None = None
     concurrency: int | None = 1
@@ -46,16 +48,24 @@ class Reuse:
 def reuse(run: Run, template: TaskTemplate, environment: str, *, is_warm: bool, is_limited: bool) -> Reuse | None:
     """How a task's containers are used again, or None where each attempt has its own.
 
-    A container that nothing limits is shared by any number of actions at the same time. Where there are limits,
-    these are each action's own, and only the policy says that some share them.
+    Runs are kept apart unless the policy says otherwise. A container that nothing limits is shared by any number of
+    actions at the same time. Where there are limits, these are each action's own, and only the policy says that some
+    share them.
     """
     if found := _policy(template):
-        scope = f"{run.name}/{environment}" if _is_for_a_run(template) else environment
         least, most, concurrency, idle, scaledown = found
         most = max(most, 1)
-        return Reuse(scope, min(least, most), most, max(concurrency, 1), idle or _IDLE, scaledown or idle or _IDLE)
+        return Reuse(
+            environment,
+            run.name if _is_for_a_run(template) else "",
+            min(least, most),
+            most,
+            max(concurrency, 1),
+            idle or _IDLE,
+            scaledown or idle or _IDLE,
+        )
     if is_warm or run.spec.labels.values.get(WARM_LABEL) == "true":
-        return Reuse(concurrency=1 if is_limited else None)
+        return Reuse(run=run.name, concurrency=1 if is_limited else None)
     return None
 
 

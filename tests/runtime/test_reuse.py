@@ -40,7 +40,7 @@ def test_a_policy_is_its_environment_s_or_its_run_s() -> None:
     assert found == Reuse("gpu", least=1, most=3, concurrency=2, idle=90, scaledown=40)
     assert found.places == 6
     spec.task_template.reuse_policy.scope = ReusePolicy.RUN
-    assert [made(spec, samples.run(name)).reuse.pool for name in ("r1", "r2")] == ["r1/gpu", "r2/gpu"]  # type: ignore[union-attr]
+    assert [made(spec, samples.run(name)).reuse.run for name in ("r1", "r2")] == ["r1", "r2"]  # type: ignore[union-attr]
 
 
 def test_a_policy_as_older_sdks_write_it() -> None:
@@ -55,8 +55,15 @@ def test_warm_for_all_is_asked_of_a_run_or_of_the_control_plane() -> None:
     run = samples.run()
     run.spec.labels.values[WARM_LABEL] = "true"
     assert (
-        made(samples.task_spec(), run).reuse == made(samples.task_spec(), is_warm=True).reuse == Reuse(concurrency=None)
+        made(samples.task_spec(), run).reuse
+        == made(samples.task_spec(), is_warm=True).reuse
+        == Reuse(run=run.name, concurrency=None)
     )
+
+
+def test_runs_that_did_not_ask_for_it_share_nothing() -> None:
+    found = [made(samples.task_spec(), samples.run(name), is_warm=True).reuse for name in ("r1", "r2")]
+    assert found[0] != found[1]
 
 
 def test_an_action_with_limits_of_its_own_shares_them_with_nobody() -> None:

@@ -68,9 +68,36 @@ def test_actions_share_a_container_and_nothing_else(driver: Driver) -> None:
         lines = log(driver, document, name).splitlines()
         assert [line for line in lines if line.startswith("number")] == [f"number {number}"]
 
-    # Another run finds it as it was.
-    _, again = driver.run("warm.look_around", {"count": 1})
-    assert {action["container"] for action in again["actions"]} == {actions[0]["container"]}
+
+def test_runs_share_no_container_and_the_next_one_finds_a_warm_one_all_the_same(driver: Driver) -> None:
+    _, first = driver.run("warm.look_around", {"count": 1})
+    (used,) = {action["container"] for action in first["actions"]}
+
+    until(lambda: used not in (left := containers(driver.config.home)) and len(left) == 1)
+    (spare,) = containers(driver.config.home)
+    _, second = driver.run("warm.look_around", {"count": 1})
+    assert {action["container"] for action in second["actions"]} == {spare}
+
+
+def test_a_task_sees_others_of_its_run_and_nothing_of_another_run(driver: Driver, engine_api: Any) -> None:
+    words = (["one", "two"], ["three", "four"])
+    begun = [driver.begin("warm.pry_twice", {"words": pair}) for pair in words]
+    for said, path in (("ready", "/tmp/look"), ("looked", "/tmp/leave")):
+        for _, name in begun:
+            until(lambda name=name, said=said: _have_said(driver, name, said) == 2)  # type: ignore[misc]
+        used = {action["container"] for _, name in begun for action in driver.document(name)["actions"]}
+        assert len(used) == 2, "each run has one container, with its parent and both children in it"
+        for container in used:
+            made = engine_api.exec_create(container, ["touch", path])
+            engine_api.exec_start(made["Id"])
+    for (process, _), pair in zip(begun, words, strict=True):
+        assert driver.end(process)["outputs"] == [[[sorted(pair), sorted(pair)]] * 2]
+
+
+def _have_said(driver: Driver, name: str, word: str) -> int:
+    """How many children of a run have said a word."""
+    children = [action["name"] for action in driver.document(name)["actions"] if action["parent"]]
+    return sum(word in log(driver, {"run": name}, child).splitlines() for child in children)
 
 
 def test_one_that_is_stopped_leaves_the_others_alone(driver: Driver) -> None:

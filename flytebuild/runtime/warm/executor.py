@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from flytebuild.runtime.executor import Executor, Started, StartError, Survivor,
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.warm.kind import Kind, kind, warm_order
 from flytebuild.runtime.warm.pool import Berth, Pool
+from flytebuild.runtime.warm.stock import Stock
 from flytebuild.runtime.warm.worker import GoneError, RefusedError, Worker
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ Result = TypeVar("Result")
 
 _TRIES = 3
 """A worker may end for having been idle at the very moment that it gets an action; the next one is new."""
+
+_REST_SECONDS = 0.5
+"""How long a run has ended before containers are started for the next one."""
 
 _CLOSING_SECONDS = 0.2
 """How often it is looked at the end whether a container has come that was being started."""
@@ -39,6 +43,15 @@ class Place:
     berth: Berth | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The containers of a kind, and what starts one more, which ends after so many idle seconds."""
+
+    kind: Kind
+    pool: Pool
+    launch: Callable[[float], asyncio.Task[Worker]]
+
+
 class WarmExecutor:
     """Warm containers on an engine, `starts` at a time; `alone` starts containers for attempts that share none."""
 
@@ -46,11 +59,14 @@ class WarmExecutor:
         self._cold = cold
         self._alone = alone
         self._starts = asyncio.Semaphore(starts)
-        self._pools: list[tuple[Kind, Pool]] = []
+        self._shelves: list[Shelf] = []
+        self._stock = Stock()
+        self._roots: dict[Started, str] = {}
         self._places: dict[str, Place] = {}
         self._earlier: dict[str, Worker] = {}
         self._unclaimed: set[str] = set()
         self._chores: set[asyncio.Task[Any]] = set()
+        self._is_closing = False
 
     # Executor
 
@@ -62,18 +78,10 @@ class WarmExecutor:
         tell: Tell = tell_nobody,
     ) -> Started:
         """Begin an attempt in a warm container that is there or is started; in a cold one where it cannot be."""
-        wanted = kind(order)
-        if wanted is None:
-            return await self._alone.start(order, log_file, turn, tell)
-        image = await self._cold.present(order.image, tell)
-        pool = self._pool(wanted, order, image)
-        try:
-            if not pool.refusal:
-                return await self._begin(pool, order, log_file, turn)
-        except RefusedError as error:
-            pool.refusal = str(error)
-            log.warning("image `%s` gets no warm containers: %s", order.image, error)
-        return await self._alone.start(order, log_file, turn, tell)
+        started = await self._start(order, log_file, turn, tell)
+        if not order.caller:
+            self._roots[started] = order.labels[f"{LABEL}.run"]
+        return started
 
     async def wait(self, started: Started) -> Exit:
         """Wait for the end of an attempt that this executor started or took over."""
@@ -87,6 +95,12 @@ class WarmExecutor:
 
     async def remove(self, started: Started) -> None:
         """Have nothing left of an attempt, at the cost of its container where it does not go otherwise."""
+        await self._remove(started)
+        if run := self._roots.pop(started, None):
+            # Whoever waits for the run comes first.
+            self._later(self._renew(run))
+
+    async def _remove(self, started: Started) -> None:
         if not started.part:
             await self._alone.remove(started)
             return
@@ -103,6 +117,7 @@ class WarmExecutor:
 
     async def aclose(self) -> None:
         """Remove all warm containers, those that are being started included."""
+        self._is_closing = True
         while self._chores:
             await self._remove_all()
             await asyncio.wait(self._chores, timeout=_CLOSING_SECONDS)
@@ -154,15 +169,43 @@ class WarmExecutor:
 
     # Steps
 
+    async def _start(
+        self, order: Order, log_file: Path, turn: AbstractAsyncContextManager[object], tell: Tell
+    ) -> Started:
+        wanted = kind(order)
+        if wanted is None or self._stock.is_refused(wanted):
+            return await self._alone.start(order, log_file, turn, tell)
+        pool = self._pool(wanted, order, await self._cold.present(order.image, tell))
+        try:
+            return await self._begin(pool, order, log_file, turn)
+        except RefusedError as error:
+            self._stock.refuse(wanted, str(error))
+            log.warning("image `%s` gets no warm containers: %s", order.image, error)
+        return await self._alone.start(order, log_file, turn, tell)
+
     def _pool(self, wanted: Kind, order: Order, image: str) -> Pool:
-        for known, pool in self._pools:
-            if known == wanted:
-                return pool
-        pool = Pool(wanted.reuse, lambda idle: self._later(self._launch(warm_order(order, wanted, idle), image)))
+        for shelf in self._shelves:
+            if shelf.kind == wanted:
+                return shelf.pool
+
+        def launch(idle: float) -> asyncio.Task[Worker]:
+            return self._later(self._launch(warm_order(order, wanted, idle), image))
+
+        pool = Pool(wanted.reuse, lambda idle: self._stock.take(wanted) or launch(idle))
         # Those whose containers have ended are not kept: their kinds hold secrets.
-        self._pools = [(known, other) for known, other in self._pools if not other.is_empty]
-        self._pools.append((wanted, pool))
+        self._shelves = [shelf for shelf in self._shelves if not shelf.pool.is_empty]
+        self._shelves.append(Shelf(wanted, pool, launch))
         return pool
+
+    async def _renew(self, run: str) -> None:
+        """Let go of the containers of a run that has ended, and have others wait for the next run."""
+        await asyncio.sleep(_REST_SECONDS)
+        for shelf in [item for item in self._shelves if item.kind.reuse.run == run]:
+            self._shelves.remove(shelf)
+            shelf.pool.retire()
+            # A policy says itself what is kept.
+            if not (self._is_closing or shelf.kind.reuse.pool or self._stock.has(shelf.kind)):
+                self._stock.put(shelf.kind, shelf.launch(shelf.kind.reuse.idle))
 
     async def _begin(
         self, pool: Pool, order: Order, log_file: Path, turn: AbstractAsyncContextManager[object]

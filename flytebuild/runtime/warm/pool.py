@@ -19,21 +19,17 @@ class Berth:
 
 
 class Pool:
-    """The warm containers of one kind; `launch` starts one that ends after so many idle seconds.
-
-    `refusal` says why there can be none, once that is known.
-    """
+    """The warm containers of one kind; `launch` has one that ends after so many idle seconds."""
 
     def __init__(self, reuse: Reuse, launch: Callable[[float], asyncio.Task[Worker]]) -> None:
-        self.refusal = ""
         self._reuse = reuse
         self._launch = launch
         self._berths: list[Berth] = []
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is lost when it is forgotten: it has no container, and may have one."""
-        return not self._berths and not self.refusal
+        """Whether nothing is lost when it is forgotten."""
+        return not self._berths
 
     def take(self) -> Berth:
         """A place for an action, in the fullest container that has one, so that others become idle.
@@ -56,6 +52,12 @@ class Pool:
         if berth in self._berths:
             self._berths.remove(berth)
 
+    def retire(self) -> None:
+        """Let all containers end when their actions have ended, and send nobody there any more."""
+        for berth in self._berths:
+            berth.launching.add_done_callback(retire)
+        self._berths.clear()
+
     def _another(self) -> Berth:
         is_extra = len(self._berths) >= self._reuse.least
         berth = Berth(self._launch(self._reuse.scaledown if is_extra else self._reuse.idle))
@@ -68,3 +70,9 @@ class Pool:
             self.forget(berth)
         else:
             launching.result().over.add_done_callback(lambda _: self.forget(berth))
+
+
+def retire(launching: asyncio.Task[Worker]) -> None:
+    """Let a container end that has been started."""
+    if not launching.cancelled() and launching.exception() is None:
+        launching.result().retire()

@@ -1,8 +1,10 @@
 """What the tests of warm containers run: tasks that look at where they are, and tasks that end badly beside others."""
 
 import asyncio
+import contextlib
 import os
 import pathlib
+import subprocess
 import time
 
 import flyte
@@ -87,3 +89,37 @@ def until_released(path: str) -> str:
 async def maybe(path: str) -> str:
     """Call a task, or none."""
     return await until_released.aio(path) if path else "nothing called"
+
+
+def words_of_others() -> list[list[str]]:
+    """What actions of this container have left in files, and given to their programs."""
+    files = [path.read_text() for path in pathlib.Path("/tmp").rglob("word")]
+    variables = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            variables |= {item for item in path.read_bytes().decode().split("\0") if item.startswith("WORD=")}
+    return [sorted(files), sorted(item.removeprefix("WORD=") for item in variables)]
+
+
+@env.task
+def pry(word: str) -> list[list[str]]:
+    """Leave a word and look what others have left, each when it is told to; then stay until it may go."""
+    pathlib.Path(os.environ["TMPDIR"], "word").write_text(word)
+    subprocess.Popen(["sleep", "600"], env={**os.environ, "WORD": word})
+    print("ready", flush=True)
+    wait_for("/tmp/look")
+    found = words_of_others()
+    print("looked", flush=True)
+    wait_for("/tmp/leave")
+    return found
+
+
+def wait_for(path: str) -> None:
+    while not pathlib.Path(path).exists():
+        time.sleep(0.05)
+
+
+@parents.task
+async def pry_twice(words: list[str]) -> list[list[list[str]]]:
+    """Two that look for each other, in one run."""
+    return list(await asyncio.gather(*(pry.aio(word) for word in words)))
