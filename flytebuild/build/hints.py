@@ -67,6 +67,11 @@ _CAUSES = (
         "`extra_index_urls`",
     ),
     _cause(
+        r"hash mismatch for|digest mismatch sha256:",
+        "the index has another file than the one that was locked; find out why before `flytebuild lock --update NAME` "
+        "takes it",
+    ),
+    _cause(
         r"no solution found when resolving|resolutionimpossible",
         "these requirements exclude each other; the lines above say which",
     ),

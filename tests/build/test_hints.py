@@ -20,6 +20,7 @@ from tests.samples import AMD64, ARM64
         ("      error: command 'gcc' failed: No such file or directory", "build-essential"),
         ("      error: linker `cc` not found", "build-essential"),
         ("Because none was not found in the package registry and you require none, we can", "index_url"),
+        ("    cause: Hash mismatch for `six==1.17.0`", "flytebuild lock --update"),
         ("  × No solution found when resolving dependencies:", "exclude each other"),
     ],
 )
@@ -35,6 +36,7 @@ def test_the_usual_causes_are_known(line: str, words: str) -> None:
         ("failed to push r: unexpected status from POST request to http://r/v2/: 404 Not Found", "no such repository"),
         ("failed to push r: unexpected status from PUT request to http://r/v2/: 503 Service", "problem of its own"),
         ("could not fetch content descriptor sha256:1 (tar+zstd) from remote: not found", "lacks a layer"),
+        (f"digest mismatch sha256:{'4' * 64}: sha256:{'f' * 64}", "another file than the one that was locked"),
         ("toomanyrequests: You have reached your pull rate limit", "mirror"),
         ("write /var/lib/x: no space left on device", "docker builder prune"),
     ],

@@ -70,5 +70,6 @@ def test_a_lock_from_its_first_day_on(workspace: Workspace) -> None:
     # A wheel that is not the one that was locked.
     file.write_text(file.read_text().replace(six["sha256"], "f" * 64))
     failed = workspace.flytebuild("build", main, code=1).stderr
-    assert "step failed: pip: six" in failed
-    assert "Hash mismatch for `six==" in failed
+    assert "digest mismatch" in failed
+    assert f"sha256:{'f' * 64}" in failed
+    assert "another file than the one that was locked" in failed
