@@ -6,6 +6,7 @@ A wheel is described once, however many layers have it; layers name wheels by th
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -25,6 +26,11 @@ VERSION = 1
 _HEAD = "# Written by `flytebuild lock`, which also brings it up to date; not meant to be edited.\n\n"
 _SHORT = 12
 
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+"""The lines that version control puts between the sides of a conflict."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 def read(file: Path) -> Lock | None:
     """The lock in a file; None where there is no file. Raises UsageError for a file that holds none."""
@@ -32,8 +38,10 @@ def read(file: Path) -> Lock | None:
         return decode(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"`{file}` cannot be read: {error}") from error
+    except OSError as error:
+        raise UsageError(f"`{file}` cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"`{file}` is not a lock: it is no text", hint=_hint(str(file))) from error
 
 
 def write(file: Path, lock: Lock) -> None:
@@ -83,18 +91,31 @@ def encode(lock: Lock) -> str:
 
 def decode(text: str, source: str) -> Lock:
     """The inverse of `encode`. Raises UsageError; `source` names the file."""
+    if conflict := _CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise UsageError(
+            f"`{source}` has the marks of a conflict, from line {line} on",
+            hint="take one side of it (`git checkout --ours`, or `--theirs`) and run `flytebuild lock`, which adds "
+            "what that one lacks",
+        )
     try:
         document = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise UsageError(f"`{source}` is not a lock: {error}", hint=_hint(source)) from error
-    if document.get("version") != VERSION:
+    if "version" not in document:
+        raise UsageError(f"`{source}` is not a lock: it has no `version`", hint=_hint(source))
+    if document["version"] != VERSION:
         raise UsageError(
-            f"`{source}` is a lock of version {document.get('version')}, and this flytebuild reads {VERSION}",
+            f"`{source}` is a lock of version {document['version']}, and this flytebuild reads {VERSION}",
             hint="use the flytebuild that wrote it, or " + _hint(source),
         )
     try:
         return _lock(document)
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise UsageError(f"`{source}` is damaged: `{error.args[0]}` is missing", hint=_hint(source)) from error
+    except ValueError as error:
+        raise UsageError(f"`{source}` is damaged: {error}", hint=_hint(source)) from error
+    except (TypeError, AttributeError) as error:
         raise UsageError(f"`{source}` is damaged", hint=_hint(source)) from error
 
 
@@ -105,7 +126,7 @@ def _hint(source: str) -> str:
 def _lock(document: Mapping[str, Any]) -> Lock:
     wheels = {
         item.get("id", item["filename"]): Pin(
-            item["name"], item["version"], item["filename"], item["sha256"], item.get("url", ""), item.get("size")
+            item["name"], item["version"], item["filename"], _sha256(item), item.get("url", ""), item.get("size")
         )
         for item in document.get("wheel", ())
     }
@@ -124,6 +145,12 @@ def _lock(document: Mapping[str, Any]) -> Lock:
         ),
         tuple(UnlockedLayer(*_tail(item), item["reason"]) for item in document.get("unlocked", ())),
     )
+
+
+def _sha256(wheel: Mapping[str, Any]) -> str:
+    if not _SHA256.fullmatch(wheel["sha256"]):
+        raise ValueError(f"the `sha256` of `{wheel['filename']}` has no 64 hex digits")
+    return str(wheel["sha256"])
 
 
 def _head(layer: LockedLayer | UnlockedLayer) -> dict[str, Any]:

@@ -170,13 +170,26 @@ def test_wheels_are_described_once_and_told_apart_by_their_hashes() -> None:
     assert found.layers[0].pins[0].url == SIX.url
 
 
+def _with_layer(last: str) -> str:
+    head = "asked = 'a'\nplatform = 'p'\nfingerprint = 'f'\nenvironments = []"
+    return f"version = 1\nuv = '1'\n[[layer]]\n{head}\n{last}\n"
+
+
+def _with_wheel(last: str) -> str:
+    return f"version = 1\nuv = '1'\n[[wheel]]\nname = 'a'\nversion = '1'\nfilename = 'a.whl'\n{last}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("version = 1\nuv = [", "`x` is not a lock"),
         ("version = 2", "is a lock of version 2, and this flytebuild reads 1"),
-        ("", "is a lock of version None"),
-        ("version = 1\nuv = '1'\n[[layer]]\nasked = 'a'", "`x` is damaged"),
+        ("", "`x` is not a lock: it has no `version`"),
+        ("version = 1\n<<<<<<< HEAD\nuv = '1'\n", "`x` has the marks of a conflict, from line 2 on"),
+        ("version = 1\nuv = '1'\n=======\nuv = '2'\n", "`x` has the marks of a conflict, from line 3 on"),
+        ("version = 1\nuv = '1'\n[[layer]]\nasked = 'a'", "`x` is damaged: `platform` is missing"),
+        (_with_layer("wheels = ['a.whl']"), "`x` is damaged: `a.whl` is missing"),
+        (_with_wheel("sha256 = 'abc'"), "`x` is damaged: the `sha256` of `a.whl` has no 64 hex digits"),
         ("version = 1\nuv = '1'\nlayer = 1", "`x` is damaged"),
     ],
 )
@@ -184,6 +197,12 @@ def test_a_file_that_is_no_lock_says_what_to_do(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)) as caught:
         lockfile.decode(text, "x")
     assert "`flytebuild lock`" in (caught.value.hint or "")
+
+
+def test_a_file_of_other_bytes_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "flytebuild.lock").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="it is no text"):
+        lockfile.read(tmp_path / "flytebuild.lock")
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -195,7 +214,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         lockfile.write(tmp_path / "nowhere" / "flytebuild.lock", Lock())
     (tmp_path / "folder.lock").mkdir()
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         lockfile.read(tmp_path / "folder.lock")
     with pytest.raises(OutputError):
         lockfile.write(tmp_path / "folder.lock", Lock())
