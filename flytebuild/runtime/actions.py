@@ -1,27 +1,19 @@
 """The one state machine of runs, actions and attempts, and the way to watch it.
 
-A `Journal` sees every change, and is where durability goes. Where there is an `Archive`, a run of which nothing is
-under way keeps only its root in memory; the rest is read again when somebody asks. All methods belong to the event
-loop's thread. A watcher is told of the latest value of what changed, not of every step in between: a slow one costs no
-memory.
+A `Journal` sees every change, and is where durability goes. All methods belong to the event loop's thread. A watcher is
+told of the latest value of what changed, not of every step in between: a slow one costs no memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from flytebuild.runtime.model import ROOT, Action, ActionKey, Attempt, Failure, Phase, Run, Transition, now
-
-_WHOLE_RUNS = 16
-"""So many runs that have ended are held in memory with all their actions, those asked for last."""
-
-
-class UnknownError(LookupError):
-    """Raised for a run or an action that does not exist."""
+from flytebuild.runtime.records import Archive, Record, Records, UnknownError
 
 
 class ExistsError(Exception):
@@ -56,48 +48,6 @@ class Forgetful:
         """Drop it."""
 
 
-class Archive(Protocol):
-    """What the journal of an earlier time, or of this one, holds."""
-
-    def load(self, run: str) -> tuple[Action, ...]:
-        """All actions of a run in the order of their creation."""
-
-
-@dataclass(slots=True)
-class _Record:
-    """A run and its actions; `revisions` is ordered by each action's last change, and `bell` rings at the next.
-
-    `live` counts the actions under way by their parents, and `is_whole` tells whether all actions are in memory.
-    """
-
-    run: Run
-    actions: dict[str, Action] = field(default_factory=dict)
-    children: dict[str, list[str]] = field(default_factory=dict)
-    revisions: dict[str, int] = field(default_factory=dict)
-    revision: int = 0
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
-    live: dict[str | None, int] = field(default_factory=dict)
-    is_whole: bool = True
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no action is under way."""
-        return not any(self.live.values())
-
-    def put(self, action: Action) -> None:
-        """Hold an action's newest state."""
-        old = self.actions.get(action.key.name)
-        if old is None and action.parent is not None:
-            self.children.setdefault(action.parent, []).append(action.key.name)
-        was_live = old is not None and not old.phase.is_terminal
-        change = int(not action.phase.is_terminal) - int(was_live)
-        self.live[action.parent] = self.live.get(action.parent, 0) + change
-        self.actions[action.key.name] = action
-        self.revision += 1
-        self.revisions.pop(action.key.name, None)
-        self.revisions[action.key.name] = self.revision
-
-
 class Ledger:
     """All runs, in the order of their creation."""
 
@@ -107,10 +57,8 @@ class Ledger:
         clock: Callable[[], datetime] = now,
         archive: Archive | None = None,
     ) -> None:
-        self._records: dict[str, _Record] = {}
+        self._records = Records(archive)
         self._journal = journal or Forgetful()
-        self._archive = archive
-        self._whole: dict[str, None] = {}
         self._listeners: list[Callable[[Action], None]] = []
         self._clock = clock
         self._is_sealed = False
@@ -119,10 +67,11 @@ class Ledger:
     def restore(self, runs: Iterable[tuple[Run, Action, bool]]) -> None:
         """Take over what an archive knows: runs in the order of creation, their roots, and whether all has ended."""
         for run, root, is_over in runs:
-            record = self._records[run.name] = _Record(run, is_whole=False)
+            record = Record(run, is_whole=False)
             record.put(root)
+            self._records.add(record)
             if not is_over:
-                self._complete(record)
+                self._records.whole(run.name)
 
     def listen(self, listener: Callable[[Action], None]) -> None:
         """Call `listener` after every change, with the action that has changed."""
@@ -132,11 +81,11 @@ class Ledger:
 
     def runs(self) -> Iterator[Run]:
         """All runs, the newest first."""
-        return (record.run for record in reversed(list(self._records.values())))
+        return (record.run for record in reversed(list(self._records)))
 
     def run(self, name: str) -> Run:
         """A run by its name."""
-        return self._record(name).run
+        return self._records.of(name).run
 
     def has_run(self, name: str) -> bool:
         """Whether there is a run of that name."""
@@ -144,9 +93,7 @@ class Ledger:
 
     def action(self, key: ActionKey) -> Action:
         """An action as it is now."""
-        record = self._record(key.run)
-        if key.name != ROOT:
-            self._complete(record)
+        record = self._records.of(key.run) if key.name == ROOT else self._records.whole(key.run)
         try:
             return record.actions[key.name]
         except KeyError:
@@ -158,22 +105,22 @@ class Ledger:
 
     def actions(self, run: str) -> tuple[Action, ...]:
         """A run's actions in the order of their creation."""
-        return tuple(self._complete(self._record(run)).actions.values())
+        return tuple(self._records.whole(run).actions.values())
 
     def children(self, key: ActionKey) -> tuple[Action, ...]:
         """The actions that an action enqueued."""
-        record = self._complete(self._record(key.run))
+        record = self._records.whole(key.run)
         return tuple(record.actions[name] for name in record.children.get(key.name, ()))
 
     def has_live_children(self, key: ActionKey) -> bool:
         """Whether an action waits for others that it enqueued."""
-        return self._record(key.run).live.get(key.name, 0) > 0
+        return self._records.of(key.run).live.get(key.name, 0) > 0
 
     def unfinished(self) -> tuple[Action, ...]:
         """All actions that are under way, parents before their children."""
         return tuple(
             action
-            for record in self._records.values()
+            for record in self._records
             if not record.is_over
             for action in record.actions.values()
             if not action.phase.is_terminal
@@ -186,13 +133,13 @@ class Ledger:
         self._check_open()
         if run.name in self._records:
             raise ExistsError(f"there is a run `{run.name}` already")
-        self._records[run.name] = _Record(run)
+        self._records.add(Record(run))
         self._journal.record_run(run)
         self._store(root)
 
     def add(self, action: Action) -> bool:
         """Add a child action; False when it is known already, which a repeated request is entitled to."""
-        record = self._complete(self._record(action.key.run))
+        record = self._records.whole(action.key.run)
         if action.key.name in record.actions:
             return False
         self._check_open()
@@ -262,9 +209,7 @@ class Ledger:
     def forget(self, runs: Iterable[str]) -> None:
         """Drop runs that have ended; those that have not stay."""
         for name in runs:
-            if name in self._records and self._records[name].is_over:
-                del self._records[name]
-                self._whole.pop(name, None)
+            self._records.forget(name)
 
     def seal(self) -> None:
         """Take no more runs and no more actions; those that are there go on to their ends."""
@@ -283,19 +228,14 @@ class Ledger:
 
         The first value comes at once, also when it is empty. Ends when the ledger is closed.
         """
-        record = self._complete(self._record(run))
+        record = self._records.whole(run)
         seen = 0
         while not self._is_closed:
             bell = record.bell
-            fresh = []
-            for name in reversed(record.revisions):
-                if record.revisions[name] <= seen:
-                    break
-                if is_wanted(record.actions[name]):
-                    fresh.append(record.actions[name])
+            fresh = record.changed_since(seen, is_wanted)
             if fresh or not seen:
                 seen = record.revision
-                yield tuple(reversed(fresh))
+                yield fresh
                 continue
             seen = record.revision
             try:
@@ -306,14 +246,8 @@ class Ledger:
     def close(self) -> None:
         """End all watches."""
         self._is_closed = True
-        for record in self._records.values():
+        for record in self._records:
             record.bell.set()
-
-    def _record(self, run: str) -> _Record:
-        try:
-            return self._records[run]
-        except KeyError:
-            raise UnknownError(f"there is no run `{run}`") from None
 
     def _attempted(self, action: Action, phase: Phase, **facts: Any) -> Action:
         """The action with its newest attempt in `phase`."""
@@ -324,42 +258,11 @@ class Ledger:
         return replace(action, attempts=(*action.attempts[:-1], replace(last, transitions=steps, **facts)))
 
     def _store(self, action: Action) -> None:
-        record = self._records[action.key.run]
+        record = self._records.of(action.key.run)
         record.put(action)
-        bell, record.bell = record.bell, asyncio.Event()
-        bell.set()
+        record.ring()
         self._journal.record_action(action)
         if action.phase.is_terminal and record.is_over:
-            self._shrink(record)
+            self._records.rest(record)
         for listener in self._listeners:
             listener(action)
-
-    def _complete(self, record: _Record) -> _Record:
-        """A record with all of its actions."""
-        if not record.is_whole and self._archive is not None:
-            seen = record.revision
-            root = record.actions[ROOT]
-            record.actions, record.children, record.revisions, record.live = {}, {}, {}, {}
-            record.revision = 0
-            for action in self._archive.load(record.run.name) or (root,):
-                record.put(action)
-            # Nothing of it is news to whoever watches: it was all there before.
-            record.revision = max(seen, record.revision)
-            record.is_whole = True
-        if record.is_over:
-            self._shrink(record)
-        return record
-
-    def _shrink(self, latest: _Record) -> None:
-        """Note that a run of the past was asked for, and let go of the actions of the one not asked for longest."""
-        if self._archive is None:
-            return
-        self._whole.pop(latest.run.name, None)
-        self._whole[latest.run.name] = None
-        while len(self._whole) > _WHOLE_RUNS:
-            record = self._records.get(next(iter(self._whole)))
-            self._whole.pop(next(iter(self._whole)))
-            if record is not None and record.is_over:
-                record.actions, record.children = {ROOT: record.actions[ROOT]}, {}
-                record.revisions = {ROOT: record.revision}
-                record.is_whole = False

@@ -16,13 +16,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import asdict, replace
 from typing import TypeAlias
 
-from flytebuild.runtime.actions import Ledger, UnknownError
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.archives import pieces
 from flytebuild.runtime.container import Order, OrderError, Secrets, Site, order
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.model import Action, ActionKey, Attempt
 from flytebuild.runtime.raw_container import RawContainers, is_raw
+from flytebuild.runtime.records import UnknownError
 from flytebuild.runtime.services.bundle import bundle_of
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.transfer import Links

@@ -13,9 +13,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from flytebuild.runtime.actions import Ledger, UnknownError
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.model import ActionKey
 from flytebuild.runtime.passes import Bearer, Passes, read_term
+from flytebuild.runtime.records import UnknownError
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytebuild.runtime.actions import ExistsError, UnknownError
+from flytebuild.runtime.actions import ExistsError
+from flytebuild.runtime.records import UnknownError
 
 if TYPE_CHECKING:
     from flyteidl2.task.task_definition_pb2 import TaskDetails, TaskIdentifier

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from flytebuild.runtime.actions import Ledger, UnknownError
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.model import ActionKey, Failure, Kind, Phase, now
+from flytebuild.runtime.records import UnknownError
 
 if TYPE_CHECKING:
     from flyteidl2.core.literals_pb2 import Literal

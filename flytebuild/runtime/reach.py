@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import msgpack  # type: ignore[import-untyped]
 
-from flytebuild.runtime.actions import Ledger, UnknownError
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.model import Run
+from flytebuild.runtime.records import UnknownError
 from flytebuild.runtime.storage import BUCKET, ObjectNameError, ObjectStore
 from flytebuild.runtime.stores import Store
 

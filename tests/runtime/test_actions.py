@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from flytebuild.runtime.actions import ExistsError, FinishedError, Ledger, SealedError, UnknownError
+from flytebuild.runtime.actions import ExistsError, FinishedError, Ledger, SealedError
 from flytebuild.runtime.model import Action, ActionKey, Failure, Phase, Run
+from flytebuild.runtime.records import UnknownError
 from tests.runtime import samples
 
 ROOT = ActionKey("r1", "a0")

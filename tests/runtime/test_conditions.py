@@ -12,10 +12,11 @@ from flyteidl2.workflow.run_definition_pb2 import ConditionAction
 from flyteidl2.workflow.run_service_pb2 import EventPayload
 from google.protobuf.duration_pb2 import Duration
 
-from flytebuild.runtime.actions import Ledger, UnknownError
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.conditions import Conditions, SignalError, literal
 from flytebuild.runtime.encoding import decode, encode, parse_message
 from flytebuild.runtime.model import Action, ActionKey, Kind, Phase, now
+from flytebuild.runtime.records import UnknownError
 from tests.runtime import samples
 
 KEY = ActionKey("r1", "c1")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flyteidl2.task.run_pb2 import RunSpec
 
-from flytebuild.runtime import actions
+from flytebuild.runtime import records
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.journal import FILE_NAME, Database, Result
 from flytebuild.runtime.model import ActionKey, Cache, Failure, Phase
@@ -60,7 +60,7 @@ def test_what_was_recorded_comes_back_as_it_was(path: Path) -> None:
 
 
 def test_runs_of_the_past_are_read_when_they_are_asked_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "_WHOLE_RUNS", 1)
+    monkeypatch.setattr(records, "_WHOLE_RUNS", 1)
     database, ledger = opened(path)
     for name in ("r1", "r2"):
         play(ledger, name, children=3)

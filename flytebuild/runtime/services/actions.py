@@ -19,10 +19,11 @@ from flyteidl2.workflow import state_service_pb2 as state_pb
 from flyteidl2.workflow.queue_service_connect import QueueService
 from flyteidl2.workflow.state_service_connect import StateService
 
-from flytebuild.runtime.actions import Ledger, UnknownError
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.conditions import Conditions
 from flytebuild.runtime.model import Action, ActionKey, Kind, Phase, now
 from flytebuild.runtime.names import check_name
+from flytebuild.runtime.records import UnknownError
 from flytebuild.runtime.services import Context
 from flytebuild.runtime.services.convert import key_of, refusals, update
 from flytebuild.runtime.supervisor import Supervisor

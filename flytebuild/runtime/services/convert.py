@@ -17,8 +17,9 @@ from flyteidl2.workflow import run_definition_pb2 as definition
 from flyteidl2.workflow.state_service_pb2 import ActionUpdate
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from flytebuild.runtime.actions import ExistsError, FinishedError, SealedError, UnknownError
+from flytebuild.runtime.actions import ExistsError, FinishedError, SealedError
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Kind, Phase, Run, now
+from flytebuild.runtime.records import UnknownError
 from flytebuild.runtime.storage import ObjectNameError
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from flytebuild.drawing.html import stylesheet
 from flytebuild.plan import ImagePlan
-from flytebuild.runtime.actions import Ledger, UnknownError
+from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Run
+from flytebuild.runtime.records import UnknownError
 from flytebuild.runtime.services.run import outputs_file
 from flytebuild.runtime.storage import ObjectNameError
 from flytebuild.runtime.stores import Store
