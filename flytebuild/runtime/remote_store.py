@@ -15,7 +15,8 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
 from flytebuild.runtime.own_storage import CredentialsMissingError, Key, OwnStorage
-from flytebuild.runtime.storage import PIECE, Writer, check_uri
+from flytebuild.runtime.storage import PIECE, check_uri
+from flytebuild.runtime.writing import Writer
 
 
 class RemoteStore:
@@ -80,7 +81,7 @@ class RemoteStore:
     async def writing(self, uri: str) -> AsyncIterator[Writer]:
         """A writer of an object, there when the block has ended well; until then it is a file of this machine."""
         place, key = self._place(uri)
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile(buffering=0) as file:
             writer = Writer(file)
             yield writer
             await writer.flush()

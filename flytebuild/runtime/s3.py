@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import formatdate
@@ -85,6 +85,7 @@ class S3:
         except OSError as error:
             if error.errno not in FULL:
                 raise
+            self._store.note_full()
             log.warning("an object could not be written: %s", error)
             # What clients do not try again for minutes: nothing is won by that.
             response = _error(403, "QuotaExceeded", f"The disk that objects are kept on is full: {error.strerror}")
@@ -154,7 +155,7 @@ class S3:
 
     async def _put(self, path: Path, request: Request, access: Access) -> Response:
         if "partNumber" in request.query:
-            path = self._part(path, request)
+            return await self._put_part(path, request, access)
         if "x-amz-copy-source" in request.headers:
             return await self._copy(path, request, access)
         is_new = request.headers.get("if-none-match") == "*"
@@ -166,20 +167,38 @@ class S3:
             raise S3Error(412, "PreconditionFailed", "The object exists already") from error
         return Response(200, headers=(("etag", self._tag(path)),))
 
+    async def _put_part(self, path: Path, request: Request, access: Access) -> Response:
+        number, length = request.query["partNumber"], request.headers.get("content-length", "")
+        if not number.isdigit() or not 1 <= int(number) <= 10_000:
+            raise S3Error(400, "InvalidArgument", "A part's number is from 1 to 10000")
+        size = int(length) if length.isdigit() else None
+        if size is not None and size > MAX_OBJECT:
+            raise BodyError(f"the body is larger than {MAX_OBJECT} bytes")
+        pieces, is_copy = request.stream(MAX_OBJECT), "x-amz-copy-source" in request.headers
+        if is_copy:
+            pieces, size = self._source(request, access)
+        async with self._store.part_writer(self._upload(path, request), int(number), size) as writer:
+            async for piece in pieces:
+                await writer.write(piece)
+        # What tells a part's versions apart is asked for by nobody: the upload is completed by their numbers.
+        return _copied("Part", f'"{number}"') if is_copy else Response(200, headers=(("etag", f'"{number}"'),))
+
     async def _copy(self, path: Path, request: Request, access: Access) -> Response:
+        pieces, _ = self._source(request, access)
+        async with self._store.writer(path) as writer:
+            async for piece in pieces:
+                await writer.write(piece)
+        return _copied("Object", self._tag(path))
+
+    def _source(self, request: Request, access: Access) -> tuple[AsyncIterator[bytes], int]:
+        """What an object to be copied consists of, and its size in bytes."""
         bucket, _, key = unquote(request.headers["x-amz-copy-source"]).lstrip("/").partition("/")
         source = self._store.path(bucket, key)
         _allow(access.may_read(f"s3://{bucket}/{key}"))
         found = self._store.status(source)
         if found is None:
             raise S3Error(404, "NoSuchKey", "There is no such object to copy")
-        async with self._store.writer(path) as writer:
-            async for piece in self._store.pieces(source, 0, found.st_size):
-                await writer.write(piece)
-        return _xml(
-            f"<CopyObjectResult><ETag>{escape(self._tag(path))}</ETag>"
-            f"<LastModified>{_instant(time.time())}</LastModified></CopyObjectResult>"
-        )
+        return self._store.pieces(source, 0, found.st_size), found.st_size
 
     async def _post(self, path: Path, bucket: str, key: str, request: Request) -> Response:
         names = f"<Bucket>{escape(bucket)}</Bucket><Key>{escape(key)}</Key>"
@@ -216,12 +235,6 @@ class S3:
         if not is_for_it:
             raise S3Error(404, "NoSuchUpload", "There is no such upload of this object")
         return upload
-
-    def _part(self, path: Path, request: Request) -> Path:
-        number = request.query["partNumber"]
-        if not number.isdigit() or not 1 <= int(number) <= 10_000:
-            raise S3Error(400, "InvalidArgument", "A part's number is from 1 to 10000")
-        return self._store.part(self._upload(path, request), int(number))
 
     # Buckets
 
@@ -317,6 +330,14 @@ def _texts(document: bytes, name: str) -> Iterator[str]:
     except ElementTree.ParseError as error:
         raise S3Error(400, "MalformedXML", "The document cannot be read") from error
     return (item.text or "" for item in tree.iter() if item.tag.rpartition("}")[2] == name)
+
+
+def _copied(what: str, tag: str) -> Response:
+    """The answer to who had an object, or a part of one, copied."""
+    return _xml(
+        f"<Copy{what}Result><ETag>{escape(tag)}</ETag><LastModified>{_instant(time.time())}</LastModified>"
+        f"</Copy{what}Result>"
+    )
 
 
 def _instant(seconds: float) -> str:

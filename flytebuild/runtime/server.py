@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flytebuild import engine
 from flytebuild.config import Config
@@ -42,6 +42,9 @@ from flytebuild.runtime.warm.executor import WarmExecutor
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 3
+_RECEIVED = 1024 << 10
+"""Bytes that are received at a time."""
+
 _SWEEP_SECONDS = 3600.0
 _CLOCK_SECONDS = 1.0
 """How often it is looked whether the clock on the wall may count again."""
@@ -50,8 +53,21 @@ _PRUNED_SECONDS = 1.0
 """How often it is looked whether another process has pruned runs; that costs a few microseconds."""
 
 
-class Connection(H11Protocol):
-    """A connection of which it is known whether the owner's process is at its other end."""
+class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
+    """A connection of which it is known whether the owner's process is at its other end.
+
+    What is received goes through one buffer that all connections share: it is read at once, and bodies are large.
+    """
+
+    _buffer = memoryview(bytearray(_RECEIVED))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read those that have come."""
+        self.data_received(self._buffer[:nbytes])  # type: ignore[arg-type]  # any buffer is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Find out while the other side still has it."""
@@ -209,6 +225,7 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
     settings = uvicorn.Config(
         plane.app,
         http=Connection,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,

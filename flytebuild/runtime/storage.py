@@ -12,7 +12,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import stat
 import sys
 import time
@@ -21,9 +20,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from flytebuild.runtime.model import now
+from flytebuild.runtime.uploads import Uploads
+from flytebuild.runtime.writing import Writer
 
 BUCKET = "flytebuild"
 """The bucket of everything that the control plane names itself."""
@@ -37,8 +37,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 PIECE = 1 << 20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
 _WORK = ".work"
-_TARGET = "target"
-_UPLOAD_SECONDS = 24 * 3600
 
 
 class ObjectNameError(ValueError):
@@ -65,6 +63,7 @@ class ObjectStore:
         self._full: datetime | None = None
         self._work = root / _WORK
         self._work.mkdir(parents=True, exist_ok=True)
+        self._uploads = Uploads(self._work)
         # What an earlier process was writing is of no use to anybody; uploads in parts may go on.
         for path in self._work.iterdir():
             if path.is_file():
@@ -125,6 +124,10 @@ class ObjectStore:
         """Raises ObjectNameError for what cannot be an object here."""
         self.path_of(uri)
 
+    def note_full(self) -> None:
+        """Note that an object has found no room."""
+        self._full = now()
+
     def was_full(self, since: datetime) -> bool:
         """Whether an object has found no room since then."""
         return self._full is not None and self._full >= since
@@ -153,18 +156,13 @@ class ObjectStore:
         """
         part = self._work / secrets.token_hex(12)
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(part.open("xb"))
+            file = stack.enter_context(part.open("xb", buffering=0))
             stack.callback(part.unlink, missing_ok=True)
             writer = Writer(file)
-            try:
-                yield writer
-                await writer.flush()
-                file.close()
-                await asyncio.to_thread(_publish, part, target, is_new)
-            except OSError as error:
-                if error.errno in FULL:
-                    self._full = now()
-                raise
+            yield writer
+            await writer.flush()
+            file.close()
+            await asyncio.to_thread(_publish, part, target, is_new)
 
     async def pieces(self, path: Path, start: int, length: int) -> AsyncIterator[bytes]:
         """`length` bytes of a file from `start`; shorter when the file is."""
@@ -178,54 +176,36 @@ class ObjectStore:
 
     def begin_parts(self, target: Path) -> str:
         """A new identifier for an upload in parts of one object."""
-        upload = secrets.token_hex(16)
-        folder = self._work / f"parts-{upload}"
-        folder.mkdir()
-        (folder / _TARGET).write_text(str(target.relative_to(self.root)), encoding="utf-8", errors="surrogateescape")
-        return upload
+        return self._uploads.begin(target.relative_to(self.root))
 
     def target(self, upload: str) -> Path:
-        """The object that an upload is of.
+        """The object that an upload is of. Raises FileNotFoundError when there is no such upload."""
+        return self.root / self._uploads.target(upload)
 
-        Raises FileNotFoundError when there is no such upload.
-        """
-        name = self.part(upload, 1).with_name(_TARGET).read_text(encoding="utf-8", errors="surrogateescape")
-        return self.root / name
-
-    def part(self, upload: str, number: int) -> Path:
-        """The file of one part.
-
-        Raises FileNotFoundError when there is no such upload.
-        """
-        folder = self._work / f"parts-{upload}"
-        if not re.fullmatch(r"[0-9a-f]{32}", upload) or not folder.is_dir():
-            raise FileNotFoundError(f"there is no upload `{upload}`")
-        return folder / f"{number:05}"
+    def part_writer(self, upload: str, number: int, size: int | None) -> AbstractAsyncContextManager[Writer]:
+        """A writer of one part, which counts when the block ends well; `size` is in bytes, where it is known before."""
+        return self._uploads.writer(upload, number, size)
 
     async def join_parts(self, upload: str, numbers: Sequence[int], target: Path) -> None:
-        """Make one object of the parts, in the given order, and forget the upload."""
-        paths = [self.part(upload, number) for number in numbers]
+        """Make one object of the parts, in the given order, and forget the upload.
 
-        def copy(file: BinaryIO) -> None:
-            for path in paths:
-                with path.open("rb") as source:
-                    shutil.copyfileobj(source, file, PIECE)
-
-        async with self.writer(target) as writer:
-            await asyncio.to_thread(copy, writer.file)
+        Raises FileNotFoundError when a part is missing.
+        """
+        whole = await asyncio.to_thread(self._uploads.whole, upload, numbers)
+        if whole is not None:
+            await asyncio.to_thread(_publish, whole, target, False)
+        else:
+            async with self.writer(target) as writer:
+                await asyncio.to_thread(self._uploads.copy, upload, numbers, writer.file)
         await self.drop_parts(upload)
 
     async def drop_parts(self, upload: str) -> None:
         """Forget an upload in parts and what was received of it."""
-        await asyncio.to_thread(shutil.rmtree, self.part(upload, 1).parent, ignore_errors=True)
+        await asyncio.to_thread(self._uploads.drop, upload)
 
     def sweep(self) -> int:
         """Remove uploads in parts that nobody has gone on with for a day; how many those were."""
-        before = time.time() - _UPLOAD_SECONDS
-        left = [path for path in self._work.glob("parts-*") if (found := _status(path)) and found.st_mtime < before]
-        for path in left:
-            shutil.rmtree(path, ignore_errors=True)
-        return len(left)
+        return self._uploads.sweep(time.time())
 
     # Listings and removal
 
@@ -252,28 +232,6 @@ class ObjectStore:
                 parent.rmdir()
             except OSError:
                 break
-
-
-class Writer:
-    """Gathers small pieces, so that the file is touched, in a thread, once per megabyte."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self._pending: list[bytes] = []
-        self._size = 0
-
-    async def write(self, piece: bytes) -> None:
-        """Append a piece."""
-        self._pending.append(piece)
-        self._size += len(piece)
-        if self._size >= PIECE:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Hand everything to the file."""
-        pending, self._pending, self._size = self._pending, [], 0
-        if pending:
-            await asyncio.to_thread(self.file.writelines, pending)
 
 
 def check_uri(uri: str) -> tuple[str, str]:

@@ -53,11 +53,54 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     upload, left = store.begin_parts(target), store.begin_parts(target)
     (tmp_path / ".work/half").write_bytes(b"half")
     assert (store.sweep(), store.target(upload)) == (0, target)
-    os.utime(store.part(left, 1).parent, (0, 0))
+    os.utime(tmp_path / f".work/parts-{left}", (0, 0))
     # A container that survives a restart goes on with its upload.
     again = ObjectStore(tmp_path)
     assert again.target(upload) == target
     assert [path.name for path in (tmp_path / ".work").iterdir()] == [f"parts-{upload}"]
+
+
+def test_parts_come_in_any_order_and_size(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    target = store.path_of("s3://flytebuild/a")
+
+    async def put(upload: str, number: int, content: bytes, size: int | None) -> None:
+        async with store.part_writer(upload, number, size) as writer:
+            await writer.write(content)
+
+    async def main(*parts: tuple[int, bytes, bool]) -> bytes:
+        upload = store.begin_parts(target)
+        for number, content, is_known in parts:
+            await put(upload, number, content, len(content) if is_known else None)
+        await store.join_parts(upload, sorted({number for number, _, _ in parts}), target)
+        return target.read_bytes()
+
+    for parts in (
+        ((2, b"two", True), (1, b"one", True), (3, b"3", True)),
+        ((3, b"3", True), (1, b"one", True), (2, b"two", True)),
+        ((1, b"one", False), (2, b"two", True), (3, b"3", False)),
+        # The same part once more, as after a connection that broke off; and a number left out.
+        ((1, b"xxx", True), (1, b"one", True), (2, b"two", True), (5, b"3", True)),
+    ):
+        assert asyncio.run(main(*parts)) == b"onetwo3"
+    assert list((tmp_path / ".work").iterdir()) == []
+
+
+def test_a_part_that_breaks_off_does_not_count(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    target = store.path_of("s3://flytebuild/a")
+    upload = store.begin_parts(target)
+
+    async def main() -> None:
+        async with store.part_writer(upload, 1, 8) as writer:
+            await writer.write(b"half")
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(main())
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(store.join_parts(upload, [1], target))
+    assert not target.exists()
 
 
 def test_an_object_is_no_folder(tmp_path: Path) -> None:
