@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from flytebuild.build.secrets import host_passwords, layer_secrets
@@ -15,14 +15,16 @@ from flytebuild.llb.trust import secret_id
 from flytebuild.locked import named_images
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import parse
+from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import secrets_of
 from flytebuild.spec.model import ImageSpec
 from flytebuild.state import State
 from flytebuild.wheels import base as bases
 from flytebuild.wheels.base import Base
-from flytebuild.wheels.lock import Lock, LockedImage, Specs, merged
+from flytebuild.wheels.lock import Lock, LockedImage, Specs, apply, merged
 from flytebuild.wheels.metadata import MetadataReader
 from flytebuild.wheels.questions import Question
+from flytebuild.wheels.recipe import tools_needed
 from flytebuild.wheels.resolver import Moves, Resolver
 from flytebuild.wheels.uv import Uv
 
@@ -61,6 +63,25 @@ async def lock(
     layers, unlocked = await resolver.layers(specs)
     after = Lock(uv.version, images, layers, unlocked)
     return merged(before, after, frozenset(specs)) if before and is_partial else after
+
+
+async def with_tools(
+    lock: Lock,
+    specs: Specs,
+    before: Lock,
+    resolve: Callable[[str, Platform, str | None], Awaitable[ResolvedImage]],
+) -> Lock:
+    """The lock with the images that make wheel layers, where these are there: the layers' keys have their digests."""
+    made, _ = apply(specs, lock)
+    wanted = {
+        (tool, item) for variants in made.values() for item, spec in variants.items() for tool in tools_needed(spec)
+    }
+    found = [
+        LockedImage(tool, str(platform), image.digest)
+        for tool, platform in sorted(wanted, key=str)
+        if (image := await resolve(tool, platform, before.digest_of(tool, platform))).digest
+    ]
+    return replace(lock, images=tuple(sorted({*lock.images, *found})))
 
 
 @dataclass

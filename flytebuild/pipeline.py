@@ -141,7 +141,8 @@ async def lock(
         wanted = await _platforms(config, outside, emit)
         specs = await _specify(nodes, outside, wanted, _kept(before or Lock(), moves))
         client = (await outside.stores()).client
-        return await locking.lock(config, specs, before, moves, client, state, emit, is_partial=is_partial)
+        after = await locking.lock(config, specs, before, moves, client, state, emit, is_partial=is_partial)
+        return await locking.with_tools(after, specs, _kept(before or Lock(), moves), outside.image)
 
 
 async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> None:
@@ -265,7 +266,10 @@ async def _locked(nodes: Sequence[EnvironmentNode], config: Config, source: Sour
     # Loaded here: only who has a lock needs what knows how wheels are installed.
     from flytebuild import sharing
 
-    return await sharing.shared(specs, os.environ, source.image)
+    async def resolve(name: str, platform: Platform) -> ResolvedImage:
+        return await source.image(name, platform, lock.digest_of(name, platform))
+
+    return await sharing.shared(specs, os.environ, resolve)
 
 
 async def _platforms(config: Config, source: Source, emit: Emit) -> tuple[Platform, ...]:

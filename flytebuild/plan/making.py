@@ -14,8 +14,9 @@ from flytebuild.plan.places import digest_of_index, is_in_engine, references
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import ImageDigests, digests
 from flytebuild.spec.images import ResolvedImage
-from flytebuild.spec.layers import LayerSpec, Pinned, trees_of
+from flytebuild.spec.layers import Pinned, trees_of
 from flytebuild.spec.model import ExternalImage, ImageSpec
+from flytebuild.spec.step import Step
 from flytebuild.why import Change, Earlier, changes
 
 
@@ -145,7 +146,7 @@ def _layers(
     is_resolved = not spec.problem
     below_missing = not is_resolved
     for number, (step, digest) in enumerate(zip(spec.steps, spec_digests.layers, strict=True)):
-        keys, obstacle = _recipe(step.layer)
+        keys, obstacle = _recipe(step)
         made = partial(LayerPlan, step.layer.kind, digest, step.layer.summary, wheel_layers=keys, obstacle=obstacle)
         if status == "present" or (digest in seen and not below_missing):
             layers.append(made("present", ""))
@@ -161,9 +162,11 @@ def _layers(
     return tuple(layers)
 
 
-def _recipe(layer: LayerSpec) -> tuple[tuple[str, ...], str]:
+def _recipe(step: Step) -> tuple[tuple[str, ...], str]:
     """The wheel layers that a layer's packages come as, or why they do not."""
-    return (tuple(item.key for item in layer.layers), layer.reason) if isinstance(layer, Pinned) else ((), "")
+    if isinstance(step.layer, Pinned):
+        return tuple(item.key for item in step.layer.layers), step.layer.reason
+    return (), f"not locked, since {step.obstacle}" if step.obstacle else ""
 
 
 def _base(base: ResolvedImage, digest: str) -> LayerPlan:

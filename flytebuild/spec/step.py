@@ -12,11 +12,15 @@ from flytebuild.spec.layers import EMITTERS, LayerSpec, sees_environment
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One layer spec in its place; `context` is what an executing step sees (environment, folder, user)."""
+    """One layer spec in its place; `context` is what an executing step sees (environment, folder, user).
+
+    `origin` is where it is written, and `obstacle` why its packages are not locked where others are: both for messages.
+    """
 
     layer: LayerSpec
     context: RuntimeConfig
     origin: str = field(default="", compare=False)
+    obstacle: str = field(default="", compare=False)
     _bytes: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     def document(self, parent: str) -> Document:

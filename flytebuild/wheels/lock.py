@@ -115,7 +115,7 @@ def apply(specs: Specs, lock: Lock) -> tuple[dict[str, dict[Platform, ImageSpec]
         made[name] = {}
         for platform, spec in variants.items():
             found = list(_unlocked(name, spec, lock))
-            made[name][platform] = _pinned(spec, lock, {item.question.number for item in found})
+            made[name][platform] = _pinned(spec, lock, {item.question.number: item.reason for item in found})
             left += found
     return made, tuple(left)
 
@@ -130,13 +130,16 @@ def _unlocked(environment: str, spec: ImageSpec, lock: Lock) -> Iterator[Unlocke
             yield Unlocked(environment, question, "it is not in the lock", is_drift=True)
 
 
-def _pinned(spec: ImageSpec, lock: Lock, left: set[int]) -> ImageSpec:
+def _pinned(spec: ImageSpec, lock: Lock, left: Mapping[int, str]) -> ImageSpec:
+    """The image with what is locked; `left` says of each other installing step why it is not."""
     steps = list(spec.steps)
     for question in questions(spec):
-        if question.number not in left:
+        if question.number in left:
+            steps[question.number] = replace(question.step, obstacle=left[question.number])
+        else:
             locked = lock.by_fingerprint[question.fingerprint]
             steps[question.number] = replace(question.step, layer=_layer(question, locked))
-    return replace(spec, steps=tuple(steps)) if steps != list(spec.steps) else spec
+    return replace(spec, steps=tuple(steps))
 
 
 def _layer(question: Question, locked: LockedLayer) -> Pinned:

@@ -78,7 +78,12 @@ def test_what_cannot_be_locked_is_no_drift() -> None:
     question = questions(spec)[0]
     entry = UnlockedLayer("pip: docopt", "linux/amd64", question.fingerprint, ("env",), "it has no wheel")
     made, left = apply({"env": {AMD64: spec}}, Lock(unlocked=(entry,)))
-    assert made["env"][AMD64] is spec
+    assert made["env"][AMD64] == spec
+    assert [step.obstacle for step in made["env"][AMD64].steps[-3:]] == [
+        "it has no wheel",
+        "`git+https://e/x` is not a version of an index",
+        "`pip: git+https://e/x` below it is not locked",
+    ]
     assert [item.is_drift for item in left] == [False, False, False]
     assert left[0].reason == "it has no wheel"
 
