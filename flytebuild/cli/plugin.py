@@ -182,12 +182,15 @@ def _hand_over(definitions: Definitions) -> None:
     """Give the control plane, if it is ours, what the tasks ask for of this process's secrets."""
     import os
 
+    asked = definitions.secrets()
+    if not asked:
+        return
     from flytebuild.build.secrets import task_secrets
     from flytebuild.runtime import client
 
     settings = _settings()
     if _is_ours(settings) and (plane := client.find(settings)):
-        client.hand_over(plane, task_secrets(definitions.secrets(), os.environ, settings.secrets))
+        client.hand_over(plane, task_secrets(asked, os.environ, settings.secrets))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flytebuild import checks, pipeline
+from flytebuild import pipeline
 from flytebuild.authoring.environments import Definitions
 from flytebuild.cli.console import err, notice
 from flytebuild.cli.plan_text import summary
@@ -29,6 +29,9 @@ async def prepare(
     with pipeline.reader(config, notice) as read:
         nodes = definitions.needed(targets, read)
     if is_checked:
+        # Loaded here: `flyte run` tells nothing of it.
+        from flytebuild import checks
+
         for message in checks.warnings(checks.check(config, definitions, nodes)):
             notice(Notice(message))
     return await prepare_nodes(config, nodes)

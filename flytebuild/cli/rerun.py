@@ -79,12 +79,11 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
 
 def _failed(plane: ControlPlane, run: str) -> str:
     """The action in which a run's failure began. Raises UsageError, RunError, ControlPlaneError."""
-    import httpx
-
     from flytebuild.cli.follow import find
     from flytebuild.cli.run_text import culprit
+    from flytebuild.runtime import client
 
-    with httpx.Client(base_url=plane.endpoint, timeout=10, trust_env=False) as http:
+    with client.http(plane.endpoint) as http:
         document = find(http, run)
     if document is None:
         raise UsageError(f"There is no run `{run}`", hint=f"{plane.endpoint} shows those that there are")

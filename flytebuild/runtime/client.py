@@ -109,20 +109,20 @@ def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> None:
         return
     document = {"values": dict(secrets.values), "missing": dict(secrets.missing)}
     try:
-        # Never through a proxy: the address is this machine's.
-        answer = httpx.put(
-            f"{plane.endpoint}/secrets",
-            json=document,
-            headers=owner_header(plane),
-            timeout=_HEALTH_SECONDS,
-            trust_env=False,
-        )
-        answer.raise_for_status()
+        with http(plane.endpoint, _HEALTH_SECONDS) as connection:
+            connection.put("/secrets", json=document, headers=owner_header(plane)).raise_for_status()
     except httpx.HTTPError as error:
         raise ControlPlaneError(
             f"The control plane at {plane.endpoint} does not take the secrets of the run's tasks",
             hint=f"its log is `{plane.log_file}`",
         ) from error
+
+
+def http(endpoint: str, seconds: float = 10) -> httpx.Client:
+    """What speaks to a control plane, which has `seconds` for each answer."""
+    # Never through a proxy, and without TLS: the address is this machine's. To read the authorities that it would trust
+    # takes longer than all that is asked.
+    return httpx.Client(base_url=endpoint, timeout=seconds, trust_env=False, verify=False)  # noqa: S501
 
 
 def stop(config: Config) -> process.End:
@@ -182,8 +182,8 @@ def _storage_variables(plane: ControlPlane) -> dict[str, str]:
 def _health(port: int) -> dict[str, object] | None:
     """What answers at a port: its health document, or None when nothing of ours does."""
     try:
-        # Never through a proxy: the address is this machine's.
-        answer = httpx.get(f"{_endpoint(port)}/healthz", timeout=_HEALTH_SECONDS, trust_env=False)
+        with http(_endpoint(port), _HEALTH_SECONDS) as connection:
+            answer = connection.get("/healthz")
         document = answer.json() if answer.status_code == 200 else None
     except (httpx.HTTPError, ValueError):
         return None
