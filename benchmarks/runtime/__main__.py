@@ -22,13 +22,13 @@ def main() -> None:
     rows: dict[str, Row] = {}
     with contextlib.ExitStack() as stack:
         if not options.here:
-            stack.enter_context(_machine(options.state.resolve()))
+            stack.enter_context(machine(options.state.resolve()))
         _measure(options, rows)
     _print(options, rows)
 
 
 @contextlib.contextmanager
-def _machine(state: Path) -> Iterator[None]:
+def machine(state: Path) -> Iterator[None]:
     """An engine and a registry of our own, named by the environment while they are there."""
     machine = up(state, "uv,flyte3.11")
     try:
