@@ -41,6 +41,7 @@ bench: setup ## the benchmarks, beside flyte's own code
 	$(BIN)/python -m benchmarks.trees
 	$(BIN)/python -m benchmarks.runtime.history
 	$(BIN)/python -m benchmarks.runtime
+	$(BIN)/python -m benchmarks.prestep
 	$(BIN)/python -m benchmarks.builds
 
 demo: ## plan, build and run the example, on a machine that may have nothing

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flyte._environment import list_loaded_environments
@@ -15,14 +14,13 @@ from flyte._environment import list_loaded_environments
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.gathering import gather
 from flytebuild.authoring.modules import Importer, importer
+from flytebuild.authoring.python_files import python_files
 from flytebuild.authoring.roots import Place, found, named
 from flytebuild.authoring.site import recorded, refusal_of
 from flytebuild.authoring.standins import StandInError, refuse_stand_ins, standing_in
 from flytebuild.errors import DefinitionError, LoadError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 
-_MENTIONS_FLYTE = re.compile(rb"^\s*(?:import|from)\s+flyte\b", re.MULTILINE)
-_SKIPPED = {"__pycache__", "node_modules", "site-packages", "build", "dist"}
 _OURS = str(Path(__file__).parent.parent)
 
 
@@ -76,31 +74,12 @@ def _places(paths: Sequence[Path], emit: Emit) -> Iterator[tuple[Place, bool]]:
             raise UsageError(f"`{path}` does not exist", hint="give a Python file, or a folder with Python files")
 
 
-def _python_files(folder: Path, emit: Emit) -> Iterable[Path]:
+def _python_files(folder: Path, emit: Emit) -> Iterator[Path]:
     def skip(error: OSError) -> None:
         # Somebody else's data, such as a database's: Python could not import from there either.
         emit(Notice(f"`{_shown(Path(error.filename))}` is skipped, since it cannot be read ({error.strerror})"))
 
-    for parent, folders, files in os.walk(folder, onerror=skip):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".")
-            and name not in _SKIPPED
-            and not os.path.exists(os.path.join(parent, name, "pyvenv.cfg"))
-        )
-        for name in sorted(files):
-            file = Path(parent, name)
-            if name.endswith(".py") and file.is_file() and _mentions_flyte(file, skip):
-                yield file
-
-
-def _mentions_flyte(file: Path, skip: Callable[[OSError], None]) -> bool:
-    try:
-        return _MENTIONS_FLYTE.search(file.read_bytes()) is not None
-    except OSError as error:
-        skip(error)
-        return False
+    return python_files(folder, skip)
 
 
 @contextlib.contextmanager

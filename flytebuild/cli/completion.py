@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from flytebuild.errors import FlytebuildError
-
 
 def targets(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The environments and tasks of the code that the words before name, or of the current folder's."""
-    from flytebuild.authoring.loader import load
+    """The environments and tasks of the code that the words before name, or of the current folder; it is not run."""
+    from flytebuild.authoring.glance import names
     from flytebuild.cli.options import or_here
 
-    try:
-        with _silence():
-            names = load(or_here(context.params.get("paths") or ()), stand_in=True).names
-    except FlytebuildError:
-        return []
-    return _beginning(incomplete, names)
+    # An option that still lacks its value keeps click from telling arguments apart.
+    paths = context.params.get("paths") or tuple(Path(word) for word in context.args if Path(word).exists())
+    return _beginning(incomplete, names(or_here(paths)))
 
 
 def platforms(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -46,17 +39,3 @@ def outputs(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """What modules print while they are loaded would stand in the line that is being typed."""
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nothing, redirect_stderr(nothing):
-        try:
-            # Commands that they call write to the descriptor.
-            os.dup2(nothing.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

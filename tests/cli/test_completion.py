@@ -48,13 +48,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_environments_and_tasks(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_environments_and_tasks(folder: Path) -> None:
     (folder / "main.py").write_text(MAIN.format(name="first_env"))
     everything = ["first_env", "first_env.train", "first_env.again", "other", "other.again", "train"]
     assert sorted(offered("plan", "--for", "")) == sorted(everything)
     assert offered("build", "main.py", "--for", "tr") == ["train"]
     assert offered("shell", "oth") == ["other", "other.again"]
-    assert capfd.readouterr() == ("", "")
 
 
 def test_those_of_the_file_that_is_named(folder: Path) -> None:
@@ -64,8 +63,19 @@ def test_those_of_the_file_that_is_named(folder: Path) -> None:
     assert offered("explain", "--in", "elsewhere.py", "there.t") == ["there.train"]
 
 
-@pytest.mark.parametrize("text", ["import flyte, nowhere_to_be_found", "import flyte; 1 +"])
-def test_code_that_cannot_be_loaded_offers_nothing(folder: Path, text: str) -> None:
+def test_those_of_other_files(folder: Path) -> None:
+    (folder / "fold").mkdir()
+    (folder / "fold/run.py").write_text('import flyte\nfold_env = flyte.TaskEnvironment("fold")\n')
+    (folder / "main.py").write_text(
+        "from flyte import TaskEnvironment\nfrom fold.run import fold_env\n"
+        "env = TaskEnvironment(name='here')\nbig = env.clone_with(name='big')\n\n"
+        "@fold_env.task(cache='auto')\nasync def fold(): ...\n\n@big.task\ndef large(): ...\n"
+    )
+    assert sorted(offered("plan", "--for", "")) == ["big", "big.large", "fold", "fold.fold", "here", "large"]
+
+
+@pytest.mark.parametrize("text", ["import flyte, sys\nenv = flyte.TaskEnvironment(sys.argv[0])", "import flyte; 1 +"])
+def test_what_the_text_does_not_tell_is_not_offered(folder: Path, text: str) -> None:
     (folder / "main.py").write_text(text)
     assert offered("plan", "--for", "") == []
 
@@ -82,3 +92,22 @@ def test_outputs_and_their_folders(folder: Path) -> None:
     assert offered("build", "--output", "o") == ["oci-archive:", "oci:"]
     assert offered("build", "--output", "oci:") == ["oci:images/", "oci:other/"]
     assert offered("build", "--output", "oci-archive:images/t") == ["oci-archive:images/two/"]
+
+
+MARKING = """
+from pathlib import Path
+
+import flyte
+
+Path(__file__).with_suffix(".imported").touch()
+env = flyte.TaskEnvironment(name="marking")
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [("plan", "--for", ""), ("shell", ""), ("plan", ""), ("run", ""), ("build", "--progress", "")]
+)
+def test_no_code_is_run(folder: Path, words: tuple[str, ...]) -> None:
+    (folder / "main.py").write_text(MARKING)
+    offered(*words)
+    assert not (folder / "main.imported").exists()

@@ -160,7 +160,18 @@ def test_flyte_run_and_python_main_py_find_everything_by_flyte_s_own_configurati
     (url,) = set(re.findall(r"http://[\w.:/-]+/runs/\w+", done.stdout))
     check_example(run_document(url), plan)
 
+    workspace.write({"built.py": BUILT})
+    built = workspace.run("python", "built.py")
+    assert built.stdout.split() == [item["image"] for item in plan["environments"] if item["name"] == "multi_env"], built
 
+
+BUILT = """
+import flyte
+from main import env
+
+flyte.init_from_config()
+print(flyte.build(env.image).uri)
+"""
 BUNDLES = """
 import flyte
 from beside import VALUE
