@@ -37,7 +37,7 @@ def _modules(path: Path) -> Iterator[ast.Module]:
 
 def _environments(module: ast.Module) -> dict[str, str]:
     """The names of a module's environments, by their variables."""
-    found = {}
+    found: dict[str, str] = {}
     for node in module.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and (name := _made(node.value)):
             found |= {target.id: name for target in node.targets if isinstance(target, ast.Name)}

@@ -162,7 +162,8 @@ def test_flyte_run_and_python_main_py_find_everything_by_flyte_s_own_configurati
 
     workspace.write({"built.py": BUILT})
     built = workspace.run("python", "built.py")
-    assert built.stdout.split() == [item["image"] for item in plan["environments"] if item["name"] == "multi_env"], built
+    images = {item["name"]: item["image"] for item in plan["environments"]}
+    assert built.stdout.split() == [images["multi_env"]], built
 
 
 BUILT = """
