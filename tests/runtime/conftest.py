@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from flytebuild.runtime import client
 from flytebuild.runtime.app import ControlPlane, assemble
@@ -25,10 +27,13 @@ from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.process import End
 from flytebuild.runtime.server import serving
 from flytebuild.runtime.verdict import Exit
-from tests.conftest import Machine
+from tests.conftest import TOP, Machine
 from tests.runtime.driver import Driver, configured, containers
 
 CREDENTIALS = Credentials("FBtest", "secret", "link-secret")
+PICTURES = TOP / "build/pages"
+"""Where pictures of pages are left."""
+
 SITE = Site(home="/data", port=8199, passes=Passes(CREDENTIALS.pass_secret), cpus=4)
 
 
@@ -136,6 +141,38 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True)
     yield tmp_path
     subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chrome]:
+    """Debian's Chromium, without a window; a thousand pixels wide."""
+    if subprocess.run([TOP / "scripts/browser.sh"], check=False).returncode:
+        pytest.fail("there is no Chromium: as root, `scripts/browser.sh` installs Debian's", pytrace=False)
+    options = ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--window-size=1100,1300", "--no-proxy-server"):
+        options.add_argument(argument)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.binary_location = "/usr/bin/chromium"
+    driver = Chrome(options, ChromeService("/usr/bin/chromedriver"))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Chrome) -> Iterator[Chrome]:
+    """The same, for one test: no page looks for a site that has ended, nor is what it said of that another test's."""
+    yield chromium
+    chromium.get("about:blank")
+    chromium.get_log("browser")
+
+
+@pytest.fixture(scope="session")
+def table_run(driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run in which a table passes from one container to another: what the SDK says, and the control plane."""
+    return driver.run("frames.pass_frame", {"count": 1000})
 
 
 @pytest.fixture(scope="session")

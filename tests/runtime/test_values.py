@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -18,8 +19,8 @@ def test_a_folder_and_a_pickled_value_pass_between_containers(driver: Driver) ->
     assert len({action["container"] for action in document["actions"]}) == 3
 
 
-def test_a_table_passes_between_containers(driver: Driver) -> None:
-    said, document = driver.run("frames.pass_frame", {"count": 1000})
+def test_a_table_passes_between_containers(table_run: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    said, document = table_run
     assert said["outputs"] == [[1000, 499500, 7]]
     assert len({action["container"] for action in document["actions"]}) == 3
 
