@@ -43,6 +43,21 @@ _CAUSES = (
         "the network has a certificate of its own; set `ca_bundle` (or `SSL_CERT_FILE`) to what is to be trusted",
     ),
     _cause(
+        r"x509: ",
+        "the builder does not trust a certificate; give it to the builder's own host; wheels can also be fetched by "
+        "steps, with the bundle of `ca_bundle`: `--no-wheel-layers`",
+    ),
+    _cause(
+        r"digest mismatch",
+        "an index has another wheel than the lock says; if that is as it should be, `flytebuild lock --update PACKAGE` "
+        "takes it",
+    ),
+    _cause(
+        r"invalid response status",
+        "the builder fetches the wheels of the lock by itself, and an index refuses one; `--no-wheel-layers` has steps "
+        "fetch them, with the index settings of this host",
+    ),
+    _cause(
         r"temporary failure (in name resolution|resolving)|could not resolve host|dns error|failed to lookup address|"
         r"name or service not known",
         "the builder's steps find no name server; look at the engine's network and its proxy settings",

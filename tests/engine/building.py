@@ -29,7 +29,7 @@ from flytebuild.authoring.site import recorded
 from flytebuild.errors import BuildError, StepFailure
 from flytebuild.events import Event
 from flytebuild.graph import EnvironmentNode
-from flytebuild.llb.lower import pinned
+from flytebuild.llb.source import pinned
 from flytebuild.plan import Plan
 from tests.conftest import Machine
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 
 def wheel(folder: Path, name: str, version: str, *requires: str) -> Path:
@@ -24,14 +30,44 @@ def wheel(folder: Path, name: str, version: str, *requires: str) -> Path:
     return path
 
 
+def padded(folder: Path, name: str, version: str, size: int) -> Path:
+    """The same with `size` bytes that nothing compresses, equal for equal names."""
+    path = wheel(folder, name, version)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(f"{name}.bin", (2020, 1, 1, 0, 0, 0)), random.Random(name).randbytes(size))
+    return path
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The URL of a folder on the loopback, for as long as it is entered."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def index(folder: Path, *wheels: tuple[str, str]) -> Path:
     """A package index of the simple kind, as files: `index/simple` is what to point to."""
     for name, version in wheels:
-        place = folder / "simple" / name
-        wheel(place, name, version)
-        links = "".join(f'<a href="{item.name}">{item.name}</a>\n' for item in sorted(place.glob("*.whl")))
-        (place / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>\n")
+        wheel(folder / "simple" / name, name, version)
+        listed(folder / "simple" / name)
     return folder
+
+
+def listed(place: Path) -> None:
+    """Have the page of a package name all wheels that are there."""
+    links = "".join(f'<a href="{item.name}">{item.name}</a>\n' for item in sorted(place.glob("*.whl")))
+    (place / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>\n")
 
 
 def source(folder: Path, name: str, *requires: str, extra: str = "", backend: str = "hatchling.build") -> Path:

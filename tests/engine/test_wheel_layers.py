@@ -1,0 +1,197 @@
+"""Wheel layers on the real engine: the same bytes always, made once, mounted, and the same image as by steps."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import secrets
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flytebuild.build.anew import executed_anew
+from flytebuild.build.cache.choice import REPOSITORY
+from flytebuild.buildkit.export import Export
+from flytebuild.buildkit.failure import Failure
+from flytebuild.buildkit.progress import Progress
+from flytebuild.buildkit.session.providers import Secrets
+from flytebuild.buildkit.session.session import Session
+from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError
+from flytebuild.events import ignore
+from flytebuild.llb.file import FIXED_TIME
+from flytebuild.llb.marshal import marshal
+from flytebuild.llb.wheels import wheel_layer
+from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.layers import Pin, WheelLayer
+from flytebuild.spec.prefix import VENV
+from flytebuild.wheels.partition import HEAVY
+from flytebuild.wheels.recipe import tool_of
+from tests.conftest import Machine
+from tests.engine import packages
+from tests.engine.building import digest, manifest, unpacked
+from tests.engine.clients import SMALL, Bench, Registry
+from tests.engine.solving import Solver
+from tests.registry_proxy import proxied
+
+pytestmark = pytest.mark.engine
+
+PYTHON = "docker.io/library/python:3.11-slim-bookworm"
+
+
+@dataclass(frozen=True)
+class Served:
+    """Wheels on the loopback, which the engine reaches as well."""
+
+    folder: Path
+    url: str
+    tool: ResolvedImage
+
+    def layer(self, solver: Solver, *wheels: Path, **changes: Any) -> WheelLayer:
+        return WheelLayer(
+            tuple(self._pin(path, **changes) for path in wheels), self.tool, "3.11", solver.platform, VENV
+        )
+
+    def _pin(self, path: Path, **changes: Any) -> Pin:
+        name, version, *_ = path.name.split("-")
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        url = f"{self.url}/{path.relative_to(self.folder)}"
+        return replace(Pin(name, version, path.name, found, url, path.stat().st_size), **changes)
+
+
+@pytest.fixture
+def served(tmp_path: Path, machine: Machine) -> Iterator[Served]:
+    reference = tool_of("3.11")
+    location = f"{machine.mirrors['ghcr.io']}/{reference.partition('/')[2]}"
+    with packages.serving(tmp_path) as url:
+        yield Served(tmp_path, url, ResolvedImage(reference, location, digest(location)))
+
+
+def made(solver: Solver, layer: WheelLayer, repository: str) -> tuple[str, bytes]:
+    """The digest of a layer that is made anew, and its content."""
+    export = Export(
+        "image",
+        {"name": repository, "push": "true", "push-by-digest": "true", "store": "false", "compression": "zstd"}
+        | {"oci-mediatypes": "true"},
+    )
+    with Session(solver.connection, (Secrets({}),)) as session:
+        work = executed_anew(marshal(wheel_layer(layer)))
+        answer = Solve(solver.connection, session.id).run(work, export, Progress("test", ignore))
+    (found,) = manifest(f"{repository}@{answer[MANIFEST_DIGEST]}")["layers"]
+    host, _, name = repository.partition("/")
+    content = httpx.get(f"http://{host}/v2/{name}/blobs/{found['digest']}", timeout=60).raise_for_status().content
+    return found["digest"], unpacked(content)
+
+
+def test_a_layer_is_the_same_bytes_whenever_it_is_made(solver: Solver, served: Served, registry_prefix: str) -> None:
+    alpha = packages.wheel(served.folder, "alpha", "1.0", "beta")
+    beta = packages.wheel(served.folder, "beta", "2.0")
+    first, content = made(solver, served.layer(solver, alpha, beta), f"{registry_prefix}/one")
+    again, _ = made(solver, served.layer(solver, alpha, beta), f"{registry_prefix}/two")
+    assert first == again
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        members = tar.getmembers()
+        names = {member.name for member in members}
+        record = tar.extractfile("opt/venv/lib/python3.11/site-packages/alpha-1.0.dist-info/RECORD")
+        assert record
+        assert b"uv_cache" not in record.read()
+    assert {member.mtime for member in members} == {FIXED_TIME}
+    assert {(member.uid, member.gid) for member in members} == {(0, 0)}
+    assert {name for name in names if not name.startswith("opt/venv/lib/python3.11/site-packages/")} == {
+        "opt",
+        "opt/venv",
+        "opt/venv/lib",
+        "opt/venv/lib/python3.11",
+        "opt/venv/lib/python3.11/site-packages",
+    }
+    assert "opt/venv/lib/python3.11/site-packages/__pycache__/alpha.cpython-311.pyc" in names
+
+
+def test_a_wheel_of_another_content_is_refused(solver: Solver, served: Served) -> None:
+    alpha = packages.wheel(served.folder, "alpha", "1.0")
+    layer = served.layer(solver, alpha, sha256=hashlib.sha256(secrets.token_bytes()).hexdigest())
+    with pytest.raises(SolveError, match="digest mismatch") as caught:
+        solver.solve(wheel_layer(layer))
+    assert isinstance(caught.value.reason, Failure)
+
+
+MAIN = """
+import flyte
+
+def image(name, *packages):
+    base = flyte.Image.from_base("{python}").clone(name=name, extendable=True, python_version=(3, 11))
+    return base.with_env_vars({{"NAME": name}}).with_pip_packages(*packages, index_url="{index}")
+
+one = flyte.TaskEnvironment("one", image=image("one", "heavy", "light"))
+two = flyte.TaskEnvironment("two", image=image("two", "light", "heavy").with_env_vars({{"MORE": "1"}}))
+old = flyte.TaskEnvironment("old", image=image("old", "light").with_pip_packages("light<2", index_url="{index}"))
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path, machine: Machine, second_machine: Machine) -> Iterator[Bench]:
+    assert machine.registry
+    folder = tmp_path / "index"
+    token = str(secrets.randbelow(10**9))
+    # Of a version of its own, so that no engine has it.
+    packages.padded(folder / "simple/heavy", "heavy", f"1.{token}", HEAVY)
+    for version in ("1", "2"):
+        packages.wheel(folder / "simple/light", "light", version)
+    for place in (folder / "simple").iterdir():
+        packages.listed(place)
+    with packages.serving(folder) as url, proxied(machine.registry.partition("/")[0]) as proxy:
+        files = {"main.py": MAIN.format(python=PYTHON, index=f"{url}/simple")}
+        made = Bench(tmp_path, machine, second_machine, Registry(proxy, f"t{token}"), files)
+        yield made
+        made.close()
+        made.wipe_second()
+
+
+def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) -> None:
+    registry, proxy = bench.registry, bench.registry.proxy
+    first = bench.client("first")
+    first.workspace.flytebuild("lock", "main.py")
+    plan = first.workspace.plan("main.py")
+    # An index of files says nothing of sizes, so these wheels are together.
+    shared, other = plan["wheel_layers"]
+    assert (shared["summary"], len(shared["images"])) == (
+        f"wheels: heavy {registry.path.replace('t', '1.')}, light 2",
+        2,
+    )
+    assert other["summary"] == "wheel: light 2"
+    (old,) = [item for item in plan["images"] if item["environments"] == ["old"]]
+    # A package that takes another's place cannot be merged.
+    assert [layer["obstacle"] for layer in old["layers"] if layer["kind"] == "pinned"] == [
+        None,
+        "it replaces `light` of what is below",
+    ]
+    assert first.workspace.plan("main.py", "--no-wheel-layers")["wheel_layers"] == []
+
+    built = first.build("main.py", "--for", "one", "--for", "two")
+    assert built.results == {"one": "built", "two": "built"}
+    executed = [event["name"] for event in built.events if event["event"] == "step_finished" and not event["cached"]]
+    assert executed.count(shared["summary"]) == 1
+
+    places = {item["name"]: item["image"] for item in plan["environments"]}
+    layers = {name: registry.layers(places[name]) for name in ("one", "two")}
+    # The layer came into the registry once, and from there into both repositories.
+    wheels = layers["one"][-1]
+    assert layers["two"][-1] == wheels
+    (upload,) = [call.path for call in proxy.uploads(registry.path) if wheels.removeprefix("sha256:") in call.path]
+    assert f"/{REPOSITORY}/" in upload
+
+    for name in layers:
+        registry.forget(places[name])
+    proxy.calls.clear()
+    second = bench.client("second", second=True)
+    (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
+    again = second.build("main.py", "--for", "one", "--for", "two")
+    # Wheels are named by their digests: that they are looked at fetches none, and the index cannot be reached there.
+    looked_at = ("download ", "pins of ", "uv and Python ")
+    assert {name for name in again.executed if not name.startswith(looked_at)} == set()
+    assert {name: registry.layers(places[name]) for name in layers} == layers
+    assert max((call.received for call in proxy.downloads()), default=0) < SMALL
