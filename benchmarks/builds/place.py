@@ -57,6 +57,7 @@ class Place:
     registry: str
     docker_config: Path
     access_log: Path
+    registry_process: int
 
     def new_repository(self) -> str:
         """A part of the registry that nothing was pushed to."""
@@ -84,10 +85,15 @@ class Place:
                 total += int(answer[1]) if answer[0] in ("200", "206") else 0
         return total
 
+    def written_bytes(self) -> int:
+        """Bytes that the registry has written so far, to its disk and to whoever asked it."""
+        counters = dict(line.split(": ") for line in Path(f"/proc/{self.registry_process}/io").read_text().splitlines())
+        return int(counters["wchar"])
 
-def bring_up(folder: Path) -> Place:
-    """Bring up both engines and the registry below a folder; what is up already is taken."""
-    one = up(folder / "first", "uv,flyte3.11")
+
+def bring_up(folder: Path, bases: str = "uv,flyte3.11") -> Place:
+    """Bring up both engines and the registry, with these bases, below a folder; what is up already is taken."""
+    one = up(folder / "first", bases)
     other = up(folder / "second", "")
     return Place(
         first=Engine(one["docker_host"]),
@@ -95,6 +101,7 @@ def bring_up(folder: Path) -> Place:
         registry=one["registry"].partition("/")[0],
         docker_config=_buildx(folder / "first/root", folder / "docker"),
         access_log=folder / "first/logs/registry.log",
+        registry_process=int(json.loads((folder / "first/machine.json").read_text())["registry"]["pid"]),
     )
 
 
@@ -139,7 +146,8 @@ def _copy(client: httpx.Client, repository: str, mirror: str) -> str:
     Flyte's image gets what this machine trusts as well: its own builder has no other way to hand that to steps.
     """
     source = f"ghcr.io/{repository}"
-    (tag,) = client.get(f"{source}/tags/list").raise_for_status().json()["tags"]
+    # uv is there with Pythons as well, by longer tags.
+    tag = min(client.get(f"{source}/tags/list").raise_for_status().json()["tags"], key=len)
     manifest = client.get(f"{source}/manifests/{tag}", headers={"Accept": MANIFESTS}).raise_for_status().json()
     config = client.get(f"{source}/blobs/{manifest['config']['digest']}").raise_for_status().json()
     settings = config.setdefault("config", {})
