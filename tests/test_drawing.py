@@ -6,13 +6,17 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+from flytebuild.drawing.document import document
 from flytebuild.drawing.dot import dot
 from flytebuild.drawing.forest import bare, forest, levels
 from flytebuild.drawing.html import html
 from flytebuild.drawing.mermaid import mermaid
-from flytebuild.plan import ImagePlan, Plan
+from flytebuild.facts import Absent
+from flytebuild.plan import ImagePlan, Observation, Plan, make_plan
+from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from flytebuild.why import Change
-from tests.test_plan import SPECS, plan, present, target
+from tests.samples import AMD64, UV, made_of
+from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 NASTY = 'a"b<c>&`d`\\#e'
 
@@ -99,6 +103,22 @@ def test_the_page_is_whole_and_says_what_the_plan_says() -> None:
         assert image.reference in text
         assert all(name in text for name in image.environments)
     assert "<script" not in html(planned, "", lambda _: None)
+
+
+def test_wheel_layers_are_listed_with_the_images_that_have_them() -> None:
+    shared = WheelLayer((Pin("numpy", "2.3.5", "n.whl", "1" * 64, size=16_900_000),), UV, "3.11", AMD64, "/opt/venv")
+    specs = dict.fromkeys(("fold", "msa", "main"), made_of(Pinned(shared.pins, "layers", layers=(shared,))))
+    planned = make_plan(NODES, variants(specs), None, {target(specs["main"]): Observation(Absent())})
+    page = html(planned, "", lambda _: None)
+    (listed,) = re.findall(r"<h2>Wheel layers</h2>(.*)", page, re.DOTALL)
+    assert f"<code>{shared.key[:8]}</code> wheel: numpy 2.3.5" in listed
+    assert "16.9 MB" in listed
+    assert [name in listed for name in specs] == [True, True, True]
+    found = document(planned, lambda _: None)
+    assert found["wheel_layers"] == [
+        {"key": shared.key, "summary": "wheel: numpy 2.3.5", "bytes": 16_900_000, "images": [target(specs["main"])]}
+    ]
+    assert found["layers"][-1]["wheel_layers"] == [shared.key]
 
 
 def test_an_empty_plan_is_drawn() -> None:

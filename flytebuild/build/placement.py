@@ -22,7 +22,7 @@ Weigh: TypeAlias = Callable[[LayerPlan], float]
 _SLACK = 1.25
 """How much more than its share a builder may have before an image goes to the next one it prefers."""
 
-_EXPENSIVE = {"pip", "requirements", "uv-project", "poetry-project", "pixi-project", "apt", "wheels"}
+_EXPENSIVE = {"pip", "requirements", "uv-project", "poetry-project", "pixi-project", "apt", "wheels", "pinned"}
 
 
 def by_kind(layer: LayerPlan) -> float:

@@ -17,7 +17,7 @@ from flytebuild.build.stores import Destination
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import SolveError
 from flytebuild.config import Config
-from flytebuild.events import Emit, Event
+from flytebuild.events import Emit, Event, Notice
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.state import State
 from flytebuild.llb.wheels import wheel_layer
@@ -64,11 +64,13 @@ async def _shared(cache: RemoteCache, layers: Sequence[State], solver: Solves, j
         async with turns:
             await solver.solve(marshal(layer), None, Progress(_NAME, tell), _NAME, imports=cache.imports)
 
-    try:
-        await asyncio.gather(*map(make, layers))
-    except SolveError:
-        return cache
-    return await cache.with_layers(layers, solver, emit)
+    count = "a wheel layer" if len(layers) == 1 else f"{len(layers)} wheel layers"
+    emit(Notice(f"before the images comes {count}, to be mounted in their repositories"))
+    ends = await asyncio.gather(*map(make, layers), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException) and not isinstance(end, SolveError):
+            raise end
+    return cache if any(ends) else await cache.with_layers(layers, solver, emit)
 
 
 def _by_platform(images: Sequence[ImagePlan]) -> Mapping[Platform, Sequence[WheelLayer]]:

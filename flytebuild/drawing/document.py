@@ -30,6 +30,10 @@ def document(plan: Plan, seconds: Callable[[str], float | None]) -> dict[str, An
             for image in plan.images
         ],
         "layers": [item for root in forest(plan) for item in _branch(root, seconds)],
+        "wheel_layers": [
+            {"key": item.key, "summary": item.summary, "bytes": item.size, "images": list(item.images)}
+            for item in plan.wheel_layers
+        ],
     }
 
 
@@ -47,5 +51,6 @@ def _branch(root: Node, seconds: Callable[[str], float | None]) -> Iterator[dict
             "status": layer.status,
             "images": node.users,
             "seconds": seconds(layer.summary),
+            "wheel_layers": list(layer.wheel_layers),
         }
         pending.extend((above, layer.digest) for above in reversed(node.above))

@@ -39,6 +39,7 @@ def html(
             environments_map(plan),
             "<h2>Layers and images</h2>",
             *_trees(plan, seconds),
+            *_wheel_layers(plan),
             "</main></body></html>",
         )
     )
@@ -94,6 +95,23 @@ def _layer(node: Node, seconds: Callable[[str], float | None]) -> Iterator[str]:
         f'<li class="layer">{_sign(layer.status)}<span><code>{layer.digest[:8]}</code> {escape(layer.summary)}{reason}'
         f'</span><span class="facts quiet">{" · ".join(facts)}</span></li>'
     )
+
+
+def _wheel_layers(plan: Plan) -> Iterator[str]:
+    if not plan.wheel_layers:
+        return
+    names = {image.reference: image.environments for image in plan.images}
+    yield '<h2>Wheel layers</h2><ul class="tree">'
+    for layer in plan.wheel_layers:
+        users = " ".join(
+            f'<span class="environment">{escape(name)}</span>' for place in layer.images for name in names[place]
+        )
+        size = "" if layer.size is None else f"{layer.size / 1e6:,.1f} MB"
+        yield (
+            f'<li class="layer"><span><code>{layer.key[:8]}</code> {escape(layer.summary)} {users}</span>'
+            f'<span class="facts quiet">{size}</span></li>'
+        )
+    yield "</ul>"
 
 
 def _image(image: ImagePlan) -> Iterator[str]:
