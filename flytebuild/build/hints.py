@@ -48,11 +48,6 @@ _CAUSES = (
         "steps, with the bundle of `ca_bundle`: `--no-wheel-layers`",
     ),
     _cause(
-        r"digest mismatch",
-        "an index has another wheel than the lock says; if that is as it should be, `flytebuild lock --update PACKAGE` "
-        "takes it",
-    ),
-    _cause(
         r"invalid response status",
         "the builder fetches the wheels of the lock by itself, and an index refuses one; `--no-wheel-layers` has steps "
         "fetch them, with the index settings of this host",

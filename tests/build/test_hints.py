@@ -39,7 +39,6 @@ def test_the_usual_causes_are_known(line: str, words: str) -> None:
         (f"digest mismatch sha256:{'4' * 64}: sha256:{'f' * 64}", "another file than the one that was locked"),
         ("toomanyrequests: You have reached your pull rate limit", "mirror"),
         ('Get "https://i/a.whl": tls: failed to verify certificate: x509: signed by unknown authority', "own host"),
-        ("digest mismatch sha256:1: sha256:2", "lock --update"),
         ("invalid response status 401", "--no-wheel-layers"),
         ("write /var/lib/x: no space left on device", "docker builder prune"),
     ],
