@@ -33,7 +33,7 @@ _SUFFIXES: dict[str, Form] = {
     "--format",
     "form",
     type=click.Choice(("dot", "mermaid", "html", "json")),
-    help="As the output's name says without it, or dot.",
+    help="As the output's name says without it; dot for stdout.",
 )
 @click.option("--json", "form", flag_value="json", help="Print one JSON document (`flytebuild.graph/1`).")
 @click.option(
@@ -65,6 +65,7 @@ def graph(
     from flytebuild.cli import saved
     from flytebuild.cli.console import notice
 
+    form = form or _form_of(output)
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
@@ -72,7 +73,7 @@ def graph(
         settings, definitions, targets, notice, outputs=outputs, is_checked=False, partial=True
     )
     planned = asyncio.run(planning)
-    text = _drawn(planned, settings, form or _SUFFIXES.get(output.suffix.lower() if output else "", "dot"))
+    text = _drawn(planned, settings, form)
     if output is None:
         click.echo(text)
     else:
@@ -82,6 +83,19 @@ def graph(
             raise saved.unwritable(output, error) from error
     code.refuse(planned.problems)
     return 0
+
+
+def _form_of(output: Path | None) -> Form:
+    """As a file's name says; DOT for stdout. Raises UsageError for another kind of file, such as an image."""
+    suffix = output.suffix.lower() if output else ".dot"
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    from flytebuild.errors import UsageError
+
+    raise UsageError(
+        f"`{output}` does not say which form it is to have: its name ends in none of {', '.join(_SUFFIXES)}",
+        hint="`flytebuild graph | dot -Tsvg > plan.svg` draws an image, and `--format` writes one form to any file",
+    )
 
 
 def _drawn(planned: Plan, settings: Config, form: Form) -> str:

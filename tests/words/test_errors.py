@@ -90,6 +90,7 @@ CASES = {
     "output-kind": Wrong("build --output zip:images", 64),
     "rule": Wrong("check", 64, environ={"FLYTEBUILD_IGNORE": "depend-on"}),
     "budget": Wrong("size --budget huge", 64),
+    "graph-form": Wrong("graph -o plan.svg", 64),
     "age": Wrong("runs prune --older-than soon", 64),
     "which-runs": Wrong("runs prune", 64),
     "saved-plan": Wrong("build plan.json", 64, {"main.py": MAIN, "plan.json": "{}"}),
