@@ -27,7 +27,7 @@ from flytebuild.graph import EnvironmentNode
 from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.looking import Outside, Remembered, Source, published
 from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
-from flytebuild.size import StoredImage
+from flytebuild.size import StoredImage, with_wheels_named
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage
 from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
@@ -216,11 +216,21 @@ async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[Sto
 
     Raises RegistryUnavailableError and EngineUnavailableError.
     """
+    from flytebuild.llb.wheels import is_wheel_layer  # as in `build`
+
     there = [image for image in planned.images if image.status == "present" and not image.members]
     async with _outside(config, emit) as (stores, _):
         found = await asyncio.gather(*(stores.layers(image.reference) for image in there))
     pairs = zip(there, found, strict=True)
-    return [StoredImage(image.reference, image.environments, layers) for image, layers in pairs if layers]
+    return [
+        StoredImage(
+            image.reference,
+            image.environments,
+            with_wheels_named(layers, [layer.summary for layer in image.wheel_layers], is_wheel_layer),
+        )
+        for image, layers in pairs
+        if layers
+    ]
 
 
 async def build(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
@@ -59,6 +59,19 @@ class Account:
     def size(self) -> int:
         """Bytes of all layers, each counted once."""
         return sum(layer.size for layer, _ in self.layers)
+
+
+def with_wheels_named(
+    layers: Sequence[StoredLayer], summaries: Sequence[str], is_wheel_layer: Callable[[str], bool]
+) -> tuple[StoredLayer, ...]:
+    """An image's layers, those of wheels called by what they hold, since one command makes them all.
+
+    `summaries` has the image's wheel layers in its order. Where it does not have as many, no name is guessed.
+    """
+    if sum(is_wheel_layer(layer.made_by) for layer in layers) != len(summaries):
+        return tuple(layers)
+    names = iter(summaries)
+    return tuple(replace(layer, made_by=next(names)) if is_wheel_layer(layer.made_by) else layer for layer in layers)
 
 
 def account(images: Sequence[StoredImage]) -> Account:

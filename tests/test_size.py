@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytebuild.size import StoredImage, StoredLayer, account, parse_size
+from flytebuild.size import StoredImage, StoredLayer, account, parse_size, with_wheels_named
 
 LAYERS = st.dictionaries(st.sampled_from("abcdef"), st.just(0), max_size=6).map(
     lambda found: tuple(StoredLayer(name, 10 ** (ord(name) - ord("a"))) for name in found)
@@ -21,6 +21,16 @@ def test_what_is_shared_counts_once_in_all_and_in_each() -> None:
     assert [(share.image.size, share.own, share.shared) for share in found.shares] == [(110, 10, 100), (101, 1, 100)]
     assert found.layers == ((base, 2), (one, 1), (two, 1))
     assert found.size == 111
+
+
+def test_wheel_layers_are_called_by_what_they_hold() -> None:
+    layers = [StoredLayer(name, 1, made_by) for name, made_by in (("a", "base"), ("b", "uv"), ("c", "uv"), ("d", "sh"))]
+
+    def made_by(*summaries: str) -> list[str]:
+        return [layer.made_by for layer in with_wheels_named(layers, summaries, lambda words: words == "uv")]
+
+    assert made_by("wheel: numpy 2", "wheel: rich 14") == ["base", "wheel: numpy 2", "wheel: rich 14", "sh"]
+    assert made_by("wheel: numpy 2") == ["base", "uv", "uv", "sh"], "no name is guessed"
 
 
 @given(st.lists(LAYERS, max_size=4))

@@ -10,7 +10,7 @@ from flytebuild.errors import DefinitionError
 from flytebuild.facts import Fact
 from flytebuild.spec.composition import Composition
 from flytebuild.spec.images import Platform
-from flytebuild.spec.layers import Pinned
+from flytebuild.spec.layers import Pinned, WheelLayer
 from flytebuild.spec.model import ImageSpec
 from flytebuild.why import Change, Earlier
 
@@ -79,6 +79,12 @@ class ImagePlan:
         return (self.spec.platform,) if self.spec else tuple(platform for platform, _ in self.members)
 
     @property
+    def wheel_layers(self) -> tuple[WheelLayer, ...]:
+        """Its wheel layers, in their order."""
+        pinned = (step.layer for step in self.spec.steps if isinstance(step.layer, Pinned)) if self.spec else ()
+        return tuple(layer for item in pinned for layer in item.layers)
+
+    @property
     def short(self) -> str:
         """What people see instead of the digest."""
         return self.digest[:12] if self.digest else self.reference
@@ -126,10 +132,9 @@ class Plan:
         users: dict[str, list[str]] = {}
         layers = {}
         for image in self.images:
-            for step in image.spec.steps if image.spec else ():
-                for layer in step.layer.layers if isinstance(step.layer, Pinned) else ():
-                    layers[layer.key] = layer
-                    users.setdefault(layer.key, []).append(image.reference)
+            for layer in image.wheel_layers:
+                layers[layer.key] = layer
+                users.setdefault(layer.key, []).append(image.reference)
         found = [
             WheelLayerPlan(key, layer.summary, layer.size, tuple(dict.fromkeys(users[key])))
             for key, layer in layers.items()
