@@ -45,7 +45,7 @@ _PATHS = ("ca_bundle", "home", "lock", "builder_ca", "builder_cert", "builder_ke
 ProgressMode: TypeAlias = Literal["auto", "tty", "plain", "json"]
 Compression: TypeAlias = Literal["zstd", "gzip"]
 
-WheelLayers: TypeAlias = Literal["auto", "off"]
+WheelLayers: TypeAlias = Literal["auto", "always", "off"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "compression": get_args(Compression),
@@ -99,7 +99,8 @@ class Config:
     file, else beside the project's `pyproject.toml`, else in the current folder. It may be missing, unless `locked`
     wants everything to be in it.
     `wheel_layers` is whether packages that are locked become layers that images share (`auto`: where that comes to the
-    same) or are installed step by step (`off`).
+    same) or are installed step by step (`off`). With `always` they do so without a lock, too: versions are then those
+    of the day, and images others when indexes have newer ones.
     `ignore` are rules of `flytebuild check` that are off.
     `offline` lets nobody be asked over a network; what was answered before counts, and what was not is unknown.
     `fresh` is for how many seconds `flytebuild plan` takes an answer of a registry or an engine as it is.

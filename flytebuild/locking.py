@@ -25,7 +25,7 @@ from flytebuild.wheels.lock import Lock, LockedImage, Specs, apply, merged
 from flytebuild.wheels.metadata import MetadataReader
 from flytebuild.wheels.questions import Question
 from flytebuild.wheels.recipe import tools_needed
-from flytebuild.wheels.resolver import Moves, Resolver
+from flytebuild.wheels.resolver import NOTHING, Moves, Resolver
 from flytebuild.wheels.uv import Uv
 
 
@@ -51,6 +51,16 @@ async def lock(
     for _, image in named_images(specs):
         if image.digest is None:
             raise RegistryUnavailableError(f"`{image.reference}` cannot be locked: {image.problem}")
+    answering = resolver(config, before or Lock(), client, state, emit, moves)
+    layers, unlocked = await answering.layers(specs)
+    after = Lock(answering.uv.version, images, layers, unlocked)
+    return merged(before, after, frozenset(specs)) if before and is_partial else after
+
+
+def resolver(
+    config: Config, before: Lock, client: RegistryClient, state: State, emit: Emit, moves: Moves = NOTHING
+) -> Resolver:
+    """What answers the questions of images with all that the host knows."""
 
     async def base(spec: ImageSpec) -> Base:
         assert spec.base is not None  # noqa: S101 - only images with a base have questions
@@ -59,10 +69,7 @@ async def lock(
 
     secrets, uv = _Secrets(config), Uv(os.environ, config.ca_bundle)
     metadata = MetadataReader(state, config.ca_bundle)
-    resolver = Resolver(uv, metadata, base, secrets.variables, secrets.hide, before or Lock(), moves, emit)
-    layers, unlocked = await resolver.layers(specs)
-    after = Lock(uv.version, images, layers, unlocked)
-    return merged(before, after, frozenset(specs)) if before and is_partial else after
+    return Resolver(uv, metadata, base, secrets.variables, secrets.hide, before, moves, emit)
 
 
 async def with_tools(

@@ -7,10 +7,10 @@ import json
 import os
 import platform as host
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +34,14 @@ from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.trees.statcache import StatCache
 from flytebuild.wheels import lockfile
-from flytebuild.wheels.lock import Lock, Specs
+from flytebuild.wheels.lock import Lock, Specs, apply
 from flytebuild.why import Earlier
 
 if TYPE_CHECKING:
     from flytebuild.build.builder import Outcome
     from flytebuild.build.output import Output
     from flytebuild.build.stores import Stores
+    from flytebuild.registry.client import RegistryClient
     from flytebuild.wheels.resolver import Moves
 
 _STATE = DEFAULT_PATH
@@ -113,7 +114,7 @@ async def plan_nodes(
             known = Remembered(outside, state, config, fresh)
             is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
             tell = emit if is_ours else ignore
-            specs = await _locked(nodes, config, known, tell)
+            specs = await _locked(nodes, config, known, tell, partial(_decided, config, outside, state, tell))
             asked = [item for variants in specs.values() for item in references(variants, config.registry)]
             observed = await known.observe_all(asked)
             planned = make_plan(nodes, specs, config.registry, observed)
@@ -148,7 +149,7 @@ async def lock(
 async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> None:
     """Raise LockDriftError where the lock does not have all that these environments install."""
     async with _asking(config, emit) as (outside, _):
-        await _locked(nodes, replace(config, locked=True), outside, emit)
+        await _locked(nodes, replace(config, locked=True), outside, emit, _undecided)
 
 
 def _kept(lock: Lock, moves: Moves) -> Lock:
@@ -263,14 +264,24 @@ async def build(
                 state.record_build(BuildRecord(secrets.token_hex(8), recording.started, document))
 
 
-async def _locked(nodes: Sequence[EnvironmentNode], config: Config, source: Source, emit: Emit) -> Specs:
-    """The pinned specs of environments, with what is locked where there is a lock, as layers that images share."""
-    lock = locked.read(config)
+async def _locked(
+    nodes: Sequence[EnvironmentNode],
+    config: Config,
+    source: Source,
+    emit: Emit,
+    decide: Callable[[Specs], Awaitable[Lock | None]],
+) -> Specs:
+    """The pinned specs of environments, with what is locked where there is a lock, as layers that images share.
+
+    `decide` says what layers come to where there is none.
+    """
+    kept = locked.read(config)
     wanted = await _platforms(config, source, emit)
-    specs = await _specify(nodes, source, wanted, lock or Lock())
+    specs = await _specify(nodes, source, wanted, kept or Lock())
+    lock = kept or await decide(specs)
     if lock is None:
         return specs
-    specs = locked.applied(config, lock, specs, emit)
+    specs = locked.applied(config, lock, specs, emit) if kept else apply(specs, lock)[0]
     if config.wheel_layers == "off":
         return specs
     # Loaded here: only who has a lock needs what knows how wheels are installed.
@@ -280,6 +291,23 @@ async def _locked(nodes: Sequence[EnvironmentNode], config: Config, source: Sour
         return await source.image(name, platform, lock.digest_of(name, platform))
 
     return await sharing.shared(specs, os.environ, resolve)
+
+
+async def _decided(config: Config, outside: Outside, state: State, emit: Emit, specs: Specs) -> Lock | None:
+    """What layers come to without a lock, if that is asked for."""
+    if config.wheel_layers != "always":
+        return None
+    # Loaded here: most plans decide nothing.
+    from flytebuild import unlocked
+
+    async def connect() -> RegistryClient:
+        return (await outside.stores()).client
+
+    return await unlocked.decided(config, specs, connect, state, emit)
+
+
+async def _undecided(_: Specs) -> Lock | None:
+    return None
 
 
 async def _platforms(config: Config, source: Source, emit: Emit) -> tuple[Platform, ...]:

@@ -44,6 +44,10 @@ class Moves:
         return self.everything or name in self.names
 
 
+NOTHING = Moves()
+"""What may move where nothing is meant to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One layer's wheels, or the reason why they are not decided here; `is_moved` where the earlier lock has others.
@@ -75,6 +79,7 @@ class Resolver:
     before: Lock
     moves: Moves
     emit: Emit
+    _users: dict[str, set[str]] = field(default_factory=dict)
     _answers: dict[str, asyncio.Task[Answer]] = field(default_factory=dict)
     _environments: dict[str, asyncio.Task[Environment]] = field(default_factory=dict)
     _bases: dict[str, asyncio.Task[Base]] = field(default_factory=dict)
@@ -86,17 +91,16 @@ class Resolver:
         Raises DefinitionError for requirements that cannot be met, UnavailableError where an index does not answer,
         RegistryUnavailableError where a base cannot be read.
         """
-        users: dict[str, list[str]] = {}
         asked: dict[str, tuple[ImageSpec, Question]] = {}
         for name, variants in specs.items():
             for spec in variants.values():
                 for question in questions(spec):
-                    users.setdefault(question.fingerprint, []).append(name)
+                    self._users.setdefault(question.fingerprint, set()).add(name)
                     asked.setdefault(question.fingerprint, (spec, question))
         answers = await asyncio.gather(*(self._answer(spec, question) for spec, question in asked.values()))
         locked, unlocked = list[LockedLayer](), list[UnlockedLayer]()
         for (spec, question), answer in zip(asked.values(), answers, strict=True):
-            names = tuple(sorted(set(users[question.fingerprint])))
+            names = tuple(sorted(self._users[question.fingerprint]))
             head = (question.layer.summary, str(spec.platform), question.fingerprint, names)
             if answer.reason:
                 unlocked.append(UnlockedLayer(*head, answer.reason))
@@ -136,7 +140,7 @@ class Resolver:
     async def _resolve(self, spec: ImageSpec, question: Question, known: LockedLayer | None) -> Answer:
         target = await self._target(spec)
         below = await self._environment(spec, _below(spec, question))
-        preferences = {} if self.moves.everything else self._preferences(spec)
+        preferences = {} if self.moves.everything else self._preferences(spec, question)
         variables = {**question.variables, **self.secrets(spec, question)}
         async with self._slots:
             with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
@@ -159,9 +163,11 @@ class Resolver:
             versions = self.uv.changes(asking, target, below)
         return self.uv.files(versions, asking, target)
 
-    def _preferences(self, spec: ImageSpec) -> dict[str, str]:
-        """The versions that the earlier lock has for this platform, but for those that are to move."""
-        pins = (pin for layer in self.before.layers if layer.platform == str(spec.platform) for pin in layer.pins)
+    def _preferences(self, spec: ImageSpec, question: Question) -> dict[str, str]:
+        """The versions that the earlier lock has for the same environments, but for those that are to move."""
+        names = self._users[question.fingerprint]
+        layers = (layer for layer in self.before.layers if layer.platform == str(spec.platform))
+        pins = (pin for layer in layers if names.intersection(layer.environments) for pin in layer.pins)
         return {pin.name: pin.version for pin in pins if pin.name not in self.moves}
 
     async def _environment(self, spec: ImageSpec, question: Question | None) -> Environment:

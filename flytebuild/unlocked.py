@@ -1,0 +1,87 @@
+"""What layers come to where no lock says it, for images whose packages are wheel layers all the same.
+
+It is decided anew every day, as indexes have new versions, and remembered until then: planning twice decides once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+
+from flytebuild.config import Config
+from flytebuild.errors import UnavailableError
+from flytebuild.events import Emit, Notice
+from flytebuild.registry.client import RegistryClient
+from flytebuild.spec.images import Platform
+from flytebuild.state import State
+from flytebuild.wheels import lockfile
+from flytebuild.wheels.lock import Lock, Specs, UnlockedLayer
+from flytebuild.wheels.questions import Question, questions
+
+_KIND = "resolution"
+
+
+async def decided(
+    config: Config, specs: Specs, connect: Callable[[], Awaitable[RegistryClient]], state: State, emit: Emit
+) -> Lock:
+    """A lock for these images, that is in no file. What no index or registry can be asked for stays as it is.
+
+    Raises DefinitionError for requirements that cannot be met.
+    """
+    asked = {question.fingerprint: (platform, question) for platform, question in _questions(specs)}
+    stamp = _stamp()
+    known = {name: entry for name in asked if (entry := _recall(name, state)) and (config.offline or entry.uv == stamp)}
+    found = Lock(
+        stamp,
+        # Without their environments: what others have decided is no reason to prefer it.
+        layers=tuple(replace(layer, environments=()) for entry in known.values() for layer in entry.layers),
+        unlocked=tuple(layer for entry in known.values() for layer in entry.unlocked),
+    )
+    missing = [item for name, item in asked.items() if name not in known]
+    if not missing:
+        return found
+    if config.offline:
+        return _without(found, missing, "nobody may be asked which versions there are (`offline`)")
+    # Loaded here: what is remembered needs nothing of it.
+    from flytebuild import locking
+
+    try:
+        layers, unlocked = await locking.resolver(config, found, await connect(), state, emit).layers(specs)
+    except UnavailableError as error:
+        emit(Notice(f"{error.message}; its packages are installed as they come"))
+        return _without(found, missing, "its versions could not be found out")
+    for layer in layers:
+        _remember(Lock(stamp, layers=(layer,)), layer.fingerprint, state)
+    for other in unlocked:
+        _remember(Lock(stamp, unlocked=(other,)), other.fingerprint, state)
+    return Lock(stamp, layers=layers, unlocked=unlocked)
+
+
+def _stamp() -> str:
+    """What is said of an answer: who gave it, and on which day."""
+    return f"{version('uv')} {datetime.now(timezone.utc).date()}"
+
+
+def _questions(specs: Specs) -> Iterator[tuple[Platform, Question]]:
+    for variants in specs.values():
+        for platform, spec in variants.items():
+            yield from ((platform, question) for question in questions(spec))
+
+
+def _recall(fingerprint: str, state: State) -> Lock | None:
+    text = state.remembered(_KIND, fingerprint)
+    return lockfile.decode(text, _KIND) if text else None
+
+
+def _remember(entry: Lock, fingerprint: str, state: State) -> None:
+    state.remember(_KIND, fingerprint, lockfile.encode(entry))
+
+
+def _without(lock: Lock, missing: list[tuple[Platform, Question]], reason: str) -> Lock:
+    left = (
+        UnlockedLayer(question.layer.summary, str(platform), question.fingerprint, (), question.reason or reason)
+        for platform, question in missing
+    )
+    return Lock(lock.uv, layers=lock.layers, unlocked=(*lock.unlocked, *left))
