@@ -228,7 +228,8 @@ def _text(platform: Platform | None) -> str | None:
 def _image_text(image: ResolvedImage) -> str | None:
     if not image.is_resolved:
         return None
-    return json.dumps({"digest": image.digest, "config": image.config.document(), "on_build": image.on_build})
+    said = {"config": image.config.document(), "on_build": image.on_build}
+    return json.dumps({"digest": image.digest, "size": image.size, **said})
 
 
 def _read_image(name: str, location: str, found: dict[str, Any]) -> ResolvedImage:
@@ -243,7 +244,7 @@ def _read_image(name: str, location: str, found: dict[str, Any]) -> ResolvedImag
         shell=tuple(said.get("shell", ())),
         other=said.get("other", ""),
     )
-    return ResolvedImage(name, location, found["digest"], config, on_build=tuple(found["on_build"]))
+    return ResolvedImage(name, location, found["digest"], config, on_build=tuple(found["on_build"]), size=found["size"])
 
 
 def _location(config: Config, name: str, digest: str | None) -> Reference:

@@ -26,7 +26,7 @@ from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode
 from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.looking import Outside, Remembered, Source, published
-from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
+from flytebuild.plan import Forecast, Observation, Plan, forecast, is_in_engine, make_plan, references
 from flytebuild.size import StoredImage, with_wheels_named
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage
@@ -377,6 +377,14 @@ def recorded(config: Config) -> Iterator[Callable[[str], float | None]]:
             return next((record.seconds for record in found if record), None)
 
         yield expected
+
+
+def foresee(config: Config, planned: Plan) -> Forecast:
+    """What building a plan will take, as far as builds before it tell."""
+    with recorded(config) as seconds:
+        # Each builder of a fleet builds so many images at the same time.
+        jobs = config.jobs * max(len(config.builder), 1)
+        return forecast(planned, lambda layer: seconds(layer.summary), jobs)
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -106,10 +105,13 @@ def _drawn(planned: Plan, settings: Config, form: Form) -> str:
     from flytebuild.drawing.html import html
     from flytebuild.drawing.mermaid import mermaid
 
-    if form in ("html", "json"):
-        with pipeline.recorded(settings) as seconds:
-            if form == "html":
+    with pipeline.recorded(settings) as seconds:
+        match form:
+            case "html":
                 return html(planned, summary(planned), seconds)
-            return json.dumps(document(planned, seconds), indent=2, ensure_ascii=False)
-    draw: Callable[[Plan], str] = dot if form == "dot" else mermaid
-    return draw(planned)
+            case "json":
+                return json.dumps(document(planned, seconds), indent=2, ensure_ascii=False)
+            case "mermaid":
+                return mermaid(planned, seconds)
+            case "dot":
+                return dot(planned, seconds)

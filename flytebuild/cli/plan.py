@@ -31,6 +31,7 @@ CHANGES = 2
     metavar="FILE",
     help="Keep the plan in FILE as well; `flytebuild build FILE` builds exactly that, or says what changed.",
 )
+@click.option("--verbose", "-v", is_flag=True, help="Show what each image and each layer will take, too.")
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
 @click.option(
     "--offline",
@@ -53,6 +54,7 @@ def plan(
     targets: tuple[str, ...],
     form: str | None,
     output: Path | None,
+    verbose: bool,
     exit_code: bool,
     offline: bool | None,
     refresh: bool,
@@ -115,15 +117,16 @@ def plan(
         notice(Notice(f"Nobody was asked (`offline`): what is there is as of {at:%Y-%m-%d %H:%M} UTC, or later"))
     for message in obstacles(planned, settings, os.environ):
         notice(Notice(message))
+    foreseen = pipeline.foresee(settings, planned) if planned.to_build else None
     if output:
         saved.write(output, planned, settings, options.or_here(paths), targets)
     if form == "json":
-        click.echo(json.dumps(to_document(planned), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(to_document(planned, foreseen), indent=2, ensure_ascii=False))
     elif form == "markdown":
         from flytebuild.cli.plan_markdown import markdown
 
-        click.echo(markdown(planned))
+        click.echo(markdown(planned, foreseen))
     else:
-        out().print(render(planned))
+        out().print(render(planned, foreseen, verbose=verbose))
     code.refuse(planned.problems)
     return CHANGES if exit_code and not planned.is_fulfilled else 0

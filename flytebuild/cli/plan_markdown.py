@@ -5,20 +5,22 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
-from flytebuild.cli.plan_text import recipe, summary, verdict
+from flytebuild.cli.plan_text import prospects, recipe, summary, verdict
 from flytebuild.drawing.mermaid import mermaid
-from flytebuild.plan import ImagePlan, LayerPlan, Plan
+from flytebuild.plan import Forecast, ImagePlan, LayerPlan, Plan
 
 _ORDER = ("missing", "unknown", "present", "external")
 
 
-def markdown(plan: Plan) -> str:
+def markdown(plan: Plan, forecast: Forecast | None = None) -> str:
     """A table of the images, those to be built first; their layers and a drawing may be unfolded below."""
-    return "\n".join(_lines(plan))
+    return "\n".join(_lines(plan, forecast))
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan, forecast: Forecast | None) -> Iterator[str]:
     yield f"### {summary(plan)}"
+    if forecast and forecast.images:
+        yield from ("", _text(prospects(plan, forecast)))
     if not plan.images:
         return
     yield from ("", "| | environments | image | |", "|---|---|---|---|")

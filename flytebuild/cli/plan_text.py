@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from flytebuild.plan import ImagePlan, LayerPlan, Plan
+from flytebuild.amounts import duration, size
+from flytebuild.plan import Forecast, ImageForecast, ImagePlan, LayerPlan, Plan
 from flytebuild.why import headline
 
 if TYPE_CHECKING:
@@ -20,11 +21,38 @@ if TYPE_CHECKING:
 _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
 
 
-def render(plan: Plan) -> Text:
-    """The whole plan, without a line end after its last line."""
+def render(plan: Plan, forecast: Forecast | None = None, *, verbose: bool = False) -> Text:
+    """The whole plan, without a line end after its last line; when `verbose`, what each layer will take."""
     shared = [*_wheel_layers(plan), Text()] if plan.wheel_layers else []
-    lines = [*_environments(plan), Text(), *_images(plan), Text(), *shared, Text(summary(plan), "bold")]
+    images = _images(plan, forecast, verbose=verbose)
+    lines = [*_environments(plan), Text(), *images, Text(), *shared, Text(summary(plan), "bold")]
+    if forecast and forecast.images:
+        lines.append(Text(prospects(plan, forecast)))
     return Text("\n").join(lines)
+
+
+def prospects(plan: Plan, forecast: Forecast) -> str:
+    """What building all of it takes, in one line."""
+    names = {image.reference: ", ".join(image.environments) for image in plan.images}
+    critical = next((names[image.reference] for image in forecast.images if forecast.is_critical(image)), "")
+    parts = [_time(forecast.seconds, forecast.untimed, len(forecast.layers))]
+    if critical and len(forecast.images) > 1:
+        parts.append(f"the longest is {critical} with {duration(forecast.critical_seconds)}")
+    return "; ".join((*parts, _bytes(forecast)))
+
+
+def _time(seconds: float, untimed: int, layers: int) -> str:
+    """An expected time, honest about what it leaves out."""
+    if untimed == layers:
+        return "time unknown: none of these layers was built here before" if layers else "no layer to make"
+    told = duration(seconds)
+    count = "1 layer" if untimed == 1 else f"{untimed} layers"
+    return f"at least {told}, and {count} never built here before" if untimed else f"about {told}"
+
+
+def _bytes(known: Forecast | ImageForecast) -> str:
+    fetched = "an unknown size" if known.download is None else f"up to {size(known.download)}"
+    return f"{fetched} to download, {size(known.send) if known.send else 'nothing'} to send, unknown to push"
 
 
 def summary(plan: Plan) -> str:
@@ -70,14 +98,14 @@ def _environments(plan: Plan) -> Iterable[Text]:
         yield line
 
 
-def _images(plan: Plan) -> Iterable[Text]:
+def _images(plan: Plan, forecast: Forecast | None, *, verbose: bool) -> Iterable[Text]:
     users: dict[str, list[str]] = {}
     for image in plan.images:
         for layer in image.layers:
             users.setdefault(layer.digest, []).extend(image.environments)
     yield Text("Images", "bold")
     for image in plan.images:
-        yield from _image(image, users)
+        yield from _image(image, users, forecast, verbose=verbose)
 
 
 def verdict(image: ImagePlan) -> tuple[str, str, str]:
@@ -89,7 +117,9 @@ def verdict(image: ImagePlan) -> tuple[str, str, str]:
     return _SIGNS[image.status][0], words[image.status], why
 
 
-def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
+def _image(
+    image: ImagePlan, users: Mapping[str, list[str]], forecast: Forecast | None, *, verbose: bool
+) -> Iterable[Text]:
     sign, what, why = verdict(image)
     style = "cyan" if image.copied_from else _SIGNS[image.status][1]
     names = ", ".join(image.environments)
@@ -99,10 +129,22 @@ def _image(image: ImagePlan, users: Mapping[str, list[str]]) -> Iterable[Text]:
         yield Text(f"      {image.reference}", "dim")
     for platform, member in image.members:
         yield Text(f"      {platform}  {member}", "dim")
+    if verbose and forecast and (own := forecast.of(image.reference)):
+        yield Text(f"      {_time(own.seconds, own.untimed, len(own.layers))}; {_bytes(own)}", "dim")
     for layer in image.layers:
         others = [name for name in users[layer.digest] if name not in image.environments]
         # The image's own reason is told once, above.
-        yield _layer(layer, others, "" if layer.reason == image.reason else layer.reason)
+        takes = _takes(layer, forecast) if verbose and forecast else ""
+        yield _layer(layer, others, "" if layer.reason == image.reason else layer.reason, takes)
+
+
+def _takes(layer: LayerPlan, forecast: Forecast) -> str:
+    """How long a layer took the last time, and whether the whole waits for it; nothing for one that is not made."""
+    if layer.digest not in forecast.layers:
+        return ""
+    seconds = forecast.layers[layer.digest]
+    told = "never built here before" if seconds is None else f"{seconds:.1f} s"
+    return f"{told}, on the critical path" if layer.digest in forecast.critical else told
 
 
 def _wheel_layers(plan: Plan) -> Iterable[Text]:
@@ -122,11 +164,12 @@ def recipe(layer: LayerPlan) -> str:
     return f"no wheel layers: {layer.obstacle}" if layer.obstacle else ""
 
 
-def _layer(layer: LayerPlan, others: list[str], reason: str) -> Text:
+def _layer(layer: LayerPlan, others: list[str], reason: str, takes: str) -> Text:
     sign, style = _SIGNS[layer.status]
     line = Text.assemble("      ", (sign, style), f" {layer.digest[:8]}  {layer.summary}")
     notes = [reason] if reason else []
     notes += [recipe(layer)] if recipe(layer) else []
+    notes += [takes] if takes else []
     if others:
         notes.append("shared with " + ", ".join(others))
     return line.append(f"  ({'; '.join(notes)})", "dim") if notes else line

@@ -106,7 +106,7 @@ def _document(found: Account, absent: list[ImagePlan], budget: int | None) -> di
 def _lines(found: Account, absent: list[ImagePlan]) -> Iterator[Text]:
     from rich.text import Text
 
-    from flytebuild.doctor.check import size as told
+    from flytebuild.amounts import size as told
 
     yield Text("Images", "bold")
     for share in found.shares:
@@ -140,7 +140,7 @@ def _words(made_by: str) -> str:
 def _excess(share: Share, budget: int) -> Text:
     from rich.text import Text
 
-    from flytebuild.doctor.check import size as told
+    from flytebuild.amounts import size as told
 
     names = ", ".join(f"`{name}`" for name in share.image.environments)
     message = f"The image of {names} has {told(share.image.size)}, {told(share.image.size - budget)} over the budget"

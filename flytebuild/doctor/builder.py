@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from flytebuild.amounts import size
 from flytebuild.buildkit import inspection
 from flytebuild.buildkit.address import Address, Secured, Through, locate_all
 from flytebuild.buildkit.connection import Connection, Worker
 from flytebuild.config import Config
-from flytebuild.doctor.check import Check, failed, ok, size, unknown, warning
+from flytebuild.doctor.check import Check, failed, ok, unknown, warning
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import EngineUnavailableError, FlytebuildError
 

@@ -48,13 +48,3 @@ def failed(subject: str, error: FlytebuildError) -> Check:
 def exit_code(checks: tuple[Check, ...]) -> int:
     """The first failure's, or 0."""
     return next((check.exit_code for check in checks if check.status == "failed"), 0)
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    amount, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.1f} {unit}" if unit != "B" else f"{count} B"

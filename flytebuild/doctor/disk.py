@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flytebuild.doctor.check import Check, ok, size, unknown, warning
+from flytebuild.amounts import size
+from flytebuild.doctor.check import Check, ok, unknown, warning
 
 _LITTLE = 5_000_000_000
 """Bytes; a base with one heavy package may take more."""

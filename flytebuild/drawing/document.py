@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flytebuild.drawing.forest import Node, forest
-from flytebuild.plan import Plan
+from flytebuild.plan import Plan, critical_path
 
 SCHEMA = "flytebuild.graph/1"
 
@@ -34,6 +34,7 @@ def document(plan: Plan, seconds: Callable[[str], float | None]) -> dict[str, An
             {"key": item.key, "summary": item.summary, "bytes": item.size, "images": list(item.images)}
             for item in plan.wheel_layers
         ],
+        "critical": list(critical_path(plan, lambda layer: seconds(layer.summary))),
     }
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from flytebuild.drawing.forest import forest
-from flytebuild.plan import Plan, Status
+from flytebuild.drawing.forest import forest, nothing_known
+from flytebuild.plan import Plan, Status, critical_path
 
 _STYLES: dict[Status, str] = {
     "present": "filled",
@@ -15,15 +15,17 @@ _STYLES: dict[Status, str] = {
 }
 
 
-def dot(plan: Plan) -> str:
+def dot(plan: Plan, seconds: Callable[[str], float | None] = nothing_known) -> str:
     """Environments point at those that they depend on and at their images, images at their layers from the top down.
 
-    What is there is filled, what is to be built dashed, what is unknown dotted.
+    What is there is filled, what is to be built dashed, what is unknown dotted. `seconds` is what a layer took by its
+    name when it was made last; the layers that take longest together have a thick frame, and say so.
     """
-    return "\n".join(["digraph flytebuild {", *(f"  {line}" for line in _lines(plan)), "}"])
+    return "\n".join(["digraph flytebuild {", *(f"  {line}" for line in _lines(plan, seconds)), "}"])
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
+    critical = frozenset(critical_path(plan, lambda layer: seconds(layer.summary)))
     yield "rankdir=LR"
     yield 'node [shape=box fontname="sans-serif" fillcolor="#e8eef5"]'
     for item in plan.environments:
@@ -41,7 +43,10 @@ def _lines(plan: Plan) -> Iterator[str]:
         for node in root.walk():
             layer = node.layer
             label = f"{layer.digest[:8]}\n{layer.summary}"
-            yield f"{_id('layer', layer.digest)} [label={_quoted(label)} style={_quoted(_STYLES[layer.status])}]"
+            if (took := seconds(layer.summary)) is not None:
+                label += f"\n{took:.1f} s" + (", critical path" if layer.digest in critical else "")
+            frame = " penwidth=3" if layer.digest in critical else ""
+            yield f"{_id('layer', layer.digest)} [label={_quoted(label)} style={_quoted(_STYLES[layer.status])}{frame}]"
             for image in node.images:
                 yield f"{_id('image', image.reference)} -> {_id('layer', layer.digest)}"
             for above in node.above:

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from flytebuild.drawing.forest import Node, bare, forest
 from flytebuild.drawing.svg import environments_map
-from flytebuild.plan import ImagePlan, Plan, Status
+from flytebuild.plan import ImagePlan, Plan, Status, critical_path
 
 _SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "external": "~"}
 _WORDS: dict[Status, str] = {
@@ -38,7 +38,7 @@ def html(
             "<h2>Environments</h2>",
             environments_map(plan),
             "<h2>Layers and images</h2>",
-            *_trees(plan, seconds),
+            *_trees(plan, seconds, frozenset(critical_path(plan, lambda layer: seconds(layer.summary)))),
             *_wheel_layers(plan),
             "</main></body></html>",
         )
@@ -59,19 +59,19 @@ def _keys(plan: Plan) -> Iterator[str]:
     yield "</ul>"
 
 
-def _trees(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
+def _trees(plan: Plan, seconds: Callable[[str], float | None], critical: frozenset[str]) -> Iterator[str]:
     yield '<ul class="tree">'
     for root in forest(plan):
-        yield from _branch(root, seconds)
+        yield from _branch(root, seconds, critical)
     for image in bare(plan):
         yield from _image(image)
     yield "</ul>"
 
 
-def _branch(node: Node, seconds: Callable[[str], float | None]) -> Iterator[str]:
+def _branch(node: Node, seconds: Callable[[str], float | None], critical: frozenset[str]) -> Iterator[str]:
     """A layer and all above it; where only one way leads on, it goes straight down."""
     while True:
-        yield from _layer(node, seconds)
+        yield from _layer(node, seconds, is_critical=node.layer.digest in critical)
         if len(node.above) != 1 or node.images:
             break
         node = node.above[0]
@@ -80,19 +80,22 @@ def _branch(node: Node, seconds: Callable[[str], float | None]) -> Iterator[str]
     if node.above:
         yield '<li><ul class="branch">'
         for above in node.above:
-            yield from _branch(above, seconds)
+            yield from _branch(above, seconds, critical)
         yield "</ul></li>"
 
 
-def _layer(node: Node, seconds: Callable[[str], float | None]) -> Iterator[str]:
+def _layer(node: Node, seconds: Callable[[str], float | None], *, is_critical: bool) -> Iterator[str]:
     layer = node.layer
     took = seconds(layer.summary)
     facts = [f"in {node.users} images"] if node.users > 1 else []
     if took is not None:
         facts.append(f"{took:.1f} s")
+    if is_critical:
+        facts.append("critical path")
     reason = f' <span class="quiet">{_prose(layer.reason)}</span>' if layer.reason else ""
+    kind = "layer critical" if is_critical else "layer"
     yield (
-        f'<li class="layer">{_sign(layer.status)}<span><code>{layer.digest[:8]}</code> {escape(layer.summary)}{reason}'
+        f'<li class="{kind}">{_sign(layer.status)}<span><code>{layer.digest[:8]}</code> {escape(layer.summary)}{reason}'
         f'</span><span class="facts quiet">{" · ".join(facts)}</span></li>'
     )
 

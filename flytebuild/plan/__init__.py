@@ -1,9 +1,11 @@
 """The plan: what is needed, what is there, what must be built, and why. Pure.
 
-`make_plan` compares specs with facts; `to_document` is the plan as the versioned JSON that `--json` prints.
+`make_plan` compares specs with facts; `forecast` says what building it takes; `to_document` is the plan as
+the versioned JSON that `--json` prints.
 """
 
 from flytebuild.plan.document import to_document
+from flytebuild.plan.forecast import Forecast, ImageForecast, critical_path, forecast
 from flytebuild.plan.making import make_plan
 from flytebuild.plan.model import (
     EnvironmentPlan,
@@ -20,6 +22,8 @@ from flytebuild.plan.places import ENGINE_REGISTRY, is_in_engine, reference, ref
 __all__ = [
     "ENGINE_REGISTRY",
     "EnvironmentPlan",
+    "Forecast",
+    "ImageForecast",
     "ImagePlan",
     "LayerPlan",
     "Observation",
@@ -27,6 +31,8 @@ __all__ = [
     "Status",
     "Variants",
     "WheelLayerPlan",
+    "critical_path",
+    "forecast",
     "is_in_engine",
     "make_plan",
     "reference",

@@ -5,14 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
+from flytebuild.plan.forecast import Forecast
 from flytebuild.plan.model import ImagePlan, Plan
 from flytebuild.why import Change
 
 SCHEMA = "flytebuild.plan/1"
 
 
-def to_document(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON values."""
+def to_document(plan: Plan, forecast: Forecast | None = None) -> dict[str, Any]:
+    """The plan as JSON values, with what building it will take where that is given."""
+    users: dict[str, list[str]] = {}
+    for image in plan.images:
+        for layer in image.layers:
+            users.setdefault(layer.digest, []).append(image.reference)
     return {
         "schema": SCHEMA,
         "environments": [
@@ -43,6 +48,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
                         "summary": layer.summary,
                         "status": layer.status,
                         "reason": layer.reason,
+                        "shared_with": [item for item in users[layer.digest] if item != image.reference],
                         "wheel_layers": list(layer.wheel_layers),
                         "obstacle": layer.obstacle or None,
                     }
@@ -57,8 +63,36 @@ def to_document(plan: Plan) -> dict[str, Any]:
         ],
         "to_build": [image.reference for image in plan.to_build],
         "to_copy": [image.reference for image in plan.to_copy],
+        "forecast": _forecast(forecast) if forecast else None,
         "as_of": plan.as_of and datetime.fromtimestamp(plan.as_of, timezone.utc).isoformat(timespec="seconds"),
         "problems": [{"message": item.message, "hint": item.hint} for item in plan.problems],
+    }
+
+
+def _forecast(forecast: Forecast) -> dict[str, Any]:
+    """How many bytes a registry is given is known once they are compressed: not before."""
+    return {
+        "jobs": forecast.jobs,
+        "seconds": round(forecast.seconds, 3),
+        "untimed": forecast.untimed,
+        "critical": list(forecast.critical),
+        "critical_seconds": round(forecast.critical_seconds, 3),
+        "download": forecast.download,
+        "send": forecast.send,
+        "push": None,
+        "images": [
+            {
+                "reference": image.reference,
+                "seconds": round(image.seconds, 3),
+                "untimed": image.untimed,
+                "is_critical": forecast.is_critical(image),
+                "download": image.download,
+                "send": image.send,
+                "push": None,
+            }
+            for image in forecast.images
+        ],
+        "layers": [{"digest": digest, "seconds": seconds} for digest, seconds in forecast.layers.items()],
     }
 
 

@@ -129,6 +129,7 @@ class RegistryClient:
             # What has no canonical form can be part of no image.
             encode(found.document())
             on_build = tuple(map(str, said.get("OnBuild") or ()))
+            size = sum(layer["size"] for layer in manifest["layers"]) if "layers" in manifest else None
         except Refused as refusal:
             return ResolvedImage(
                 asked,
@@ -139,7 +140,7 @@ class RegistryClient:
             )
         except _MALFORMED as error:
             return ResolvedImage(asked, str(location), problem=_malformed(location, error))
-        return ResolvedImage(asked, str(location), digest, found, on_build=on_build)
+        return ResolvedImage(asked, str(location), digest, found, on_build=on_build, size=size)
 
     async def pin(self, asked: str, location: Reference) -> ResolvedImage:
         """The digest of what a reference names, an index where it is one, and nothing of what is in it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flytebuild.spec.canonical import Document, Value
 
@@ -81,7 +81,7 @@ class ResolvedImage:
     manifest's. Without a digest the image could not be looked at, and `problem` says why. That is certain, and no
     failure of the moment, where the image is there but for other platforms (`is_for_others`), and where the registry
     says that there is none (`is_missing`). `on_build` are instructions of a Dockerfile that images made from this one
-    are to begin with.
+    are to begin with. `size` are the bytes of its layers as they are fetched; None where the manifest does not say.
     """
 
     reference: str
@@ -92,6 +92,7 @@ class ResolvedImage:
     is_for_others: bool = False
     is_missing: bool = False
     on_build: tuple[str, ...] = ()
+    size: int | None = field(default=None, compare=False)
 
     @property
     def is_resolved(self) -> bool:

@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from flytebuild.amounts import duration
 from flytebuild.cli.progress import words
 from flytebuild.cli.progress.tally import Clock, Expected, Image, Tally, nothing_known
 from flytebuild.events import Event, ImageFinished, Notice, StepLog
@@ -91,7 +92,7 @@ class LiveView:
         parts.append(f"{len(tally.executed)} steps executed, {len(tally.cached)} cached")
         left = tally.seconds_left()
         if left is not None:
-            parts.append(f"about {words.duration(left)} left")
+            parts.append(f"about {duration(left)} left")
         return "  ·  ".join(parts)
 
 

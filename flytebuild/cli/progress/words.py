@@ -55,9 +55,3 @@ def notice(event: Notice) -> Text:
 def names(environments: tuple[str, ...]) -> str:
     """The environments that an image is for."""
     return ", ".join(environments)
-
-
-def duration(seconds: float) -> str:
-    """A time that is only about right, in the units that people would say it in."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,115 @@
+"""What a build of a plan takes: never less than its longest chain, never more than all of it one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytebuild.cli.plan_text import render
+from flytebuild.plan import LayerPlan, Plan, critical_path, forecast, to_document
+from flytebuild.plan.forecast import longest, makespan
+from tests.test_plan import SPECS, plan, present, target
+
+Chains = list[tuple[str, ...]]
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[Chains, dict[str, float]]:
+    """Images as paths from the root of a tree: a layer is always on top of the same ones."""
+    parents = draw(st.lists(st.integers(0, 30), min_size=1, max_size=30))
+    paths: dict[int, tuple[str, ...]] = {0: ("l0",)}
+    for number, parent in enumerate(parents, 1):
+        paths[number] = (*paths[parent % number], f"l{number}")
+    chosen = draw(st.lists(st.sampled_from(sorted(paths)), min_size=1, max_size=8))
+    seconds = {f"l{number}": float(draw(st.integers(0, 100))) for number in paths}
+    return [paths[number] for number in chosen], seconds
+
+
+def total(chains: Chains, seconds: Mapping[str, float]) -> float:
+    return sum(seconds[link] for link in {link for chain in chains for link in chain})
+
+
+@given(trees(), st.integers(1, 64))
+def test_between_the_longest_chain_and_the_sum(found: tuple[Chains, dict[str, float]], jobs: int) -> None:
+    chains, seconds = found
+    critical = sum(seconds[link] for link in longest(chains, seconds))
+    assert critical == max(sum(seconds[link] for link in chain) for chain in chains)
+    assert critical <= makespan(chains, seconds, jobs) <= total(chains, seconds)
+
+
+@given(trees())
+def test_one_after_the_other_is_the_sum_and_all_at_once_the_longest(found: tuple[Chains, dict[str, float]]) -> None:
+    chains, seconds = found
+    assert makespan(chains, seconds, 1) == total(chains, seconds)
+    assert makespan(chains, seconds, len(chains)) == sum(seconds[link] for link in longest(chains, seconds))
+
+
+def test_nothing_takes_no_time() -> None:
+    assert makespan([], {}, 3) == 0.0
+    assert longest([], {}) == longest([("a",)], {"a": None}) == ()
+
+
+TIMES = {"pip: pytest": 8.0, "pip: ruff": 3.0}
+
+
+def took(layer: LayerPlan) -> float | None:
+    return TIMES.get(layer.summary)
+
+
+def sized(size: int | None = 54_000_000) -> Plan:
+    """Three images of which one is there; their base has a size."""
+    planned = plan({target(SPECS["fold"]): present(SPECS["fold"])})
+    images = []
+    for image in planned.images:
+        assert image.spec is not None
+        assert image.spec.base is not None
+        images.append(replace(image, spec=replace(image.spec, base=replace(image.spec.base, size=size))))
+    return replace(planned, images=tuple(images))
+
+
+def test_only_what_is_made_counts_and_a_base_is_fetched_once() -> None:
+    planned = sized()
+    known = forecast(planned, took, 1)
+    assert [image.seconds for image in known.images] == [8.0, 8.0]
+    assert (known.seconds, known.critical_seconds, known.untimed) == (16.0, 8.0, 0)
+    assert [image.download for image in known.images] == [54_000_000, 54_000_000]
+    assert (known.download, known.send) == (54_000_000, 0)
+    assert forecast(planned, took, 2).seconds == 8.0
+    shown = render(planned, known).plain
+    assert shown.endswith(
+        "3 images, 2 to build\n"
+        "about 16 s; the longest is msa with 8 s; up to 54.0 MB to download, nothing to send, unknown to push"
+    )
+    assert "on the critical path" not in shown
+    verbose = render(planned, known, verbose=True).plain
+    assert verbose.count("8.0 s, on the critical path") == 1
+    assert verbose.count("about 8 s; up to 54.0 MB to download") == 2
+
+
+def test_what_was_never_timed_is_said_and_not_guessed() -> None:
+    known = forecast(sized(None), lambda _: None, 4)
+    assert (known.seconds, known.critical, known.untimed, known.download) == (0.0, (), 2, None)
+    shown = render(sized(None), known).plain
+    assert "time unknown: none of these layers was built here before; an unknown size to download" in shown
+    (_, layer) = known.layers
+    half = forecast(sized(), lambda made: 8.0 if made.digest != layer else None, 1)
+    assert "at least 8 s, and 1 layer never built here before; the longest is msa" in render(sized(), half).plain
+
+
+def test_its_document() -> None:
+    planned = sized()
+    document = to_document(planned, forecast(planned, took, 4))
+    assert document["forecast"]["seconds"] == 8.0
+    assert [image["is_critical"] for image in document["forecast"]["images"]] == [True, False]
+    shared = document["images"][0]["layers"][0]["shared_with"]
+    assert shared == [image.reference for image in planned.images[1:]]
+    assert to_document(planned)["forecast"] is None
+
+
+def test_the_critical_path_of_everything_is_there_when_nothing_is_to_be_built() -> None:
+    planned = plan({target(spec): present(spec) for spec in SPECS.values()})
+    main = planned.images[-1]
+    assert critical_path(planned, took) == tuple(layer.digest for layer in main.layers[1:])
