@@ -104,8 +104,8 @@ def test_its_document() -> None:
     document = to_document(planned, forecast(planned, took, 4))
     assert document["forecast"]["seconds"] == 8.0
     assert [image["is_critical"] for image in document["forecast"]["images"]] == [True, False]
-    shared = document["images"][0]["layers"][0]["shared_with"]
-    assert shared == [image.reference for image in planned.images[1:]]
+    base = planned.images[0].layers[0].digest
+    assert document["shared"][0] == {"layer": base, "images": [image.reference for image in planned.images]}
     assert to_document(planned)["forecast"] is None
 
 

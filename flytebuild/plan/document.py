@@ -48,7 +48,6 @@ def to_document(plan: Plan, forecast: Forecast | None = None) -> dict[str, Any]:
                         "summary": layer.summary,
                         "status": layer.status,
                         "reason": layer.reason,
-                        "shared_with": [item for item in users[layer.digest] if item != image.reference],
                         "wheel_layers": list(layer.wheel_layers),
                         "obstacle": layer.obstacle or None,
                     }
@@ -61,6 +60,7 @@ def to_document(plan: Plan, forecast: Forecast | None = None) -> dict[str, Any]:
             {"key": item.key, "summary": item.summary, "bytes": item.size, "images": list(item.images)}
             for item in plan.wheel_layers
         ],
+        "shared": [{"layer": layer, "images": images} for layer, images in users.items() if len(images) > 1],
         "to_build": [image.reference for image in plan.to_build],
         "to_copy": [image.reference for image in plan.to_copy],
         "forecast": _forecast(forecast) if forecast else None,

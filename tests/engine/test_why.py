@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,27 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
 
 def statuses(image: dict[str, Any]) -> list[str]:
     return [layer["status"] for layer in image["layers"]]
+
+
+def test_what_a_layer_took_is_expected_of_it_the_next_time(workspace: Workspace) -> None:
+    code = """
+import flyte
+
+image = flyte.Image.from_debian_base(){before}.with_commands(["echo {token}"]).with_source_folder("source", "/source")
+env = flyte.TaskEnvironment("timed", image=image)
+"""
+    token = secrets.token_hex(8)
+    workspace.write({"timed.py": code.format(before="", token=token), "source/a": "12345"})
+    assert workspace.plan("timed.py")["forecast"]["untimed"] > 0
+    workspace.flytebuild("build", "timed.py")
+    assert workspace.plan("timed.py")["forecast"] is None
+
+    workspace.write({"timed.py": code.format(before=".with_env_vars({'A': 'b'})", token=token)})
+    document = workspace.plan("timed.py")
+    known = document["forecast"]
+    command = next(item["digest"] for item in document["images"][0]["layers"] if item["kind"] == "command")
+    assert {item["digest"]: item["seconds"] for item in known["layers"]}[command] > 0
+    assert command in known["critical"]
+    assert known["seconds"] == known["critical_seconds"] > 0
+    assert known["download"] > 1_000_000
+    assert known["send"] == 5
