@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import weakref
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -71,8 +73,11 @@ def locate() -> EngineAddress:
 
 def _locate() -> EngineAddress:
     # Docker's own code takes longer to import than a plan that needs no engine, and is needed for the rest.
-    if os.environ.get("DOCKER_HOST") and not os.environ.get("DOCKER_TLS_VERIFY"):
-        return EngineAddress(os.environ["DOCKER_HOST"], "`DOCKER_HOST`")
+    if os.environ.get("DOCKER_HOST"):
+        if not os.environ.get("DOCKER_TLS_VERIFY"):
+            return EngineAddress(os.environ["DOCKER_HOST"], "`DOCKER_HOST`")
+    elif current_context() == "default":
+        return EngineAddress(DEFAULT_ADDRESS, "the default socket")
     from docker.context import ContextAPI
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
@@ -92,6 +97,19 @@ def _locate() -> EngineAddress:
     except (DockerException, OSError, ValueError) as error:
         raise EngineUnavailableError(f"Docker's context cannot be read: {error}") from error
     return EngineAddress(DEFAULT_ADDRESS, "the default socket")
+
+
+def current_context() -> str | None:
+    """The name of Docker's current context; None where its configuration cannot be read."""
+    if name := os.environ.get("DOCKER_CONTEXT"):
+        return name
+    file = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json")
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("currentContext") or "default"
+    except FileNotFoundError:
+        return "default"
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def by_ssh(address: EngineAddress) -> Dialler:

@@ -14,11 +14,11 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flytebuild.config import Config
+from flytebuild.engine import current_context, locate
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
@@ -110,8 +110,6 @@ class Outside:
 
     def _has_socket(self) -> bool:
         """Whether there is an engine that is reached without a network."""
-        from flytebuild.engine import locate
-
         try:
             return not self._config.builder and locate().url.startswith("unix://")
         except EngineUnavailableError:
@@ -261,16 +259,8 @@ def _place(config: Config) -> str:
     if config.builder:
         place = ",".join(config.builder)
     else:
-        place = os.environ.get("DOCKER_HOST") or f"context {os.environ.get('DOCKER_CONTEXT') or _current_context()}"
+        place = os.environ.get("DOCKER_HOST") or f"context {current_context()}"
     return hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
-
-
-def _current_context() -> str:
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
 
 
 def _builder_platform(config: Config) -> Platform:
