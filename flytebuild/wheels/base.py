@@ -36,6 +36,7 @@ _PATCH = re.compile(r"usr(?:/local)?/include/python3\.\d+/patchlevel\.h")
 _DPKG = "var/lib/dpkg/status"
 _CONFIG = f"{_PREFIX}/pyvenv.cfg"
 _LIBRARY = re.compile(rf"{_PREFIX}/lib/python(3\.\d+)/")
+_FOLDERS = re.compile(rf"opt|{_PREFIX}(?:/bin|/lib(?:/python3\.\d+(?:/site-packages)?)?)?")
 _LARGEST = 16 * 2**20
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
@@ -45,6 +46,7 @@ class Base:
     """`python` is the version of the virtual environment that is there (empty: none), `pythons` those of others.
 
     `glibc` is the version of the C library, where dpkg knows it; `installed` is what the virtual environment holds.
+    `odd` are those of its folders, and of those above it, that are no folders of root's that all may read (0755).
     """
 
     python: str = ""
@@ -52,6 +54,7 @@ class Base:
     glibc: tuple[int, int] | None = None
     is_musl: bool = False
     installed: tuple[Installed, ...] = ()
+    odd: tuple[str, ...] = ()
 
 
 async def read(client: RegistryClient, image: Reference, memory: Memory, emit: Emit = ignore) -> Base:
@@ -87,7 +90,8 @@ def decode(text: str) -> Base:
     document = json.loads(text)
     installed = tuple(Installed(**{**item, "tags": tuple(item["tags"])}) for item in document["installed"])
     glibc = tuple(document["glibc"]) if document["glibc"] else None
-    return Base(document["python"], tuple(document["pythons"]), glibc, document["is_musl"], installed)
+    odd = tuple(document.get("odd", ()))
+    return Base(document["python"], tuple(document["pythons"]), glibc, document["is_musl"], installed, odd)
 
 
 @dataclass
@@ -95,6 +99,7 @@ class Files:
     """The files of an image that matter, layer by layer from the lowest."""
 
     _found: dict[str, bytes] = field(default_factory=dict)
+    _odd: set[str] = field(default_factory=set)
 
     def add(self, layer: IO[bytes]) -> None:
         """Put one more layer on top, a tar archive, compressed or not."""
@@ -107,6 +112,8 @@ class Files:
                     self._remove(folder)
                 elif name.startswith(_WHITEOUT):
                     self._remove(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
+                elif _FOLDERS.fullmatch(path):
+                    (self._odd.discard if _is_plain(member) else self._odd.add)(path)
                 elif _matters(path):
                     content = archive.extractfile(member) if member.isreg() and member.size <= _LARGEST else None
                     added[path] = content.read() if content else b""
@@ -136,6 +143,7 @@ class Files:
             (int(glibc[1]), int(glibc[2])) if glibc else None,
             any(path.startswith("lib/ld-musl-") for path in self._found),
             tuple(self._installed()),
+            tuple(sorted(f"/{path}" for path in self._odd)),
         )
 
     def _python(self, pythons: set[str]) -> str:
@@ -158,6 +166,10 @@ class Files:
 
     def _text(self, path: str) -> str:
         return self._found.get(path, b"").decode("utf-8", "replace")
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    return member.isdir() and (member.uid, member.gid, member.mode & 0o7777) == (0, 0, 0o755)
 
 
 def _matters(path: str) -> bool:

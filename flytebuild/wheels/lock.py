@@ -35,7 +35,8 @@ class LockedLayer:
     """One layer's wheels, sorted by name. `asked` is its summary, `environments` are those whose images have it.
 
     `where` are the options about indexes that its requirements file has, `python` is what they are for (`3.11`), and
-    `replaces` are those packages that have another version below.
+    `replaces` are those packages that have another version below. `obstacle` says, as half a sentence, what of the base
+    keeps them from being merged with it.
     """
 
     asked: str
@@ -46,6 +47,7 @@ class LockedLayer:
     where: tuple[str, ...] = ()
     python: str = ""
     replaces: tuple[str, ...] = ()
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,14 @@ def _layer(question: Question, locked: LockedLayer) -> Pinned:
     assert isinstance(asked, PipPackages | Requirements)  # noqa: S101 - others cannot be locked
     told = with_words(question.arguments, list(locked.where))
     options = told.installing(asked.options)
-    return Pinned(locked.pins, options=options, asked=asked, python=locked.python, replaces=locked.replaces)
+    return Pinned(
+        locked.pins,
+        options=options,
+        asked=asked,
+        python=locked.python,
+        replaces=locked.replaces,
+        obstacle=locked.obstacle,
+    )
 
 
 def merged(before: Lock, after: Lock, environments: frozenset[str]) -> Lock:

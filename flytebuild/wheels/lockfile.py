@@ -79,6 +79,7 @@ def encode(lock: Lock) -> str:
                 **({"where": list(layer.where)} if layer.where else {}),
                 "python": layer.python,
                 **({"replaces": list(layer.replaces)} if layer.replaces else {}),
+                **({"obstacle": layer.obstacle} if layer.obstacle else {}),
                 "wheels": [names[pin] for pin in layer.pins],
             }
             for layer in sorted(lock.layers, key=order)
@@ -140,6 +141,7 @@ def _lock(document: Mapping[str, Any]) -> Lock:
                 tuple(item.get("where", ())),
                 item.get("python", ""),
                 tuple(item.get("replaces", ())),
+                item.get("obstacle", ""),
             )
             for item in document.get("layer", ())
         ),

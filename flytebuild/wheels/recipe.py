@@ -74,6 +74,8 @@ def _obstacle(
     """Why a layer stays a step, as half a sentence, or nothing."""
     if not layer.python:
         return "it is not known which Python it is for"
+    if layer.obstacle:
+        return layer.obstacle
     if layer.replaces:
         return f"it replaces {_names(layer.replaces)} of what is below"
     if layer.options.secrets:

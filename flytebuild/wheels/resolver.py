@@ -52,13 +52,14 @@ NOTHING = Moves()
 class Answer:
     """One layer's wheels, or the reason why they are not decided here; `is_moved` where the earlier lock has others.
 
-    `where`, `python` and `replaces` are as in `LockedLayer`.
+    `where`, `python`, `replaces` and `obstacle` are as in `LockedLayer`.
     """
 
     pins: tuple[Pin, ...] = ()
     where: tuple[str, ...] = ()
     python: str = ""
     replaces: tuple[str, ...] = ()
+    obstacle: str = ""
     reason: str = ""
     is_moved: bool = False
 
@@ -105,7 +106,8 @@ class Resolver:
             if answer.reason:
                 unlocked.append(UnlockedLayer(*head, answer.reason))
             else:
-                locked.append(LockedLayer(*head, answer.pins, answer.where, answer.python, answer.replaces))
+                told = (answer.python, answer.replaces, answer.obstacle)
+                locked.append(LockedLayer(*head, answer.pins, answer.where, *told))
         return tuple(sorted(locked, key=order)), tuple(sorted(unlocked, key=order))
 
     def _answer(self, spec: ImageSpec, question: Question) -> asyncio.Task[Answer]:
@@ -122,7 +124,7 @@ class Resolver:
             return Answer(reason=f"`{below.layer.summary}` below it is not locked")
         known = self.before.by_fingerprint.get(question.fingerprint)
         if known and not under.is_moved and not any(pin.name in self.moves for pin in known.pins):
-            return Answer(known.pins, known.where, known.python, known.replaces)
+            return Answer(known.pins, known.where, known.python, known.replaces, known.obstacle)
         try:
             answer = await self._resolve(spec, question, known)
         except NotLockableError as error:
@@ -148,7 +150,9 @@ class Resolver:
                 pins = await in_thread(lambda: self._pins(asking, target, below, preferences), "flytebuild-uv")
         python = ".".join(target.python.split(".")[:2])
         replaces = tuple(pin.name for pin in pins if pin.name in below)
-        return Answer(pins, where, python, replaces, is_moved=known is None or known.pins != pins)
+        odd = (await self._base(spec)).odd
+        obstacle = f"`{odd[0]}` of its base is not a folder of root's as others are" if odd else ""
+        return Answer(pins, where, python, replaces, obstacle, is_moved=known is None or known.pins != pins)
 
     def _pins(
         self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]

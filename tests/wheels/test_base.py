@@ -28,12 +28,17 @@ def distribution(name: str, version: str, tag: str = "py3-none-any") -> dict[str
     }
 
 
-def layer(files: dict[str, str], pack: Callable[[bytes], bytes] = bytes, *, prefix: str = "") -> io.BytesIO:
+def layer(
+    files: dict[str, str], pack: Callable[[bytes], bytes] = bytes, *, prefix: str = "", uid: int = 0, mode: int = 0o755
+) -> io.BytesIO:
+    """A layer of these files; what ends in a slash is a folder."""
     found = io.BytesIO()
     with tarfile.open(fileobj=found, mode="w") as archive:
         for path, text in files.items():
             member = tarfile.TarInfo(prefix + path)
-            member.size = len(text.encode())
+            member.size, member.uid, member.mode = len(text.encode()), uid, mode
+            if path.endswith("/"):
+                member.type = tarfile.DIRTYPE
             archive.addfile(member, io.BytesIO(text.encode()))
     return io.BytesIO(pack(found.getvalue()))
 
@@ -66,6 +71,17 @@ def test_what_a_later_layer_removes_is_gone() -> None:
     assert [item.name for item in base(below, emptied).installed] == ["three"]
     below.seek(0)
     assert base(below, layer({"opt/.wh.venv": ""})).installed == ()
+
+
+def test_folders_that_a_merge_would_make_others() -> None:
+    plain = {"opt/": "", f"{SITE}/": ""}
+    assert base(layer(plain)).odd == ()
+    assert base(layer(plain, uid=1000)).odd == ("/opt", f"/{SITE}")
+    assert base(layer(plain, mode=0o775)).odd == ("/opt", f"/{SITE}")
+    # A later layer may have put that right.
+    assert base(layer(plain, uid=1000), layer({"opt/": ""})).odd == (f"/{SITE}",)
+    assert base(layer({"opt/venv": ""})).odd == ("/opt/venv",)
+    assert decode(encode(base(layer(plain, uid=1000)))).odd == ("/opt", f"/{SITE}")
 
 
 def test_a_base_without_a_virtual_environment() -> None:

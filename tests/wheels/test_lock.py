@@ -32,12 +32,12 @@ def locked(spec: ImageSpec, number: int = 0, *pins: Pin, **fields: object) -> Lo
 
 def test_locked_layers_take_the_place_of_those_that_were_asked_for() -> None:
     spec = made_of(pip("six", index_url="https://i/s", pre=True), pip("rich"))
-    lock = Lock(layers=(locked(spec, 0, SIX, python="3.11", replaces=("six",)), locked(spec, 1, RICH)))
+    lock = Lock(layers=(locked(spec, 0, SIX, python="3.11", replaces=("six",), obstacle="odd"), locked(spec, 1, RICH)))
     made, left = apply({"env": {AMD64: spec}}, lock)
     one, other = (step.layer for step in made["env"][AMD64].steps[-2:])
     assert isinstance(one, Pinned)
     assert (one.pins, one.options, one.asked) == ((SIX,), PipOptions("https://i/s"), spec.steps[-2].layer)
-    assert (one.python, one.replaces) == ("3.11", ("six",))
+    assert (one.python, one.replaces, one.obstacle) == ("3.11", ("six",), "odd")
     assert (one.summary, other.summary) == ("pip: six", "pip: rich")
     assert left == ()
     assert made["env"][AMD64].steps[:-2] == spec.steps[:-2]

@@ -69,6 +69,7 @@ def test_nothing_to_add_is_nothing() -> None:
     ("layer", "why"),
     [
         (replace(PINNED, python=""), "it is not known which Python it is for"),
+        (replace(PINNED, obstacle="the base is odd"), "the base is odd"),
         (replace(PINNED, replaces=("a", "b", "c", "d")), "it replaces `a`, `b`, `c` and 1 more of what is below"),
         (replace(PINNED, options=PipOptions(secrets=(Secret("", "token", "TOKEN"),))), "its index wants a secret"),
         (Pinned((replace(pin("a"), url=""),), python="3.11"), "`a-1-py3-none-any.whl` is not on the network"),

@@ -45,7 +45,8 @@ class Pinned:
     `asked` is the layer as the user wrote it, for messages, and `options` are those of its options that installing
     needs: indexes and their secrets. Neither is part of the digest: the same wheels are the same layer.
 
-    `python` is the Python they are for (`3.11`), and `replaces` names those that take another version's place.
+    `python` is the Python they are for (`3.11`), `replaces` names those that take another version's place, and
+    `obstacle` is what of the base keeps them from being merged with it.
 
     `layers` are those that hold all pins between them where the recipe is `layers`; `reason` says why it is not.
     """
@@ -56,6 +57,7 @@ class Pinned:
     asked: Asked | None = field(default=None, compare=False)
     python: str = field(default="", compare=False)
     replaces: tuple[str, ...] = field(default=(), compare=False)
+    obstacle: str = field(default="", compare=False)
     layers: tuple[WheelLayer, ...] = ()
     reason: str = field(default="", compare=False)
     kind: ClassVar[str] = "pinned"
