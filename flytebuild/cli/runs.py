@@ -37,30 +37,38 @@ def runs() -> None:
 @runs.command(short_help="Remove runs that have ended, with their logs and outputs.")
 @click.option("--older-than", type=_Age(), help="Only runs that ended longer ago than this, such as `7d` or `12h`.")
 @click.option("--keep", type=click.IntRange(0), help="Keep the newest N runs that have ended; 0 keeps none.")
+@click.option("--versions", type=click.IntRange(1), help="Keep the newest N versions of each deployed task.")
 @click.option("--cache", "with_cache", is_flag=True, help="Also remove cached results of these runs.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.prune/1`).")
-def prune(older_than: int | None, keep: int | None, with_cache: bool, dry_run: bool, as_json: bool) -> None:
+def prune(
+    older_than: int | None, keep: int | None, versions: int | None, with_cache: bool, dry_run: bool, as_json: bool
+) -> None:
     """Remove runs that have ended: what is remembered of them, their logs, their outputs.
 
-    Outputs that cached results point to stay without `--cache`. Runs in progress, code bundles and uploaded files stay.
-    A control plane may be running.
+    Inputs, code bundles and other uploads that nothing refers to any more go as well, two days after they came. Outputs
+    that cached results point to stay without `--cache`. Versions of deployed tasks stay without `--versions`, and those
+    that a run has used as long as that run. Runs in progress stay. A control plane may be running.
 
     \b
     Examples:
       flytebuild runs prune --older-than 7d --dry-run
-      flytebuild runs prune --keep 20 --cache
+      flytebuild runs prune --keep 20 --cache --versions 3
     """
     from flytebuild import config
     from flytebuild.cli.console import out
     from flytebuild.errors import UsageError
     from flytebuild.runtime import prune as library
 
-    if older_than is None and keep is None:
-        raise UsageError("It is not said which runs are to go", hint="give `--older-than 7d`, `--keep 20`, or both")
+    with_runs = older_than is not None or keep is not None
+    if not with_runs and versions is None:
+        raise UsageError(
+            "It is not said which runs are to go", hint="give `--older-than 7d`, `--keep 20`, or `--versions 3`"
+        )
     before = time.time() - older_than if older_than is not None else None
     home = config.load(Path.cwd()).home
-    done = library.prune(home, before=before, keep=keep, with_cache=with_cache, is_rehearsal=dry_run)
+    rules = library.Rules(before, keep, versions, with_runs, with_cache)
+    done = library.prune(home, rules, is_rehearsal=dry_run)
     if as_json:
         document = {
             "schema": "flytebuild.prune/1",
@@ -68,10 +76,18 @@ def prune(older_than: int | None, keep: int | None, with_cache: bool, dry_run: b
             "runs": list(done.runs),
             "bytes": done.size,
             "kept_for_cache": list(done.kept_for_cache),
+            "tasks": list(done.tasks),
+            "uploads": done.uploads,
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    count = f"{len(done.runs)} run{'' if len(done.runs) == 1 else 's'}"
-    out().print(f"{'Would remove' if dry_run else 'Removed'} {count}, {done.size / 1e6:,.1f} MB")
+    counts = [_count(len(done.runs), "run")]
+    counts += [_count(len(done.tasks), "version") + " of deployed tasks"] if done.tasks else []
+    counts += [_count(done.uploads, "input or upload", "inputs and uploads")] if done.uploads else []
+    out().print(f"{'Would remove' if dry_run else 'Removed'} {', '.join(counts)}, {done.size / 1e6:,.1f} MB")
     if done.kept_for_cache:
         out().print(f"The outputs of {len(done.kept_for_cache)} of them stay for the cache; `--cache` removes them")
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"

@@ -64,6 +64,7 @@ class ControlPlane:
     database: Database
     store: ObjectStore
     web: Web
+    catalogue: Catalogue
 
 
 def assemble(
@@ -150,4 +151,4 @@ def assemble(
         web,
         door,
     )
-    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded, web)
+    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded, web, catalogue)

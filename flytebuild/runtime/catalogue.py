@@ -50,10 +50,19 @@ class Catalogue:
     def __init__(self, root: Path) -> None:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
+        self._seen = root.stat().st_mtime_ns
         self._tasks = dict(sorted(_load(root), key=lambda item: item[1].metadata.deployed_at.ToNanoseconds()))
 
     def __iter__(self) -> Iterator[TaskDetails]:
         return iter(tuple(self._tasks.values()))
+
+    def refresh(self) -> None:
+        """Forget the versions whose files another process has removed; costs nothing while the folder is unchanged."""
+        changed = self._root.stat().st_mtime_ns
+        if changed != self._seen:
+            self._seen = changed
+            there = {path.name for path in self._root.iterdir()}
+            self._tasks = {key: task for key, task in self._tasks.items() if key.file_name in there}
 
     def get(self, key: TaskKey) -> TaskDetails:
         """A version of a task; raises UnknownError."""
@@ -71,6 +80,13 @@ class Catalogue:
         part.write_bytes(task.SerializeToString())
         os.replace(part, self._root / key.file_name)
         self._tasks[key] = task
+
+
+def versions(root: Path) -> Iterator[tuple[TaskKey, Path]]:
+    """The versions that are kept in a folder, with their files, those that were deployed last first."""
+    found = [(task.metadata.deployed_at.ToNanoseconds(), key) for key, task in _load(root)]
+    for _, key in sorted(found, key=lambda item: item[0], reverse=True):
+        yield key, root / key.file_name
 
 
 def _load(root: Path) -> Iterator[tuple[TaskKey, TaskDetails]]:

@@ -14,7 +14,7 @@ import itertools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,6 +188,13 @@ class Database:
             " GROUP BY runs.name HAVING MIN(is_over) = 1 ORDER BY runs.seq"
         )
         return [Ended(*row) for row in rows]
+
+    def records(self, without: Collection[str] = ()) -> Iterator[Run | Action]:
+        """Every run and every action, but for those of some runs, in no order."""
+        fetch = self._fetcher()
+        for statement in ("SELECT name, body FROM runs", "SELECT run, body FROM actions"):
+            rows = ((body,) for run, body in self._connection.execute(statement).fetchall() if run not in without)
+            yield from (item for item in _decoded(rows, fetch) if isinstance(item, (Run, Action)))
 
     def forget(self, runs: Sequence[str], *, with_results: bool = False, before: float | None = None) -> None:
         """Drop runs with their actions, and what only they used; raises sqlite3.Error.

@@ -1,8 +1,8 @@
-"""Takes away runs that have ended: what is remembered of them, their logs, what their tasks wrote.
+"""Takes away runs that have ended: what is remembered of them, their logs, what their tasks wrote; then old versions of
+deployed tasks, and the inputs and uploads, code among them, that nothing refers to any more.
 
 Works on the data folder, whether a control plane runs on it or not: the one that runs notices. Outputs that cached
-results point to stay until the results themselves are taken away. What a run wrote outside of the data folder, code
-bundles and uploads stay as well.
+results point to stay until the results themselves are taken away. What a run wrote outside of the data folder stays.
 """
 
 from __future__ import annotations
@@ -11,39 +11,63 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections import Counter
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flytebuild.errors import ControlPlaneError
+from flytebuild.runtime import references
+from flytebuild.runtime.catalogue import TaskKey, versions
 from flytebuild.runtime.journal import FILE_NAME, Database, Ended
-from flytebuild.runtime.retention import ASIDE
+from flytebuild.runtime.retention import ASIDE, has_newer
 from flytebuild.runtime.storage import BUCKET, OBJECTS
+
+_BELIEVED_SECONDS = 2 * 24 * 3600
+"""The SDK believes for a day that what it has uploaded is there; so long, and as long again, nothing of it goes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """The runs that were taken away, the bytes of their files, and those whose outputs stay for the cache."""
+    """What was taken away: runs, versions of tasks (`NAME@VERSION`), a number of inputs and uploads; all files' bytes.
+
+    `kept_for_cache` are those of the runs whose outputs stay.
+    """
 
     runs: tuple[str, ...] = ()
     size: int = 0
     kept_for_cache: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    uploads: int = 0
 
 
-def prune(
-    home: Path, *, before: float | None, keep: int | None, with_cache: bool = False, is_rehearsal: bool = False
-) -> Pruned:
-    """Take away the runs that ended before a time, in epoch seconds, and are not among the newest `keep`.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may go: runs that ended `before` a time, in epoch seconds, and are not among the newest `keep`; versions of
+    a deployed task that are not among its newest `versions`. None leaves a condition out.
 
-    None leaves a condition out. A rehearsal only tells what would go. Raises ControlPlaneError where the folder's
-    journal cannot be read or written.
+    `with_runs` and `with_cache` tell whether runs go at all, and cached results with them.
+    """
+
+    before: float | None = None
+    keep: int | None = None
+    versions: int | None = None
+    with_runs: bool = True
+    with_cache: bool = False
+
+
+def prune(home: Path, rules: Rules, *, is_rehearsal: bool = False) -> Pruned:
+    """Take away what may go by the rules; a rehearsal only tells what would.
+
+    Raises ControlPlaneError where the folder's journal cannot be read or written.
     """
     if not (home / FILE_NAME).exists():
         return Pruned()
     try:
         database = Database(home / FILE_NAME, is_ours=False)
         try:
-            return _prune(home, database, before, keep, with_cache, is_rehearsal)
+            return _prune(home, database, rules, is_rehearsal)
         finally:
             database.close()
     except sqlite3.Error as error:
@@ -56,24 +80,64 @@ def choose(ended: list[Ended], before: float | None, keep: int | None) -> list[E
     return [run for run in beyond if before is None or run.ended < before]
 
 
-def _prune(
-    home: Path, database: Database, before: float | None, keep: int | None, with_cache: bool, is_rehearsal: bool
-) -> Pruned:
-    chosen = choose(database.ended(), before, keep)
+def _prune(home: Path, database: Database, rules: Rules, is_rehearsal: bool) -> Pruned:
+    chosen = choose(database.ended(), rules.before, rules.keep) if rules.with_runs else []
     names = [run.name for run in chosen]
     cached = database.cached_folders()
-    stays = database.staying_folders(names, before) if with_cache else cached
+    stays = database.staying_folders(names, rules.before) if rules.with_cache else cached
     folders = {run.folder for run in chosen if run.folder not in stays} | (cached - stays)
-    places = [*(home / "logs" / name for name in names), *(home / OBJECTS / BUCKET / "runs" / name for name in folders)]
-    size = sum(map(_size, places))
+    bucket = home / OBJECTS / BUCKET
+    places = [*(home / "logs" / name for name in names), *(bucket / "runs" / name for name in folders)]
+    referred, used = references.of_records(database.records(names))
+    tasks = _old_versions(home, rules.versions, used)
+    shared = _unused(home, referred, {*places, *tasks.values()})
+    size = sum(map(_size, (*places, *tasks.values(), *shared)))
     if not is_rehearsal:
-        database.forget(names, with_results=with_cache, before=before)
+        if rules.with_runs:
+            database.forget(names, with_results=rules.with_cache, before=rules.before)
         # First forgotten, then removed: what is remembered is there.
-        _remove(home, places)
-    return Pruned(tuple(names), size, tuple(run.name for run in chosen if run.folder in stays))
+        for path in tasks.values():
+            path.unlink(missing_ok=True)
+        _remove(home, (*places, *shared))
+    kept_for_cache = tuple(run.name for run in chosen if run.folder in stays)
+    return Pruned(tuple(names), size, kept_for_cache, tuple(sorted(tasks)), len(shared))
+
+
+def _old_versions(home: Path, keep: int | None, used: Container[TaskKey]) -> dict[str, Path]:
+    """The files of the versions beyond the newest of each deployed task, by their names; no kept run has used them."""
+    if keep is None:
+        return {}
+    count = Counter[tuple[str, str, str]]()
+    old = {}
+    for key, path in versions(home / "tasks"):
+        count[key.project, key.domain, key.name] += 1
+        if count[key.project, key.domain, key.name] > keep and key not in used:
+            old[f"{key.name}@{key.version}"] = path
+    return old
+
+
+def _unused(home: Path, referred: Collection[str], gone: Collection[Path]) -> list[Path]:
+    """The inputs and uploads that nothing refers to which stays, and that no SDK believes to be there any more."""
+    bucket = home / OBJECTS / BUCKET
+    kept = (place for parent in (bucket / "runs", home / "tasks") for place in _inside(parent) if place not in gone)
+    used = {*referred, *references.of_documents(kept)}
+    folders = ((name, place) for name in references.SHARED for place in _inside(bucket / name) if place.is_dir())
+    candidates = {f"{name}/{place.name}": place for name, place in folders}
+    # A folder that was uploaded lies deeper; inputs name files and folders of uploads.
+    candidates.pop("uploads/folders", None)
+    cutoff = time.time() - _BELIEVED_SECONDS
+    old = {name: place for name, place in candidates.items() if name not in used and not has_newer(place, cutoff)}
+    used |= references.of_documents(place for name, place in candidates.items() if name not in old)
+    return [place for name, place in old.items() if name not in used]
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _size(folder: Path) -> int:
+    if folder.is_file():
+        return folder.stat().st_size
     return sum(
         os.lstat(os.path.join(where, name)).st_size
         for where, _, files in os.walk(folder)

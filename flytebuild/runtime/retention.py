@@ -1,7 +1,8 @@
 """How long the data folder keeps what runs left: logs, outputs and inputs that nothing has touched for `KEEP_DAYS`.
 
-Code bundles and uploaded files stay, since tasks that are deployed name them; so does whatever else the user's tasks
-wrote. The folders of runs under way and of cached results stay as well.
+Code bundles and uploaded files stay, since tasks that are deployed name them (`flytebuild runs prune` finds those that
+nothing names any more); so does whatever else the user's tasks wrote. The folders of runs under way and of cached
+results stay as well.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def expire(home: Path, now: float, kept: Collection[str] = ()) -> int:
             if entry.name in kept:
                 continue
             try:
-                if entry.is_dir(follow_symlinks=False) and not _has_newer(entry.path, cutoff):
+                if entry.is_dir(follow_symlinks=False) and not has_newer(entry.path, cutoff):
                     aside.mkdir(exist_ok=True)
                     os.rename(entry.path, aside / secrets.token_hex(8))
                     moved += 1
@@ -62,13 +63,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _has_newer(path: str, cutoff: float) -> bool:
+def has_newer(path: str | os.PathLike[str], cutoff: float) -> bool:
     """Whether a folder, or anything below it, has changed after `cutoff`; follows no links."""
     if os.lstat(path).st_mtime > cutoff:
         return True
     with os.scandir(path) as entries:
         return any(
-            _has_newer(entry.path, cutoff)
+            has_newer(entry.path, cutoff)
             if entry.is_dir(follow_symlinks=False)
             else entry.stat(follow_symlinks=False).st_mtime > cutoff
             for entry in entries

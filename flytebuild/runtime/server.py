@@ -253,10 +253,11 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
 
 
 async def _notice_pruning(plane: ControlPlane) -> None:
-    """Forget the runs that another process has taken out of the journal."""
+    """Forget the runs and the versions of tasks that another process has taken away."""
     while True:
         await asyncio.sleep(_PRUNED_SECONDS)
         plane.ledger.forget(plane.database.missing(run.name for run in plane.ledger.runs()))
+        plane.catalogue.refresh()
 
 
 async def _sweep(plane: ControlPlane) -> None:

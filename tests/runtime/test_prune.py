@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -8,13 +9,15 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
+from flyteidl2.task.task_definition_pb2 import TaskDetails
 
 from flytebuild.cli.main import cli
 from flytebuild.errors import UsageError
 from flytebuild.runtime.actions import Ledger
+from flytebuild.runtime.catalogue import Catalogue
 from flytebuild.runtime.journal import FILE_NAME, Database, Ended, Result
 from flytebuild.runtime.model import ActionKey, Phase, now
-from flytebuild.runtime.prune import Pruned, choose, prune
+from flytebuild.runtime.prune import Pruned, Rules, choose, prune
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor, served
 from tests.schemas import validated
@@ -61,11 +64,11 @@ def test_which_go() -> None:
 
 
 def test_what_the_cache_needs_stays_and_what_runs_too(home: Path) -> None:
-    assert prune(home, before=None, keep=0) == Pruned(("r0", "r1", "r2"), 500, ("r0",))
+    assert prune(home, Rules(keep=0)) == Pruned(("r0", "r1", "r2"), 500, ("r0",))
     assert left(home) == (["r3"], ["r0-x", "r3-x"])
     assert [path.name for path in (home / "logs").iterdir()] == ["r3"]
     # Its run is gone; its result goes when results do.
-    assert prune(home, before=None, keep=0, with_cache=True) == Pruned((), 100)
+    assert prune(home, Rules(keep=0, with_cache=True)) == Pruned((), 100)
     assert left(home) == (["r3"], ["r3-x"])
     assert not (home / ".expired").exists()
 
@@ -91,15 +94,71 @@ def test_by_the_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         said()
 
 
+def deploy(home: Path, version: str, bundle: str) -> None:
+    """A version of task `env.work` whose code is an upload."""
+    spec = samples.task_spec()
+    spec.task_template.container.args.extend(["--tgz", f"s3://flytebuild/uploads/{bundle}/code.tgz"])
+    details = TaskDetails(spec=spec)
+    details.task_id.name, details.task_id.version = "env.work", version
+    details.metadata.deployed_at.GetCurrentTime()
+    Catalogue(home / "tasks").add(details)
+
+
+def age(*paths: Path) -> None:
+    """Let files and their folders be as old as no SDK remembers."""
+    for path in paths:
+        os.utime(path, (0, 0))
+        os.utime(path.parent, (0, 0))
+
+
+def test_uploads_stay_for_as_long_as_something_names_them(home: Path) -> None:
+    for version in ("v1", "v2", "v3"):
+        deploy(home, version, f"of-{version}")
+    spec = samples.task_spec()
+    spec.task_template.id.name, spec.task_template.id.version = "env.work", "v1"
+    spec.task_template.container.args.append("s3://flytebuild/uploads/of-run/code.tgz")
+    database = Database(home / FILE_NAME)
+    action = replace(samples.action(spec=spec, run_name="r9"), input_uri="s3://flytebuild/inputs/used/inputs.pb")
+    Ledger(database).create_run(samples.run("r9"), action)
+    database.close()
+    names = ("of-v1", "of-v2", "of-v3", "of-run", "of-input", "of-old-input", "folders/of-output", "nobody-s", "young")
+    uploads = {name: put(home, f"objects/flytebuild/uploads/{name}/code.tgz") for name in names}
+    inputs = {name: put(home, f"objects/flytebuild/inputs/{name}/inputs.pb") for name in ("used", "unused")}
+    inputs["used"].write_bytes(b"\x0a s3://flytebuild/uploads/of-input/x.bin\x12")
+    inputs["unused"].write_bytes(b"\x0a s3://flytebuild/uploads/of-old-input/x.bin\x12")
+    output = put(home, "objects/flytebuild/runs/r9-x/a0/1/outputs.pb")
+    output.write_bytes(b"s3://flytebuild/uploads/folders/of-output/x")
+    age(*inputs.values(), *(path for name, path in uploads.items() if name != "young"))
+
+    def there() -> set[str]:
+        return {name for name, path in (*uploads.items(), *inputs.items()) if path.exists()}
+
+    before = there()
+    told = prune(home, Rules(versions=1, with_runs=False), is_rehearsal=True)
+    assert there() == before
+    assert prune(home, Rules(versions=1, with_runs=False)) == told
+    assert (told.runs, told.tasks, told.uploads) == ((), ("env.work@v2",), 4), "a kept run has used v1"
+    assert before - there() == {"of-v2", "nobody-s", "of-old-input", "unused"}
+    assert {task.task_id.version for task in Catalogue(home / "tasks")} == {"v1", "v3"}
+
+
+def test_a_control_plane_forgets_versions_that_are_gone(tmp_path: Path) -> None:
+    deploy(tmp_path, "v1", "x")
+    known = Catalogue(tmp_path / "tasks")
+    next((tmp_path / "tasks").iterdir()).unlink()
+    known.refresh()
+    assert list(known) == []
+
+
 def test_a_folder_without_runs(tmp_path: Path) -> None:
-    assert prune(tmp_path, before=None, keep=0) == Pruned()
+    assert prune(tmp_path, Rules(keep=0)) == Pruned()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_control_plane_that_runs_notices(home: Path, executor: ScriptedExecutor) -> None:
     with served(home, executor) as server:
         assert len(httpx.get(f"{server}/api/runs").json()["runs"]) == 4
-        prune(home, before=None, keep=0)
+        prune(home, Rules(keep=0))
         deadline = time.monotonic() + 30
         while len(runs_left := httpx.get(f"{server}/api/runs").json()["runs"]) == 4:
             assert time.monotonic() < deadline
