@@ -43,6 +43,7 @@ bench: setup ## the benchmarks, beside flyte's own code
 	$(BIN)/python -m benchmarks.runtime
 	$(BIN)/python -m benchmarks.prestep
 	$(BIN)/python -m benchmarks.builds
+	$(BIN)/python -m benchmarks.wheels
 
 demo: ## plan, build and run the example, on a machine that may have nothing
 	@scripts/demo.sh

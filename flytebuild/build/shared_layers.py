@@ -43,15 +43,16 @@ async def with_shared_layers(
     """
     if not isinstance(cache, RemoteCache):
         return cache
-    for platform, layers in _by_platform(images).items():
+    for platform, layers in wheel_layers(images).items():
         station = _station(stations, platform)
         if station is not None:
             solver = WatchedPushes(station, stores.client, config.push_timeout)
-            cache = await _shared(cache, [wheel_layer(layer) for layer in layers], solver, config.jobs, emit)
+            cache = await make_first(cache, [wheel_layer(layer) for layer in layers], solver, config.jobs, emit)
     return cache
 
 
-async def _shared(cache: RemoteCache, layers: Sequence[State], solver: Solves, jobs: int, emit: Emit) -> RemoteCache:
+async def make_first(cache: RemoteCache, layers: Sequence[State], solver: Solves, jobs: int, emit: Emit) -> RemoteCache:
+    """The cache that has these layers: as it was found, or once they have been made, `jobs` at a time."""
     found = await cache.having(layers)
     if found is not None:
         return found
@@ -64,8 +65,8 @@ async def _shared(cache: RemoteCache, layers: Sequence[State], solver: Solves, j
         async with turns:
             await solver.solve(marshal(layer), None, Progress(_NAME, tell), _NAME, imports=cache.imports)
 
-    count = "a wheel layer" if len(layers) == 1 else f"{len(layers)} wheel layers"
-    emit(Notice(f"before the images comes {count}, to be mounted in their repositories"))
+    count = "comes a wheel layer" if len(layers) == 1 else f"come {len(layers)} wheel layers"
+    emit(Notice(f"before the images {count}, to be mounted in their repositories"))
     ends = await asyncio.gather(*map(make, layers), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, SolveError):
@@ -73,7 +74,7 @@ async def _shared(cache: RemoteCache, layers: Sequence[State], solver: Solves, j
     return cache if any(ends) else await cache.with_layers(layers, solver, emit)
 
 
-def _by_platform(images: Sequence[ImagePlan]) -> Mapping[Platform, Sequence[WheelLayer]]:
+def wheel_layers(images: Sequence[ImagePlan]) -> Mapping[Platform, Sequence[WheelLayer]]:
     """The wheel layers of all these images, each once, in the order of their keys."""
     steps = [step for image in images if image.spec for step in image.spec.steps]
     every = {layer.key: layer for step in steps if isinstance(step.layer, Pinned) for layer in step.layer.layers}
