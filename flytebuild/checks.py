@@ -23,6 +23,10 @@ _SHOWN = 5
 """Findings that a plan tells; `flytebuild check` has them all."""
 
 
+_LOCKED = ("unpinned-requirement", "unpinned-base")
+"""Rules about what a lock keeps as it is."""
+
+
 def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentNode]) -> tuple[Finding, ...]:
     """What is found in the environments of a closure, the most serious first.
 
@@ -33,7 +37,8 @@ def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentN
             nearest = difflib.get_close_matches(name, RULES, 1)
             hint = f"did you mean `{nearest[0]}`?" if nearest else "rules: " + ", ".join(f"`{rule}`" for rule in RULES)
             raise ConfigError(f"`ignore` in `{config.sources.get('ignore', '?')}` names no rule: `{name}`", hint=hint)
-    found = examine(tuple(subjects(definitions, nodes)), LiveObjects(), _text_of, ignored=config.ignore)
+    ignored = (*config.ignore, *(_LOCKED if config.lock and config.lock.is_file() else ()))
+    found = examine(tuple(subjects(definitions, nodes)), LiveObjects(), _text_of, ignored=ignored)
     return tuple(replace(item, file=relative(item.file)) for item in found)
 
 

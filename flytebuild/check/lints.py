@@ -83,14 +83,14 @@ def _pins(subject: Subject, image: ImageDefinition) -> Iterator[Finding]:
             file, line = split_place(placed.origin)
             shown = ", ".join(f"`{name}`" for name in loose[:3]) + (" …" if len(loose) > 3 else "")
             message = f"No exact version is asked for of {shown}"
-            hint = "write `name==version`, or use `with_uv_project` with a lock"
+            hint = "let `flytebuild lock` keep the versions of all packages, or write `name==version`"
             yield Finding("unpinned-requirement", "advice", message, subject.name, file, line, hint)
     name, _, tag = image.base.partition("@")[0].rpartition(":")
     is_moving = "@" not in image.base and (not name or "/" in tag or tag == "latest")
     if is_moving:
         file, line = split_place(image.origin)
         message = f"The base `{image.base}` is whatever its registry has under that name"
-        hint = "name a version, or a digest: `name@sha256:…`"
+        hint = "name a version, or a digest: `name@sha256:…`; `flytebuild lock` keeps the digest of today"
         yield Finding("unpinned-base", "advice", message, subject.name, file, line, hint)
 
 

@@ -85,7 +85,7 @@ def lock(
     known = lockfile.read(file)
     moves = Moves(frozenset(_checked(names, known, file)), upgrade)
     definitions = code.definitions(settings, paths)
-    with pipeline.reader(settings, notice, (file,)) as read:
+    with pipeline.reader(settings, notice) as read:
         nodes = definitions.needed(targets, read)
     if check:
         asyncio.run(pipeline.check_lock(settings, nodes, notice))

@@ -31,8 +31,8 @@ def pin(package: Mapping[str, Any], choose: Choose) -> Pin:
 
 
 def without_credentials(url: str) -> str:
-    """A URL without its user and password."""
-    return re.sub(r"(?<=//)[^/]*@", "", url)
+    """A URL without its user and password, and without a query: some indexes sign in one."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url).partition("?")[0].partition("#")[0]
 
 
 def _filename(wheel: Mapping[str, Any]) -> str:

@@ -1,9 +1,16 @@
 """Lints: what they find, and what they leave alone."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from flytebuild import checks
+from flytebuild.authoring.images import Reader
+from flytebuild.authoring.loader import load
+from flytebuild.config import Config
 from tests.check.project import examined, said
 
 MAIN = """
@@ -147,3 +154,15 @@ def test_rules_that_are_off(tmp_path: Path) -> None:
     off = main.replace('("a")', '("a")  # flytebuild: ignore[unpinned-requirement, depends-on]\n    ')
     assert examined(tmp_path / "two", main=off) == ()
     assert len(examined(tmp_path / "three", main=off.replace("unpinned-requirement, ", ""))) == 1
+
+
+def test_nothing_is_unpinned_where_there_is_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(MAIN.format(layers='.with_pip_packages("a")', variables=""))
+    lock = tmp_path / "flytebuild.lock"
+    with patch.dict(sys.modules), patch.object(sys, "path", list(sys.path)):
+        definitions = load([tmp_path])
+        nodes = definitions.needed((), Reader())
+        config = replace(Config(), lock=lock)
+        assert [item.rule for item in checks.check(config, definitions, nodes)] == ["unpinned-requirement"]
+        lock.write_text("")
+        assert checks.check(config, definitions, nodes) == ()

@@ -16,6 +16,7 @@ from flytebuild.spec.tree import file_tree
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer, UnlockedLayer, apply, merged, order
 from flytebuild.wheels.moved import moved
+from flytebuild.wheels.pylock import without_credentials
 from flytebuild.wheels.questions import questions
 from tests.samples import AMD64, ARM64, BASE, made_of, pip
 
@@ -224,3 +225,16 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         lockfile.write(tmp_path / "folder.lock", Lock())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flytebuild.lock", "folder.lock"]
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://user:p%40ss@i.example/simple/x.whl#sha256=1", "https://i.example/simple/x.whl"),
+        ("https://token@i.example/x.whl?X-Signature=s@cret", "https://i.example/x.whl"),
+        ("https://i.example/a@b/x.whl", "https://i.example/a@b/x.whl"),
+        ("file:///wheels/x.whl", "file:///wheels/x.whl"),
+    ],
+)
+def test_where_a_wheel_was_found_has_no_credentials(url: str, kept: str) -> None:
+    assert without_credentials(url) == kept
