@@ -19,7 +19,7 @@ from flytebuild.check.imports import unguarded
 from flytebuild.check.outline import Outline
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known, Task
-from flytebuild.check.values import Bound, Instance, OneOf, Scope, Values, mark_of
+from flytebuild.check.values import Bound, Instance, OneOf, Scope, Values, called, mark_of
 
 _CALLERS = ("asyncio", "concurrent", "threading", "multiprocessing", "anyio", "contextvars")
 """Libraries that call what they are given."""
@@ -186,12 +186,13 @@ class _Calling:
                 make = inspect.getattr_static(made, "__init__", None)
                 if isinstance(make, FunctionType):
                     self._enter(make, (Instance(made),))
-            case FunctionType() as function:
-                entered = [self._enter(layer, ()) for layer in _layers(function)]
-                if not any(entered):
-                    self._handed(function)
             case _:
-                self._handed(callee)
+                entered = [self._enter(layer, ()) for layer in _layers(callee)]
+                for method in () if any(entered) else called(callee, self.scope.known):
+                    if isinstance(method, Bound):
+                        entered.append(self._enter(method.function, (method.owner,)))
+                if not any(entered):
+                    self._handed(callee)
 
     def _enter(self, function: FunctionType, owner: Values) -> bool:
         """Go on in a function of the user's; whether it is one."""
@@ -199,7 +200,7 @@ class _Calling:
         if not scope.known.is_users(function.__code__.co_filename):
             return False
         node = scope.sources.function(function.__code__)
-        given = scope.arguments(node, self.call, owner) if node else {}
+        given = scope.arguments(function, node, self.call, owner) if node else {}
         is_wrapped = function is getattr(scope.function, "__wrapped__", None)
         self.visit.onward.append((function, given, "" if is_wrapped else function.__name__))
         return True

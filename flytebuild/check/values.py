@@ -28,6 +28,7 @@ _DEPTH = 12
 """Names that lead to names are followed this far."""
 
 _CONTAINERS = (list, tuple, set, frozenset, dict)
+_PLAIN = (str, bytes, int, float, complex, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Scope:
         match expression:
             case ast.Name(id=name):
                 return self._name(name, depth)
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super"), args=[]), attr=name):
+                return self._inherited(name, depth)
             case ast.Attribute(value=base, attr=name):
                 return _each(self._attribute(value, name) for value in self.values(base, depth - 1))
             case ast.Await(value=inner) | ast.NamedExpr(value=inner) | ast.Starred(value=inner):
@@ -160,6 +163,19 @@ class Scope:
         own = getattr(value, "__dict__", {})
         return (own[name],) if name in own else _member(type(value), name, value)
 
+    def _inherited(self, name: str, depth: int) -> Values:
+        """A method of the classes above the one that this method is written in, on what it is called on itself."""
+        owner = self._closure.get("__class__")
+        if not isinstance(owner, type) or not self.node.args.args:
+            return ()
+        found = (vars(base)[name] for base in owner.__mro__[1:] if name in vars(base))
+        function = next(found, None)
+        if not isinstance(function, FunctionType):
+            return ()
+        return tuple(
+            Bound(function, me) for me in self._name(self.node.args.args[0].arg, depth - 1) or (Instance(owner),)
+        )
+
     def _own(self, owner: type, name: str) -> Values:
         """What the class's `__init__` assigns to an attribute."""
         make = inspect.getattr_static(owner, "__init__", None)
@@ -205,7 +221,7 @@ class Scope:
         node = self.sources.function(function.__code__)
         if node is None or isinstance(node, ast.Lambda):
             return ()
-        given = self.arguments(node, call, (), depth)
+        given = self.arguments(function, node, call, (), depth)
         mark = mark_of(function, given)
         if mark not in self.returned:
             self.returned[mark] = ()
@@ -214,10 +230,15 @@ class Scope:
             self.returned[mark] = _each(scope.values(value, depth) for value in returned)
         return self.returned[mark]
 
-    def arguments(self, node: Function, call: ast.Call, owner: Values, depth: int = _DEPTH) -> dict[str, Values]:
-        """What the parameters of a function stand for that a call gives them; `owner` is its `self`, if it has one."""
+    def arguments(
+        self, function: FunctionType, node: Function, call: ast.Call, owner: Values, depth: int = _DEPTH
+    ) -> dict[str, Values]:
+        """What the parameters of a function stand for in a call; `owner` is its `self`, if it has one."""
         names = [item.arg for item in (*node.args.posonlyargs, *node.args.args)]
         given: dict[str, Values] = {names.pop(0): owner} if owner and names else {}
+        is_open = any(isinstance(item, ast.Starred) for item in call.args) or any(
+            not item.arg for item in call.keywords
+        )
         for name, argument in zip(names, call.args, strict=False):
             if isinstance(argument, ast.Starred):
                 break
@@ -225,7 +246,17 @@ class Scope:
         for keyword in call.keywords:
             if keyword.arg:
                 given[keyword.arg] = self.values(keyword.value, depth - 1)
-        return {name: values for name, values in given.items() if values}
+        # Where `*` or `**` may give a parameter its value, its default says nothing.
+        defaults = {} if is_open else _defaults(function)
+        return {name: values for name, values in (defaults | given).items() if values}
+
+
+def _defaults(function: FunctionType) -> dict[str, Values]:
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    last = function.__defaults__ or ()
+    found = dict(zip(names[len(names) - len(last) :], last, strict=True)) | (function.__kwdefaults__ or {})
+    # What is no object of the user's, such as a number, leads to no task.
+    return {name: (value,) for name, value in found.items() if not isinstance(value, _PLAIN)}
 
 
 def mark_of(function: FunctionType, given: Mapping[str, Values]) -> tuple[object, ...]:
@@ -257,6 +288,12 @@ def _imported(node: ast.Import | ast.ImportFrom, name: str, package: str) -> Val
     found = vars(sys.modules[whole]).get(name) if whole in sys.modules else None
     found = sys.modules.get(f"{whole}.{name}") if found is None else found
     return () if found is None else (found,)
+
+
+def called(value: object, known: Known) -> Values:
+    """The method by which an object of a class of the user's is called."""
+    owner = value.of if isinstance(value, Instance) else type(value)
+    return _member(owner, "__call__", value) if known.is_users(_file_of(owner)) else ()
 
 
 def _member(owner: type, name: str, on: object) -> Values:

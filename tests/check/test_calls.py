@@ -27,7 +27,7 @@ import flyte
 import pieces.other
 import pieces.other as alias
 from pieces.other import other, soon, there, there as renamed
-from pieces.helpers import apply, chosen, helper, Worker, worker
+from pieces.helpers import apply, by_default, chosen, closure, helper, Lazy, made, remembered, Worker, worker
 
 env = flyte.TaskEnvironment(name="env"{declared})
 partial = functools.partial(there, x=1)
@@ -40,6 +40,7 @@ STEPS = [there]
     return 1
 """
 HELPERS = """
+import functools
 import flyte
 from pieces.other import there
 
@@ -77,6 +78,26 @@ class Worker:
     def by_class(self):
         return self.step(1)
 
+    def __call__(self, x):
+        return there(x)
+
+class Lazy(Worker):
+    def work(self):
+        return super().work()
+
+@functools.lru_cache
+def remembered(x):
+    return there(x)
+
+def by_default(x, step=there):
+    return step(x)
+
+def made(step):
+    def inside(x):
+        return step(x)
+    return inside
+
+closure = made(there)
 worker = Worker()
 """
 
@@ -112,6 +133,13 @@ CERTAIN = {
     "attribute in a method": "Worker().by_attribute()",
     "attribute of the class": "worker.by_class()",
     "class method": "Worker.make()",
+    "object that is called": "worker(1)",
+    "object that is made and called": "Worker()(1)",
+    "inherited method": "Lazy().work()",
+    "closure": "closure(1)",
+    "closure made here": "made(there)(1)",
+    "cached function": "remembered(1)",
+    "default": "by_default(1)",
     "getattr": "getattr(alias, 'there')(1)",
     "to a thread": "asyncio.run(asyncio.to_thread(there, 1))",
 }
@@ -131,6 +159,7 @@ NONE = {
     "a run with its context": "flyte.with_runcontext(mode='local').run(there, 1)",
     "its name": "print(there.name, there)",
     "a parameter of that name": "(lambda there: there(1))(int)",
+    "another value than the default": "by_default(1, int)",
     "a variable of that name": "there = int\n    there(1)",
     "a deployed one": "import flyte.remote\n    flyte.remote.Task.get('other.there', auto_version='latest')(x=1)",
 }
@@ -184,7 +213,7 @@ def test_a_call_that_another_environment_s_runs_know_the_image_of(tmp_path: Path
 def test_the_line_and_the_way_are_told(tmp_path: Path) -> None:
     found = project(tmp_path, "x = 1\n    Worker().work()")
     assert found == [
-        "error pieces/helpers.py:27: `env.main`, through `work` and `again`, calls `other.there`, "
+        "error pieces/helpers.py:28: `env.main`, through `work` and `again`, calls `other.there`, "
         "and `env` does not depend on `other`"
     ]
     assert project(tmp_path / "direct", "x = 1\n    there(x)") == [
