@@ -41,6 +41,7 @@ def _start(task: Any, inputs: dict[str, Any]) -> Run:
     from flytebuild import config
     from flytebuild.authoring import run as sdk
     from flytebuild.build.secrets import task_secrets
+    from flytebuild.cli import foreseen
     from flytebuild.cli.console import err
     from flytebuild.cli.prepare import prepare
     from flytebuild.runtime import client
@@ -50,8 +51,10 @@ def _start(task: Any, inputs: dict[str, Any]) -> Run:
     plane = client.ensure(settings, err().print)
     os.environ.update(client.flyte_environment(plane))
     sdk.initialise(plane.config_file, program.root)
+    secrets = task_secrets(program.definitions.secrets(), os.environ, settings.secrets)
+    unknown = client.hand_over(plane, secrets)
+    foreseen.refuse(program.definitions, task.name, {name: secrets.missing[name] for name in unknown})
     asyncio.run(prepare(settings, program.definitions, [task.name]))
-    client.hand_over(plane, task_secrets(program.definitions.secrets(), os.environ, settings.secrets))
     return sdk.start(program, inputs).run
 
 

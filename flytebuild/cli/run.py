@@ -184,14 +184,17 @@ def _run(
 
     from flytebuild.authoring import run as sdk
     from flytebuild.build.secrets import task_secrets
+    from flytebuild.cli import foreseen
     from flytebuild.cli.follow import follow_run
     from flytebuild.cli.prepare import prepare
     from flytebuild.runtime import client
     from flytebuild.runtime.names import new_run_name
     from flytebuild.runtime.reuse import WARM_LABEL
 
+    secrets = task_secrets(program.definitions.secrets(), os.environ, settings.secrets)
+    unknown = client.hand_over(plane, secrets)
+    foreseen.refuse(program.definitions, program.task.name, {name: secrets.missing[name] for name in unknown})
     asyncio.run(prepare(settings, program.definitions, [program.task.name], is_checked=True))
-    client.hand_over(plane, task_secrets(program.definitions.secrets(), os.environ, settings.secrets))
     # Named here, so that a run can be aborted that is asked for when Ctrl-C comes.
     started = sdk.start(program, values, name or new_run_name(), {WARM_LABEL: "true"} if warm else None)
     if detach:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flytebuild.runtime import quantity
 from flytebuild.runtime.model import ActionKey
@@ -55,6 +55,15 @@ class Capacity:
     memory: int | None = None
     gpus: int | None = None
     places: int | None = None
+
+
+def capacity_of(info: Mapping[str, Any]) -> Capacity:
+    """What containers can have of a machine, by what its engine says of it (`GET /info`)."""
+    cpus, memory = int(info.get("NCPU") or 0), int(info.get("MemTotal") or 0)
+    # Newer engines list their devices; of an older one it is not known how many there are.
+    devices = info.get("DiscoveredDevices")
+    gpus = sum("/gpu" in str(item.get("ID", "")) for item in devices) if devices else None
+    return Capacity(cpus * 1000 or None, memory or None, gpus)
 
 
 @dataclass(frozen=True, slots=True)

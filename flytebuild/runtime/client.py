@@ -103,14 +103,18 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
         return replace(plane, storage=own_storage.configured(config))
 
 
-def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> None:
-    """Give the control plane the secrets that its tasks may ask for, by name. Raises ControlPlaneError."""
+def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> tuple[str, ...]:
+    """Give the control plane the secrets that its tasks may ask for, by name; returns those that nobody has.
+
+    Raises ControlPlaneError.
+    """
     if not secrets.values and not secrets.missing:
-        return
+        return ()
     document = {"values": dict(secrets.values), "missing": dict(secrets.missing)}
     try:
         with http(plane.endpoint, _HEALTH_SECONDS) as connection:
-            connection.put("/secrets", json=document, headers=owner_header(plane)).raise_for_status()
+            answer = connection.put("/secrets", json=document, headers=owner_header(plane)).raise_for_status()
+            return tuple(answer.json()["unknown"])
     except httpx.HTTPError as error:
         raise ControlPlaneError(
             f"The control plane at {plane.endpoint} does not take the secrets of the run's tasks",

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytebuild.runtime.admission import Capacity
+from flytebuild.runtime.admission import Capacity, capacity_of
 from flytebuild.runtime.container import LABEL, Order
 from flytebuild.runtime.containers import Containers
 from flytebuild.runtime.executor import Started, StartError, Survivor, Tell, tell_nobody
@@ -104,12 +104,7 @@ class DockerExecutor:
 
     def capacity(self) -> Capacity:
         """What containers can have."""
-        info = self._api.info()
-        cpus, memory = int(info.get("NCPU") or 0), int(info.get("MemTotal") or 0)
-        # Newer engines list their devices; of an older one it is not known how many there are.
-        devices = info.get("DiscoveredDevices")
-        gpus = sum("/gpu" in str(item.get("ID", "")) for item in devices) if devices else None
-        return Capacity(cpus * 1000 or None, memory or None, gpus)
+        return capacity_of(self._api.info())
 
     def gateway(self) -> str | None:
         """The address of the default bridge, by which containers reach the machine."""

@@ -2,8 +2,9 @@
 
 The control plane has an environment of its own, while a secret lies where its user's commands run. So these hand over
 what the tasks ask for, before a run begins: `PUT /secrets` with a credential that only the owner of the data folder
-can read: `{"values": {NAME: …}, "missing": {NAME: why}}`. `flyte create secret` adds others. The value that came last
-counts. With the control plane they are gone.
+can read: `{"values": {NAME: …}, "missing": {NAME: why}}`, answered with those of the missing that are not known from
+before: `{"unknown": [NAME]}`. `flyte create secret` adds others. The value that came last counts. With the control
+plane they are gone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from flytebuild.runtime.http import BodyError, Receive, Request, Scope, Send, text_response
+from flytebuild.runtime.http import BodyError, Receive, Request, Scope, Send, json_response, text_response
 from flytebuild.runtime.model import now
 from flytebuild.secret_source import TaskSecrets, variable_of
 
@@ -101,7 +102,8 @@ class Handover:
             await text_response("these are no secrets, or more than are taken\n", 400).send(send)
             return
         self._book.keep(found)
-        await text_response("", 204).send(send)
+        unknown = [name for name in found.missing if not self._book.known(name)]
+        await json_response({"unknown": unknown}).send(send)
 
 
 def _read(body: bytes) -> TaskSecrets:

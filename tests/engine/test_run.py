@@ -411,6 +411,37 @@ def test_a_failed_run_names_the_task_that_raised_its_place_and_its_attempts(work
     ]
 
 
+HOPELESS = """
+import flyte
+
+image = flyte.Image.from_debian_base(name="hopeless")
+secret = flyte.TaskEnvironment("secret", image=image.with_env_vars({"A": "1"}), secrets=["NOBODY_HAS_THIS"])
+large = flyte.TaskEnvironment(
+    "large", image=image.with_env_vars({"A": "2"}), resources=flyte.Resources(cpu=4096), depends_on=[secret]
+)
+
+
+@secret.task
+def fetch() -> None: ...
+
+
+@large.task
+def main() -> None:
+    fetch()
+"""
+
+
+def test_what_a_run_is_refused_for_is_told_before_anything_is_built(workspace: Workspace) -> None:
+    workspace.write({"hopeless.py": HOPELESS})
+    large = workspace.flytebuild("run", "hopeless.py", "main", code=65).stderr
+    assert "note: `secret.fetch` asks for the secret `NOBODY_HAS_THIS`, and there is none; a run that calls it" in large
+    assert "error: `large.main` asks for 4096 CPUs, where this machine has " in large
+    secret = workspace.flytebuild("run", "hopeless.py", "fetch", code=65).stderr
+    assert "error: `secret.fetch` asks for the secret `NOBODY_HAS_THIS`, and there is none\n" in secret
+    assert "hint: set the variable `NOBODY_HAS_THIS`" in secret
+    assert set(workspace.statuses("hopeless.py").values()) == {"missing"}
+
+
 def test_bad_input_to_run(workspace: Workspace) -> None:
     assert "did you mean `main`?" in workspace.flytebuild("run", "main.py", "man", code=64).stderr
     assert "--sequence" in workspace.flytebuild("run", "main.py", "main", code=64).stderr

@@ -42,8 +42,9 @@ def document(values: Mapping[str, object], missing: Mapping[str, object] = Mappi
 
 def test_what_is_handed_over_last_counts() -> None:
     book = SecretBook()
-    assert put(book, document({"my-group_key": "one", "B": "two"}))[0] == 204
-    assert put(book, document({"MY_GROUP_KEY": "three"}, {"B": "the variable `B` is not set"}))[0] == 204
+    assert put(book, document({"my-group_key": "one", "B": "two"})) == (200, b'{"unknown": []}')
+    again = put(book, document({"MY_GROUP_KEY": "three"}, {"B": "the variable `B` is not set", "c": "there is none"}))
+    assert (again[0], json.loads(again[1])) == (200, {"unknown": ["c"]}), "what is known from before counts"
     assert (book.find("my-group_key"), book.find("B")) == ("three", "two")
 
 
@@ -51,10 +52,10 @@ def test_of_one_that_is_missing_it_is_known_why() -> None:
     book = SecretBook()
     with pytest.raises(LookupError, match="was not handed over since the control plane was started"):
         book.find("my-key")
-    assert put(book, document({}, {"my-key": "`x` cannot be read"}))[0] == 204
+    assert put(book, document({}, {"my-key": "`x` cannot be read"}))[0] == 200
     with pytest.raises(LookupError, match="`x` cannot be read"):
         book.find("my-key")
-    assert put(book, document({"my-key": "a"}))[0] == 204
+    assert put(book, document({"my-key": "a"}))[0] == 200
     assert book.find("my-key") == "a"
 
 
