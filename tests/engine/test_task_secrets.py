@@ -63,6 +63,9 @@ def test_only_the_task_that_asks_for_it_has_it(workspace: Workspace) -> None:
 
 def test_one_that_is_missing_fails_the_task_before_it_starts(workspace: Workspace) -> None:
     workspace.write({"secretive.py": TASKS.replace("my-token", "no-such-token")})
-    failed = workspace.flytebuild("run", "secretive.py", "has_it", code=1)
+    failed = workspace.flytebuild("run", "secretive.py", "both", code=1)
+    assert (
+        "note: `asks.has_it` asks for the secret `no-such-token`, and there is none; a run that calls" in failed.stderr
+    )
     assert "Task `asks.has_it` asks for the secret `no-such-token`, and there is none" in failed.stderr
     assert "set the variable `NO_SUCH_TOKEN`" in failed.stderr
