@@ -1,5 +1,5 @@
 """`python -m flytebuild`."""
 
-from flytebuild.cli.main import main
+from flytebuild.cli.start import start
 
-main()
+start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flytebuild import pipeline
@@ -90,14 +90,14 @@ class _Source:
         image = _image(planned, environment)
         now = _written(name, image)
         if image.status == "present":
-            return now, now
+            return replace(now, name=_last(environment)), now
         known = image.earlier
         if known is None:
             raise UsageError(
                 f"No earlier image of `{environment}` is known, on this machine or in its registry",
                 hint="name the image to compare with: `flytebuild diff ENVIRONMENT@TAG ENVIRONMENT`",
             )
-        return Side(f"{environment}, the last image", known.image, known.composition, trees=known.trees), now
+        return Side(_last(environment), known.image, known.composition, trees=known.trees), now
 
     async def _plan(self, environment: str) -> Plan:
         assert self.definitions is not None  # noqa: S101 - loaded where a name needs it
@@ -107,6 +107,10 @@ class _Source:
 
     async def _stored(self, name: str, reference: str) -> Side:
         return _seen(name, reference, await pipeline.observe(self.config, reference))
+
+
+def _last(environment: str) -> str:
+    return f"{environment}, the last image"
 
 
 def _image(planned: Plan, environment: str) -> ImagePlan:

@@ -80,10 +80,13 @@ def build(
     from flytebuild.build.preview import preview
     from flytebuild.cli import saved
     from flytebuild.cli.console import err, notice, out
+    from flytebuild.cli.output import refuse_full
     from flytebuild.cli.plan_text import render_solves, summary
     from flytebuild.cli.progress import follow
     from flytebuild.saved_plan import refuse_drift
 
+    if as_json or dry_run:
+        refuse_full()
     written = Output.parse(output) if output else None
     kept = saved.find(paths)
     if kept and (targets or platforms):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
+from contextlib import suppress
 from typing import Any, TextIO
+
+from flytebuild.errors import OutputError
 
 
 class Output:
@@ -39,3 +44,17 @@ class Output:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def refuse_full() -> None:
+    """Raise OutputError where standard output takes nothing: before the work whose result would be lost."""
+    with suppress(ValueError):  # What is no file has no number.
+        number = sys.stdout.fileno()
+        try:
+            # Writes nothing, and fails as a device does that takes nothing.
+            os.write(number, b"")
+            is_full = stat.S_ISREG(os.fstat(number).st_mode) and os.fstatvfs(number).f_bavail == 0
+        except OSError as error:
+            raise OutputError(f"The output cannot be written: {error.strerror}") from error
+        if is_full:
+            raise OutputError("The output cannot be written: its disk is full")

@@ -80,7 +80,9 @@ def run(
     from flytebuild.authoring.loader import load
     from flytebuild.authoring.run import Program
     from flytebuild.cli.console import notice
+    from flytebuild.cli.output import refuse_full
 
+    refuse_full()
     settings = config.load(
         Path.cwd(),
         secrets=secrets,

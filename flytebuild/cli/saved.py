@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import tempfile
@@ -71,8 +72,11 @@ class Kept:
 def find(paths: Sequence[Path]) -> Kept | None:
     """The saved plan that is given in the place of code, if it is one: a single file that is no Python.
 
-    Raises UsageError for a file that cannot be read or holds no saved plan.
+    Raises UsageError for a file that cannot be read or holds no saved plan, or is not there and can be nothing else.
     """
+    for path in paths:
+        if path.suffix == ".json" and not path.exists():
+            raise _missing(path)
     file = next((path for path in paths if path.is_file() and path.suffix != ".py"), None)
     if file is None:
         return None
@@ -85,6 +89,13 @@ def find(paths: Sequence[Path]) -> Kept | None:
     except ValueError:
         document = None
     return Kept(file, restore(document, str(file)))
+
+
+def _missing(path: Path) -> UsageError:
+    folder = path.parent if path.parent.is_dir() else Path()
+    nearest = difflib.get_close_matches(path.name, [item.name for item in folder.glob("*.json")], 1)
+    meant = f"did you mean `{folder / nearest[0]}`?" if nearest else "`flytebuild plan -o FILE` writes one"
+    return UsageError(f"There is no saved plan `{path}`", hint=meant)
 
 
 def _from(folder: Path, path: Path) -> str:

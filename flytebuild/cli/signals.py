@@ -17,6 +17,9 @@ def end_as_on_interruption() -> None:
     """Let SIGTERM, from now on, raise KeyboardInterrupt by the very way that SIGINT takes."""
     # Only the main thread may listen to signals; called from another one, we are a guest and leave them alone.
     with contextlib.suppress(ValueError):
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # Python's own, in the place of the one with which the command starts.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _interrupt)
 
 

@@ -190,6 +190,37 @@ def test_a_disk_that_is_full(desk: Desk) -> None:
         assert error.splitlines()[-1] == "error: The output cannot be written: No space left on device"
 
 
+def test_a_disk_that_is_full_is_told_before_anything_is_done(desk: Desk) -> None:
+    """No engine answers here either, and it is not even looked for."""
+    for arguments in (("build", "--json", "main.py"), ("run", "main.py", "train")):
+        with open("/dev/full", "wb") as full:
+            error = desk.call(*arguments, code=74, stdout=full.fileno()).stderr
+        assert error == "error: The output cannot be written: No space left on device\n"
+
+
+def test_ctrl_c_while_the_command_is_being_imported(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from flytebuild.cli.start import start
+
+class Presses:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Presses())
+start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_saved_plan_whose_name_is_misspelt(desk: Desk) -> None:
+    (desk.folder / "plan.json").write_text("{}")
+    error = desk.call("build", "plann.json", code=64).stderr
+    assert error == "error: There is no saved plan `plann.json`\n\nhint: did you mean `plan.json`?\n"
+
+
 def test_what_modules_print_is_no_result(desk: Desk) -> None:
     done = desk.call("plan", "--json", "main.py", code=0)
     assert done.stdout.startswith("{")
