@@ -54,7 +54,8 @@ async def lock(
     answering = resolver(config, before or Lock(), client, state, emit, moves)
     layers, unlocked = await answering.layers(specs)
     after = Lock(answering.uv.version, images, layers, unlocked)
-    return merged(before, after, frozenset(specs)) if before and is_partial else after
+    platforms = frozenset(str(platform) for variants in specs.values() for platform in variants)
+    return merged(before, after, platforms, frozenset(specs) if is_partial else None) if before else after
 
 
 def resolver(

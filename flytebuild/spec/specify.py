@@ -105,6 +105,12 @@ class Specifier:
     def _refuse(self, name: str, definition: ImageDefinition | DockerfileDefinition) -> None:
         image = self.images[name]
         if image.is_missing:
+            if "@" in image.location and "@" not in name:
+                raise UnsupportedImageError(
+                    f"The {_place(definition)} cannot be made: there is no `{image.location}` any more, which is what "
+                    f"`{name}` is locked to",
+                    hint=f"`flytebuild lock --update {name}` locks it to what it is today",
+                )
             asked = "" if image.location == name else f" (its registry was asked for `{image.location}`)"
             raise UnsupportedImageError(
                 f"The {_place(definition)} cannot be made: there is no `{name}`{asked}",

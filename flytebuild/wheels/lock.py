@@ -6,7 +6,7 @@ another base, is in no lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar
@@ -159,24 +159,36 @@ def _layer(question: Question, locked: LockedLayer) -> Pinned:
     )
 
 
-def merged(before: Lock, after: Lock, environments: frozenset[str]) -> Lock:
-    """`after`, which is about these environments, with what an earlier lock has about others."""
-    images = {(image.reference, image.platform): image for image in (*before.images, *after.images)}
+def merged(before: Lock, after: Lock, platforms: frozenset[str], environments: frozenset[str] | None = None) -> Lock:
+    """`after`, with what an earlier lock has about others than it is about.
+
+    That is these platforms, and these environments of them, or all that there are.
+    """
+
+    def others(layer: LockedLayer | UnlockedLayer) -> set[str]:
+        if layer.platform not in platforms:
+            return set(layer.environments)
+        return set() if environments is None else set(layer.environments) - environments
+
+    kept = [image for image in before.images if image.platform not in platforms or environments is not None]
+    images = {(image.reference, image.platform): image for image in (*kept, *after.images)}
     return Lock(
         after.uv,
         tuple(sorted(images.values())),
-        tuple(sorted(_with_others(before.layers, after.layers, environments), key=order)),
-        tuple(sorted(_with_others(before.unlocked, after.unlocked, environments), key=order)),
+        tuple(sorted(_with_others(before.layers, after.layers, others), key=order)),
+        tuple(sorted(_with_others(before.unlocked, after.unlocked, others), key=order)),
     )
 
 
-def _with_others(before: Iterable[_Layer], after: Iterable[_Layer], environments: frozenset[str]) -> Iterator[_Layer]:
-    """Layers of a later lock; those of an earlier one stay where they are of other environments too."""
+def _with_others(
+    before: Iterable[_Layer], after: Iterable[_Layer], others: Callable[[_Layer], set[str]]
+) -> Iterator[_Layer]:
+    """Layers of a later lock; those of an earlier one stay where other environments have them."""
     earlier = {layer.fingerprint: layer for layer in before}
     for layer in after:
         known = earlier.pop(layer.fingerprint, None)
-        others = set(known.environments) - environments if known else set()
-        yield replace(layer, environments=tuple(sorted({*layer.environments, *others})))
+        names = {*layer.environments, *(others(known) if known else ())}
+        yield replace(layer, environments=tuple(sorted(names)))
     for layer in earlier.values():
-        if others := set(layer.environments) - environments:
-            yield replace(layer, environments=tuple(sorted(others)))
+        if names := others(layer):
+            yield replace(layer, environments=tuple(sorted(names)))

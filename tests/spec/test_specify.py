@@ -75,6 +75,14 @@ def test_an_image_that_does_not_exist_is_named_as_it_was_written(which: str) -> 
         spec("ruff", **{which: replace(missing, location=known.reference)})  # type: ignore[arg-type]
 
 
+def test_an_image_that_is_gone_and_was_locked_says_how_to_take_another() -> None:
+    location = f"mirror.example/flyteorg/flyte@{BASE.digest}"
+    gone = replace(BASE, location=location, digest=None, problem="…", is_missing=True)
+    with pytest.raises(UnsupportedImageError, match="any more, which is what .* is locked to") as caught:
+        spec("ruff", base=gone)
+    assert f"`flytebuild lock --update {BASE.reference}`" in str(caught.value.hint)
+
+
 def test_an_unresolved_base_is_a_problem_not_a_guess() -> None:
     assert spec("ruff").problem == ""
     assert spec("ruff", base=ResolvedImage("a:1", "a:1", problem="no answer")).problem == "no answer"

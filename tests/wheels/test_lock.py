@@ -110,14 +110,29 @@ def test_a_lock_for_some_environments_keeps_what_it_has_of_others() -> None:
     shared = locked(spec, 0, SIX, environments=("a", "b"))
     before = Lock("0.1", (LockedImage("x:1", "linux/amd64", "sha256:1"),), (shared, locked(other, 0, RICH)))
     new = replace(shared, environments=("a",), pins=(replace(SIX, version="1.17.0"),))
-    after = merged(before, Lock("0.2", (), (new,)), frozenset({"a"}))
+    here = frozenset({"linux/amd64"})
+    after = merged(before, Lock("0.2", (), (new,)), here, frozenset({"a"}))
     assert after.uv == "0.2"
     assert [image.reference for image in after.images] == ["x:1"]
     assert [(layer.asked, layer.environments) for layer in after.layers] == [
         ("pip: rich", ("env",)),
         ("pip: six", ("a", "b")),
     ]
-    assert merged(before, Lock("0.2"), frozenset({"env", "a", "b"})).layers == ()
+    assert merged(before, Lock("0.2"), here, frozenset({"env", "a", "b"})).layers == ()
+    assert merged(before, Lock("0.2"), here) == Lock("0.2")
+
+
+def test_a_lock_for_some_platforms_keeps_what_it_has_of_others() -> None:
+    one, other = made_of(pip("six")), made_of(pip("six"), platform=ARM64)
+    images = [LockedImage("x:1", platform, "sha256:1") for platform in ("linux/amd64", "linux/arm64")]
+    before = Lock("0.1", tuple(images), (locked(one, 0, SIX), locked(other, 0, SIX)))
+    new = locked(one, 0, replace(SIX, version="1.17.0"))
+    after = merged(before, Lock("0.2", (replace(images[0], digest="sha256:2"),), (new,)), frozenset({"linux/amd64"}))
+    assert [image.digest for image in after.images] == ["sha256:2", "sha256:1"]
+    assert [(layer.platform, layer.pins[0].version) for layer in after.layers] == [
+        ("linux/amd64", "1.17.0"),
+        ("linux/arm64", "1.16.0"),
+    ]
 
 
 def test_differences_are_told_by_names() -> None:
