@@ -78,7 +78,7 @@ def test_an_image_that_does_not_exist_is_named_as_it_was_written(which: str) -> 
 def test_an_image_that_is_gone_and_was_locked_says_how_to_take_another() -> None:
     location = f"mirror.example/flyteorg/flyte@{BASE.digest}"
     gone = replace(BASE, location=location, digest=None, problem="…", is_missing=True)
-    with pytest.raises(UnsupportedImageError, match="any more, which is what .* is locked to") as caught:
+    with pytest.raises(UnsupportedImageError, match=r"any more, which is what .* is locked to") as caught:
         spec("ruff", base=gone)
     assert f"`flytebuild lock --update {BASE.reference}`" in str(caught.value.hint)
 
