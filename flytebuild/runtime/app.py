@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from flytebuild.runtime.storage import OBJECTS, ObjectStore
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.transfer import Links, Transfer
+from flytebuild.runtime.warm.calls import RECENT, Call, earlier
 from flytebuild.runtime.web.drawing import Labels, no_labels
 from flytebuild.runtime.web.site import Web
 
@@ -65,6 +66,7 @@ class ControlPlane:
     store: ObjectStore
     web: Web
     catalogue: Catalogue
+    earlier_calls: Callable[[], Iterable[Call]]
 
 
 def assemble(
@@ -151,4 +153,8 @@ def assemble(
         web,
         door,
     )
-    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded, web, catalogue)
+
+    def earlier_calls() -> Iterable[Call]:
+        return earlier(database.newest(RECENT), ledger.run, site, book.find)
+
+    return ControlPlane(dispatcher, ledger, supervisor, conditions, database, embedded, web, catalogue, earlier_calls)

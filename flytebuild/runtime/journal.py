@@ -124,6 +124,12 @@ class Database:
         }
         return (*(unwritten.pop(key, action) for key, action in found.items()), *unwritten.values())
 
+    def newest(self, count: int) -> tuple[Action, ...]:
+        """The actions that were created last, in that order."""
+        rows = self._connection.execute("SELECT body FROM actions ORDER BY seq DESC LIMIT ?", (count,)).fetchall()
+        found = _decoded(reversed(rows), self._fetcher())
+        return tuple(action for action in found if isinstance(action, Action))
+
     def runs(self) -> Iterator[tuple[Run, Action, bool]]:
         """Every run in the order of creation, with its root, and whether all of its actions have ended."""
         rows = self._connection.execute(

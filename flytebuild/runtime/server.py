@@ -153,6 +153,7 @@ async def serve(config: Config) -> None:
             labels=executor.labels,
             prepare=containers.prepare if isinstance(containers, RelayedExecutor) else prepare_nothing,
         )
+        ahead.calls.recall(plane.earlier_calls())
         if expired := await asyncio.to_thread(expire, config.home, time.time(), _kept(plane)):
             log.warning("removing %d folders of runs that are older than %d days", expired, KEEP_DAYS)
         await _resume(plane, containers)

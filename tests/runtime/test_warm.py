@@ -197,6 +197,10 @@ def test_containers_are_started_ahead_of_what_a_task_called_before(
         (_, child) = other.document(name)["actions"]
         assert child["container"] == action["container"]
         assert log(other, {"run": name}, child["name"]).count("released") == 1
+        # Another process, which has not seen what was called.
+        count = len(ahead())
+        other.run("warm.maybe", {"path": ""})
+        assert len(ahead()) == count + 1
     finally:
         client.stop(config)
     assert containers(config.home) == []

@@ -23,13 +23,11 @@ from flytebuild.runtime.executor import Started, StartError, Tell, tell_nobody
 from flytebuild.runtime.reuse import Reuse
 from flytebuild.runtime.secret_files import Feed
 from flytebuild.runtime.verdict import Exit
+from flytebuild.runtime.warm.calls import Calls
 from flytebuild.runtime.warm.kind import Kind, ahead_order, kind
 
 _AT_ONCE = 4
 """So many containers wait for attempts at the same time."""
-
-_CALLERS = 64
-"""Of so many tasks it is remembered what they called, those that were started last."""
 
 _NOBODY_ELSE = Reuse("ahead")
 
@@ -51,7 +49,7 @@ class AheadExecutor:
         # What may not be needed at all stands in nobody's way.
         self._start = asyncio.Semaphore(1)
         self._spares: list[Spare] = []
-        self._called: dict[str, dict[str, Order]] = {}
+        self.calls = Calls()
         self._chores: set[asyncio.Task[Any]] = set()
 
     async def start(
@@ -67,8 +65,8 @@ class AheadExecutor:
         if started is None:
             started = await self._cold.start(order, log_file, turn, tell)
         if wanted:
-            self._remember(order)
-            self._prepare(order.task, started.container)
+            self.calls.note(order)
+            self._prepare(order, started.container)
         return started
 
     async def wait(self, started: Started) -> Exit:
@@ -94,15 +92,8 @@ class AheadExecutor:
         while self._chores:
             await asyncio.wait(self._chores)
 
-    def _remember(self, order: Order) -> None:
-        if order.caller:
-            called = self._called.pop(order.caller, {})
-            self._called[order.caller] = {**called, order.task: order}
-            while len(self._called) > _CALLERS:
-                self._called.pop(next(iter(self._called)))
-
-    def _prepare(self, task: str, owner: str) -> None:
-        for order in self._called.get(task, {}).values():
+    def _prepare(self, caller: Order, owner: str) -> None:
+        for order in self.calls.of(caller):
             wanted = kind(replace(order, reuse=_NOBODY_ELSE))
             if wanted and len(self._spares) < _AT_ONCE:
                 launching = self._later(self._launch(ahead_order(order, wanted)))
