@@ -41,14 +41,18 @@ MAY_PASS = 75
 
 
 class FlytebuildError(Exception):
-    """Base of all errors below; raised itself by nobody."""
+    """Base of all errors below; raised itself by nobody.
+
+    `details` are lines about it, shown above the message: frames of the user's, or what another program says.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, details: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details = details
 
 
 class UsageError(FlytebuildError):
@@ -254,8 +258,4 @@ class BuildError(FlytebuildError):
 
 
 class RunError(FlytebuildError):
-    """Raised when a run ended in any state but success; `details` are lines about it, such as frames of the user's."""
-
-    def __init__(self, message: str, *, hint: str | None = None, details: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.details = details
+    """Raised when a run ended in any state but success; `details` have frames of the user's, where there are any."""

@@ -17,7 +17,6 @@ from flytebuild.errors import (
     LoadError,
     LockDriftError,
     PartialError,
-    RunError,
     StepFailure,
 )
 from flytebuild.events import Event, Notice
@@ -63,7 +62,7 @@ def print_error(error: FlytebuildError) -> None:
     console = err()
     if isinstance(error, LoadError) and error.traceback:
         console.print(Text(error.traceback))
-    if isinstance(error, RunError) and error.details:
+    if error.details:
         console.print(Text(error.details))
     if isinstance(error, DriftError | LockDriftError):
         for difference in error.differences:

@@ -132,7 +132,8 @@ class Resolver:
         except (DefinitionError, UnavailableError) as error:
             if type(error) not in (DefinitionError, UnavailableError):
                 raise
-            raise type(error)(f"{question.shown} cannot be locked: {error.message}", hint=error.hint) from error
+            message = f"{question.shown} cannot be locked: {error.message}"
+            raise type(error)(message, hint=error.hint, details=error.details) from error
         count = (
             f"{len(answer.pins)} wheel{'s' * (len(answer.pins) != 1)}" if answer.pins else "nothing that is not there"
         )

@@ -38,6 +38,8 @@ _KEPT = re.compile(r"(?!UV_|PIP_)|UV_(?:CACHE_DIR|HTTP_\w+|NATIVE_TLS|SYSTEM_CER
 _NO_WHEEL = re.compile(r"(?:versions? of )?([\w.\-]+?)(?:[=<>!~]=?[\w.,*+!<>=]+)? (?:has|have) no (?:usable )?wheels")
 _UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
 
+_GLIBC_MINORS = (17, 28, *range(31, 41))
+"""The glibc 2.X that `--python-platform` knows; for a newer one, wheels of the newest of these are taken."""
 
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
 """Package index settings of the host: those that build steps are given, but for folders of the host's."""
@@ -53,7 +55,8 @@ class Target:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        platform = f"{self.machine}-manylinux_{self.glibc[0]}_{self.glibc[1]}"
+        minor = max((known for known in _GLIBC_MINORS if known <= self.glibc[1]), default=_GLIBC_MINORS[0])
+        platform = f"{self.machine}-manylinux_{self.glibc[0]}_{minor}"
         return ("--python-version", self.python, "--python-platform", platform)
 
     def best(self, filenames: Sequence[str]) -> str | None:
@@ -238,5 +241,11 @@ def _failure(complaint: str) -> Exception:
         shown = ", ".join(f"`{name}`" for name in names)
         return NotLockableError(f"there is no wheel of {shown} for this Python and platform")
     if _UNREACHABLE.search(complaint):
-        return UnavailableError("uv cannot reach a package index", hint=complaint)
-    return DefinitionError("the requirements cannot be met", hint=complaint)
+        return UnavailableError(
+            "uv cannot reach a package index", hint="see whether this machine reaches it", details=complaint
+        )
+    return DefinitionError(
+        "the requirements cannot be met",
+        hint="mend the names and versions that uv complains about above, or the index that it asks",
+        details=complaint,
+    )

@@ -216,7 +216,7 @@ def test_pins_have_all_that_installing_needs_and_nothing_secret(desk: Desk, inde
     assert pin.sha256 == sha256(index.files["common"][pin.filename]).hexdigest()
     with pytest.raises((DefinitionError, UnavailableError)) as caught:
         desk.lock(PipPackages(("common==1.5",), options), secrets={"TOKEN": f"{PASSWORD}x"})
-    assert PASSWORD not in f"{caught.value.message} {caught.value.hint}"
+    assert PASSWORD not in f"{caught.value.message} {caught.value.hint} {caught.value.details}"
 
 
 @pytest.mark.parametrize("has_ranges", [True, False])
@@ -243,7 +243,7 @@ def test_what_has_no_wheel_is_named_and_keeps_those_above_from_being_locked(desk
 def test_what_cannot_be_met_is_an_error_that_names_the_layer(desk: Desk) -> None:
     with pytest.raises(DefinitionError, match=r"`pip: leaf>9` \(main.py:1\) cannot be locked") as caught:
         desk.lock(desk.layer("leaf>9"))
-    assert "leaf" in (caught.value.hint or "")
+    assert "leaf" in caught.value.details
 
 
 def test_a_lock_stays_until_something_has_to_move(desk: Desk) -> None:
