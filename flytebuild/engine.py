@@ -1,4 +1,4 @@
-"""Finding the user's Docker Engine the way the `docker` command does."""
+"""Finding the user's Docker Engine the way the `docker` command does, and connections to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flytebuild.errors import ConfigError, EngineUnavailableError
-from flytebuild.streams.dialler import Dialler
-from flytebuild.streams.splice import Bridge
-from flytebuild.streams.ssh import ssh_command
 
 if TYPE_CHECKING:
     import docker
@@ -112,20 +109,6 @@ def current_context() -> str | None:
         return None
 
 
-def by_ssh(address: EngineAddress) -> Dialler:
-    """What opens connections to the API of an engine at an `ssh://` address, as `docker` does, which is there as well.
-
-    Raises ConfigError for an address that `ssh` cannot be given.
-    """
-    place = urlsplit(address.url).path.rstrip("/")
-    remote = ("docker", *(("--host", f"unix://{place}") if place else ()), "system", "dial-stdio")
-    try:
-        command = ssh_command(address.url, *remote)
-    except ValueError as error:
-        raise ConfigError(f"`{address.shown}` (from {address.source}) cannot be used: {error}") from error
-    return Dialler(lambda made: made.run(command))
-
-
 def connect(timeout: float = 60) -> docker.DockerClient:
     """A client of the user's engine, which has answered once; `timeout` is each request's, in seconds.
 
@@ -134,21 +117,25 @@ def connect(timeout: float = 60) -> docker.DockerClient:
     import docker
     from docker.errors import DockerException
 
+    from flytebuild.streams.dial import dialler
+    from flytebuild.streams.splice import Bridge
+
     address = locate()
-    # Docker's SDK has a way of its own by `ssh`, whose connections are no sockets and cannot be read as they come.
-    dialler = by_ssh(address) if address.url.startswith("ssh://") else None
-    bridge = Bridge(dialler.dial) if dialler else None
+    # By `ssh`, Docker's SDK would give us connections that are no sockets; by TLS, it would trust the authorities that
+    # `REQUESTS_CA_BUNDLE` names instead of the engine's.
+    made = dialler(address) if address.tls or address.url.startswith("ssh://") else None
+    bridge = Bridge(made.dial) if made else None
     client = None
     try:
         url = bridge.url if bridge else address.url
-        client = docker.DockerClient(base_url=url, tls=address.tls or False, timeout=timeout, version="auto")
+        client = docker.DockerClient(base_url=url, timeout=timeout, version="auto")
         client.ping()
     except (DockerException, OSError, ValueError) as error:
         if client is not None:
             client.close()
         reason = _FORBIDDEN if _FORBIDDEN in str(error) else ""
-        if dialler and bridge:
-            reason = dialler.complaint()
+        if made and bridge:
+            reason = made.complaint()
             bridge.close()
         raise unavailable(address, reason) from error
     if bridge is not None:

@@ -12,12 +12,12 @@ from google.protobuf.message import Message
 
 from flytebuild.buildkit._pb import control_pb2
 from flytebuild.buildkit.address import Address, unanswered
-from flytebuild.buildkit.dial import DEADLINE
 from flytebuild.buildkit.session_stream import Headers
 from flytebuild.buildkit.transport import Transport, to_daemon, to_engine
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.spec.images import Platform
+from flytebuild.streams.dial import DEADLINE
 
 CONTROL = "/moby.buildkit.v1.Control/"
 _SNAPSHOTTER = "org.mobyproject.buildkit.worker.snapshotter"

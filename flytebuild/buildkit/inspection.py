@@ -8,7 +8,7 @@ import grpc
 
 from flytebuild.buildkit._pb import control_pb2, gateway_pb2
 from flytebuild.buildkit.connection import Connection
-from flytebuild.buildkit.dial import DEADLINE
+from flytebuild.streams.dial import DEADLINE
 
 _PING = "/moby.buildkit.v1.frontend.LLBBridge/Ping"
 _BUILD = "buildkit-controlapi-buildid"

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import grpc
 
 from flytebuild.buildkit._pb import control_pb2
-from flytebuild.buildkit.dial import upgrade
+from flytebuild.buildkit.upgrade import upgrade
 from flytebuild.streams.dialler import Dialler
 from flytebuild.streams.splice import CHUNK, close
 

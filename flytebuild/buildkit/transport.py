@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from flytebuild.buildkit import tls
 from flytebuild.buildkit.address import DaemonAddress, Plain, Secured, Through, unanswered
-from flytebuild.buildkit.dial import ask_version, dialler, upgrade
 from flytebuild.buildkit.session_stream import OpenSession, by_control, by_upgrade
+from flytebuild.buildkit.upgrade import ask_version, upgrade
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import ConfigError
+from flytebuild.streams import tls
+from flytebuild.streams.dial import dialler
 from flytebuild.streams.dialler import Dialler
 from flytebuild.streams.splice import Bridge, close
 

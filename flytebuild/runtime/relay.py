@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flytebuild.buildkit.dial import dialler, upgrade
+from flytebuild.buildkit.upgrade import upgrade
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import ConfigError
 from flytebuild.inside.relay import ALIVE, Stream, Tunnel
@@ -29,6 +29,7 @@ from flytebuild.runtime.containers import Containers
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.interpreter import command_of
 from flytebuild.runtime.requests import Requests, reason
+from flytebuild.streams.dial import dialler
 
 log = logging.getLogger(__name__)
 

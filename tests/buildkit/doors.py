@@ -18,9 +18,10 @@ from pathlib import Path
 
 import trustme
 
-from flytebuild.buildkit import tls
-from flytebuild.buildkit.dial import dial, upgrade
+from flytebuild.buildkit.upgrade import upgrade
 from flytebuild.engine import EngineAddress
+from flytebuild.streams import tls
+from flytebuild.streams.dial import dial
 from flytebuild.streams.splice import close, splice
 
 Dial = Callable[[], socket.socket]

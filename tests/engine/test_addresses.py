@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import secrets
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from flytebuild import engine
 from flytebuild.buildkit._pb import control_pb2
 from flytebuild.buildkit.address import Address, Certificates, parse
 from flytebuild.buildkit.connection import Connection
@@ -160,6 +162,19 @@ def test_an_image_is_built_through(
     assert [line.split()[0] for line in solved.log.splitlines()] == expected
     assert len(solver.layers(name)) > 2
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("flytebuild-program")] == []
+
+
+@pytest.mark.parametrize("address", [engine_by_tls, engine_by_ssh], ids=lambda kind: kind.__name__)
+def test_docker_s_sdk_gets_through(address: Callable[[Site], Address], site: Site) -> None:
+    address(site)
+    # What Docker's SDK would take for the engine's authorities.
+    site.patch.setenv("REQUESTS_CA_BUNDLE", str(site.folder / "nothing.pem"))
+    client = engine.connect()
+    assert client.version()["ApiVersion"]
+    client.close()
+    del client
+    gc.collect()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "flytebuild-bridge"] == []
 
 
 def test_a_plan_and_a_build_without_any_docker_engine(site: Site, workspace: Workspace) -> None:

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from flytebuild import engine
-from flytebuild.buildkit.dial import dial
+from flytebuild.streams.dial import dial
 from flytebuild.streams.splice import close
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import socket
 from contextlib import closing
 
-from flytebuild.buildkit.dial import dial
 from flytebuild.engine import EngineAddress
+from flytebuild.streams.dial import dial
 
 
 def test_small_messages_to_an_engine_elsewhere_do_not_wait_for_one_another() -> None:
