@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from flytebuild.amounts import size
 from flytebuild.config import Config
-from flytebuild.doctor.check import Check, exit_code, size
+from flytebuild.doctor.check import Check, exit_code
 from flytebuild.doctor.machine import examine_machine
 from tests.buildkit.doors import Authority
 
