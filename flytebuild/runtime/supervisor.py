@@ -19,6 +19,7 @@ from flytebuild.runtime.executor import Executor, Survivors
 from flytebuild.runtime.limits import Limits
 from flytebuild.runtime.logs import LogBook
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Cache, Failure, Phase
+from flytebuild.runtime.pods import LEFT_OUT
 from flytebuild.runtime.results import NoTable, Results, is_overwriting
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.verdict import retry_delay, seconds
@@ -65,6 +66,7 @@ class Supervisor:
         self._results = results or Results(NoTable(), store)
         self._under_way: dict[ActionKey, asyncio.Task[None]] = {}
         self._has_told_interruptible = False
+        self._told: set[str] = set()
 
     def heard(self, key: ActionKey, number: int) -> None:
         """Note that the container of an attempt has made a request; the first one counts."""
@@ -147,6 +149,7 @@ class Supervisor:
         action = self._ledger.action(key)
         assert action.task is not None  # noqa: S101 - only tasks are submitted
         self._tell_interruptible(action)
+        self._tell_left_out(action)
         deadline = seconds(action.task.task_template.metadata.timeouts.deadline)
         try:
             await asyncio.wait_for(self._obtain(action), self._limits.left(deadline, key, action.created))
@@ -197,6 +200,14 @@ class Supervisor:
             self._results.keep(self._ledger.run(action.key.run), action, attempt.outputs)
             cache = Cache.POPULATED
         self._ledger.finish(action.key, phase, outputs=attempt.outputs, cache=cache)
+
+    def _tell_left_out(self, action: Action) -> None:
+        """Say, once for each task, what of its pod has no counterpart here."""
+        assert action.task is not None  # noqa: S101 - only tasks are submitted
+        left_out = action.task.task_template.config.get(LEFT_OUT)
+        if left_out and action.task_name not in self._told:
+            self._told.add(action.task_name)
+            log.warning("task `%s` runs in the primary container of its pod; left out: %s", action.task_name, left_out)
 
     def _tell_interruptible(self, action: Action) -> None:
         if action.task is None or self._has_told_interruptible:

@@ -23,6 +23,7 @@ from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.conditions import Conditions
 from flytebuild.runtime.model import Action, ActionKey, Kind, Phase, now
 from flytebuild.runtime.names import check_name
+from flytebuild.runtime.pods import contained
 from flytebuild.runtime.records import UnknownError
 from flytebuild.runtime.services import Context
 from flytebuild.runtime.services.convert import key_of, refusals, update
@@ -69,7 +70,7 @@ class Children:
             elif kind == "condition":
                 action = replace(action, condition=request.condition, phase=Phase.PAUSED)
             else:
-                action = replace(action, task=request.task.spec, cache_key=request.task.cache_key.value)
+                action = replace(action, task=contained(request.task.spec), cache_key=request.task.cache_key.value)
             if kind != "trace" and (earlier := self._recovered(key)) is not None:
                 outputs, value = earlier.outputs, earlier.value
                 action = replace(action, phase=Phase.RECOVERED, ended=now(), outputs=outputs, value=value)

@@ -19,6 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from flytebuild.runtime.actions import ExistsError, FinishedError, SealedError
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Failure, Kind, Phase, Run, now
+from flytebuild.runtime.pods import PodError
 from flytebuild.runtime.records import UnknownError
 from flytebuild.runtime.storage import ObjectNameError
 
@@ -36,7 +37,7 @@ def refusals() -> Iterator[None]:
         raise ConnectError(Code.ABORTED, str(error)) from error
     except SealedError as error:
         raise ConnectError(Code.UNAVAILABLE, str(error)) from error
-    except ObjectNameError as error:
+    except (ObjectNameError, PodError) as error:
         raise ConnectError(Code.INVALID_ARGUMENT, str(error)) from error
 
 

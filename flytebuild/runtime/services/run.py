@@ -20,6 +20,7 @@ from flytebuild.runtime.conditions import Conditions, SignalError
 from flytebuild.runtime.container import OrderError, executable
 from flytebuild.runtime.model import ROOT, Action, ActionKey, Kind, Run, now
 from flytebuild.runtime.names import check_name, new_folder, new_run_name
+from flytebuild.runtime.pods import contained
 from flytebuild.runtime.services import Context, convert
 from flytebuild.runtime.services.actions import HEARTBEAT
 from flytebuild.runtime.services.bundle import check_bundle
@@ -83,9 +84,9 @@ class Runs(RunService):  # type: ignore[misc]
         """The task of a request: the one that it carries, or the deployed one that it names."""
         kind = request.WhichOneof("task")
         if kind == "task_spec":
-            return request.task_spec
+            return contained(request.task_spec)
         if kind == "task_id":
-            return self._catalogue.get(TaskKey.of(request.task_id)).spec
+            return contained(self._catalogue.get(TaskKey.of(request.task_id)).spec)
         raise ConnectError(Code.UNIMPLEMENTED, "the local control plane has no triggers; run the task itself")
 
     def _new_run(self, request: pb.CreateRunRequest) -> Run:

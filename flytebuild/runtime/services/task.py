@@ -11,6 +11,7 @@ from flyteidl2.task.task_service_connect import TaskService
 
 from flytebuild.runtime.catalogue import Catalogue, TaskKey
 from flytebuild.runtime.model import now
+from flytebuild.runtime.pods import contained
 from flytebuild.runtime.services import Context
 from flytebuild.runtime.services.bundle import check_bundle
 from flytebuild.runtime.services.convert import refusals, timestamp
@@ -38,7 +39,7 @@ class Tasks(TaskService):  # type: ignore[misc]
                 "take them off to deploy it here",
             )
         with refusals():
-            await check_bundle(self._store, request.spec.task_template)
+            await check_bundle(self._store, contained(request.spec).task_template)
             self._catalogue.add(
                 definition.TaskDetails(
                     task_id=request.task_id,

@@ -17,6 +17,7 @@ from flytebuild.plan import ImagePlan
 from flytebuild.runtime.http import Response
 from flytebuild.runtime.logs import Line
 from flytebuild.runtime.model import Action, ActionKey, Attempt, Kind, Phase, Run, now
+from flytebuild.runtime.pods import LEFT_OUT
 from flytebuild.runtime.web import timeline
 from flytebuild.runtime.web.documents import path
 from flytebuild.runtime.web.values import Values
@@ -124,6 +125,8 @@ def _action(view: View, run: Run) -> str:
         rows.append(("Cached", f"the outputs are those of <code>{_text(action.cached_from)}</code>"))
     if action.condition is not None and not action.phase.is_terminal:
         rows.append(("Waits for an answer to", _text(action.condition.prompt or action.condition.name)))
+    if action.task is not None and (left_out := action.task.task_template.config.get(LEFT_OUT)):
+        rows.append(("Left out of its pod", _text(left_out)))
     if last:
         rows += _container_facts(last, len(action.attempts))
     detail = _failure(action)
