@@ -94,7 +94,10 @@ class Tunnel:
         self._channels[number] = channel
         self.send(OPEN, number)
         channel.task = asyncio.current_task()
-        await self._join(number, channel, (reader, writer))
+        try:
+            await self._join(number, channel, (reader, writer))
+        finally:
+            del self._channels[number]
 
     def _take(self, kind: int, number: int, data: bytes) -> None:
         self.heard += 1
@@ -103,6 +106,8 @@ class Tunnel:
         elif kind == OPEN:
             channel = self._channels[number] = Channel()
             channel.task = asyncio.create_task(self._accept(number, channel))
+            # Not at its end, which a task does not come to that is cancelled before it begins.
+            channel.task.add_done_callback(lambda _: self._channels.pop(number))
         elif kind == ALIVE and self._answer is None:
             self.send(ALIVE)
         elif (channel_ := self._channels.get(number)) is None:
@@ -121,12 +126,9 @@ class Tunnel:
         try:
             if self._answer is None:
                 raise OSError("nobody answers here")
-            stream = await self._answer()
+            await self._join(number, channel, await self._answer())
         except OSError:
-            del self._channels[number]
             self.send(RESET, number)
-            return
-        await self._join(number, channel, stream)
 
     async def _join(self, number: int, channel: Channel, stream: Stream) -> None:
         """Pass on what comes from either side, until both have ended or one is over."""
@@ -142,7 +144,6 @@ class Tunnel:
         finally:
             for way in ways:
                 way.cancel()
-            del self._channels[number]
             writer.close()
 
     async def _out(self, number: int, channel: Channel, reader: asyncio.StreamReader) -> None:

@@ -73,6 +73,7 @@ class Relay:
         self._door = door
         self._home = home
         self._port = port
+        self._image = ""
         self._keeper: asyncio.Task[None] | None = None
         self._is_up = asyncio.Event()
 
@@ -84,9 +85,13 @@ class Relay:
             raise StartError("NetworkNotCreated", f"The engine refused a network: {reason(error)}") from error
 
     async def have(self, image: str) -> None:
-        """Have a relay that works, in a container of an image where none is yet. Raises StartError."""
+        """Have a relay that works, in a container of an image where none is yet. Raises StartError.
+
+        The next one, should this be lost, has the image that was asked for last: others may be gone by then.
+        """
+        self._image = image
         if self._keeper is None or self._keeper.done():
-            self._keeper = asyncio.create_task(self._keep(image))
+            self._keeper = asyncio.create_task(self._keep())
         up = asyncio.create_task(self._is_up.wait())
         try:
             await asyncio.wait({self._keeper, up}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -110,13 +115,13 @@ class Relay:
 
     # The relay's life
 
-    async def _keep(self, image: str) -> None:
+    async def _keep(self) -> None:
         """Have one relay after the other. Raises StartError where not even the first one comes up."""
         pauses = list(_PAUSES)
         has_been_up = False
         while True:
             try:
-                await self._serve(image)
+                await self._serve(self._image)
             except StartError as error:
                 if not has_been_up and not self._is_up.is_set():
                     raise

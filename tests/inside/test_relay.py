@@ -176,6 +176,34 @@ async def test_frames_of_a_connection_that_is_over_change_nothing() -> None:
 
 
 @in_loop
+async def test_a_connection_that_is_over_before_it_was_answered_leaves_nothing() -> None:
+    asked = asyncio.Event()
+
+    async def never() -> Stream:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    one, other = await _pair()
+    end = Tunnel(other, never)
+    serving = asyncio.create_task(end.serve())
+    deadline = asyncio.get_running_loop().time() + SECONDS
+    # The second has not even begun when it is over.
+    for number, wait in ((1, True), (2, False)):
+        one[1].write(relay._HEADER.pack(OPEN, number, 0))
+        if wait:
+            await asyncio.wait_for(asked.wait(), SECONDS)
+        one[1].write(relay._HEADER.pack(relay.RESET, number, 0) + relay._HEADER.pack(relay.READY, 0, 0))
+        await asyncio.wait_for(end.is_ready.wait(), SECONDS)
+        end.is_ready.clear()
+        while end._channels:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0)
+    one[1].close()
+    await asyncio.wait_for(serving, SECONDS)
+
+
+@in_loop
 async def test_the_program_passes_on_what_its_port_accepts_and_ends_with_its_input() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
