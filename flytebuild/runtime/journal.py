@@ -182,8 +182,9 @@ class Database:
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version == self._looked_at:
             return frozenset()
+        missing = frozenset(known) - {row[0] for row in self._connection.execute("SELECT name FROM runs")}
         self._looked_at = version
-        return frozenset(known) - {row[0] for row in self._connection.execute("SELECT name FROM runs")}
+        return missing
 
     # Pruning
 

@@ -22,7 +22,6 @@ from flytebuild.runtime import home, identity, own_storage
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.again import prepare_nothing
 from flytebuild.runtime.app import ControlPlane, assemble
-from flytebuild.runtime.clock import CLOCK
 from flytebuild.runtime.container import HOST_NAME, OrderError, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.dispatcher import IS_OWNER
@@ -36,6 +35,7 @@ from flytebuild.runtime.relay import Relay, network_of
 from flytebuild.runtime.relayed import RelayedExecutor
 from flytebuild.runtime.remote_store import RemoteStore
 from flytebuild.runtime.retention import KEEP_DAYS, expire
+from flytebuild.runtime.upkeep import keep_up
 from flytebuild.runtime.warm.ahead import AheadExecutor
 from flytebuild.runtime.warm.executor import WarmExecutor
 
@@ -44,13 +44,6 @@ log = logging.getLogger(__name__)
 _GRACE_SECONDS = 3
 _RECEIVED = 1024 << 10
 """Bytes that are received at a time."""
-
-_SWEEP_SECONDS = 3600.0
-_CLOCK_SECONDS = 1.0
-"""How often it is looked whether the clock on the wall may count again."""
-
-_PRUNED_SECONDS = 1.0
-"""How often it is looked whether another process has pruned runs; that costs a few microseconds."""
 
 
 class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
@@ -237,12 +230,11 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
     )
     server = Server(settings)
     task = asyncio.create_task(_run(server, sockets))
-    chores = [asyncio.create_task(chore(plane)) for chore in (_notice_pruning, _sweep, _keep_time)]
+    upkeep = asyncio.create_task(keep_up(plane))
     try:
         yield task
     finally:
-        for chore in chores:
-            chore.cancel()
+        upkeep.cancel()
         await plane.supervisor.aclose()
         plane.ledger.close()
         plane.web.close()
@@ -251,30 +243,6 @@ async def serving(plane: ControlPlane, sockets: list[socket.socket]) -> AsyncIte
             await task
         finally:
             plane.database.close()
-
-
-async def _notice_pruning(plane: ControlPlane) -> None:
-    """Forget the runs and the versions of tasks that another process has taken away."""
-    while True:
-        await asyncio.sleep(_PRUNED_SECONDS)
-        plane.ledger.forget(plane.database.missing(run.name for run in plane.ledger.runs()))
-        plane.catalogue.refresh()
-
-
-async def _sweep(plane: ControlPlane) -> None:
-    """Remove what uploads have left that were never completed."""
-    while True:
-        await asyncio.sleep(_SWEEP_SECONDS)
-        if left := await asyncio.to_thread(plane.store.sweep):
-            log.warning("removing %d uploads that were never completed", left)
-
-
-async def _keep_time(plane: ControlPlane) -> None:
-    """Follow the clock on the wall while nothing is under way; what is would get durations that never were."""
-    while True:
-        await asyncio.sleep(_CLOCK_SECONDS)
-        if not plane.ledger.unfinished():
-            CLOCK.set()
 
 
 async def _run(server: Server, sockets: list[socket.socket]) -> None:

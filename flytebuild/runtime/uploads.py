@@ -98,7 +98,7 @@ class Uploads:
 
     def sweep(self, now: float) -> int:
         """Remove uploads of which nothing has come for a day before `now`, in epoch seconds; how many those were."""
-        left = [path for path in self._work.glob("parts-*") if path.stat().st_mtime < now - _KEPT_SECONDS]
+        left = [path for path in self._work.glob("parts-*") if _last_change(path, now) < now - _KEPT_SECONDS]
         for path in left:
             shutil.rmtree(path, ignore_errors=True)
         return len(left)
@@ -108,6 +108,14 @@ class Uploads:
         if not re.fullmatch(r"[0-9a-f]{32}", upload) or not folder.is_dir():
             raise FileNotFoundError(f"there is no upload `{upload}`")
         return folder
+
+
+def _last_change(folder: Path, now: float) -> float:
+    """When something came for an upload, in epoch seconds; now, for one that was completed this very moment."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return now
 
 
 def _place(folder: Path, number: int, size: int | None) -> tuple[str, int]:

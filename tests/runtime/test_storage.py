@@ -52,7 +52,10 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     target = store.path_of("s3://flytebuild/a")
     upload, left = store.begin_parts(target), store.begin_parts(target)
     (tmp_path / ".work/half").write_bytes(b"half")
+    # As one that is completed between the listing and the look.
+    (tmp_path / ".work/parts-gone").symlink_to("nowhere")
     assert (store.sweep(), store.target(upload)) == (0, target)
+    (tmp_path / ".work/parts-gone").unlink()
     os.utime(tmp_path / f".work/parts-{left}", (0, 0))
     # A container that survives a restart goes on with its upload.
     again = ObjectStore(tmp_path)

@@ -180,7 +180,7 @@ def test_containers_are_started_ahead_of_what_a_task_called_before(
         # What is not called is gone with its parent, or soon after.
         said, _ = other.run("warm.maybe", {"path": ""})
         assert said["outputs"] == ["nothing called"]
-        assert len(ahead()) == 1
+        until(lambda: len(ahead()) == 1)
         until(lambda: containers(config.home) == [])
 
         process, name = other.begin("warm.maybe", {"path": "/tmp/released"})
