@@ -15,8 +15,8 @@ SCHEMA = "flytebuild.down/1"
 def down(as_json: bool) -> None:
     """Stop the local control plane; the containers of unfinished runs are removed.
 
-    Runs that have ended stay in the data folder, with their logs, inputs and outputs. Exits with 0 as well when there
-    was none, and with 69 when it cannot be ended.
+    Those that one has left which was killed are removed as well. Runs that have ended stay in the data folder, with
+    their logs, inputs and outputs. Exits with 0 as well when there was none, and with 69 when it cannot be ended.
 
     \b
     Examples:
@@ -32,7 +32,7 @@ def down(as_json: bool) -> None:
         End.NOT_RUNNING: "No control plane is running",
         End.STOPPED: "The control plane is stopped",
         End.KILLED: "The control plane did not end when it was told to, and was killed; runs that it left go on when "
-        "it is started again",
+        "it is started again, and end with another `flytebuild down`",
     }
     results = {End.NOT_RUNNING: "not running", End.STOPPED: "stopped", End.KILLED: "killed"}
     end = client.stop(config.load(Path.cwd()))

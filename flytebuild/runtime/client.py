@@ -16,7 +16,7 @@ import httpx
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError
-from flytebuild.runtime import flyte_config, identity, own_storage, process
+from flytebuild.runtime import flyte_config, identity, own_storage, process, remains
 from flytebuild.runtime import home as folder
 from flytebuild.runtime.container import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
@@ -132,13 +132,16 @@ def http(endpoint: str, seconds: float = 10) -> httpx.Client:
 def stop(config: Config) -> process.End:
     """Stop the control plane that holds the configured folder, and wait for its end.
 
-    It removes the containers of unfinished runs before it ends; those of one that had to be killed are removed by the
-    next. Raises ControlPlaneError when it cannot be ended, UsageError for a folder that cannot be used.
+    It removes the containers of unfinished runs before it ends. Where there is none, but one that was killed has left
+    containers, another one takes their runs over and ends with them. Raises ControlPlaneError when it cannot be ended,
+    UsageError for a folder that cannot be used.
     """
     if folder.holder(config.home) is None:
         if _is_orphan(health := _health(config.port), config.home):
             raise _orphan(config, health)
-        return process.End.NOT_RUNNING
+        if not remains.are_there(config.home):
+            return process.End.NOT_RUNNING
+        ensure(config)
     with _turn(config.home):
         return _end_holder(config.home)
 

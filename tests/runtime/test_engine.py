@@ -212,6 +212,21 @@ def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     assert containers(config.home) == []
 
 
+def test_down_leaves_nothing_of_a_control_plane_that_was_killed(driver: Driver, tmp_path: Path) -> None:
+    config = replace(driver.config, home=tmp_path / "own", port=free_port())
+    own = Driver(config, client.ensure(config))
+    process, name = own.begin("sleep_long")
+    own.until_running(name, "flows.sleep_long")
+    os.kill(own.plane.pid, signal.SIGKILL)
+    os.waitpid(own.plane.pid, 0)
+    assert containers(config.home) != []
+    assert client.stop(config) is End.STOPPED
+    assert containers(config.home) == []
+    assert client.stop(config) is End.NOT_RUNNING
+    process.kill()
+    process.communicate()
+
+
 def test_down_in_the_middle_of_many_starts_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     config = replace(driver.config, home=tmp_path / "own", port=free_port())
     own = Driver(config, client.ensure(config))
