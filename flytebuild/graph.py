@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flytebuild.errors import DependencyCycleError
@@ -44,3 +44,12 @@ def closure(edges: Mapping[str, Sequence[str]], roots: Iterable[str]) -> tuple[s
                 path[following] = None
                 pending.append(iter(edges.get(following, ())))
     return tuple(done)
+
+
+def without(nodes: Sequence[EnvironmentNode], names: Collection[str]) -> tuple[EnvironmentNode, ...]:
+    """A closure without some environments and all that depend on them; `nodes` has dependencies first."""
+    gone = set(names)
+    for node in nodes:
+        if not gone.isdisjoint(node.depends_on):
+            gone.add(node.name)
+    return tuple(node for node in nodes if node.name not in gone)

@@ -23,7 +23,7 @@ from flytebuild.authoring.loader import load
 from flytebuild.config import Config
 from flytebuild.errors import DefinitionError, UnavailableError, UsageError
 from flytebuild.events import Emit, Notice, ignore
-from flytebuild.graph import EnvironmentNode
+from flytebuild.graph import EnvironmentNode, without
 from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.looking import Outside, Remembered, Source, published
 from flytebuild.plan import Forecast, Observation, Plan, forecast, is_in_engine, make_plan, references
@@ -69,18 +69,19 @@ async def plan_definitions(
     are_files: bool = False,
     is_checked: bool = True,
     strict: bool = False,
-    partial: bool = False,
+    is_partial: bool = False,
     fresh: float = 0.0,
 ) -> Plan:
     """The same for code that is loaded already. `outputs` are files that come of it, which no image may take in.
 
     Images that become files need neither a registry nor an engine. What checks find is told where it `is_checked`; when
-    `strict`, CheckError is raised for it. When `partial`, and without targets, what cannot be planned is among the
-    plan's `problems`, and hides nothing else. What was answered less than `fresh` seconds ago is not asked again.
+    `strict`, CheckError is raised for it. When it `is_partial`, and without targets, what cannot be planned is among
+    the plan's `problems`, and hides nothing else. What was answered less than `fresh` seconds ago is not asked again.
     """
     problems: tuple[DefinitionError, ...] = ()
+    refused: dict[str, DefinitionError] | None = {} if is_partial and not targets else None
     with reader(config, emit, outputs) as read:
-        if partial and not targets:
+        if refused is not None:
             nodes, problems = definitions.usable(read)
         else:
             nodes = definitions.needed(targets, read)
@@ -96,8 +97,8 @@ async def plan_definitions(
             checks.refuse(findings)
         for message in checks.warnings(findings):
             emit(Notice(message))
-    planned = await plan_nodes(config, nodes, emit, are_files=are_files, fresh=fresh)
-    return replace(planned, problems=problems) if problems else planned
+    planned = await plan_nodes(config, nodes, emit, are_files=are_files, fresh=fresh, refused=refused)
+    return replace(planned, problems=(*problems, *(refused or {}).values()))
 
 
 async def plan_nodes(
@@ -107,14 +108,22 @@ async def plan_nodes(
     *,
     are_files: bool = False,
     fresh: float = 0.0,
+    refused: dict[str, DefinitionError] | None = None,
 ) -> Plan:
-    """The same for environments whose closure is known."""
+    """The same for environments whose closure is known.
+
+    Where `refused` is given, environments whose image cannot be are put there, each with its error, and left out with
+    those that depend on them; else the first one's is raised.
+    """
     async with Outside(config, are_files=are_files) as outside:
         with State.open(_STATE, emit=emit) as state:
             known = Remembered(outside, state, config, fresh)
             is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
             tell = emit if is_ours else ignore
-            specs = await _locked(nodes, config, known, tell, partial(_decided, config, outside, state, tell))
+            decide = partial(_decided, config, outside, state, tell)
+            specs = await _locked(nodes, config, known, tell, decide, refused)
+            nodes = without(nodes, refused or ())
+            specs = {node.name: specs[node.name] for node in nodes if node.name in specs}
             asked = [item for variants in specs.values() for item in references(variants, config.registry)]
             observed = await known.observe_all(asked)
             planned = make_plan(nodes, specs, config.registry, observed)
@@ -270,6 +279,7 @@ async def _locked(
     source: Source,
     emit: Emit,
     decide: Callable[[Specs], Awaitable[Lock | None]],
+    refused: dict[str, DefinitionError] | None = None,
 ) -> Specs:
     """The pinned specs of environments, with what is locked where there is a lock, as layers that images share.
 
@@ -277,7 +287,7 @@ async def _locked(
     """
     kept = locked.read(config)
     wanted = await _platforms(config, source, emit)
-    specs = await _specify(nodes, source, wanted, kept or Lock())
+    specs = await _specify(nodes, source, wanted, kept or Lock(), refused)
     lock = kept or await decide(specs)
     if lock is None:
         return specs
@@ -315,7 +325,11 @@ async def _platforms(config: Config, source: Source, emit: Emit) -> tuple[Platfo
 
 
 async def _specify(
-    nodes: Sequence[EnvironmentNode], source: Source, platforms: Sequence[Platform], lock: Lock
+    nodes: Sequence[EnvironmentNode],
+    source: Source,
+    platforms: Sequence[Platform],
+    lock: Lock,
+    refused: dict[str, DefinitionError] | None = None,
 ) -> Specs:
     """The pinned specs of every environment whose image is ours to build, one for each platform.
 
@@ -335,10 +349,15 @@ async def _specify(
     pinned = await asyncio.gather(*(source.image(name, None) for name in readers))
     frontends = dict(zip(readers, pinned, strict=True))
     specifiers = {platform: Specifier(platform, images, frontends) for platform, images in found.items()}
-    return {
-        name: {platform: specifier.specify(definition) for platform, specifier in specifiers.items()}
-        for name, definition in definitions.items()
-    }
+    specs = {}
+    for name, definition in definitions.items():
+        try:
+            specs[name] = {platform: specifier.specify(definition) for platform, specifier in specifiers.items()}
+        except DefinitionError as error:
+            if refused is None:
+                raise
+            refused[name] = error
+    return specs
 
 
 async def _native(source: Source, config: Config, emit: Emit) -> Platform:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytebuild.errors import DependencyCycleError
-from flytebuild.graph import closure
+from flytebuild.graph import EnvironmentNode, closure, without
+from flytebuild.spec.model import ExternalImage
 
 NAMES = [f"e{number}" for number in range(8)]
 
@@ -84,3 +85,11 @@ def test_a_deep_chain_needs_no_recursion() -> None:
 
 def test_the_user_s_order_is_kept() -> None:
     assert closure({"main": ["b", "a"], "b": ["c"]}, ["main"]) == ("c", "b", "a", "main")
+
+
+@given(acyclic(), st.sets(st.sampled_from(NAMES)))
+def test_without_some_all_that_need_them_are_gone_and_nothing_else(edges: dict[str, list[str]], gone: set[str]) -> None:
+    image = ExternalImage("docker.io/library/x:1")
+    nodes = [EnvironmentNode(name, None, tuple(edges[name]), (), image) for name in closure(edges, NAMES)]
+    kept = {node.name for node in without(nodes, gone)}
+    assert kept == {name for name in NAMES if gone.isdisjoint(reachable(edges, name))}

@@ -24,6 +24,9 @@ from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_type_hints
 
+from flyte._task import AsyncFunctionTaskTemplate
+from flyte._task_plugins import TaskPluginRegistry
+
 from flytebuild.authoring.site import origin_of
 from flytebuild.check.imports import is_answered
 from flytebuild.errors import DefinitionError
@@ -136,7 +139,7 @@ class _Finder(MetaPathFinder):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         parent = sys.modules.get(name.rpartition(".")[0])
-        if parent is not None and not isinstance(parent, _Module) and not _is_library(_place(parent)):
+        if parent is not None and not isinstance(parent, _Module) and not _may_have_more(parent):
             return None
         asking = next(_callers(), None)
         if asking is None or _is_library(asking.f_code.co_filename) or _is_answered():
@@ -152,6 +155,8 @@ def standing_in() -> Iterator[Mapping[str, str]]:
     Afterwards nobody finds them; what was taken from them stays where it was put.
     """
     finder = _Finder()
+    # A plugin's configuration that is stood in for is refused with its environment, and not by the SDK.
+    TaskPluginRegistry.register(_StandIn, AsyncFunctionTaskTemplate)
     sys.meta_path.append(finder)
     try:
         yield finder.made
@@ -255,6 +260,14 @@ def _parsed(file: str) -> ast.Module | None:
 def _place(module: ModuleType) -> str:
     """Where a module lies: its file, or for a namespace the first folder of it."""
     return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+
+
+def _may_have_more(parent: ModuleType) -> bool:
+    """Whether other distributions add to a module: a namespace of libraries, such as `google`.
+
+    What a package lacks that is installed here is another version's.
+    """
+    return getattr(parent, "__file__", None) is None and _is_library(_place(parent))
 
 
 def _is_library(place: str) -> bool:

@@ -69,7 +69,7 @@ def graph(
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
     planning = pipeline.plan_definitions(
-        settings, definitions, targets, notice, outputs=outputs, is_checked=False, partial=True
+        settings, definitions, targets, notice, outputs=outputs, is_checked=False, is_partial=True
     )
     planned = asyncio.run(planning)
     text = _drawn(planned, settings, form)

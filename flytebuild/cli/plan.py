@@ -108,7 +108,7 @@ def plan(
         targets,
         notice,
         outputs=outputs,
-        partial=output is None,
+        is_partial=output is None,
         fresh=0 if refresh else settings.fresh,
     )
     planned = asyncio.run(planning)

@@ -62,7 +62,7 @@ def size(
 
     settings = config.load(Path.cwd(), platforms=platforms or None)
     definitions = code.definitions(settings, paths)
-    planning = pipeline.plan_definitions(settings, definitions, targets, notice, is_checked=False, partial=True)
+    planning = pipeline.plan_definitions(settings, definitions, targets, notice, is_checked=False, is_partial=True)
     planned = asyncio.run(planning)
     found = account(asyncio.run(pipeline.stored(settings, planned, notice)))
     there = {share.image.reference for share in found.shares}

@@ -95,6 +95,7 @@ def test_a_value_that_nobody_knows_is_an_error_with_its_line(use: str, tmp_path:
 DEFINITIONS = {
     "a package": "flyte.TaskEnvironment('train', image=flyte.Image.from_debian_base().with_pip_packages(torch.NAME))",
     "a variable": "flyte.TaskEnvironment('train', env_vars={'X': torch.NAME})",
+    "a plugin": "flyte.TaskEnvironment('train', plugin_config=torch.Elastic(nnodes=2)).task(len)",
     "a secret": "flyte.TaskEnvironment('train', secrets=[torch.SECRET])",
 }
 

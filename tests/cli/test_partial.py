@@ -97,6 +97,12 @@ a = flyte.TaskEnvironment(name="turns_a", image={BASE})
 b = flyte.TaskEnvironment(name="turns_b", image={BASE}, depends_on=[a])
 a.add_dependency(b)
 """,
+    "broken/no_secret.py": """
+import flyte
+image = flyte.Image.from_debian_base().with_apt_packages("vim", secret_mounts=["/tmp/secret"])
+env = flyte.TaskEnvironment(name="no_secret", image=image)
+""",
+    "broken/other_version.py": "import flyte\nfrom flyte.app.extras import NoSuchEnvironment\n",
     "broken/no_image.py": """
 import flyte
 image = flyte.Image.from_debian_base().with_requirements("no-such-requirements.txt")
@@ -115,6 +121,8 @@ TOLD = (
     "Environment `made_of` (broken/made_of_a_stand_in.py:4) is defined with `absent_models.DEFAULT`",
     "Environment `guarded` is defined in `basics/guarded.py:3` and in `broken/twice.py:2`",
     "`depends_on` forms a cycle: turns_a (broken/turns.py:3)",
+    "the secret `/tmp/secret` can be no variable of a step",
+    "`broken/other_version.py` fails to import: ImportError: cannot import name 'NoSuchEnvironment'",
     "environment `no_image` (broken/no_image.py:3): file `no-such-requirements.txt` does not exist",
 )
 GOOD = {"served", "guarded", "reads", "leaves", "shared", "uses", "laid-out", "needs"}

@@ -33,7 +33,7 @@ def layer_secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> t
         return ()
     found = []
     for item in secrets:
-        secret = flyte.Secret(key=item) if isinstance(item, str) else item
+        secret = _named(item, site) if isinstance(item, str) else item
         group, target = secret.group or "", str(secret.mount) if secret.mount else ""
         if target and not target.startswith("/"):
             raise site.error(
@@ -47,6 +47,16 @@ def layer_secrets(secrets: Iterable[str | flyte.Secret] | None, site: Site) -> t
             found.append(spec.Secret(group, secret.key, env=name))
     _refuse_shared(found, site)
     return tuple(sorted(set(found)))
+
+
+def _named(key: str, site: Site) -> flyte.Secret:
+    try:
+        return flyte.Secret(key=key)
+    except ValueError as error:
+        raise site.error(
+            f"the secret `{key}` can be no variable of a step ({error})",
+            hint="name it with letters, digits and `_`, or give `Secret(key=…, as_env_var=…)`",
+        ) from error
 
 
 def _refuse_shared(secrets: Sequence[spec.Secret], site: Site) -> None:
