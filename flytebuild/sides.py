@@ -85,7 +85,10 @@ class _Source:
     async def last_and_now(self, name: str) -> tuple[Side, Side]:
         environment, at, _ = name.partition("@")
         if at or "/" in environment:
-            raise UsageError("There is nothing to compare the image with", hint="name a second one")
+            raise UsageError(
+                f"There is nothing to compare `{name}` with",
+                hint="name a second one: an environment, or another image",
+            )
         planned = await self._plan(environment)
         image = _image(planned, environment)
         now = _written(name, image)

@@ -82,6 +82,11 @@ class Targets:
         if len(matches) > 1:
             raise UsageError(f"`{short}` is a task of several environments", hint=_one_of(sorted(matches)))
         if not matches:
+            if short.endswith(".py"):
+                raise UsageError(
+                    f"`{short}` is a file, and neither a task nor an environment",
+                    hint=f"`{short}:NAME` is a task or an environment in it, and `{short}:*` all of them",
+                )
             nearest = difflib.get_close_matches(short, [*self._by_short, *self._environments, *self._tasks], 1)
             raise UnknownTargetError(short, closest=nearest[0] if nearest else None, known=sorted(self._tasks))
         return matches[0]

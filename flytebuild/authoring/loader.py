@@ -71,7 +71,17 @@ def _places(paths: Sequence[Path], emit: Emit) -> Iterator[tuple[Place, bool]]:
                 raise UsageError(f"`{path}` is not a Python file", hint="its name must end in `.py`")
             yield named(path), True
         else:
-            raise UsageError(f"`{path}` does not exist", hint="give a Python file, or a folder with Python files")
+            raise UsageError(f"`{path}` does not exist", hint=_instead_of(path))
+
+
+def _instead_of(path: Path) -> str:
+    """What to give in the place of a path that is not there: many who begin name a task."""
+    file, colon, name = str(path).partition(":")
+    if colon and Path(file).exists():
+        return f"give `{file}`, and `--for {name}` for what is in it"
+    if path.suffix or len(path.parts) > 1:
+        return "give a Python file, or a folder with Python files"
+    return f"give a Python file, or a folder with Python files; a task or an environment is named with `--for {path}`"
 
 
 def _python_files(folder: Path, emit: Emit) -> Iterator[Path]:

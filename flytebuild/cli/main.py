@@ -60,6 +60,11 @@ class _LazyCommands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            if args[0] in ("help", "version"):
+                known = f"`flytebuild --{args[0]}` shows it"
+                if args[0] == "help" and args[1:2] and args[1] in _COMMANDS:
+                    known = f"`flytebuild {args[1]} --help` shows it"
+                raise UsageError(f"There is no command `{args[0]}`", hint=known)
             nearest = difflib.get_close_matches(args[0], _COMMANDS, 1)
             known = "commands: " + ", ".join(f"`{name}`" for name in _COMMANDS)
             hint = f"did you mean `{nearest[0]}`?" if nearest else known

@@ -47,7 +47,7 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @options.locked
 @options.wheel_layers
 @options.strict_imports
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.argument("task", required=False)
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
 @click.pass_context
@@ -83,6 +83,7 @@ def run(
     from flytebuild.cli.output import refuse_full
 
     refuse_full()
+    _refuse_what_is_no_file(file)
     settings = config.load(
         Path.cwd(),
         secrets=secrets,
@@ -113,6 +114,17 @@ def run(
     except click.NoSuchOption as error:
         _refuse_own_option(context, file, task, error.option_name)
         raise
+
+
+def _refuse_what_is_no_file(file: Path) -> None:
+    """Say where the words belong that are given in the place of the file."""
+    if file.is_file():
+        return
+    usage = "`flytebuild run FILE TASK --INPUT VALUE …`"
+    if str(file).startswith("-"):
+        raise UsageError(f"`{file}` is no option of `flytebuild run`", hint=f"a task's inputs follow it: {usage}")
+    problem = "is a folder" if file.is_dir() else "does not exist"
+    raise UsageError(f"`{file}` {problem}", hint=f"the file comes first, and then the task: {usage}")
 
 
 def _refuse_own_option(context: click.Context, file: Path, task: str, given: str | None) -> None:

@@ -24,14 +24,17 @@ class _Age(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(found[1]) * _SECONDS[found[2]]
 
 
-@click.group(short_help="Look after the runs of this machine.")
-def runs() -> None:
+@click.group(short_help="Look after the runs of this machine.", invoke_without_command=True)
+@click.pass_context
+def runs(context: click.Context) -> None:
     """Look after the runs of this machine.
 
     \b
     Examples:
       flytebuild runs prune --older-than 7d
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @runs.command(short_help="Remove runs that have ended, with their logs and outputs.")

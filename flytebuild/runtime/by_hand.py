@@ -23,7 +23,8 @@ def again(plane: ControlPlane, run: str, action: str) -> dict[str, Any]:
     with _answers(plane), _asked(plane, f"/again/{run}/{action}") as answer:
         answer.read()
         if not answer.is_success:
-            raise RunError(answer.text.strip())
+            said = answer.text.strip()
+            raise RunError(said[:1].upper() + said[1:], hint=f"{plane.endpoint} shows all runs and their actions")
         return dict(answer.json())
 
 
