@@ -146,6 +146,17 @@ def test_abort_kills_the_containers(driver: Driver) -> None:
     assert [action["phase"] for action in document["actions"]] == ["ABORTED", "ABORTED"]
 
 
+def test_an_action_that_is_aborted_alone_is_told_to_its_parent(driver: Driver) -> None:
+    process, name = driver.begin("wait_for_sleeper")
+    child = driver.until_running(name, "flows.sleep_long")
+    driver.flyte("abort", "action", name, child["name"], "--reason", "enough")
+    assert driver.end(process) == {"phase": "failed"}
+    actions = driver.document(name)["actions"]
+    assert [action["phase"] for action in actions] == ["FAILED", "ABORTED"]
+    assert [action["error"]["code"] for action in actions] == ["ActionAbortedError", "Aborted"]
+    assert actions[1]["error"]["message"] == "enough"
+
+
 def test_a_container_killed_from_outside(driver: Driver) -> None:
     process, name = driver.begin("sleep_long")
     action = driver.until_running(name, "flows.sleep_long")
