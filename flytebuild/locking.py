@@ -58,6 +58,12 @@ async def lock(
     return merged(before, after, platforms, frozenset(specs) if is_partial else None) if before else after
 
 
+def without(lock: Lock | None, moves: Moves) -> Lock:
+    """A lock without the images that are meant to move."""
+    lock = lock or Lock()
+    return replace(lock, images=tuple(image for image in lock.images if image.reference not in moves))
+
+
 def resolver(
     config: Config, before: Lock, client: RegistryClient, state: State, emit: Emit, moves: Moves = NOTHING
 ) -> Resolver:

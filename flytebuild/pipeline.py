@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import platform as host
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from flytebuild import history, locked
+from flytebuild import history
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
@@ -25,23 +23,20 @@ from flytebuild.errors import DefinitionError, UnavailableError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.leftovers import Leftover, leftovers
-from flytebuild.looking import Outside, Remembered, Source, published
+from flytebuild.looking import Outside, Remembered, published
 from flytebuild.plan import Forecast, Observation, Plan, forecast, is_in_engine, make_plan, references
 from flytebuild.size import StoredImage, with_wheels_named
-from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.model import ExternalImage
-from flytebuild.spec.specify import Specifier, frontends_needed, images_needed
+from flytebuild.specified import decided, pinned, platforms, specified, undecided
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.trees.statcache import StatCache
-from flytebuild.wheels import lockfile
-from flytebuild.wheels.lock import Lock, Specs, apply
 from flytebuild.why import Earlier
 
 if TYPE_CHECKING:
     from flytebuild.build.builder import Outcome
     from flytebuild.build.output import Output
     from flytebuild.build.stores import Stores
-    from flytebuild.registry.client import RegistryClient
+    from flytebuild.wheels.lock import Lock
     from flytebuild.wheels.resolver import Moves
 
 _STATE = DEFAULT_PATH
@@ -120,8 +115,8 @@ async def plan_nodes(
             known = Remembered(outside, state, config, fresh)
             is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
             tell = emit if is_ours else ignore
-            decide = partial(_decided, config, outside, state, tell)
-            specs = await _locked(nodes, config, known, tell, decide, refused)
+            decide = partial(decided, config, outside, state, tell)
+            specs = await pinned(nodes, config, known, tell, decide, refused)
             nodes = without(nodes, refused or ())
             specs = {node.name: specs[node.name] for node in nodes if node.name in specs}
             asked = [item for variants in specs.values() for item in references(variants, config.registry)]
@@ -145,25 +140,21 @@ async def lock(
     """What the lock becomes for these environments; the file stays as it is. Errors as in `locking.lock`."""
     # Loaded here: only who makes a lock needs what reads bases and wheels.
     from flytebuild import locking
+    from flytebuild.wheels import lockfile
 
     async with _asking(config, emit) as (outside, state):
         before = lockfile.read(config.lock) if config.lock else None
-        wanted = await _platforms(config, outside, emit)
-        specs = await _specify(nodes, outside, wanted, _kept(before or Lock(), moves))
+        kept = locking.without(before, moves)
+        specs = await specified(nodes, outside, await platforms(config, outside, emit), kept)
         client = (await outside.stores()).client
         after = await locking.lock(config, specs, before, moves, client, state, emit, is_partial=is_partial)
-        return await locking.with_tools(after, specs, _kept(before or Lock(), moves), outside.image)
+        return await locking.with_tools(after, specs, kept, outside.image)
 
 
 async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> None:
     """Raise LockDriftError where the lock does not have all that these environments install."""
     async with _asking(config, emit) as (outside, _):
-        await _locked(nodes, replace(config, locked=True), outside, emit, _undecided)
-
-
-def _kept(lock: Lock, moves: Moves) -> Lock:
-    """A lock without the images that are meant to move."""
-    return replace(lock, images=tuple(image for image in lock.images if image.reference not in moves))
+        await pinned(nodes, replace(config, locked=True), outside, emit, undecided)
 
 
 async def _past(
@@ -271,104 +262,6 @@ async def build(
             if not recording.is_empty:
                 document = json.dumps(recording.document())
                 state.record_build(BuildRecord(secrets.token_hex(8), recording.started, document))
-
-
-async def _locked(
-    nodes: Sequence[EnvironmentNode],
-    config: Config,
-    source: Source,
-    emit: Emit,
-    decide: Callable[[Specs], Awaitable[Lock | None]],
-    refused: dict[str, DefinitionError] | None = None,
-) -> Specs:
-    """The pinned specs of environments, with what is locked where there is a lock, as layers that images share.
-
-    `decide` says what layers come to where there is none.
-    """
-    kept = locked.read(config)
-    wanted = await _platforms(config, source, emit)
-    specs = await _specify(nodes, source, wanted, kept or Lock(), refused)
-    lock = kept or await decide(specs)
-    if lock is None:
-        return specs
-    specs = locked.applied(config, lock, specs, emit) if kept else apply(specs, lock)[0]
-    if config.wheel_layers == "off":
-        return specs
-    # Loaded here: only who has a lock needs what knows how wheels are installed.
-    from flytebuild import sharing
-
-    async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        return await source.image(name, platform, lock.digest_of(name, platform))
-
-    return await sharing.shared(specs, os.environ, resolve)
-
-
-async def _decided(config: Config, outside: Outside, state: State, emit: Emit, specs: Specs) -> Lock | None:
-    """What layers come to without a lock, if that is asked for."""
-    if config.wheel_layers != "always":
-        return None
-    # Loaded here: most plans decide nothing.
-    from flytebuild import unlocked
-
-    async def connect() -> RegistryClient:
-        return (await outside.stores()).client
-
-    return await unlocked.decided(config, specs, connect, state, emit)
-
-
-async def _undecided(_: Specs) -> Lock | None:
-    return None
-
-
-async def _platforms(config: Config, source: Source, emit: Emit) -> tuple[Platform, ...]:
-    return tuple(map(Platform.parse, config.platforms)) or (await _native(source, config, emit),)
-
-
-async def _specify(
-    nodes: Sequence[EnvironmentNode],
-    source: Source,
-    platforms: Sequence[Platform],
-    lock: Lock,
-    refused: dict[str, DefinitionError] | None = None,
-) -> Specs:
-    """The pinned specs of every environment whose image is ours to build, one for each platform.
-
-    Images that the lock has a digest of are those, whatever their names lead to by now.
-    """
-    definitions = {node.name: node.image for node in nodes if not isinstance(node.image, ExternalImage)}
-    asked = sorted({name for definition in definitions.values() for name in images_needed(definition)})
-    readers = sorted({name for definition in definitions.values() for name in frontends_needed(definition)})
-
-    async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        return await source.image(name, platform, lock.digest_of(name, platform))
-
-    found = {
-        platform: dict(zip(asked, await asyncio.gather(*(resolve(name, platform) for name in asked)), strict=True))
-        for platform in platforms
-    }
-    pinned = await asyncio.gather(*(source.image(name, None) for name in readers))
-    frontends = dict(zip(readers, pinned, strict=True))
-    specifiers = {platform: Specifier(platform, images, frontends) for platform, images in found.items()}
-    specs = {}
-    for name, definition in definitions.items():
-        try:
-            specs[name] = {platform: specifier.specify(definition) for platform, specifier in specifiers.items()}
-        except DefinitionError as error:
-            if refused is None:
-                raise
-            refused[name] = error
-    return specs
-
-
-async def _native(source: Source, config: Config, emit: Emit) -> Platform:
-    """What the builder runs without emulation; what an engine on this machine would, where none answers."""
-    found = await source.platform()
-    if found is None:
-        architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.machine(), host.machine().lower())
-        found = Platform("linux", architecture)
-        why = "Nobody may be asked what the builder runs" if config.offline else "No Docker Engine answers"
-        emit(Notice(f"{why}, so images are planned for `{found}`, as this machine would run them"))
-    return found
 
 
 @contextmanager
