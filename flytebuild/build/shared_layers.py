@@ -65,9 +65,11 @@ async def make_first(cache: RemoteCache, layers: Sequence[State], solver: Solves
         async with turns:
             await solver.solve(marshal(layer), None, Progress(_NAME, tell), _NAME, imports=cache.imports)
 
-    count = "comes a wheel layer" if len(layers) == 1 else f"come {len(layers)} wheel layers"
-    emit(Notice(f"before the images {count}, to be mounted in their repositories"))
-    ends = await asyncio.gather(*map(make, layers), return_exceptions=True)
+    missing = [layer for layer in layers if not cache.has(layer)]
+    if missing:
+        count = "comes a wheel layer" if len(missing) == 1 else f"come {len(missing)} wheel layers"
+        emit(Notice(f"before the images {count}, to be mounted in their repositories"))
+    ends = await asyncio.gather(*map(make, missing), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, SolveError):
             raise end

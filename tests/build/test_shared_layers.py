@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flytebuild.build.cache import RemoteCache
+from flytebuild.build.cache.keys import key_of_state
 from flytebuild.build.cache.lookup import IMPORTS, Found
 from flytebuild.build.shared_layers import make_first, wheel_layers
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.solve import SolveError
-from flytebuild.events import Event, Notice
+from flytebuild.events import Event, Notice, ignore
 from flytebuild.facts import Absent, Fact, Present
 from flytebuild.llb.state import State
 from flytebuild.llb.wheels import wheel_layer
@@ -79,6 +80,15 @@ def test_a_layer_that_fails_is_left_to_the_images_and_stops_no_other() -> None:
     assert [event.message for event in events if isinstance(event, Notice)] == [
         "before the images come 2 wheel layers, to be mounted in their repositories"
     ]
+
+
+def test_a_layer_that_another_manifest_has_is_not_made_again() -> None:
+    key = key_of_state(wheel_layer(layer("a")))
+    assert key
+    known = replace(cache(Absent()), found=Found(OTHERS, frozenset({key.tag})))
+    solver = Solver(fails="b")
+    asyncio.run(make_first(known, states("a", "b"), solver, 1, ignore))
+    assert solver.solved == ["wheel: b 1"]
 
 
 def test_every_layer_of_all_images_once() -> None:

@@ -54,6 +54,11 @@ class RemoteCache:
         except (SolveError, Refused) as error:
             emit(Notice(f"the cache in `{self.repository.name}` was not written: {error}"))
 
+    def has(self, layer: State) -> bool:
+        """Whether one of the manifests that were found has a layer."""
+        key = key_of_state(layer)
+        return key is not None and key.tag in self.found.tags
+
     async def having(self, layers: Sequence[State]) -> RemoteCache | None:
         """The cache with the manifest that has all these layers first; None where there is none."""
         key = _key_of_all(layers)
