@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from flytebuild.facts import Present
+from flytebuild.facts import Absent, Present
 from flytebuild.plan import ImagePlan, Observation, Plan, is_in_engine
 from flytebuild.spec.composition import Composition, composition, decode
 from flytebuild.spec.digests import TAG_PREFIX, digests
@@ -68,6 +68,13 @@ def answered(questions: Mapping[str, tuple[str, ...]], seen: Mapping[str, Observ
             if isinstance(observation.fact, Present) and observation.composition:
                 found.setdefault(reference, Earlier(observation.image, observation.composition))
     return found
+
+
+def unheard(questions: Mapping[str, tuple[str, ...]], seen: Mapping[str, Observation]) -> Iterator[str]:
+    """The references of those whose environments certainly had none: a missing answer makes nothing certain."""
+    for reference, names in questions.items():
+        if all(name in seen and isinstance(seen[name].fact, Absent) for name in names):
+            yield reference
 
 
 def tags(image: ImagePlan) -> Iterator[str]:

@@ -122,10 +122,10 @@ async def plan_nodes(
             asked = [item for variants in specs.values() for item in references(variants, config.registry)]
             observed = await known.observe_all(asked)
             planned = make_plan(nodes, specs, config.registry, observed)
-            elsewhere, earlier = await _past(planned, observed, known, state)
+            elsewhere, earlier, new = await _past(planned, observed, known, state)
             known.keep()
-    if elsewhere or earlier:
-        planned = make_plan(nodes, specs, config.registry, observed, elsewhere, earlier)
+    if elsewhere or earlier or new:
+        planned = make_plan(nodes, specs, config.registry, observed, elsewhere, earlier, new)
     return replace(planned, as_of=known.oldest)
 
 
@@ -159,8 +159,11 @@ async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emi
 
 async def _past(
     planned: Plan, observed: Mapping[str, Observation], known: Remembered, state: State
-) -> tuple[dict[str, Observation], dict[str, Earlier]]:
-    """What there is now of missing images under other names, and of those that their environments had before."""
+) -> tuple[dict[str, Observation], dict[str, Earlier], frozenset[str]]:
+    """What there is now of missing images under other names, and of those that their environments had before.
+
+    Last come the references of those whose environments had none, as far as anybody knows who answered.
+    """
     present = [image for image in planned.images if image.status == "present"]
     state.record_published((image.digest or "", image.reference) for image in present)
     history.remember(present, planned, state)
@@ -176,7 +179,7 @@ async def _past(
         found = await asyncio.wait_for(looking, _ELSEWHERE_SECONDS)
     except asyncio.TimeoutError:
         found = {}
-    return found, earlier | history.answered(questions, found)
+    return found, earlier | history.answered(questions, found), frozenset(history.unheard(questions, found))
 
 
 async def observe(config: Config, reference: str, emit: Emit = ignore) -> Observation:

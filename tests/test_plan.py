@@ -291,3 +291,13 @@ def test_what_is_there_has_not_changed() -> None:
         (node("a"),), variants({"a": item}), None, {target(item): present(item)}, {}, {target(item): earlier}
     )
     assert planned.images[0].changes == ()
+
+
+def test_what_was_never_built_before_is_new() -> None:
+    observations = {target(spec): Observation(Absent()) for spec in SPECS.values()}
+    planned = make_plan(NODES, variants(SPECS), None, observations, new={target(SPECS["fold"])})
+    assert [image.reason for image in planned.images] == [
+        "new environment, not in the engine's store",
+        "not in the engine's store",
+        "not in the engine's store",
+    ]

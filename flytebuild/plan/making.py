@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -27,12 +28,13 @@ def make_plan(
     observations: Mapping[str, Observation],
     elsewhere: Mapping[str, Observation] = MappingProxyType({}),
     earlier: Mapping[str, Earlier] = MappingProxyType({}),
+    new: Collection[str] = frozenset(),
 ) -> Plan:
     """Compare what is needed with what was observed.
 
     `specs` holds the specs of every environment whose image is not external, `observations` one entry for each of
     their `references`, `elsewhere` what was observed of references that nothing needs, and `earlier`, by reference,
-    what the environments of images had before.
+    what the environments of images had before; `new` are the references of those whose environments had none.
     """
     environments, users = list[EnvironmentPlan](), dict[str, list[str]]()
     wanted: dict[str, ExternalImage | ImageSpec | Variants] = {}
@@ -50,7 +52,8 @@ def make_plan(
             case ExternalImage():
                 images.append(ImagePlan(target, "external", "used as it is", tuple(names)))
             case ImageSpec() as spec:
-                images.append(_image(target, spec, tuple(names), observations[target], seen, earlier.get(target)))
+                image = _image(target, spec, tuple(names), observations[target], seen, earlier.get(target))
+                images.append(_as_new(image) if target in new else image)
             case variants:
                 images.append(_index(target, variants, tuple(names), observations[target], registry))
     there = {target: item.image for target, item in elsewhere.items() if is_kept(target, item)}
@@ -99,6 +102,11 @@ def _image(
     return ImagePlan(
         target, status, reason, environments, spec_digests.image, layers, spec, earlier=earlier, changes=found
     )
+
+
+def _as_new(image: ImagePlan) -> ImagePlan:
+    words = "new environment" if len(image.environments) == 1 else "new environments"
+    return replace(image, reason=f"{words}, {image.reason}")
 
 
 def _changes(spec: ImageSpec, spec_digests: ImageDigests, earlier: Earlier) -> tuple[Change, ...]:

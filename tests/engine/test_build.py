@@ -106,7 +106,7 @@ def test_without_a_registry_images_are_in_the_engine_s_store(workspace: Workspac
     workspace.write({"msa/run.py": source.replace("from_debian_base()", f'from_debian_base(name="{name}")')})
     environ = {"FLYTEBUILD_REGISTRY": ""}
     (image,) = workspace.plan("--for", "run_msa", **environ)["images"]
-    assert (image["status"], image["reason"]) == ("missing", "not in the engine's store")
+    assert (image["status"], image["reason"]) == ("missing", "new environment, not in the engine's store")
     workspace.flytebuild("build", "--for", "run_msa", **environ)
     (image,) = workspace.plan("--for", "run_msa", **environ)["images"]
     assert image["status"] == "present"

@@ -37,6 +37,7 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
 
     (first,) = workspace.plan(main)["images"]
     assert (first["status"], first["earlier"], first["changes"]) == ("missing", None, [])
+    assert first["reason"] == f"new environment, not in `{first['reference'].rpartition(':')[0]}`"
     workspace.flytebuild("build", main)
     (built,) = workspace.plan(main)["images"]
     assert (built["status"], built["changes"]) == ("present", [])
