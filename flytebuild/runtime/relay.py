@@ -37,7 +37,7 @@ _START_SECONDS = 60.0
 _SILENCE_SECONDS = 60.0
 """After so long without an answer the relay is taken for lost; a network that is gone for half a minute is not."""
 
-_PAUSES = (0.2, 1.0, 5.0)
+_PAUSES = (0.2, 1.0, 5.0, 15.0)
 """Seconds between tries to have a relay again; the last one counts for all further ones."""
 
 _FRAME = struct.Struct(">BxxxI")
@@ -117,21 +117,20 @@ class Relay:
 
     async def _keep(self) -> None:
         """Have one relay after the other. Raises StartError where not even the first one comes up."""
-        pauses = list(_PAUSES)
-        has_been_up = False
+        losses, has_been_up, told = 0, False, ""
         while True:
             try:
                 await self._serve(self._image)
-            except StartError as error:
-                if not has_been_up and not self._is_up.is_set():
+            except (StartError, OSError, ValueError) as error:
+                if isinstance(error, StartError) and not has_been_up:
                     raise
-                log.warning("the relay on the engine was lost: %s", error.message)
-            except (OSError, ValueError) as error:
-                log.warning("the relay on the engine was lost: %s", error)
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("the relay on the engine was lost: %s", told)
+            losses = 0 if self._is_up.is_set() else losses + 1
             has_been_up = has_been_up or self._is_up.is_set()
-            pauses = list(_PAUSES) if self._is_up.is_set() else pauses
             self._is_up.clear()
-            await asyncio.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])
+            await asyncio.sleep(_PAUSES[min(losses, len(_PAUSES) - 1)])
 
     async def _serve(self, image: str) -> None:
         """One relay, from its start to its end. Raises StartError where it does not come up, or OSError later."""
