@@ -67,11 +67,7 @@ class Definitions:
         """
         if not targets:
             refuse(self.problems)
-        if not self.environments and not self.problems:
-            raise DefinitionError(
-                "No Flyte environment is defined here",
-                hint="give a Python file that defines a `flyte.TaskEnvironment`, or a folder with such files",
-            )
+        self._refuse_nothing()
         try:
             return closure(self._edges, self._asked(targets) if targets else self._edges)
         except DependencyCycleError as error:
@@ -100,6 +96,7 @@ class Definitions:
 
         Who depends on an environment that cannot be planned cannot be planned either.
         """
+        self._refuse_nothing()
         problems = list(self.problems)
         nodes: dict[str, EnvironmentNode] = {}
         for name in self._without_cycles(problems):
@@ -155,6 +152,13 @@ class Definitions:
             f"`{target}` is an environment, not a task",
             hint="its tasks: " + (", ".join(f"`{name}`" for name in tasks) or "none"),
         )
+
+    def _refuse_nothing(self) -> None:
+        if not self.environments and not self.problems:
+            raise DefinitionError(
+                "No Flyte environment is defined here",
+                hint="give a Python file that defines a `flyte.TaskEnvironment`, or a folder with such files",
+            )
 
     def _one(self, target: str) -> str:
         """The one environment of a target, which can be used."""

@@ -37,6 +37,11 @@ _KEPT = re.compile(r"(?!UV_|PIP_)|UV_(?:CACHE_DIR|HTTP_\w+|NATIVE_TLS|SYSTEM_CER
 
 _NO_WHEEL = re.compile(r"(?:versions? of )?([\w.\-]+?)(?:[=<>!~]=?[\w.,*+!<>=]+)? (?:has|have) no (?:usable )?wheels")
 _UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
+_NO_CACHE = "Failed to initialize cache"
+"""What uv says where its cache's folder cannot be written, as in a read-only home."""
+
+_UNMET = 1
+"""uv's exit code where requirements have no solution; a mistake in its arguments is another one."""
 
 _GLIBC_MINORS = (17, 28, *range(31, 41))
 """The glibc 2.X that `--python-platform` knows; for a newer one, wheels of the newest of these are taken."""
@@ -161,18 +166,17 @@ class Uv:
 
     def _ask(self, command: Sequence[str], asking: Asking) -> Ended:
         always = ("--no-config", "--no-progress", "--color", "never", "--quiet")
+        environ = self._variables({**asking.variables, **_index_variables(asking)})
         try:
-            ended = ask(
-                (_program(), *command, *always),
-                deadline=_DEADLINE,
-                folder=asking.folder,
-                environ=self._variables({**asking.variables, **_index_variables(asking)}),
-            )
+            ended = ask((_program(), *command, *always), deadline=_DEADLINE, folder=asking.folder, environ=environ)
+            if ended.code and _NO_CACHE in ended.complaint:
+                words = (_program(), *command, *always, "--no-cache")
+                ended = ask(words, deadline=_DEADLINE, folder=asking.folder, environ=environ)
         except TimeoutError as error:
             hint = "see whether its package indexes can be reached"
             raise UnavailableError(f"uv gives {error}", hint=hint) from error
         if ended.code:
-            raise _failure(asking.hide(ended.complaint).strip())
+            raise _failure(asking.hide(ended.complaint).strip(), ended.code)
         return ended
 
     def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
@@ -234,7 +238,7 @@ def _expanded(text: str, variables: Mapping[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda found: variables.get(found[1], ""), text)
 
 
-def _failure(complaint: str) -> Exception:
+def _failure(complaint: str, code: int) -> Exception:
     """What it means that uv gives no answer."""
     names = sorted(set(_NO_WHEEL.findall(complaint)))
     if names:
@@ -245,7 +249,7 @@ def _failure(complaint: str) -> Exception:
             "uv cannot reach a package index", hint="see whether this machine reaches it", details=complaint
         )
     return DefinitionError(
-        "the requirements cannot be met",
+        "the requirements cannot be met" if code == _UNMET else "uv does not take what it is asked",
         hint="mend the names and versions that uv complains about above, or the index that it asks",
         details=complaint,
     )

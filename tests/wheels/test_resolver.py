@@ -246,6 +246,18 @@ def test_what_cannot_be_met_is_an_error_that_names_the_layer(desk: Desk) -> None
     assert "leaf" in caught.value.details
 
 
+def test_a_cache_that_cannot_be_made_is_done_without(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    (layer,) = replace(desk, folder=tmp_path, memory=Memory()).lock(desk.layer("leaf==1.0")).layers
+    assert [(pin.name, pin.version) for pin in layer.pins] == [("leaf", "1.0")]
+
+
+def test_options_that_uv_does_not_take_are_not_called_a_conflict(desk: Desk) -> None:
+    with pytest.raises(DefinitionError, match="uv does not take what it is asked") as caught:
+        desk.lock(desk.layer("leaf", extra_args="--resolution best"))
+    assert "best" in caught.value.details
+
+
 def test_a_lock_stays_until_something_has_to_move(desk: Desk) -> None:
     old = desk.lock(desk.layer("common==1.0", "leaf==1.0"))
     (known,) = old.layers

@@ -78,6 +78,7 @@ CASES = {
     "target-unlike-any": Wrong("plan --for zzz", 64),
     "target-in-module": Wrong("plan --for main:helpr", 64),
     "target-nothing-there": Wrong("plan --for main", 65, {}),
+    "nothing-there": Wrong("check", 65, {}),
     "path": Wrong("plan nowhere.py", 64),
     "path-is-a-task": Wrong("plan main", 64),
     "path-with-a-task": Wrong("plan main.py:main", 64),
