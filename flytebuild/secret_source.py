@@ -8,16 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
-Kind: TypeAlias = Literal["env", "env-file", "file", "command"]
+Kind: TypeAlias = Literal["env", "env-file", "file", "keyring", "command"]
 
-FORMS = "`env:VARIABLE`, `env-file:PATH`, `file:PATH` or `command:PROGRAM ARGUMENTS`"
+FORMS = "`env:VARIABLE`, `env-file:PATH`, `file:PATH`, `keyring:SERVICE` or `command:PROGRAM ARGUMENTS`"
 
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """A variable, one in an env file, a file, or a program that prints the value.
+    """A variable, one in an env file, a file, an entry of the system's keyring, or a program that prints the value.
 
-    An env file has the secret under its own name's variable, or under the one that its path is followed by after a `#`.
+    An env file has the secret under its own name's variable, the keyring under its own name, or both under the one that
+    the path or the service is followed by after a `#`.
     `text` is what stands after the colon; relative paths in it, and the program itself, are relative to `folder`.
     `configured` is what said so, for messages.
     """

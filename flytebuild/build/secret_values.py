@@ -47,6 +47,8 @@ def read(name: str, source: SecretSource, environ: Mapping[str, str]) -> bytes:
                 return path.read_bytes()
             except OSError as error:
                 raise SecretMissingError(f"`{path}` cannot be read ({error.strerror})", hint=said) from error
+        case "keyring":
+            return _kept(name, source, said)
         case "command":
             return _printed(source)
 
@@ -62,11 +64,34 @@ def _listed(name: str, source: SecretSource, said: str) -> bytes:
     except UnicodeDecodeError:
         # Not from that error: it has what stands there.
         raise SecretMissingError(f"`{path}` is not text", hint=said) from None
-    # As with variables themselves, the name counts as it is written, then as shells can set it.
-    for item in (variable,) if variable else (name, name.upper(), variable_of(name)):
+    for item in _spellings(name, variable):
         if value := found.get(item):
             return value.encode()
     raise SecretMissingError(f"`{path}` sets no `{variable or variable_of(name)}`", hint=said)
+
+
+def _kept(name: str, source: SecretSource, said: str) -> bytes:
+    """What the system's keyring has, by the backend that Python's `keyring` chooses."""
+    import keyring
+    from keyring.errors import KeyringError, NoKeyringError
+
+    service, _, entry = source.text.partition("#")
+    try:
+        for item in _spellings(name, entry):
+            if value := keyring.get_password(service, item):
+                return value.encode()
+    except KeyringError as error:
+        # Not in a backend's own words, which may be anything.
+        state = "there is none" if isinstance(error, NoKeyringError) else "it does not open"
+        raise SecretMissingError(f"the keyring cannot be asked: {state} ({type(error).__name__})", hint=said) from None
+    missing = entry or name
+    hint = f"{said}; `keyring set {service} {missing}` puts it there"
+    raise SecretMissingError(f"the keyring has no `{missing}` of `{service}`", hint=hint)
+
+
+def _spellings(name: str, other: str) -> tuple[str, ...]:
+    """What a secret may be called elsewhere: as it is written, then as shells can set it, or by another name alone."""
+    return (other,) if other else tuple(dict.fromkeys((name, name.upper(), variable_of(name))))
 
 
 def _printed(source: SecretSource) -> bytes:

@@ -86,10 +86,13 @@ def missing_secrets(
     sources: Mapping[str, SecretSource] = MappingProxyType({}),
     folder: Path = FOLDER,
 ) -> Iterator[str]:
-    """For each secret that `layer_secrets` would not find, what it would say, as one sentence; no program is run."""
+    """For each secret that `layer_secrets` would not find, what it would say, as one sentence.
+
+    No program is run and no keyring asked.
+    """
     for step, secret in _wanted(specs):
         source = _source(secret, sources)
-        if source and source.kind == "command":
+        if source and source.kind in ("command", "keyring"):
             continue
         try:
             _value(step, secret, source, environ, folder)

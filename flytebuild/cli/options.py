@@ -37,7 +37,8 @@ def _secret_sources(_context: click.Context, _option: click.Parameter, given: tu
     # What is no `NAME=…` may be a value, and is not repeated.
     if not all(item.partition("=")[0] and "=" in item for item in given):
         raise click.BadParameter(
-            "write it as NAME=env:VARIABLE, NAME=env-file:PATH, NAME=file:PATH or NAME=command:PROGRAM"
+            "write it as NAME=env:VARIABLE, NAME=env-file:PATH, NAME=file:PATH, NAME=keyring:SERVICE or "
+            "NAME=command:PROGRAM"
         )
     pairs = [item.partition("=") for item in given]
     return {name: where for name, _, where in pairs} or None
@@ -49,8 +50,8 @@ secrets = click.option(
     multiple=True,
     metavar="NAME=SOURCE",
     callback=_secret_sources,
-    help="Where a secret of build steps is taken from: `env:VARIABLE`, `env-file:PATH`, `file:PATH`, or "
-    "`command:PROGRAM`, which prints it. May be given several times.",
+    help="Where a secret of build steps is taken from: `env:VARIABLE`, `env-file:PATH`, `file:PATH`, "
+    "`keyring:SERVICE`, or `command:PROGRAM`, which prints it. May be given several times.",
 )
 
 stat_cache = click.option(

@@ -1,8 +1,14 @@
 """Where a secret's value is not to be had, the message says why, and never what it is."""
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keyring
 import pytest
+from keyring.backend import KeyringBackend
+from keyring.backends import fail
+from keyring.errors import KeyringLocked
 
 from flytebuild.build import secret_values
 from flytebuild.build.secret_values import SecretMissingError, read
@@ -67,6 +73,53 @@ def test_the_home_folder_and_undecodable_values(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "token").write_bytes(b"\xff\n")
     assert read("my-token", SecretSource.parse("file:~/token", Path("/"), "x"), {}) == b"\xff\n"
     assert read("my-token", SecretSource.parse("env:X", Path("/"), "x"), {"X": "\udcff"}) == b"\xff"
+
+
+class FileKeyring(KeyringBackend):
+    """A keyring in a file, which may be locked."""
+
+    priority = 1
+
+    def __init__(self, file: Path, *, is_locked: bool = False) -> None:
+        super().__init__()
+        self.file = file
+        self.is_locked = is_locked
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.is_locked:
+            raise KeyringLocked("s3cret")
+        return self._held().get(f"{service}/{username}")
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.file.write_text(json.dumps({**self._held(), f"{service}/{username}": password}))
+
+    def _held(self) -> dict[str, str]:
+        return dict(json.loads(self.file.read_text())) if self.file.exists() else {}
+
+
+@pytest.fixture
+def use(tmp_path: Path) -> Iterator[Callable[[KeyringBackend], None]]:
+    before = keyring.get_keyring()
+    yield keyring.set_keyring
+    keyring.set_keyring(before)
+
+
+def test_a_keyring(tmp_path: Path, use: Callable[[KeyringBackend], None]) -> None:
+    use(FileKeyring(tmp_path / "keyring.json"))
+    keyring.set_password("hf", "MY_TOKEN", "s3cret é")
+    keyring.set_password("hf", "me", "other")
+    for text, value in (("keyring:hf", "s3cret é".encode()), ("keyring:hf#me", b"other")):
+        assert read("my-token", SecretSource.parse(text, tmp_path, "x"), {}) == value
+    found = problem("keyring:hub", tmp_path)
+    assert str(found) == "the keyring has no `my-token` of `hub`"
+    assert "`keyring set hub my-token`" in (found.hint or "")
+
+
+def test_a_keyring_that_does_not_open(tmp_path: Path, use: Callable[[KeyringBackend], None]) -> None:
+    use(FileKeyring(tmp_path, is_locked=True))
+    assert str(problem("keyring:hf", tmp_path)) == "the keyring cannot be asked: it does not open (KeyringLocked)"
+    use(fail.Keyring())
+    assert str(problem("keyring:hf", tmp_path)) == "the keyring cannot be asked: there is none (NoKeyringError)"
 
 
 @pytest.mark.parametrize(
