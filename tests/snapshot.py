@@ -15,6 +15,8 @@ FOLDER = Path(__file__).parent / "snapshots"
 
 _DIGEST = re.compile(r"(?<![0-9a-zA-Z])(?:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{12}|[0-9a-f]{8})(?![0-9a-zA-Z])")
 _SHORTEST = 8
+_MARKS = re.compile(r"^ *[~^]+\n", re.MULTILINE)
+"""What tracebacks put below a line, in each release of Python in another way."""
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Mask:
 
     def over(self, text: str) -> str:
         """The text with names in it. A digest is called by its number, in whatever length it is written."""
+        text = _MARKS.sub("", text)
         for value, name in self.known.items():
             text = text.replace(value, name)
         numbers: dict[str, int] = {}

@@ -72,7 +72,12 @@ class _LazyCommands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyCommands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyCommands,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND] [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="flytebuild", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:

@@ -24,7 +24,11 @@ class _Age(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(found[1]) * _SECONDS[found[2]]
 
 
-@click.group(short_help="Look after the runs of this machine.", invoke_without_command=True)
+@click.group(
+    short_help="Look after the runs of this machine.",
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND] [ARGS]...",
+)
 @click.pass_context
 def runs(context: click.Context) -> None:
     """Look after the runs of this machine.
