@@ -125,9 +125,14 @@ env = flyte.TaskEnvironment("timed", image=image)
 """
     token = secrets.token_hex(8)
     workspace.write({"timed.py": code.format(before="", token=token), "source/a": "12345"})
-    assert workspace.plan("timed.py")["forecast"]["untimed"] > 0
-    workspace.flytebuild("build", "timed.py")
-    assert workspace.plan("timed.py")["forecast"] is None
+    # What a plan was answered is fresh for an hour here, and not after a build.
+    hour = {"FLYTEBUILD_FRESH": "3600"}
+    assert workspace.plan("timed.py", **hour)["forecast"]["untimed"] > 0
+    workspace.flytebuild("build", "timed.py", **hour)
+    assert workspace.plan("timed.py", **hour)["forecast"] is None
+    offline = workspace.plan("timed.py", "--offline")
+    assert [image["status"] for image in offline["images"]] == ["present"]
+    assert offline["as_of"] is not None
 
     workspace.write({"timed.py": code.format(before=".with_env_vars({'A': 'b'})", token=token)})
     document = workspace.plan("timed.py")
