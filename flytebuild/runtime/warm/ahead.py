@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from flytebuild.runtime.chores import Chores
 from flytebuild.runtime.container import Order
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import Started, StartError, Tell, tell_nobody
@@ -50,7 +50,7 @@ class AheadExecutor:
         self._start = asyncio.Semaphore(1)
         self._spares: list[Spare] = []
         self.calls = Calls()
-        self._chores: set[asyncio.Task[Any]] = set()
+        self._chores = Chores()
 
     async def start(
         self,
@@ -81,22 +81,22 @@ class AheadExecutor:
         """Kill and remove a container, and those that waited for what it would call."""
         for spare in [item for item in self._spares if item.owner == started.container]:
             self._spares.remove(spare)
-            self._later(self._discard(spare))
+            self._chores.later(self._discard(spare))
         await self._cold.remove(started)
 
     async def aclose(self) -> None:
         """Remove all that wait."""
         for spare in self._spares:
-            self._later(self._discard(spare))
+            self._chores.later(self._discard(spare))
         self._spares.clear()
-        while self._chores:
-            await asyncio.wait(self._chores)
+        while self._chores.pending:
+            await self._chores.settle()
 
     def _prepare(self, caller: Order, owner: str) -> None:
         for order in self.calls.of(caller):
             wanted = kind(replace(order, reuse=_NOBODY_ELSE))
             if wanted and len(self._spares) < _AT_ONCE:
-                launching = self._later(self._launch(ahead_order(order, wanted)))
+                launching = self._chores.later(self._launch(ahead_order(order, wanted)))
                 self._spares.append(Spare(wanted, owner, launching))
 
     async def _launch(self, order: Order) -> tuple[Started, Feed]:
@@ -130,9 +130,9 @@ class AheadExecutor:
         except (StartError, OSError):
             pass
         except BaseException:
-            self._later(self._discard(spare))
+            self._chores.later(self._discard(spare))
             raise
-        self._later(self._discard(spare))
+        self._chores.later(self._discard(spare))
         return None
 
     async def _discard(self, spare: Spare) -> None:
@@ -140,16 +140,3 @@ class AheadExecutor:
             started, feed = await spare.launching
             feed.close()
             await self._cold.containers.remove(started.container)
-
-    def _later(self, chore: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Do something that nobody waits for, except for `aclose`."""
-        task = asyncio.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._chores.discard(task)
-        if not task.cancelled():
-            # Who waits for it gets its error; where nobody does, asyncio is not to print it.
-            task.exception()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flytebuild.runtime.chores import Chores
 from flytebuild.runtime.container import LABEL, Order
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Tell, tell_nobody
@@ -65,7 +67,7 @@ class WarmExecutor:
         self._places: dict[str, Place] = {}
         self._earlier: dict[str, Worker] = {}
         self._unclaimed: set[str] = set()
-        self._chores: set[asyncio.Task[Any]] = set()
+        self._chores = Chores()
         self._is_closing = False
 
     # Executor
@@ -98,7 +100,7 @@ class WarmExecutor:
         await self._remove(started)
         if run := self._roots.pop(started, None):
             # Whoever waits for the run comes first.
-            self._later(self._renew(run))
+            self._chores.later(self._renew(run))
 
     async def _remove(self, started: Started) -> None:
         if not started.part:
@@ -118,9 +120,9 @@ class WarmExecutor:
     async def aclose(self) -> None:
         """Remove all warm containers, those that are being started included."""
         self._is_closing = True
-        while self._chores:
+        while self._chores.pending:
             await self._remove_all()
-            await asyncio.wait(self._chores, timeout=_CLOSING_SECONDS)
+            await self._chores.settle(_CLOSING_SECONDS)
         await self._remove_all()
 
     async def _remove_all(self) -> None:
@@ -164,7 +166,7 @@ class WarmExecutor:
             if container in wanted:
                 self._follow(worker)
             else:
-                self._later(self._cold.containers.remove(container))
+                self._chores.later(self._cold.containers.remove(container))
         self._earlier.clear()
 
     # Steps
@@ -189,7 +191,7 @@ class WarmExecutor:
                 return shelf.pool
 
         def launch(idle: float) -> asyncio.Task[Worker]:
-            return self._later(self._launch(warm_order(order, wanted, idle), image))
+            return self._chores.later(self._launch(warm_order(order, wanted, idle), image))
 
         pool = Pool(wanted.reuse, lambda idle: self._stock.take(wanted) or launch(idle))
         # Those whose containers have ended are not kept: their kinds hold secrets.
@@ -246,14 +248,8 @@ class WarmExecutor:
 
     def _follow(self, worker: Worker) -> None:
         worker.follow()
-        worker.over.add_done_callback(lambda _: self._later(self._cold.containers.remove(worker.started.container)))
-
-    def _later(self, chore: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Do something that nobody waits for, except for `aclose`."""
-        task = asyncio.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
-        return task
+        removal = partial(self._cold.containers.remove, worker.started.container)
+        worker.over.add_done_callback(lambda _: self._chores.later(removal()))
 
 
 def _is_worker(item: Mapping[str, Any]) -> bool:
