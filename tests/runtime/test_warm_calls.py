@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_an_earlier_process_s_calls_are_known(tmp_path: Path) -> None:
 
 def test_what_another_image_called_counts_for_nothing(tmp_path: Path) -> None:
     assert list(recalled(tmp_path).of(started(MAIN, "main:2"))) == []
+
+
+def test_a_run_that_cannot_be_read_any_more_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    database = journal(tmp_path)
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("DELETE FROM runs WHERE name = 'r2'")
+    connection.close()
+    ledger = Ledger(database, archive=database)
+    ledger.restore(database.runs())
+    (call,) = earlier(database.newest(RECENT), ledger.run, SITE, lambda name: name)
+    assert call.order().arguments[-1] == "--of-run=1"
+    database.close()
 
 
 def test_what_was_seen_here_counts_before_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 
 from flytebuild.runtime.container import Order, OrderError, Secrets, Site, order
 from flytebuild.runtime.model import Action, ActionKey, Kind, Run
+from flytebuild.runtime.records import UnknownError
 
 CALLERS = 64
 """Of so many tasks it is remembered what they called, those that were started last."""
@@ -35,13 +36,17 @@ class Call:
 
 
 def earlier(actions: Iterable[Action], run_of: Callable[[str], Run], site: Site, secrets: Secrets) -> Iterator[Call]:
-    """The calls among some actions, in their order."""
+    """The calls among some actions, in their order, but for those of runs that are not known."""
     actions = tuple(actions)
     callers = {action.key: action for action in actions}
     for action in actions:
         caller = callers.get(ActionKey(action.key.run, action.parent or ""))
         if caller and caller.last and action.last and action.kind is Kind.TASK:
-            again = partial(order, run_of(action.key.run), action, action.last, site, secrets)
+            try:
+                run = run_of(action.key.run)
+            except UnknownError:
+                continue
+            again = partial(order, run, action, action.last, site, secrets)
             yield Call(caller.task_name, caller.last.image, action.task_name, again)
 
 
