@@ -52,6 +52,10 @@ def network_of(home: str) -> str:
     return f"flytebuild-{home}"
 
 
+class ImageGoneError(StartError):
+    """Raised where the engine does not have a relay's image any more."""
+
+
 class Relay:
     """The relay of the data folder `home`, for `port`; what it brings is joined with the socket at `door`."""
 
@@ -73,7 +77,7 @@ class Relay:
         self._door = door
         self._home = home
         self._port = port
-        self._image = ""
+        self._asked = ""
         self._keeper: asyncio.Task[None] | None = None
         self._is_up = asyncio.Event()
 
@@ -87,9 +91,10 @@ class Relay:
     async def have(self, image: str) -> None:
         """Have a relay that works, in a container of an image where none is yet. Raises StartError.
 
-        The next one, should this be lost, has the image that was asked for last: others may be gone by then.
+        It keeps its image when it is replaced, since a task may choose those of the tasks that it calls; should the
+        image be gone by then, it has the one that was asked for last.
         """
-        self._image = image
+        self._asked = image
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.create_task(self._keep())
         up = asyncio.create_task(self._is_up.wait())
@@ -117,13 +122,15 @@ class Relay:
 
     async def _keep(self) -> None:
         """Have one relay after the other. Raises StartError where not even the first one comes up."""
-        losses, has_been_up, told = 0, False, ""
+        image, losses, has_been_up, told = self._asked, 0, False, ""
         while True:
             try:
-                await self._serve(self._image)
+                await self._serve(image)
             except (StartError, OSError, ValueError) as error:
                 if isinstance(error, StartError) and not has_been_up:
                     raise
+                if isinstance(error, ImageGoneError):
+                    image = self._asked
                 if str(error) != told:
                     told = str(error)
                     log.warning("the relay on the engine was lost: %s", told)
@@ -179,7 +186,7 @@ class Relay:
 
     def _launch(self, name: str, image: str) -> socket.socket:
         """Start a relay; its standard input and output. Raises StartError; the container may be there all the same."""
-        from docker.errors import APIError, DockerException
+        from docker.errors import APIError, DockerException, ImageNotFound
         from docker.types import LogConfig
 
         network = network_of(self._home)
@@ -199,9 +206,13 @@ class Relay:
                     {network: self._api.create_endpoint_config(aliases=[HOST_NAME])}
                 ),
             )
-            connection = dialler(self._address).dial()
-            upgrade(connection, f"/containers/{name}/attach?stream=1&stdin=1&stdout=1&stderr=1", "tcp")
-            self._api.start(name)
+            with contextlib.ExitStack() as stack:
+                connection = stack.enter_context(contextlib.closing(dialler(self._address).dial()))
+                upgrade(connection, f"/containers/{name}/attach?stream=1&stdin=1&stdout=1&stderr=1", "tcp")
+                self._api.start(name)
+                stack.pop_all()
+        except ImageNotFound as error:
+            raise ImageGoneError("RelayNotStarted", f"The relay's image is gone: {reason(error)}") from error
         except (APIError, DockerException, OSError, ConfigError) as error:
             raise StartError("RelayNotStarted", f"The engine refused the relay: {reason(error)}") from error
         return connection

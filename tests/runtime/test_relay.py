@@ -10,7 +10,7 @@ import pytest
 
 from flytebuild.runtime import relay
 from flytebuild.runtime.executor import StartError
-from flytebuild.runtime.relay import Relay
+from flytebuild.runtime.relay import ImageGoneError, Relay
 
 SECONDS = 30.0
 
@@ -36,7 +36,7 @@ class Tried(Relay):
     async def _serve(self, image: str) -> None:
         self.images.put_nowait(image)
         if image in self.gone:
-            raise StartError("RelayNotStarted", "there is no such image")
+            raise ImageGoneError("RelayNotStarted", "there is no such image")
         self._is_up.set()
         await self.lost.wait()
         self.lost.clear()
@@ -56,6 +56,21 @@ def test_one_that_is_lost_comes_back_in_an_image_that_is_still_there(monkeypatch
         await asyncio.wait_for(tried.have("second"), SECONDS)
         while await tried.next() == "first":
             pass
+        await tried.end()
+
+    asyncio.run(act())
+
+
+def test_one_that_is_lost_keeps_its_image_while_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_PAUSES", (0.0,))
+
+    async def act() -> None:
+        tried = Tried()
+        await tried.have("first")
+        await tried.have("chosen by a task")
+        for _ in range(2):
+            assert await tried.next() == "first"
+            tried.lost.set()
         await tried.end()
 
     asyncio.run(act())
