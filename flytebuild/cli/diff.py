@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def diff(
     if as_json:
         click.echo(json.dumps(_document(left, right, found), indent=2, ensure_ascii=False))
     else:
-        for line in _lines(left, right, found):
+        for line in render(left, right, found):
             out().print(line)
     return CHANGES if exit_code and found else 0
 
@@ -70,13 +71,25 @@ def _document(left: Side, right: Side, found: tuple[Change, ...]) -> dict[str, o
     return {"schema": SCHEMA, **sides, "changes": changes}
 
 
-def _lines(left: Side, right: Side, found: tuple[Change, ...]) -> list[Text]:
+def render(left: Side, right: Side, found: tuple[Change, ...]) -> list[Text]:
+    """What people see: the two images, and every difference in a line of its own."""
     from rich.text import Text
 
     names = Text.assemble((left.image[:12], "bold"), f"  {left.name}\n", (right.image[:12], "bold"), f"  {right.name}")
     if not found:
         return [names, Text("the same image" if left.image == right.image else "made of the same")]
     told = [
-        Text.assemble("  ", change.words, (f"  ({change.origin})" if change.origin else "", "dim")) for change in found
+        Text.assemble("  ", words, (f"  ({change.origin})" if change.origin else "", "dim"))
+        for change in found
+        for words in _words(change)
     ]
     return [names, *told]
+
+
+def _words(change: Change) -> Iterable[str]:
+    """All of a change: what a plan only counts is listed here."""
+    from flytebuild.spec.differences import pin_changes
+
+    if change.what == "pins":
+        return [f"pip: {item}" for item in pin_changes(change.before, change.after)]
+    return [change.words]
