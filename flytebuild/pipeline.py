@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from flytebuild import history
-from flytebuild.authoring.environments import Definitions
+from flytebuild.authoring.environments import Definitions, refuse
 from flytebuild.authoring.images import Reader
 from flytebuild.authoring.loader import load
 from flytebuild.config import Config
@@ -93,7 +93,10 @@ async def plan_definitions(
         for message in checks.warnings(findings):
             emit(Notice(message))
     planned = await plan_nodes(config, nodes, emit, are_files=are_files, fresh=fresh, refused=refused)
-    return replace(planned, problems=(*problems, *(refused or {}).values()))
+    problems = (*problems, *(refused or {}).values())
+    if not planned.environments:
+        refuse(problems)
+    return replace(planned, problems=problems)
 
 
 async def plan_nodes(
