@@ -1,26 +1,32 @@
 """What layers come to where no lock says it, for images whose packages are wheel layers all the same.
 
-It is decided anew every day, as indexes have new versions, and remembered until then: planning twice decides once.
+It is decided anew every day, as indexes have new versions, and where the host has other indexes; until then it is
+remembered: planning twice decides once.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
+from hashlib import sha256
 from importlib.metadata import version
 
 from flytebuild.config import Config
 from flytebuild.errors import UnavailableError
 from flytebuild.events import Emit, Notice
+from flytebuild.llb.trust import INDEX_VARIABLES
 from flytebuild.registry.client import RegistryClient
 from flytebuild.spec.images import Platform
 from flytebuild.state import State
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.lock import Lock, Specs, UnlockedLayer
+from flytebuild.wheels.pylock import without_credentials
 from flytebuild.wheels.questions import Question, questions
 
 _KIND = "resolution"
+_SHORT = 12
 
 
 async def decided(
@@ -60,8 +66,10 @@ async def decided(
 
 
 def _stamp() -> str:
-    """What is said of an answer: who gave it, and on which day."""
-    return f"{version('uv')} {datetime.now(timezone.utc).date()}"
+    """What is said of an answer: who gave it, on which day, and from which of the host's indexes."""
+    urls = (without_credentials(url) for name in INDEX_VARIABLES for url in (name, *os.environ.get(name, "").split()))
+    indexes = sha256(" ".join(urls).encode()).hexdigest()[:_SHORT]
+    return f"{version('uv')} {datetime.now(timezone.utc).date()} {indexes}"
 
 
 def _questions(specs: Specs) -> Iterator[tuple[Platform, Question]]:

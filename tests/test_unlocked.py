@@ -84,6 +84,20 @@ def test_it_is_decided_once_a_day(index: Index, state: State, monkeypatch: pytes
     assert [pin.version for layer in later.layers for pin in layer.pins] == ["2.0"]
 
 
+def test_what_other_indexes_of_the_host_s_said_is_not_remembered(
+    index: Index, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Specs = {"env": {AMD64: made_of(pip("leaf"), python=MINOR)}}
+    monkeypatch.setenv("UV_INDEX_URL", index.url)
+    assert decided(asked, state)[0].layers[0].pins[0].version == "1.0"
+    count = len(index.requests)
+    monkeypatch.setenv("UV_INDEX_URL", index.url.replace("//", "//user:password@"))
+    assert decided(asked, state)[0].layers[0].pins[0].version == "1.0"
+    assert len(index.requests) == count, "the same index, whoever asks it"
+    monkeypatch.setenv("UV_INDEX_URL", "http://127.0.0.1:1/simple")
+    assert decided(asked, state)[0].layers == ()
+
+
 def test_what_others_have_decided_is_not_preferred(index: Index, state: State) -> None:
     index.add("leaf", "2.0")
     capped = {"one": {AMD64: made_of(pip("leaf<2", index_url=index.url), python=MINOR)}}

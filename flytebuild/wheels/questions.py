@@ -105,8 +105,9 @@ def _questions(spec: ImageSpec) -> Iterator[Question]:
                 continue
         variables = {name: value for name, value in step.context.env if name in _DECIDING and value}
         layer: Document = {"kind": step.layer.kind, "spec": step.layer.fields(), "variables": variables}
-        fingerprint = _hash({"below": parent, "layer": layer})
         reason = blocked or _obstacle(step)
+        # What cannot be locked in one image is another question than what can be in the next.
+        fingerprint = _hash({"below": parent, "layer": layer, **({"reason": reason} if reason else {})})
         yield Question(number, step, fingerprint, below, reason)
         if reason and not blocked:
             blocked = f"`{step.layer.summary}` below it is not locked"

@@ -110,6 +110,7 @@ def test_what_may_change_packages_keeps_layers_above_from_it(part: Part) -> None
     below, above = asked(pip("a"), part, pip("b"))
     assert below.reason == ""
     assert "below it may" in above.reason
+    assert above.fingerprint != last(pip("a"), pip("b")), "an image without it is not kept from it"
 
 
 def test_variables_that_are_not_understood() -> None:

@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from flytebuild.errors import DefinitionError, SourceChangedError, UnavailableError
 from flytebuild.events import ignore
-from flytebuild.spec.layers import PipOptions, PipPackages, Requirements, Secret
+from flytebuild.spec.layers import Command, PipOptions, PipPackages, Requirements, Secret
 from flytebuild.spec.model import HostFolder, ImageSpec
 from flytebuild.spec.tree import assemble, file_entry
 from flytebuild.wheels import lockfile
@@ -238,6 +238,25 @@ def test_what_has_no_wheel_is_named_and_keeps_those_above_from_being_locked(desk
         "pip: source": "there is no wheel of `source` for this Python and platform",
         "pip: common": "`pip: source` below it is not locked",
     }
+
+
+def test_an_image_keeps_no_other_one_from_being_locked(desk: Desk) -> None:
+    layers = desk.layer("leaf==1.0"), desk.layer("common==1.0")
+    blocked = made_of(layers[0], Command(shell="pip install leaf"), layers[1], python=MINOR)
+    plain = made_of(*layers, python=MINOR)
+
+    async def of(_: ImageSpec) -> Base:
+        return HERE
+
+    for specs in ({"a": {AMD64: blocked}, "b": {AMD64: plain}}, {"b": {AMD64: plain}, "a": {AMD64: blocked}}):
+        metadata = MetadataReader(desk.memory)
+        resolver = Resolver(Uv(desk.environ), metadata, of, lambda _, __: {}, str, Lock(), Moves(), ignore)
+        found, unlocked = asyncio.run(resolver.layers(specs))
+        assert {layer.asked: layer.environments for layer in found} == {
+            "pip: leaf==1.0": ("a", "b"),
+            "pip: common==1.0": ("b",),
+        }
+        assert [(layer.asked, layer.environments) for layer in unlocked] == [("pip: common==1.0", ("a",))]
 
 
 def test_what_cannot_be_met_is_an_error_that_names_the_layer(desk: Desk) -> None:
