@@ -21,25 +21,32 @@ SCHEMA = "flytebuild.saved-plan/1"
 class SavedPlan:
     """What was asked, and what the answer was.
 
-    `paths` are relative to the file's folder, in posix form; `registry` and `platforms` are the settings that decide
-    what the plan names. `environments` has each one's image, `images` their parts of the plan's document
-    (`flytebuild.plan/1`), both by name.
+    `paths` are relative to the file's folder, in posix form; `registry`, `platforms` and `wheel_layers` are the
+    settings that decide what the plan names. `environments` has each one's image, `images` their parts of the plan's
+    document (`flytebuild.plan/1`), both by name.
     """
 
     paths: tuple[str, ...]
     targets: tuple[str, ...]
     registry: str | None
     platforms: tuple[str, ...]
+    wheel_layers: str | None
     environments: Mapping[str, str]
     images: Mapping[str, Mapping[str, Any]]
 
 
 def save(
-    plan: Plan, paths: Sequence[str], targets: Sequence[str], registry: str | None, platforms: Sequence[str]
+    plan: Plan,
+    paths: Sequence[str],
+    targets: Sequence[str],
+    registry: str | None,
+    platforms: Sequence[str],
+    wheel_layers: str,
 ) -> dict[str, Any]:
     """The document that is kept."""
-    asked = {"paths": list(paths), "targets": list(targets), "registry": registry, "platforms": list(platforms)}
-    return {"schema": SCHEMA, **asked, "plan": to_document(plan)}
+    asked = {"paths": list(paths), "targets": list(targets)}
+    settings = {"registry": registry, "platforms": list(platforms), "wheel_layers": wheel_layers}
+    return {"schema": SCHEMA, **asked, **settings, "plan": to_document(plan)}
 
 
 def restore(document: object, source: str) -> SavedPlan:
@@ -55,6 +62,7 @@ def restore(document: object, source: str) -> SavedPlan:
             targets=tuple(document["targets"]),
             registry=document["registry"],
             platforms=tuple(document["platforms"]),
+            wheel_layers=document.get("wheel_layers"),
             environments={item["name"]: item["image"] for item in document["plan"]["environments"]},
             images={image["reference"]: image for image in document["plan"]["images"]},
         )

@@ -93,7 +93,8 @@ def build(
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
     flags = kept.flags if kept else {"platforms": platforms or None}
     flags = {**flags, "stat_cache": stat_cache, "strict_imports": strict_imports, "secrets": secrets}
-    flags |= {"lock": str(lock) if lock else None, "locked": locked, "wheel_layers": wheel_layers}
+    flags |= {"lock": str(lock) if lock else None, "locked": locked}
+    flags |= {"wheel_layers": wheel_layers} if wheel_layers else {}
     settings = config.load(Path.cwd(), jobs=jobs, progress=progress, **flags)
     definitions = code.definitions(settings, tuple(kept.paths) if kept else paths)
 

@@ -22,7 +22,8 @@ def write(file: Path, plan: Plan, config: Config, paths: Sequence[Path], targets
     """Keep a plan, whole or not at all. Raises OutputError where it cannot be written."""
     folder = file.absolute().parent
     asked = [_from(folder, path) for path in paths]
-    text = json.dumps(save(plan, asked, targets, config.registry, config.platforms), indent=2, ensure_ascii=False)
+    document = save(plan, asked, targets, config.registry, config.platforms, config.wheel_layers)
+    text = json.dumps(document, indent=2, ensure_ascii=False)
     try:
         if file.exists() and not file.is_file():
             # A pipe or a device is written to, and not put a file in the place of.
@@ -66,7 +67,11 @@ class Kept:
     @property
     def flags(self) -> dict[str, Any]:
         """The settings that it was made with, and that decide what images are called."""
-        return {"registry": self.plan.registry or "", "platforms": self.plan.platforms}
+        return {
+            "registry": self.plan.registry or "",
+            "platforms": self.plan.platforms,
+            "wheel_layers": self.plan.wheel_layers,
+        }
 
 
 def find(paths: Sequence[Path]) -> Kept | None:
