@@ -81,7 +81,7 @@ def _read(client: httpx.Client, pin: Pin, known: Mapping[str, tuple[str, str]]) 
     parts = urlsplit(pin.url)
     try:
         if parts.scheme == "file":
-            text = _inside(io.BytesIO(Path(unquote(parts.path)).read_bytes()))
+            text = _inside(_whole(Path(unquote(parts.path)).read_bytes(), pin))
         else:
             text = _fetch(client, pin, httpx.BasicAuth(*known[parts.netloc]) if parts.netloc in known else None)
     except (httpx.HTTPError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
@@ -103,10 +103,13 @@ def _fetch(client: httpx.Client, pin: Pin, auth: httpx.Auth | None) -> str:
     head = client.get(pin.url, auth=auth, headers={"Range": "bytes=0-0"}) if pin.size else None
     if pin.size and head is not None and head.status_code == httpx.codes.PARTIAL_CONTENT:
         return _inside(io.BufferedReader(_Remote(client, pin.url, pin.size, auth), _CHUNK))
-    whole = client.get(pin.url, auth=auth).raise_for_status().content
-    if hashlib.sha256(whole).hexdigest() != pin.sha256:
-        raise ValueError("it is not the file that the index names")
-    return _inside(io.BytesIO(whole))
+    return _inside(_whole(client.get(pin.url, auth=auth).raise_for_status().content, pin))
+
+
+def _whole(content: bytes, pin: Pin) -> io.BytesIO:
+    if hashlib.sha256(content).hexdigest() != pin.sha256:
+        raise ValueError("it is not the file that the index named")
+    return io.BytesIO(content)
 
 
 def _inside(wheel: io.BytesIO | io.BufferedReader) -> str:

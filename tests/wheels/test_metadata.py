@@ -1,0 +1,51 @@
+"""A wheel that is another one by now tells nothing of the one that was locked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from flytebuild.errors import UnavailableError
+from flytebuild.spec.layers import Pin
+from flytebuild.wheels.metadata import MetadataReader
+from tests.wheels.index import Index, served
+
+
+@dataclass
+class Memory:
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def remembered(self, kind: str, key: str) -> str | None:
+        return self.texts.get(key)
+
+    def remember(self, kind: str, key: str, text: str) -> None:
+        self.texts[key] = text
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with served(tmp_path) as found:
+        found.has_ranges = False
+        found.add("leaf", "1.0", "common<2", is_hidden=True)
+        yield found
+
+
+def test_a_file_of_the_same_name_with_another_content_is_refused(index: Index, tmp_path: Path) -> None:
+    (name,) = index.files["leaf"]
+    content = index.files["leaf"][name]
+    kept = tmp_path / "kept" / name
+    kept.parent.mkdir()
+    kept.write_bytes(content)
+    for url in (f"{index.url}/leaf/{name}", kept.as_uri()):
+        memory = Memory()
+        pin = Pin("leaf", "1.0", name, sha256(b"another").hexdigest(), url, len(content))
+        with pytest.raises(UnavailableError, match="not the file that the index named"):
+            MetadataReader(memory).read([pin], ())
+        assert memory.texts == {}
+        right = Pin("leaf", "1.0", name, sha256(content).hexdigest(), url, len(content))
+        assert "Requires-Dist: common<2" in MetadataReader(memory).read([right], ())["leaf"]
+        assert list(memory.texts) == [right.sha256]
