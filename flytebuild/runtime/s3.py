@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import formatdate
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote
-from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from flytebuild.runtime import sigv4
 from flytebuild.runtime.http import BodyError, Receive, Request, Response, Scope, Send
 from flytebuild.runtime.reach import Access
-from flytebuild.runtime.storage import FULL, Entry, ObjectNameError, ObjectStore, tag_of
+from flytebuild.runtime.s3_documents import NAMESPACE, DocumentError, copied, listing, paginate, texts
+from flytebuild.runtime.storage import FULL, ObjectNameError, ObjectStore, tag_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ MAX_OBJECT = 5 << 30
 """The largest body of one request, which is S3's own limit."""
 
 _MAX_DOCUMENT = 8 << 20
-_NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
 class S3Error(Exception):
@@ -55,15 +53,6 @@ Keys: TypeAlias = Callable[[str], Key | None]
 """An access key by its identifier."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """One page of a listing; `next_key` continues it."""
-
-    entries: list[Entry]
-    prefixes: list[str]
-    next_key: str | None
-
-
 class S3:
     """An ASGI application; paths are `PREFIX/BUCKET/KEY`."""
 
@@ -82,6 +71,8 @@ class S3:
             response = _error(400, "InvalidArgument", str(error))
         except BodyError as error:
             response = _error(400, "EntityTooLarge", str(error))
+        except DocumentError as error:
+            response = _error(400, "MalformedXML", str(error))
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -181,14 +172,14 @@ class S3:
             async for piece in pieces:
                 await writer.write(piece)
         # What tells a part's versions apart is asked for by nobody: the upload is completed by their numbers.
-        return _copied("Part", f'"{number}"') if is_copy else Response(200, headers=(("etag", f'"{number}"'),))
+        return _xml(copied("Part", f'"{number}"')) if is_copy else Response(200, headers=(("etag", f'"{number}"'),))
 
     async def _copy(self, path: Path, request: Request, access: Access) -> Response:
         pieces, _ = self._source(request, access)
         async with self._store.writer(path) as writer:
             async for piece in pieces:
                 await writer.write(piece)
-        return _copied("Object", self._tag(path))
+        return _xml(copied("Object", self._tag(path)))
 
     def _source(self, request: Request, access: Access) -> tuple[AsyncIterator[bytes], int]:
         """What an object to be copied consists of, and its size in bytes."""
@@ -205,19 +196,19 @@ class S3:
         if "uploads" in request.query:
             upload = self._store.begin_parts(path)
             return _xml(
-                f"<InitiateMultipartUploadResult {_NAMESPACE}>{names}<UploadId>{upload}</UploadId>"
+                f"<InitiateMultipartUploadResult {NAMESPACE}>{names}<UploadId>{upload}</UploadId>"
                 "</InitiateMultipartUploadResult>"
             )
         if "uploadId" not in request.query:
             raise S3Error(405, "MethodNotAllowed", "Form uploads are not supported")
         upload = self._upload(path, request)
-        numbers = [int(text) for text in _texts(await request.body(_MAX_DOCUMENT), "PartNumber") if text.isdigit()]
+        numbers = [int(text) for text in texts(await request.body(_MAX_DOCUMENT), "PartNumber") if text.isdigit()]
         try:
             await self._store.join_parts(upload, numbers, path)
         except FileNotFoundError as error:
             raise S3Error(400, "InvalidPart", "A part of the upload is missing") from error
         return _xml(
-            f"<CompleteMultipartUploadResult {_NAMESPACE}>{names}<ETag>{escape(self._tag(path))}</ETag>"
+            f"<CompleteMultipartUploadResult {NAMESPACE}>{names}<ETag>{escape(self._tag(path))}</ETag>"
             "</CompleteMultipartUploadResult>"
         )
 
@@ -251,23 +242,11 @@ class S3:
         except ObjectNameError:
             entries = []  # No object can have such a name.
         page = paginate(entries, prefix, delimiter, after, limit)
-        contents = "".join(
-            f"<Contents><Key>{escape(entry.key)}</Key><LastModified>{_instant(entry.modified)}</LastModified>"
-            f"<ETag>{escape(entry.tag)}</ETag><Size>{entry.size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
-            for entry in page.entries
-        )
-        common = "".join(f"<CommonPrefixes><Prefix>{escape(item)}</Prefix></CommonPrefixes>" for item in page.prefixes)
-        token = f"<NextContinuationToken>{escape(page.next_key)}</NextContinuationToken>" if page.next_key else ""
-        return _xml(
-            f"<ListBucketResult {_NAMESPACE}><Name>{escape(bucket)}</Name><Prefix>{escape(prefix)}</Prefix>"
-            f"<KeyCount>{len(page.entries) + len(page.prefixes)}</KeyCount><MaxKeys>{limit}</MaxKeys>"
-            f"<IsTruncated>{'true' if page.next_key else 'false'}</IsTruncated>{token}{contents}{common}"
-            "</ListBucketResult>"
-        )
+        return _xml(listing(bucket, prefix, limit, page))
 
     async def _delete_many(self, bucket: str, request: Request, access: Access) -> Response:
         deleted, failed = [], []
-        for key in _texts(await request.body(_MAX_DOCUMENT), "Key"):
+        for key in texts(await request.body(_MAX_DOCUMENT), "Key"):
             try:
                 path = self._store.path(bucket, key)
                 _allow(access.may_write(f"s3://{bucket}/{key}"))
@@ -278,28 +257,7 @@ class S3:
                 failed.append(
                     f"<Error><Key>{escape(key)}</Key><Code>{code}</Code><Message>{escape(str(error))}</Message></Error>"
                 )
-        return _xml(f"<DeleteResult {_NAMESPACE}>{''.join(deleted)}{''.join(failed)}</DeleteResult>")
-
-
-def paginate(entries: Iterable[Entry], prefix: str, delimiter: str, after: str, limit: int) -> _Page:
-    """One page of a sorted listing: keys that go on behind a delimiter are folded into their common prefix."""
-    found: list[Entry] = []
-    folded: list[str] = []
-    last = ""
-    for entry in entries:
-        name = entry.key
-        if delimiter and (cut := entry.key.find(delimiter, len(prefix))) >= 0:
-            name = entry.key[: cut + len(delimiter)]
-        if name <= after or (folded and name == folded[-1]):
-            continue
-        if len(found) + len(folded) == limit:
-            return _Page(found, folded, last)
-        last = name
-        if name == entry.key:
-            found.append(entry)
-        else:
-            folded.append(name)
-    return _Page(found, folded, None)
+        return _xml(f"<DeleteResult {NAMESPACE}>{''.join(deleted)}{''.join(failed)}</DeleteResult>")
 
 
 def _allow(may: bool) -> None:
@@ -319,29 +277,6 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
     if start >= size or end < start:
         raise S3Error(416, "InvalidRange", f"The object has {size} bytes")
     return start, end - start + 1
-
-
-def _texts(document: bytes, name: str) -> Iterator[str]:
-    """The texts of all elements of one name, whatever their namespace."""
-    if b"<!DOCTYPE" in document or b"<!ENTITY" in document:
-        raise S3Error(400, "MalformedXML", "Document types are not accepted")
-    try:
-        tree = ElementTree.fromstring(document)  # noqa: S314 - without document types there are no entities to expand
-    except ElementTree.ParseError as error:
-        raise S3Error(400, "MalformedXML", "The document cannot be read") from error
-    return (item.text or "" for item in tree.iter() if item.tag.rpartition("}")[2] == name)
-
-
-def _copied(what: str, tag: str) -> Response:
-    """The answer to who had an object, or a part of one, copied."""
-    return _xml(
-        f"<Copy{what}Result><ETag>{escape(tag)}</ETag><LastModified>{_instant(time.time())}</LastModified>"
-        f"</Copy{what}Result>"
-    )
-
-
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _xml(body: str, status: int = 200) -> Response:

@@ -15,7 +15,8 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from flytebuild.runtime.reach import Everything
-from flytebuild.runtime.s3 import S3, Key, paginate
+from flytebuild.runtime.s3 import S3, Key
+from flytebuild.runtime.s3_documents import paginate
 from flytebuild.runtime.storage import Entry, ObjectStore
 from tests.runtime.conftest import ScriptedExecutor, served
 from tests.runtime.signer import Signer
@@ -125,11 +126,15 @@ def test_a_new_object_only(tmp_path: Path) -> None:
 
 
 def test_documents_with_entities_are_refused(tmp_path: Path) -> None:
-    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa">]><Delete><Object><Key>&a;</Key></Object></Delete>'
-    bomb_answer, broken = call(
-        tmp_path, ("POST", "flytebuild?delete", {}, bomb), ("POST", "flytebuild?delete", {}, b"<Delete>")
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]><Delete><Object><Key>&a;</Key></Object></Delete>'
+    documents = (
+        bomb.encode(),
+        bomb.encode("utf-16"),
+        b'<?xml version="1.0" encoding="cp037"?>' + bomb.encode("cp037"),
+        b"<Delete>",
     )
-    assert (bomb_answer.status_code, broken.status_code) == (400, 400)
+    answers = call(tmp_path, *(("POST", "flytebuild?delete", {}, document) for document in documents))
+    assert {(answer.status_code, "MalformedXML" in answer.text) for answer in answers} == {(400, True)}
 
 
 def test_pages_of_a_listing() -> None:
