@@ -16,7 +16,7 @@ from flytebuild.authoring.interpreter import python_of
 from flytebuild.authoring.layers import parts
 from flytebuild.authoring.methods import method_of
 from flytebuild.authoring.site import Site, current_folder, origin_of, relative
-from flytebuild.config import PLATFORMS
+from flytebuild.config_values import PLATFORMS
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.spec.images import Platform
 from flytebuild.spec.model import Definition, DockerfileDefinition, ImageDefinition, Part, Placed

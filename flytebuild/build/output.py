@@ -26,7 +26,8 @@ from flytebuild.build.stores import Stores
 from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.session.providers import StreamProvider
 from flytebuild.buildkit.session.receive import Archives
-from flytebuild.config import Compression, Config
+from flytebuild.config import Config
+from flytebuild.config_values import Compression
 from flytebuild.errors import OutputError, UsageError
 from flytebuild.events import Emit, Event, ImageFinished
 from flytebuild.facts import Absent

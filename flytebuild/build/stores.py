@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flytebuild.build.labels import IMAGE, SPEC, observation
 from flytebuild.buildkit.export import Export
-from flytebuild.config import Compression
+from flytebuild.config_values import Compression
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError, RegistryUnavailableError, UsageError
 from flytebuild.facts import Absent, Present, Unknown

@@ -20,7 +20,7 @@ def targets(context: click.Context, _parameter: click.Parameter, incomplete: str
 
 def platforms(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """What images may be built for."""
-    from flytebuild.config import PLATFORMS
+    from flytebuild.config_values import PLATFORMS
 
     return _beginning(incomplete, PLATFORMS)
 

@@ -14,7 +14,7 @@ from flytebuild.cli.progress.follow import follow
 from flytebuild.cli.progress.json_lines import JsonLines
 from flytebuild.cli.progress.plain import PlainLines
 from flytebuild.cli.progress.terminal import LiveView
-from flytebuild.config import ProgressMode
+from flytebuild.config_values import ProgressMode
 from flytebuild.events import (
     Event,
     ImageFinished,

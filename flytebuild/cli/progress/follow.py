@@ -16,7 +16,7 @@ from flytebuild.cli.progress.json_lines import JsonLines
 from flytebuild.cli.progress.plain import PlainLines
 from flytebuild.cli.progress.tally import Expected, nothing_known
 from flytebuild.cli.progress.terminal import LiveView, nowhere
-from flytebuild.config import ProgressMode
+from flytebuild.config_values import ProgressMode
 from flytebuild.events import Emit
 
 QUIET_SECONDS = 30.0
