@@ -7,10 +7,16 @@ import json
 import os
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flytebuild.cli import code, options
+
+if TYPE_CHECKING:
+    from flytebuild.authoring.environments import Definitions
+    from flytebuild.config import Config
+    from flytebuild.wheels.moved import Moved
 
 CHANGES = 2
 
@@ -42,6 +48,9 @@ CHANGES = 2
 @click.option(
     "--refresh", is_flag=True, help="Ask again what was answered a moment ago (`fresh` in the configuration)."
 )
+@click.option(
+    "--fresh-lock", is_flag=True, help="Tell, too, which versions and digests `flytebuild lock --upgrade` would move."
+)
 @options.platforms
 @options.secrets
 @options.lock
@@ -58,6 +67,7 @@ def plan(
     exit_code: bool,
     offline: bool | None,
     refresh: bool,
+    fresh_lock: bool,
     platforms: tuple[str, ...],
     secrets: dict[str, str] | None,
     lock: Path | None,
@@ -117,6 +127,9 @@ def plan(
         notice(Notice(f"Nobody was asked (`offline`): what is there is as of {at:%Y-%m-%d %H:%M} UTC, or later"))
     for message in obstacles(planned, settings, os.environ):
         notice(Notice(message))
+    if fresh_lock:
+        told = ", ".join(item.words for item in _moved(settings, definitions, targets))
+        notice(Notice(f"a fresh lock would change {told or 'nothing'}"))
     foreseen = pipeline.foresee(settings, planned) if planned.to_build else None
     if output:
         saved.write(output, planned, settings, options.or_here(paths), targets)
@@ -130,3 +143,20 @@ def plan(
         out().print(render(planned, foreseen, verbose=verbose))
     code.refuse(planned.problems)
     return CHANGES if exit_code and not planned.is_fulfilled else 0
+
+
+def _moved(settings: Config, definitions: Definitions, targets: tuple[str, ...]) -> tuple[Moved, ...]:
+    """What a lock of today has otherwise than the one that there is. Raises UsageError where there is none."""
+    from flytebuild import pipeline
+    from flytebuild.errors import UsageError
+    from flytebuild.wheels import lockfile
+    from flytebuild.wheels.moved import moved
+    from flytebuild.wheels.resolver import Moves
+
+    before = lockfile.read(settings.lock) if settings.lock else None
+    if before is None:
+        raise UsageError("There is no lock that a fresh one could differ from", hint="`flytebuild lock` makes it")
+    with pipeline.reader(settings) as read:
+        nodes = definitions.needed(targets, read)
+    every = Moves(everything=True)
+    return moved(before, asyncio.run(pipeline.lock(settings, nodes, every, is_partial=bool(targets))))

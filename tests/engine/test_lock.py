@@ -54,6 +54,8 @@ def test_a_lock_from_its_first_day_on(workspace: Workspace) -> None:
     (planned,) = workspace.plan(main)["images"]
     assert [change["words"] for change in planned["changes"]] == [f"pip: six {six['version']} → 1.16.0"]
     assert planned["changes"][0]["origin"].endswith("main.py:5")
+    told = workspace.flytebuild("plan", "--fresh-lock", main).stderr
+    assert f"note: a fresh lock would change six 1.16.0 → {six['version']}\n" in told
 
     # Something on top that the lock does not have.
     workspace.write({"lock/main.py": MAIN.format(more='.with_pip_packages("pluggy==1.5.0")')})
