@@ -24,7 +24,7 @@ from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.looking import Outside, Remembered, published
-from flytebuild.plan import Forecast, Observation, Plan, forecast, is_in_engine, make_plan, references
+from flytebuild.plan import Forecast, Observation, Plan, forecast, is_in_engine, layer_seconds, make_plan, references
 from flytebuild.size import StoredImage, with_wheels_named
 from flytebuild.spec.model import ExternalImage
 from flytebuild.specified import decided, pinned, platforms, specified, undecided
@@ -302,7 +302,7 @@ def foresee(config: Config, planned: Plan) -> Forecast:
     with recorded(config) as seconds:
         # Each builder of a fleet builds so many images at the same time.
         jobs = config.jobs * max(len(config.builder), 1)
-        return forecast(planned, lambda layer: seconds(layer.summary), jobs)
+        return forecast(planned, layer_seconds(planned, seconds), jobs)
 
 
 @asynccontextmanager

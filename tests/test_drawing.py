@@ -109,10 +109,10 @@ def test_wheel_layers_are_listed_with_the_images_that_have_them() -> None:
     shared = WheelLayer((Pin("numpy", "2.3.5", "n.whl", "1" * 64, size=16_900_000),), UV, "3.11", AMD64, "/opt/venv")
     specs = dict.fromkeys(("fold", "msa", "main"), made_of(Pinned(shared.pins, "layers", layers=(shared,))))
     planned = make_plan(NODES, variants(specs), None, {target(specs["main"]): Observation(Absent())})
-    page = html(planned, "", lambda _: None)
+    page = html(planned, "", {"wheel: numpy 2.3.5": 4.5}.get)
     (listed,) = re.findall(r"<h2>Wheel layers</h2>(.*)", page, re.DOTALL)
     assert f"<code>{shared.key[:8]}</code> wheel: numpy 2.3.5" in listed
-    assert "16.9 MB" in listed
+    assert "16.9 MB · 4.5 s" in listed
     assert [name in listed for name in specs] == [True, True, True]
     found = document(planned, lambda _: None)
     assert found["wheel_layers"] == [

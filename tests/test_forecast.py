@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytebuild.cli.plan_text import render
-from flytebuild.plan import LayerPlan, Plan, critical_path, forecast, to_document
+from flytebuild.facts import Absent
+from flytebuild.plan import LayerPlan, Observation, Plan, critical_path, forecast, layer_seconds, make_plan, to_document
 from flytebuild.plan.forecast import longest, makespan
-from tests.test_plan import SPECS, plan, present, target
+from flytebuild.spec.layers import Pin, Pinned, WheelLayer
+from tests.samples import AMD64, UV, made_of, pip
+from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 Chains = list[tuple[str, ...]]
 
@@ -97,6 +100,22 @@ def test_what_was_never_timed_is_said_and_not_guessed() -> None:
     (_, layer) = known.layers
     half = forecast(sized(), lambda made: 8.0 if made.digest != layer else None, 1)
     assert "at least 8 s, and 1 layer never built here before; the longest is msa" in render(sized(), half).plain
+
+
+def test_wheel_layers_that_were_made_before_take_nothing() -> None:
+    one, other = (
+        WheelLayer((Pin(name, "1", f"{name}.whl", "1" * 64),), UV, "3.11", AMD64, "/opt/venv") for name in "ab"
+    )
+    specs = {
+        "fold": made_of(Pinned(one.pins, "layers", layers=(one,))),
+        "msa": made_of(Pinned((*one.pins, *other.pins), "layers", layers=(one, other))),
+        "main": made_of(pip("ruff")),
+    }
+    nowhere = {target(spec): Observation(Absent()) for spec in specs.values()}
+    planned = make_plan(NODES, variants(specs), None, nowhere)
+    seconds = layer_seconds(planned, {"wheel: a 1": 9.0, "pip: a==1": 7.0, "pip: ruff": 3.0}.get)
+    last = {image.environments: seconds(image.layers[-1]) for image in planned.images}
+    assert last == {("fold",): 0.0, ("msa",): None, ("main",): 3.0}
 
 
 def test_its_document() -> None:

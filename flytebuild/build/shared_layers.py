@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from flytebuild.build.cache import BuildCache, RemoteCache
 from flytebuild.build.push_watch import WatchedPushes
+from flytebuild.build.recorded import noted
 from flytebuild.build.solves import Solves
 from flytebuild.build.station import Station
 from flytebuild.build.stores import Destination
@@ -19,11 +20,12 @@ from flytebuild.buildkit.solve import SolveError
 from flytebuild.config import Config
 from flytebuild.events import Emit, Event, Notice
 from flytebuild.llb.marshal import marshal
-from flytebuild.llb.state import State
+from flytebuild.llb.state import State as Layer
 from flytebuild.llb.wheels import wheel_layer
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.images import Platform
 from flytebuild.spec.layers import Pinned, WheelLayer
+from flytebuild.state import State
 
 _NAME = "wheel layers"
 """What their steps belong to in events, where those of images have the image's reference."""
@@ -34,6 +36,7 @@ async def with_shared_layers(
     images: Sequence[ImagePlan],
     stations: Sequence[Station],
     stores: Destination,
+    state: State,
     config: Config,
     emit: Emit,
 ) -> BuildCache:
@@ -47,11 +50,12 @@ async def with_shared_layers(
         station = _station(stations, platform)
         if station is not None:
             solver = WatchedPushes(station, stores.client, config.push_timeout)
-            cache = await make_first(cache, [wheel_layer(layer) for layer in layers], solver, config.jobs, emit)
+            async with noted(state, station.address.shown, emit) as take:
+                cache = await make_first(cache, [wheel_layer(layer) for layer in layers], solver, config.jobs, take)
     return cache
 
 
-async def make_first(cache: RemoteCache, layers: Sequence[State], solver: Solves, jobs: int, emit: Emit) -> RemoteCache:
+async def make_first(cache: RemoteCache, layers: Sequence[Layer], solver: Solves, jobs: int, emit: Emit) -> RemoteCache:
     """The cache that has these layers: as it was found, or once they have been made, `jobs` at a time."""
     found = await cache.having(layers)
     if found is not None:
@@ -61,7 +65,7 @@ async def make_first(cache: RemoteCache, layers: Sequence[State], solver: Solves
     def tell(event: Event) -> None:
         loop.call_soon_threadsafe(emit, event)
 
-    async def make(layer: State) -> None:
+    async def make(layer: Layer) -> None:
         async with turns:
             await solver.solve(marshal(layer), None, Progress(_NAME, tell), _NAME, imports=cache.imports)
 

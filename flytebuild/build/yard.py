@@ -72,7 +72,7 @@ async def open_yard(
     try:
         has_bundle = config.ca_bundle is not None
         cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
-        cache = await with_shared_layers(cache, images, stations, stores, config, emit)
+        cache = await with_shared_layers(cache, images, stations, stores, state, config, emit)
         ends = [_end(station, config, stores, cache, has_bundle=has_bundle) for station in stations]
         members = [
             _member(station, end, config, stores, state, is_alone=len(stations) == 1)

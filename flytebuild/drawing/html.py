@@ -39,7 +39,7 @@ def html(
             environments_map(plan),
             "<h2>Layers and images</h2>",
             *_trees(plan, seconds, frozenset(critical_path(plan, lambda layer: seconds(layer.summary)))),
-            *_wheel_layers(plan),
+            *_wheel_layers(plan, seconds),
             "</main></body></html>",
         )
     )
@@ -100,7 +100,7 @@ def _layer(node: Node, seconds: Callable[[str], float | None], *, is_critical: b
     )
 
 
-def _wheel_layers(plan: Plan) -> Iterator[str]:
+def _wheel_layers(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
     if not plan.wheel_layers:
         return
     names = {image.reference: image.environments for image in plan.images}
@@ -109,10 +109,12 @@ def _wheel_layers(plan: Plan) -> Iterator[str]:
         users = " ".join(
             f'<span class="environment">{escape(name)}</span>' for place in layer.images for name in names[place]
         )
-        size = "" if layer.size is None else f"{layer.size / 1e6:,.1f} MB"
+        facts = [] if layer.size is None else [f"{layer.size / 1e6:,.1f} MB"]
+        if (took := seconds(layer.summary)) is not None:
+            facts.append(f"{took:.1f} s")
         yield (
             f'<li class="layer"><span><code>{layer.key[:8]}</code> {escape(layer.summary)} {users}</span>'
-            f'<span class="facts quiet">{size}</span></li>'
+            f'<span class="facts quiet">{" · ".join(facts)}</span></li>'
         )
     yield "</ul>"
 

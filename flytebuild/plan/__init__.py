@@ -5,7 +5,7 @@ the versioned JSON that `--json` prints.
 """
 
 from flytebuild.plan.document import to_document
-from flytebuild.plan.forecast import Forecast, ImageForecast, critical_path, forecast
+from flytebuild.plan.forecast import Forecast, ImageForecast, critical_path, forecast, layer_seconds
 from flytebuild.plan.making import make_plan
 from flytebuild.plan.model import (
     EnvironmentPlan,
@@ -34,6 +34,7 @@ __all__ = [
     "critical_path",
     "forecast",
     "is_in_engine",
+    "layer_seconds",
     "make_plan",
     "reference",
     "references",

@@ -98,6 +98,21 @@ def forecast(plan: Plan, seconds: Callable[[LayerPlan], float | None], jobs: int
     )
 
 
+def layer_seconds(plan: Plan, seconds: Callable[[str], float | None]) -> Callable[[LayerPlan], float | None]:
+    """What making a layer takes; `seconds` is what a step took the last time, by its name.
+
+    A layer whose wheel layers were all made before takes nothing: they are there, whatever changes below them.
+    """
+    names = {item.key: item.summary for item in plan.wheel_layers}
+
+    def of(layer: LayerPlan) -> float | None:
+        if not layer.wheel_layers:
+            return seconds(layer.summary)
+        return None if any(seconds(names[key]) is None for key in layer.wheel_layers) else 0.0
+
+    return of
+
+
 def critical_path(plan: Plan, seconds: Callable[[LayerPlan], float | None]) -> tuple[str, ...]:
     """The digests of the layers of the image that takes longest when nothing is there, from the base up."""
     chains = {image.reference: [layer for layer in image.layers if layer.kind != "base"] for image in plan.images}

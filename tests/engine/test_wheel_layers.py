@@ -186,6 +186,10 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
 
     for name in layers:
         registry.forget(places[name])
+    # What was made is there, whatever is to be made on top of it.
+    anew = first.workspace.plan("main.py", "--refresh", "--for", "one")
+    (layer,) = [item for image in anew["images"] for item in image["layers"] if item["wheel_layers"]]
+    assert {item["digest"]: item["seconds"] for item in anew["forecast"]["layers"]}[layer["digest"]] == 0.0
     proxy.calls.clear()
     second = bench.client("second", second=True)
     (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
