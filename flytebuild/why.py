@@ -107,6 +107,9 @@ class _Comparison:
 
     def _replaced(self, old: range, new: range) -> Iterator[Change]:
         """Layers in the place of others: those of one kind are the same with other fields, in their order."""
+        if moved := self._other_recipes(old, new):
+            yield moved
+            return
         waiting = list(old)
         for number in new:
             kind = self.after.layers[number]["kind"]
@@ -124,6 +127,23 @@ class _Comparison:
                 yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
         for item in waiting:
             yield Change(None, "layer", f"`{layer_name(self.before.layers[item])}` is not in it any more")
+
+    def _other_recipes(self, old: range, new: range) -> Change | None:
+        """The same wheels, of which others come as wheel layers now; None where that is not all that differs."""
+        before, after = (
+            [layers[number] for number in numbers]
+            for layers, numbers in ((self.before.layers, old), (self.after.layers, new))
+        )
+        if len(before) == len(after) or {layer["kind"] for layer in (*before, *after)} != {"pinned"}:
+            return None
+        if _pins(before).keys() != _pins(after).keys():
+            return None
+        old_merged, merged = (
+            {name for (name, _), recipe in _pins(found).items() if recipe == "layers"} for found in (before, after)
+        )
+        moves = ((merged - old_merged, "now in wheel layers"), (old_merged - merged, "now installed by a step"))
+        said = [f"{_some(sorted(names))} {words}" for names, words in moves if names]
+        return self._change(new.start, "recipe", f"pip: {'; '.join(said)}") if said else None
 
     def _layer(self, before: Mapping[str, Any], number: int) -> Iterator[Change]:
         after: Mapping[str, Any] = self.after.layers[number]
@@ -178,9 +198,7 @@ class _Comparison:
             return ""
         if len(paths) == 1:
             return f"`{paths[0]}` {_verb(old, new, paths[0])}"
-        named = ", ".join(f"`{path}`" for path in paths[:_NAMED])
-        rest = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-        return f"{len(paths)} files changed: {named}{rest}"
+        return f"{len(paths)} files changed: {_some(paths)}"
 
     def _seen(self, number: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
         """What a step sees; variables only by their names, since people put into them what is nobody's business."""
@@ -236,6 +254,17 @@ def layer_name(layer: Mapping[str, Any]) -> str:
         return "pip: " + ", ".join(f"{pin['name']}=={pin['version']}" for pin in spec["pins"])
     listed = next((spec[name] for name in _LISTS if name in spec), ())
     return f"{layer['kind']}: {', '.join(listed)}" if listed and _are_texts(listed) else str(layer["kind"])
+
+
+def _pins(layers: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """The recipe that each wheel comes by; a wheel by its name and its hash."""
+    specs = [layer["spec"] for layer in layers]
+    return {(pin["name"], pin["sha256"]): spec["recipe"] for spec in specs for pin in spec["pins"]}
+
+
+def _some(names: Sequence[str]) -> str:
+    named = ", ".join(f"`{name}`" for name in names[:_NAMED])
+    return named + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

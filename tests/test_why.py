@@ -211,6 +211,30 @@ def test_wheel_layers_are_told_by_their_packages_and_not_by_their_keys(
     assert words(made_of(before), made_of(after)) == said
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            [pinned("a==1", "b==1")],
+            [pinned("a==1"), wheel_layers(pinned("b==1"))],
+            ["pip: `b` now in wheel layers"],
+        ),
+        (
+            [wheel_layers(pinned("a==1", "b==1"))],
+            [pinned("a==1"), wheel_layers(pinned("b==1"))],
+            ["pip: `a` now installed by a step"],
+        ),
+        (
+            [pinned("a==1"), wheel_layers(pinned("b==1"))],
+            [wheel_layers(pinned("a==1", "b==1"))],
+            ["pip: `a` now in wheel layers"],
+        ),
+    ],
+)
+def test_wheels_that_come_in_another_way_are_named(before: list[Part], after: list[Part], said: list[str]) -> None:
+    assert words(made_of(*before), made_of(*after)) == said
+
+
 def test_a_headline_is_no_list() -> None:
     found = [Change(None, "base", f"reason {number}") for number in range(5)]
     assert headline(found) == "reason 0; reason 1; reason 2; and 2 more"

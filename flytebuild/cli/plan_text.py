@@ -161,6 +161,8 @@ def recipe(layer: LayerPlan) -> str:
     if layer.wheel_layers:
         count = len(layer.wheel_layers)
         return "1 wheel layer" if count == 1 else f"{count} wheel layers"
+    if layer.kind == "pinned" and layer.obstacle:
+        return f"installed by a step, since {layer.obstacle}"
     return f"no wheel layers: {layer.obstacle}" if layer.obstacle else ""
 
 

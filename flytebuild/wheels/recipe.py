@@ -13,6 +13,7 @@ from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from flytebuild.spec.model import ImageSpec
 from flytebuild.spec.prefix import UV_IMAGE, VENV
+from flytebuild.spec.step import Step
 from flytebuild.wheels.partition import Group, partition
 
 _GIVEN = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy", "UV_PYTHON": f"{VENV}/bin/python"}
@@ -40,22 +41,40 @@ def with_wheel_layers(
     `tools` has what `tools_needed` asks for, and `private` are hosts that want credentials, which a builder's own
     downloads have not.
     """
-    reasons = {
-        number: _obstacle(step.layer, step.context, tools, private)
-        for number, step in enumerate(spec.steps)
-        if isinstance(step.layer, Pinned) and step.layer.pins
+    steps = [part for step in spec.steps for part in _parts(step, tools, private)]
+    shared = {
+        number: step.layer
+        for number, step in enumerate(steps)
+        if isinstance(step.layer, Pinned) and step.layer.pins and not step.layer.reason
     }
-    shared = {number: spec.steps[number].layer for number, reason in reasons.items() if not reason}
-    declared = [layer.pins for layer in shared.values() if isinstance(layer, Pinned)]
-    groups = dict(zip(shared, partition(declared), strict=True))
-    steps = list(spec.steps)
-    for number, reason in reasons.items():
-        layer = steps[number].layer
-        assert isinstance(layer, Pinned)  # noqa: S101 - those alone have been looked at
-        made = _layers(layer, groups.get(number, ()), tools, spec.platform)
-        recipe = replace(layer, recipe="layers" if made else "chain", layers=made, reason=reason)
-        steps[number] = replace(steps[number], layer=recipe)
+    groups = partition([layer.pins for layer in shared.values()])
+    for (number, layer), found in zip(shared.items(), groups, strict=True):
+        made = _layers(layer, found, tools, spec.platform)
+        steps[number] = replace(steps[number], layer=replace(layer, recipe="layers", layers=made))
     return replace(spec, steps=tuple(steps))
+
+
+def _parts(step: Step, tools: Mapping[str, ResolvedImage], private: frozenset[str]) -> tuple[Step, ...]:
+    """A step, or two of them where only some packages replace others: those have a step of their own, with a reason.
+
+    That is below the wheel layers: these stay as they are when it changes, and nobody looks into them for it. One step
+    for everything also removes all that is replaced before it installs anything, so a file that has moved from one
+    package to another is there either way.
+    """
+    layer = step.layer
+    if not isinstance(layer, Pinned) or not layer.pins:
+        return (step,)
+    replacing = tuple(pin for pin in layer.pins if pin.name in layer.replaces)
+    added = tuple(pin for pin in layer.pins if pin not in replacing)
+    why = f"it replaces {_names(layer.replaces)} of what is below" if replacing else ""
+    rest = replace(layer, pins=added, replaces=())
+    reason = _obstacle(rest, step.context, tools, private) if added else why
+    if reason or not replacing:
+        return (replace(step, layer=replace(layer, reason=reason)),)
+    return (
+        replace(step, layer=replace(layer, pins=replacing, asked=None, reason=why)),
+        replace(step, layer=rest),
+    )
 
 
 def _pinned(spec: ImageSpec) -> Sequence[Pinned]:
@@ -76,8 +95,6 @@ def _obstacle(
         return "it is not known which Python it is for"
     if layer.obstacle:
         return layer.obstacle
-    if layer.replaces:
-        return f"it replaces {_names(layer.replaces)} of what is below"
     if layer.options.secrets:
         return "its index wants a secret"
     for pin in layer.pins:
@@ -88,7 +105,7 @@ def _obstacle(
         if env.get(name, "") != _GIVEN.get(name, ""):
             return f"the image sets `{name}`"
     tool = tools[tool_of(layer.python)]
-    return "" if tool.is_resolved else f"`{tool.reference}`, which would make them, is not there: {tool.problem}"
+    return "" if tool.is_resolved else f"`{tool.reference}`, which makes wheel layers, is not there: {tool.problem}"
 
 
 def _unreachable(pin: Pin, private: frozenset[str]) -> str:

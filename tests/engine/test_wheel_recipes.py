@@ -33,6 +33,7 @@ RUNS = {
     "numpy": "import numpy; assert numpy.ones(3).sum() == 3",
     "replaced": "import urllib3; assert urllib3.__version__.startswith('2.')",
     "command": "import click, tabulate",
+    "flyte": "import flyte, rich, numpy; assert numpy.ones(3).sum() == 3",
 }
 """What runs in images of wheel layers, whose packages must also go together."""
 
@@ -59,7 +60,7 @@ def environments(builds: Builds, notes: Path) -> Mapping[str, flyte.Image]:
         .with_pip_packages("click==8.2.1"),
         "files": base.with_pip_packages("six==1.17.0").with_workdir("/srv/app").with_source_file(notes, "/srv/app/"),
         "numpy": base.with_pip_packages("numpy==2.3.1"),
-        "flyte": builds.base.with_pip_packages("tabulate==0.9.0", "six==1.17.0"),
+        "flyte": builds.base.with_pip_packages("tabulate==0.9.0", "rich==14.1.0", "numpy==2.3.1"),
         "variables": base.with_env_vars({"GREETING": "hello"}).with_pip_packages("pygments==2.19.2"),
     }
 
@@ -98,7 +99,8 @@ def test_the_same_files_by_both_recipes(builds: Builds, tmp_path: Path) -> None:
         for name in image.environments
         if image.spec
     }
-    assert pinned.pop("replaced") == ["layers", "chain"]
+    assert pinned.pop("replaced") == ["layers", "chain", "layers"]
+    assert pinned.pop("flyte") == ["chain", "layers"]
     assert {recipe for recipes in pinned.values() for recipe in recipes} == {"layers"}
     for name in images:
         one, other = files(steps[name]), files(layers[name])

@@ -70,7 +70,12 @@ def test_nothing_to_add_is_nothing() -> None:
     [
         (replace(PINNED, python=""), "it is not known which Python it is for"),
         (replace(PINNED, obstacle="the base is odd"), "the base is odd"),
-        (replace(PINNED, replaces=("a", "b", "c", "d")), "it replaces `a`, `b`, `c` and 1 more of what is below"),
+        (Pinned((pin("six"),), python="3.11", replaces=("six",)), "it replaces `six` of what is below"),
+        (
+            Pinned(tuple(map(pin, "abcd")), python="3.11", replaces=tuple("abcd")),
+            "it replaces `a`, `b`, `c` and 1 more of what is below",
+        ),
+        (replace(PINNED, replaces=("six",), obstacle="the base is odd"), "the base is odd"),
         (replace(PINNED, options=PipOptions(secrets=(Secret("", "token", "TOKEN"),))), "its index wants a secret"),
         (Pinned((replace(pin("a"), url=""),), python="3.11"), "`a-1-py3-none-any.whl` is not on the network"),
         (
@@ -100,9 +105,27 @@ def test_an_image_that_says_how_to_install_has_steps(name: str) -> None:
 def test_without_the_image_that_makes_them_there_are_steps() -> None:
     gone = replace(TOOLS[TOOL], digest=None, problem="no answer")
     (found,) = layers(with_wheel_layers(made_of(PINNED), {TOOL: gone}))
-    assert found.reason == f"`{TOOL}`, which would make them, is not there: no answer"
+    assert found.reason == f"`{TOOL}`, which makes wheel layers, is not there: no answer"
 
 
 def test_a_step_beside_wheel_layers_stays_one() -> None:
-    spec = made_of(PINNED, replace(PINNED, replaces=("numpy",)), Pinned((pin("click"),), python="3.11"))
+    spec = made_of(PINNED, replace(PINNED, replaces=("numpy", "six")), Pinned((pin("click"),), python="3.11"))
     assert [layer.recipe for layer in layers(with_wheel_layers(spec, TOOLS))] == ["layers", "chain", "layers"]
+
+
+def test_only_what_replaces_others_is_a_step_below_the_wheel_layers() -> None:
+    asked = pip("numpy", "six")
+    step, merged = layers(with_wheel_layers(made_of(replace(PINNED, replaces=("six",), asked=asked)), TOOLS))
+    assert (step.recipe, step.summary, step.reason) == ("chain", "pip: six==1", "it replaces `six` of what is below")
+    assert (merged.recipe, merged.summary, merged.reason) == ("layers", asked.summary, "")
+    assert [[item.name for item in layer.pins] for layer in merged.layers] == [["numpy"]]
+    # The same layer as where nothing is replaced.
+    alone = Pinned((pin("numpy", HEAVY),), python="3.11")
+    (other,) = layers(with_wheel_layers(made_of(alone), TOOLS))
+    assert merged.layers == other.layers
+
+
+def test_what_replaces_others_may_want_credentials() -> None:
+    hidden = replace(pin("six"), url="https://u:secret@i.example/six.whl")
+    layer = Pinned((pin("numpy"), hidden), python="3.11", replaces=("six",))
+    assert [item.recipe for item in layers(with_wheel_layers(made_of(layer), TOOLS))] == ["chain", "layers"]
