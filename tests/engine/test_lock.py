@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.engine.conftest import Workspace, in_image
+from tests.engine.nowhere import Search
+from tests.wheels.index import PASSWORD, served
 
 pytestmark = pytest.mark.engine
 
@@ -75,3 +78,43 @@ def test_a_lock_from_its_first_day_on(workspace: Workspace) -> None:
     assert "digest mismatch" in failed
     assert f"sha256:{'f' * 64}" in failed
     assert "another file than the one that was locked" in failed
+
+
+PRIVATE = """
+import flyte
+
+base = flyte.Image.from_base("docker.io/library/python:3.11-slim-bookworm")
+base = base.clone(python_version=(3, 11), name="private", extendable=True)
+token = flyte.Secret(key="token", as_env_var="TOKEN")
+image = base.with_pip_packages("leaf", index_url="{index}", secret_mounts=[token]).with_pip_packages("other")
+env = flyte.TaskEnvironment("private", image=image)
+"""
+
+
+def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(workspace: Workspace, tmp_path: Path) -> None:
+    """A layer's index takes a secret of the layer's, the host's own index has a password in its URL."""
+    with served(tmp_path / "index") as index:
+        index.add("leaf", "1.0")
+        index.add("other", "1.0")
+        workspace.write({"main.py": PRIVATE.format(index=index.private)})
+        url = index.private.replace("${TOKEN}", PASSWORD)
+        environ = {"TOKEN": PASSWORD, "UV_INDEX_URL": url, "FLYTEBUILD_TRACEBACK": "1"}
+        told = [
+            workspace.flytebuild("lock", "main.py", **environ),
+            workspace.flytebuild("plan", "--json", "--locked", "-o", "plan.json", "main.py", **environ),
+            workspace.flytebuild("build", "--dry-run", "main.py", **environ),
+            workspace.flytebuild("lock", "--update", "leaf", "main.py", code=65, **{**environ, "TOKEN": PASSWORD[1:]}),
+        ]
+    (image,) = json.loads(told[1].stdout)["images"]
+    assert [layer["obstacle"] for layer in image["layers"] if layer["kind"] == "pinned"] == [
+        "its index wants a secret",
+        "`127.0.0.1` wants credentials",
+    ]
+    search = Search((PASSWORD, PASSWORD[1:]))
+    for number, done in enumerate(told):
+        search.look(f"output {number}", done.stdout)
+        search.look(f"complaint {number}", done.stderr)
+    search.look_below(tmp_path, tmp_path / "index")
+    for ending in ("flytebuild.lock", "plan.json", "state.sqlite as SQL"):
+        assert any(place.endswith(ending) for place in search.places), search.places
+    assert not search.found
