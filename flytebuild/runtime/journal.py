@@ -167,6 +167,11 @@ class Database:
         """The folders of runs that results lie in."""
         return frozenset(row[0] for row in self._connection.execute("SELECT DISTINCT folder FROM results"))
 
+    def folders(self) -> frozenset[str]:
+        """The folders of all runs that are known, and of those that results lie in."""
+        rows = self._connection.execute("SELECT folder FROM runs UNION SELECT folder FROM results")
+        return frozenset(row[0] for row in rows)
+
     def staying_folders(self, runs: Sequence[str], before: float | None) -> frozenset[str]:
         """The same, once `forget` has dropped some runs with results."""
         rows = self._connection.execute("SELECT folder, run, created FROM results").fetchall()

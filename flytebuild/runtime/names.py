@@ -11,6 +11,7 @@ import secrets
 from flytebuild.runtime.storage import ObjectNameError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_FOLDER = re.compile(rf"{_NAME.pattern}-[0-9a-f]{{8}}")
 
 
 def check_name(name: str) -> str:
@@ -23,6 +24,11 @@ def check_name(name: str) -> str:
 def new_folder(name: str) -> str:
     """Where a run of that name keeps its data: never where an earlier run of the same name did."""
     return f"{name}-{secrets.token_hex(4)}"
+
+
+def is_folder(name: str) -> bool:
+    """Whether `new_folder` makes such names."""
+    return _FOLDER.fullmatch(name) is not None
 
 
 def new_run_name() -> str:

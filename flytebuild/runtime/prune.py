@@ -2,7 +2,8 @@
 deployed tasks, and the inputs and uploads, code among them, that nothing refers to any more.
 
 Works on the data folder, whether a control plane runs on it or not: the one that runs notices. Outputs that cached
-results point to stay until the results themselves are taken away. What a run wrote outside of the data folder stays.
+results point to stay until the results themselves are taken away. The same goes for a store of the user's own; what a
+run wrote outside of both stays.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flytebuild.errors import ControlPlaneError
-from flytebuild.runtime import references
+from flytebuild.runtime import references, remote_prune
 from flytebuild.runtime.catalogue import TaskKey, versions
 from flytebuild.runtime.journal import FILE_NAME, Database, Ended
+from flytebuild.runtime.remote_prune import Emptied, Needed
+from flytebuild.runtime.remote_store import RemoteStore
 from flytebuild.runtime.retention import ASIDE, has_newer
 from flytebuild.runtime.storage import BUCKET, OBJECTS
 
@@ -32,7 +35,7 @@ _BELIEVED_SECONDS = 2 * 24 * 3600
 class Pruned:
     """What was taken away: runs, versions of tasks (`NAME@VERSION`), a number of inputs and uploads; all files' bytes.
 
-    `kept_for_cache` are those of the runs whose outputs stay.
+    `kept_for_cache` are those of the runs whose outputs stay. `store` is the store of the user's own, if there is one.
     """
 
     runs: tuple[str, ...] = ()
@@ -40,6 +43,7 @@ class Pruned:
     kept_for_cache: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     uploads: int = 0
+    store: Emptied | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,18 @@ class Rules:
     with_cache: bool = False
 
 
-def prune(home: Path, rules: Rules, *, is_rehearsal: bool = False) -> Pruned:
+def prune(home: Path, rules: Rules, store: RemoteStore | None = None, *, is_rehearsal: bool = False) -> Pruned:
     """Take away what may go by the rules; a rehearsal only tells what would.
 
-    Raises ControlPlaneError where the folder's journal cannot be read or written.
+    Raises ControlPlaneError where the folder's journal cannot be read or written, or `store`, the user's own, does not
+    tell what it has; nothing is taken away then.
     """
     if not (home / FILE_NAME).exists():
         return Pruned()
     try:
         database = Database(home / FILE_NAME, is_ours=False)
         try:
-            return _prune(home, database, rules, is_rehearsal)
+            return _prune(home, database, rules, store, is_rehearsal)
         finally:
             database.close()
     except sqlite3.Error as error:
@@ -80,16 +85,26 @@ def choose(ended: list[Ended], before: float | None, keep: int | None) -> list[E
     return [run for run in beyond if before is None or run.ended < before]
 
 
-def _prune(home: Path, database: Database, rules: Rules, is_rehearsal: bool) -> Pruned:
+def _prune(home: Path, database: Database, rules: Rules, store: RemoteStore | None, is_rehearsal: bool) -> Pruned:
     chosen = choose(database.ended(), rules.before, rules.keep) if rules.with_runs else []
     names = [run.name for run in chosen]
     cached = database.cached_folders()
     stays = database.staying_folders(names, rules.before) if rules.with_cache else cached
     folders = {run.folder for run in chosen if run.folder not in stays} | (cached - stays)
-    bucket = home / OBJECTS / BUCKET
-    places = [*(home / "logs" / name for name in names), *(bucket / "runs" / name for name in folders)]
     referred, used = references.of_records(database.records(names))
     tasks = _old_versions(home, rules.versions, used)
+    emptied = None
+    if store is not None:
+        deployed = references.of_documents(set(_inside(home / "tasks")) - set(tasks.values()))
+        needed = Needed(database.folders() - folders, referred | deployed, time.time() - _BELIEVED_SECONDS)
+        emptied = remote_prune.empty(store, folders, needed, is_rehearsal=is_rehearsal)
+        if emptied.remaining:
+            # What is remembered can be removed the next time.
+            names = [run.name for run in chosen if run.folder not in emptied.remaining]
+            folders -= emptied.remaining
+            referred, _ = references.of_records(database.records(names))
+    bucket = home / OBJECTS / BUCKET
+    places = [*(home / "logs" / name for name in names), *(bucket / "runs" / name for name in folders)]
     shared = _unused(home, referred, {*places, *tasks.values()})
     size = sum(map(_size, (*places, *tasks.values(), *shared)))
     if not is_rehearsal:
@@ -100,7 +115,7 @@ def _prune(home: Path, database: Database, rules: Rules, is_rehearsal: bool) -> 
             path.unlink(missing_ok=True)
         _remove(home, (*places, *shared))
     kept_for_cache = tuple(run.name for run in chosen if run.folder in stays)
-    return Pruned(tuple(names), size, kept_for_cache, tuple(sorted(tasks)), len(shared))
+    return Pruned(tuple(names), size, kept_for_cache, tuple(sorted(tasks)), len(shared), emptied)
 
 
 def _old_versions(home: Path, keep: int | None, used: Container[TaskKey]) -> dict[str, Path]:

@@ -1,6 +1,7 @@
-"""What kept runs and deployed tasks refer to: uploads and inputs by their addresses, deployed tasks by their versions.
+"""What kept runs and deployed tasks refer to: uploads and inputs by their names, deployed tasks by their versions.
 
-Addresses stand as they are in every message of the protocol, so they are looked for in the messages' bytes.
+Addresses stand as they are in every message of the protocol, so they are looked for in the messages' bytes. What counts
+is how they end: `…/uploads/DIGEST` keeps the upload of that name wherever objects lie.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from google.protobuf.message import Message
 
 from flytebuild.runtime.catalogue import TaskKey
 from flytebuild.runtime.model import Action, Run
-from flytebuild.runtime.storage import BUCKET
 
 SHARED = ("uploads/folders", "uploads", "inputs")
-"""Where in the bucket lies what several runs may use, each below a name of its own."""
+"""Where lies what several runs may use, each below a name of its own."""
 
-_ADDRESS = re.compile(rf"s3://{BUCKET}/((?:{'|'.join(SHARED)})/[A-Za-z0-9._=-]+)".encode())
+NAME = rf"(?:{'|'.join(SHARED)})/[A-Za-z0-9._=-]+"
+"""The name of such a folder, as a regular expression; `uploads/folders` alone, which matches as well, is none."""
+
+# Looked for at every slash: a prefix may end in a word that is one of these folders.
+_ADDRESS = re.compile(rf"(?=/({NAME}))".encode())
 
 
 def addresses(content: bytes) -> set[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
+from flytebuild.config import Config
+from flytebuild.runtime import own_storage
 from flytebuild.runtime.own_storage import CredentialsMissingError, Key, OwnStorage
-from flytebuild.runtime.storage import PIECE, check_uri
+from flytebuild.runtime.storage import PIECE, Entry, check_uri
 from flytebuild.runtime.writing import Writer
+
+_AT_ONCE = 500
+"""Objects that one request removes; S3 itself takes twice as many."""
 
 
 class RemoteStore:
@@ -57,6 +63,40 @@ class RemoteStore:
             async for page in obstore.list(store, prefix=f"{key}/"):
                 found.update({str(item["path"]).removeprefix(f"{key}/"): int(item["size"]) for item in page})
         return found
+
+    async def entries(self, uri: str) -> list[Entry]:
+        """The objects below an address, by their whole keys."""
+        found = []
+        with _told(uri):
+            store, key = self._place(uri)
+            async for page in obstore.list(store, prefix=f"{key}/"):
+                found += [
+                    Entry(str(item["path"]), int(item["size"]), item["last_modified"].timestamp(), item["e_tag"] or "")
+                    for item in page
+                ]
+        return found
+
+    async def remove(self, keys: Sequence[str]) -> dict[str, str]:
+        """Remove objects by their whole keys; why some could not be, by theirs. What is not there is removed."""
+        refused = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            several = list(keys[start : start + _AT_ONCE])
+            # The client tells of the first refusal alone, so each one is asked for by itself then.
+            if await self._refusal(several):
+                refused.update({key: why for key in several if (why := await self._refusal([key]))})
+        return refused
+
+    async def _refusal(self, keys: list[str]) -> str:
+        bucket, _ = check_uri(f"{self.base}/x")
+        try:
+            with _told(f"s3://{bucket}/{keys[0]}"):
+                store, _ = self._place(f"s3://{bucket}/{keys[0]}")
+                await obstore.delete_async(store, keys if len(keys) > 1 else keys[0])
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return str(error.strerror)
+        return ""
 
     def was_full(self, _since: datetime) -> bool:
         """Its own affair: what it refuses, it refuses to the tasks."""
@@ -103,6 +143,21 @@ class RemoteStore:
             given: Any = {name: value for name, value in options.items() if value}
             self._clients[bucket, found] = S3Store(bucket, config=given, client_options={"allow_http": True})
         return self._clients[bucket, found], key
+
+
+def open_store(config: Config) -> RemoteStore | None:
+    """The store that is configured; None where objects are in the data folder.
+
+    Raises ControlPlaneError where there are no credentials for it.
+    """
+    storage = own_storage.configured(config)
+    if storage is None:
+        return None
+    try:
+        own_storage.find_key(os.environ)
+    except CredentialsMissingError as error:
+        raise own_storage.missing(storage, error) from error
+    return RemoteStore(storage, lambda: own_storage.find_key(os.environ))
 
 
 @contextlib.contextmanager

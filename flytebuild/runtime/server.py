@@ -33,7 +33,7 @@ from flytebuild.runtime.passes import Passes
 from flytebuild.runtime.peers import is_known, is_owner
 from flytebuild.runtime.relay import Relay, network_of
 from flytebuild.runtime.relayed import RelayedExecutor
-from flytebuild.runtime.remote_store import RemoteStore
+from flytebuild.runtime.remote_store import open_store
 from flytebuild.runtime.retention import KEEP_DAYS, expire
 from flytebuild.runtime.upkeep import keep_up
 from flytebuild.runtime.warm.ahead import AheadExecutor
@@ -92,7 +92,7 @@ async def serve(config: Config) -> None:
         bundle = identity.read_bundle(config.ca_bundle)
         fingerprint = identity.fingerprint(config, bundle)
         address = engine.locate()
-        store, storage = _own_store(config)
+        store, storage = open_store(config), own_storage.configured(config)
         if storage and not address.is_here:
             storage.check_reach(address.shown)
         client = await asyncio.to_thread(engine.connect)
@@ -153,18 +153,6 @@ async def serve(config: Config) -> None:
         ended = await stack.enter_async_context(serving(plane, sockets))
         await stop_signal(ended)
         log.warning("stopping")
-
-
-def _own_store(config: Config) -> tuple[RemoteStore | None, OwnStorage | None]:
-    """The store of the user's own, if there is one. Raises ControlPlaneError where there are no credentials for it."""
-    storage = own_storage.configured(config)
-    if storage is None:
-        return None, None
-    try:
-        own_storage.find_key(os.environ)
-    except own_storage.CredentialsMissingError as error:
-        raise own_storage.missing(storage, error) from error
-    return RemoteStore(storage, lambda: own_storage.find_key(os.environ)), storage
 
 
 def _lent(storage: OwnStorage) -> Mapping[str, str]:
