@@ -192,7 +192,7 @@ def test_one_content_under_two_names_is_built_once(bench: Bench) -> None:
     places = references(first, "names.py")
     assert (planned["to_build"], planned["to_copy"]) == ([places["one"]], [places["two"]])
     text = first.workspace.flytebuild("plan", "names.py").stdout
-    assert f"two  to re-tag from {places['one']}: not in `{registry.prefix}/second`" in text
+    assert f"two  to re-tag from {places['one']}: new environment, not in `{registry.prefix}/second`" in text
     assert "2 images, 1 to build, 1 to re-tag" in text
 
     built = first.build("names.py")
