@@ -22,6 +22,7 @@
     │   └── ControlPlaneError        the local control plane cannot be started or reached
     ├── DefectError              70  our own mistake
     ├── OutputError              74  what was asked for cannot be written
+    │   └── LockChangedError         75  somebody else has written the lock meanwhile
     ├── BuildError                1  images failed to build; carries one StepFailure per failing step
     │                                (75 where nothing failed but what may go well a little later)
     └── RunError                  1  the run ended in failure
@@ -204,6 +205,15 @@ class OutputError(FlytebuildError):
     """Raised when standard output takes no more, as on a disk that is full."""
 
     exit_code = 74
+
+
+class LockChangedError(OutputError):
+    """Raised when a lock is not what it was when its successor was begun, which then knows nothing of the change."""
+
+    exit_code = MAY_PASS
+
+    def __init__(self, file: str) -> None:
+        super().__init__(f"`{file}` was changed meanwhile, and is left as it is", hint="run the same command again")
 
 
 @dataclass(frozen=True, slots=True)

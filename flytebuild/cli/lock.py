@@ -94,7 +94,7 @@ def lock(
         after = asyncio.run(pipeline.lock(settings, nodes, moves, notice, is_partial=bool(targets)))
     is_written = not check and not dry_run and after != known
     if is_written:
-        lockfile.write(file, after)
+        lockfile.exchange(file, known, after)
     changes = moved(known or Lock(), after)
     if as_json:
         click.echo(json.dumps(_document(file, after, changes, is_written=is_written), indent=2, ensure_ascii=False))

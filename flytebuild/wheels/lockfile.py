@@ -16,7 +16,7 @@ from typing import Any
 import tomli
 import tomli_w
 
-from flytebuild.errors import OutputError, UsageError
+from flytebuild.errors import LockChangedError, OutputError, UsageError
 from flytebuild.spec.layers import Pin
 from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer, UnlockedLayer, order
 
@@ -42,6 +42,13 @@ def read(file: Path) -> Lock | None:
         raise UsageError(f"`{file}` cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"`{file}` is not a lock: it is no text", hint=_hint(str(file))) from error
+
+
+def exchange(file: Path, before: Lock | None, after: Lock) -> None:
+    """Put a lock in the place of the one that it was made from. Raises LockChangedError where that is not there now."""
+    if read(file) != before:
+        raise LockChangedError(str(file))
+    write(file, after)
 
 
 def write(file: Path, lock: Lock) -> None:

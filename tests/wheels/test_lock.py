@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flytebuild.errors import OutputError, UsageError
+from flytebuild.errors import LockChangedError, OutputError, UsageError
 from flytebuild.spec.digests import digests
 from flytebuild.spec.layers import Pin, Pinned, PipOptions, Requirements
 from flytebuild.spec.model import ImageSpec
@@ -189,6 +189,18 @@ def test_wheels_are_described_once_and_told_apart_by_their_hashes() -> None:
     found = lockfile.decode(text, "x")
     assert {layer.asked: layer.pins for layer in found.layers} == {"pip: six": (SIX, RICH), "pip: rich": (SIX, other)}
     assert found.layers[0].pins[0].url == SIX.url
+
+
+def test_a_lock_takes_the_place_of_the_one_that_it_was_made_from_only(tmp_path: Path) -> None:
+    file = tmp_path / "flytebuild.lock"
+    mine, other = Lock("1"), Lock("2")
+    lockfile.exchange(file, None, mine)
+    lockfile.exchange(file, mine, other)
+    for before in (mine, None):
+        with pytest.raises(LockChangedError) as caught:
+            lockfile.exchange(file, before, mine)
+        assert caught.value.exit_code == 75
+    assert lockfile.read(file) == other
 
 
 def _with_layer(last: str) -> str:
