@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ from flytebuild.runtime.container import Limits
 from flytebuild.runtime.reuse import Reuse
 from flytebuild.runtime.verdict import Exit
 from flytebuild.runtime.warm.kind import Kind
-from flytebuild.runtime.warm.stock import _MOST, Stock
+from flytebuild.runtime.warm.stock import _MOST, _MOST_REFUSED, Stock
 
 KIND = Kind("image:1", {"MODE": "fast"}, Limits(), {}, Reuse(run="r1"))
 OF_NEXT_RUN = replace(KIND, reuse=Reuse(run="r2"))
@@ -89,6 +90,22 @@ def test_only_so_many_wait() -> None:
 def test_what_cannot_be_is_known_to_all_runs() -> None:
     stock = Stock()
     assert not stock.is_refused(KIND)
-    stock.refuse(KIND, "it has no `a0`")
+    stock.refuse(KIND)
     assert stock.is_refused(OF_NEXT_RUN)
-    assert not stock.is_refused(replace(KIND, image="image:2"))
+    for other in (
+        {"image": "image:2"},
+        {"variables": {}},
+        {"secret_files": {"KEY": "x"}},
+        {"limits": Limits(memory=1)},
+    ):
+        assert not stock.is_refused(replace(KIND, **other))
+
+
+def test_of_what_cannot_be_no_secrets_are_kept_and_only_so_many() -> None:
+    stock = Stock()
+    for number in range(_MOST_REFUSED + 1):
+        stock.refuse(replace(KIND, variables={"TOKEN": f"sec\udc80ret-{number}"}, secret_files={"KEY": "secret-text"}))
+        # Once more changes nothing.
+        stock.refuse(KIND)
+    assert len(stock._refused) == _MOST_REFUSED
+    assert b"secret" not in pickle.dumps(stock._refused)

@@ -181,7 +181,7 @@ class WarmExecutor:
         try:
             return await self._begin(pool, order, log_file, turn)
         except RefusedError as error:
-            self._stock.refuse(wanted, str(error))
+            self._stock.refuse(wanted)
             log.warning("image `%s` gets no warm containers: %s", order.image, error)
         return await self._alone.start(order, log_file, turn, tell)
 

@@ -1,4 +1,4 @@
-"""What is kept of warm containers beyond a run: for each kind one that waits for the next, or why there can be none.
+"""What is kept of warm containers beyond a run: for each kind one that waits for the next, or that there can be none.
 
 A container belongs to one run from its first action on, since its actions are processes of one user, who can look at
 each other. So that the next run finds a warm one all the same, one that has taken no action yet replaces those of a run
@@ -8,6 +8,8 @@ that has ended.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 from dataclasses import replace
 
 from flytebuild.runtime.warm.kind import Kind
@@ -17,13 +19,20 @@ from flytebuild.runtime.warm.worker import Worker
 _MOST = 8
 """So many wait at the same time: those of the kinds that were used last."""
 
+_MOST_REFUSED = 256
+"""So many kinds of which there can be none are known at the same time; one that is forgotten is tried again."""
+
 
 class Stock:
-    """Containers without a run; kinds are told apart here by all but their run."""
+    """Containers without a run; kinds are told apart here by all but their run.
+
+    What cannot be is remembered by a digest that nobody else can make, since kinds hold secrets.
+    """
 
     def __init__(self) -> None:
         self._spares: list[tuple[Kind, asyncio.Task[Worker]]] = []
-        self._refusals: list[tuple[Kind, str]] = []
+        self._digest_key = secrets.token_bytes(32)
+        self._refused: dict[bytes, None] = {}
 
     def put(self, kind: Kind, launching: asyncio.Task[Worker]) -> None:
         """Keep a container, which is ready or about to be; the one that has waited for longest may have to go."""
@@ -46,13 +55,21 @@ class Stock:
                 return spare[1]
         return None
 
-    def refuse(self, kind: Kind, why: str) -> None:
-        """Note that there can be none of a kind."""
-        self._refusals.append((_of_any_run(kind), why))
+    def refuse(self, kind: Kind) -> None:
+        """Note that there can be none of a kind; of too many the one that was noted first is forgotten."""
+        self._refused[self._digest(kind)] = None
+        if len(self._refused) > _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
 
     def is_refused(self, kind: Kind) -> bool:
-        """Whether there can be none."""
-        return any(known == _of_any_run(kind) for known, _ in self._refusals)
+        """Whether there can be none, as far as is known."""
+        return self._digest(kind) in self._refused
+
+    def _digest(self, kind: Kind) -> bytes:
+        same = _of_any_run(kind)
+        texts = sorted(same.variables.items()), sorted(same.secret_files.items())
+        content = repr((same.image, *texts, same.limits, same.reuse))
+        return hashlib.blake2b(content.encode(), key=self._digest_key).digest()
 
     def _launched(self, spare: tuple[Kind, asyncio.Task[Worker]]) -> None:
         if spare[1].cancelled() or spare[1].exception() is not None:
