@@ -14,6 +14,7 @@ each, the highest first).
     END     no more DATA comes; the other direction goes on
     RESET   it is over, in both directions
     ALIVE   nothing; is answered by the same, so that each side knows that the other one is there
+    REFUSED it is one too many, and over once these last bytes of it are passed on
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-READY, OPEN, DATA, TAKEN, END, RESET, ALIVE = range(7)
+READY, OPEN, DATA, TAKEN, END, RESET, ALIVE, REFUSED = range(8)
 
 WINDOW = 1 << 20
 """Bytes of one connection and direction that may be on their way; more would be faster only over very long ways."""
@@ -46,6 +47,7 @@ class Channel:
         self.incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.room = WINDOW
         self.has_room = asyncio.Event()
+        self.is_refused = False
         self.task: asyncio.Task[None] | None = None
 
     def give_room(self, count: int) -> None:
@@ -55,12 +57,25 @@ class Channel:
 
 
 class Tunnel:
-    """Many connections through one stream; `answer` opens what a connection of the other side is joined with."""
+    """Many connections through one stream; `answer` opens what a connection of the other side is joined with.
 
-    def __init__(self, stream: Stream, answer: Callable[[], Awaitable[Stream]] | None = None) -> None:
+    Of those there are `most` at the same time, where that is given; any other one gets `refusal` to read, and ends.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        answer: Callable[[], Awaitable[Stream]] | None = None,
+        most: int | None = None,
+        refusal: bytes = b"",
+    ) -> None:
         self.is_ready = asyncio.Event()
         self.heard = 0
         """So many frames have come."""
+        self.refused = 0
+        """So many connections were too many."""
+        self._most = most
+        self._refusal = refusal
         self._reader, self._writer = stream
         self._answer = answer
         self._channels: dict[int, Channel] = {}
@@ -103,6 +118,9 @@ class Tunnel:
         self.heard += 1
         if kind == READY:
             self.is_ready.set()
+        elif kind == OPEN and self._most is not None and len(self._channels) >= self._most:
+            self.refused += 1
+            self.send(REFUSED, number, self._refusal)
         elif kind == OPEN:
             channel = self._channels[number] = Channel()
             channel.task = asyncio.create_task(self._accept(number, channel))
@@ -118,6 +136,10 @@ class Tunnel:
         elif kind == TAKEN:
             channel_.give_room(*_COUNT.unpack(data))
         elif kind == END:
+            channel_.incoming.put_nowait(None)
+        elif kind == REFUSED:
+            channel_.is_refused = True
+            channel_.incoming.put_nowait(data)
             channel_.incoming.put_nowait(None)
         elif kind == RESET and channel_.task:
             channel_.task.cancel()
@@ -165,6 +187,8 @@ class Tunnel:
             writer.write(data)
             await writer.drain()
             self.send(TAKEN, number, _COUNT.pack(len(data)))
+        if channel.is_refused:
+            raise ConnectionRefusedError
         writer.write_eof()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import secrets
 import socket
 import struct
@@ -43,8 +44,24 @@ _PAUSES = (0.2, 1.0, 5.0, 15.0)
 _FRAME = struct.Struct(">BxxxI")
 """How the engine tells a container's output from its errors (Docker Engine API, `ContainerAttach`)."""
 
+_MOST_CONNECTIONS = 2048
+"""So many go through the relay at the same time, and fewer where this process may open few files: each takes two."""
+
 _STDERR = 2
 _LAST_WORDS = 500
+
+
+def most_connections() -> int:
+    """So many connections go through the relay at once: half of the files that this process may open is for others."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(_MOST_CONNECTIONS, soft // 4)
+
+
+def refusal(most: int) -> bytes:
+    """The answer to whatever request comes by one connection more: a while later it may go well."""
+    words = f"the relay to the control plane has {most} connections, and takes no more\n".encode()
+    head = f"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {len(words)}"
+    return head.encode() + b"\r\ncontent-type: text/plain\r\n\r\n" + words
 
 
 def network_of(home: str) -> str:
@@ -156,7 +173,8 @@ class Relay:
 
     async def _pass_on(self, raw: Stream, image: str) -> None:
         output = Output(raw[0])
-        tunnel = Tunnel((output.stream, raw[1]), self._connect)
+        most = most_connections()
+        tunnel = Tunnel((output.stream, raw[1]), self._connect, most, refusal(most))
         tasks = [asyncio.create_task(work) for work in (output.separate(), tunnel.serve())]
         try:
             ready = asyncio.create_task(tunnel.is_ready.wait())
@@ -165,11 +183,14 @@ class Relay:
             if not tunnel.is_ready.is_set():
                 raise StartError("RelayNotStarted", f"No relay starts in image `{image}`: {output.last_words}")
             self._is_up.set()
-            heard = -1
+            heard, refused = -1, 0
             while not tasks[1].done():
                 if tunnel.heard == heard:
                     raise OSError(f"it has not answered for {_SILENCE_SECONDS:g} s")
                 heard = tunnel.heard
+                if tunnel.refused > refused:
+                    log.warning("the relay refused %d connections beyond %d", tunnel.refused - refused, most)
+                    refused = tunnel.refused
                 tunnel.send(ALIVE)
                 await asyncio.wait({tasks[1]}, timeout=_SILENCE_SECONDS)
             raise OSError(output.last_words)

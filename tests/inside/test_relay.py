@@ -62,7 +62,7 @@ async def _pair() -> tuple[Stream, Stream]:
 
 
 @contextlib.asynccontextmanager
-async def tunnel() -> AsyncIterator[Ends]:
+async def tunnel(most: int | None = None, refusal: bytes = b"") -> AsyncIterator[Ends]:
     joined: asyncio.Queue[Stream] = asyncio.Queue()
 
     async def answer() -> Stream:
@@ -71,7 +71,7 @@ async def tunnel() -> AsyncIterator[Ends]:
         return ours
 
     one, other = await _pair()
-    near, far = Tunnel(one), Tunnel(other, answer)
+    near, far = Tunnel(one), Tunnel(other, answer, most, refusal)
     serving = [asyncio.create_task(end.serve()) for end in (near, far)]
     ends = Ends(near, far, joined)
     try:
@@ -142,6 +142,25 @@ async def test_what_nobody_answers_is_closed() -> None:
     assert await asyncio.wait_for(ours[0].read(), SECONDS) == b""
     other[1].close()
     await asyncio.wait_for(asyncio.gather(*serving), SECONDS)
+
+
+@in_loop
+async def test_one_connection_too_many_is_told_so_and_the_others_go_on() -> None:
+    async with tunnel(2, b"too many") as ends:
+        (_, writer), (reader, _) = await ends.connect()
+        await ends.connect()
+        # The last one sends more than anybody takes, and may end before it has read why.
+        for sent in (b"", b"request", bytes(3 * WINDOW)):
+            ours, theirs = await _pair()
+            ends.carried.append(asyncio.create_task(ends.near.carry(*theirs)))
+            ours[1].write(sent)
+            if len(sent) < WINDOW:
+                assert await asyncio.wait_for(ours[0].read(), SECONDS) == b"too many"
+            await asyncio.wait_for(ends.carried[-1], SECONDS)
+        assert ends.far.refused == 3
+        assert len(ends.near._channels) == 2
+        writer.write(b"x")
+        assert await asyncio.wait_for(reader.readexactly(1), SECONDS) == b"x"
 
 
 @in_loop

@@ -86,3 +86,13 @@ def test_whoever_asks_for_the_first_one_is_told_why_there_is_none() -> None:
         await tried.end()
 
     asyncio.run(act())
+
+
+def test_one_connection_too_many_is_answered_in_http() -> None:
+    most = relay.most_connections()
+    assert 0 < most <= 2048
+    status, *_ = relay.refusal(most).decode().splitlines()
+    head, _, words = relay.refusal(most).partition(b"\r\n\r\n")
+    assert status == "HTTP/1.1 503 Service Unavailable"
+    assert f"content-length: {len(words)}".encode() in head
+    assert f"has {most} connections" in words.decode()
