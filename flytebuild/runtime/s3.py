@@ -76,7 +76,6 @@ class S3:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            self._store.note_full()
             log.warning("an object could not be written: %s", error)
             # What clients do not try again for minutes: nothing is won by that.
             response = _error(403, "QuotaExceeded", f"The disk that objects are kept on is full: {error.strerror}")

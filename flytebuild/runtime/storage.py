@@ -124,10 +124,6 @@ class ObjectStore:
         """Raises ObjectNameError for what cannot be an object here."""
         self.path_of(uri)
 
-    def note_full(self) -> None:
-        """Note that an object has found no room."""
-        self._full = now()
-
     def was_full(self, since: datetime) -> bool:
         """Whether an object has found no room since then."""
         return self._full is not None and self._full >= since
@@ -156,6 +152,7 @@ class ObjectStore:
         """
         part = self._work / secrets.token_hex(12)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self._noting_full())
             file = stack.enter_context(part.open("xb", buffering=0))
             stack.callback(part.unlink, missing_ok=True)
             writer = Writer(file)
@@ -176,27 +173,32 @@ class ObjectStore:
 
     def begin_parts(self, target: Path) -> str:
         """A new identifier for an upload in parts of one object."""
-        return self._uploads.begin(target.relative_to(self.root))
+        with self._noting_full():
+            return self._uploads.begin(target.relative_to(self.root))
 
     def target(self, upload: str) -> Path:
         """The object that an upload is of. Raises FileNotFoundError when there is no such upload."""
         return self.root / self._uploads.target(upload)
 
-    def part_writer(self, upload: str, number: int, size: int | None) -> AbstractAsyncContextManager[Writer]:
+    @contextlib.asynccontextmanager
+    async def part_writer(self, upload: str, number: int, size: int | None) -> AsyncIterator[Writer]:
         """A writer of one part, which counts when the block ends well; `size` is in bytes, where it is known before."""
-        return self._uploads.writer(upload, number, size)
+        with self._noting_full():
+            async with self._uploads.writer(upload, number, size) as writer:
+                yield writer
 
     async def join_parts(self, upload: str, numbers: Sequence[int], target: Path) -> None:
         """Make one object of the parts, in the given order, and forget the upload.
 
         Raises FileNotFoundError when a part is missing.
         """
-        whole = await asyncio.to_thread(self._uploads.whole, upload, numbers)
-        if whole is not None:
-            await asyncio.to_thread(_publish, whole, target, False)
-        else:
-            async with self.writer(target) as writer:
-                await asyncio.to_thread(self._uploads.copy, upload, numbers, writer.file)
+        with self._noting_full():
+            whole = await asyncio.to_thread(self._uploads.whole, upload, numbers)
+            if whole is not None:
+                await asyncio.to_thread(_publish, whole, target, False)
+            else:
+                async with self.writer(target) as writer:
+                    await asyncio.to_thread(self._uploads.copy, upload, numbers, writer.file)
         await self.drop_parts(upload)
 
     async def drop_parts(self, upload: str) -> None:
@@ -206,6 +208,16 @@ class ObjectStore:
     def sweep(self) -> int:
         """Remove uploads in parts that nobody has gone on with for a day; how many those were."""
         return self._uploads.sweep(time.time())
+
+    @contextlib.contextmanager
+    def _noting_full(self) -> Iterator[None]:
+        """Note where an object finds no room, whoever brings it."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL:
+                self._full = now()
+            raise
 
     # Listings and removal
 
