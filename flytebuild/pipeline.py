@@ -24,10 +24,10 @@ from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.looking import Outside, Remembered, published
+from flytebuild.pinning.specified import decided, pinned, platforms, specified, undecided
 from flytebuild.plan import Forecast, Observation, Plan, forecast, is_in_engine, layer_seconds, make_plan, references
 from flytebuild.size import StoredImage, with_wheels_named
 from flytebuild.spec.model import ExternalImage
-from flytebuild.specified import decided, pinned, platforms, specified, undecided
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.trees.statcache import StatCache
 from flytebuild.why import Earlier
@@ -142,7 +142,7 @@ async def lock(
 ) -> Lock:
     """What the lock becomes for these environments; the file stays as it is. Errors as in `locking.lock`."""
     # Loaded here: only who makes a lock needs what reads bases and wheels.
-    from flytebuild import locking
+    from flytebuild.pinning import locking
     from flytebuild.wheels import lockfile
 
     async with _asking(config, emit) as (outside, state):

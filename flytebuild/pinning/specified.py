@@ -36,7 +36,7 @@ async def pinned(
 ) -> Specs:
     """The specs of environments, with what is locked where there is a lock, as layers that images share.
 
-    `refused` is as for `specified`. Raises as that and `flytebuild.locked` do, and whatever `decide` raises.
+    `refused` is as for `specified`. Raises as that and `flytebuild.pinning.locked` do, and whatever `decide` raises.
     """
     kept = _lock(config)
     wanted = await platforms(config, source, emit)
@@ -45,7 +45,7 @@ async def pinned(
     if lock is None:
         return specs
     # Loaded here: only who has a lock needs what knows how wheels are installed.
-    from flytebuild import locked, sharing
+    from flytebuild.pinning import locked, sharing
     from flytebuild.wheels.lock import apply
 
     specs = locked.applied(config, lock, specs, emit) if kept else apply(specs, lock)[0]
@@ -63,7 +63,7 @@ async def decided(config: Config, outside: Outside, state: State, emit: Emit, sp
     if config.wheel_layers != "always":
         return None
     # Loaded here: most plans decide nothing.
-    from flytebuild import unlocked
+    from flytebuild.pinning import unlocked
 
     async def connect() -> RegistryClient:
         return (await outside.stores()).client
@@ -80,7 +80,7 @@ def _lock(config: Config) -> Lock | None:
     """The lock that there is; nothing that knows locks is loaded where there is none, and none is wanted."""
     if not (config.locked or "lock" in config.sources or (config.lock and config.lock.exists())):
         return None
-    from flytebuild import locked
+    from flytebuild.pinning import locked
 
     return locked.read(config)
 

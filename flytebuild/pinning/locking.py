@@ -12,7 +12,7 @@ from flytebuild.config import Config
 from flytebuild.errors import RegistryUnavailableError
 from flytebuild.events import Emit
 from flytebuild.llb.trust import secret_id
-from flytebuild.locked import named_images
+from flytebuild.pinning.locked import named_images
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.reference import parse
 from flytebuild.spec.images import Platform, ResolvedImage

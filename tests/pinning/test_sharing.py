@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from flytebuild.sharing import shared
+from flytebuild.pinning.sharing import shared
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import Pin, Pinned
 from flytebuild.spec.model import ImageSpec

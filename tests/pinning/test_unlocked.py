@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild import unlocked
 from flytebuild.config import Config
 from flytebuild.errors import DefinitionError
 from flytebuild.events import Event, Notice
+from flytebuild.pinning import unlocked
 from flytebuild.registry.client import RegistryClient
 from flytebuild.state import State
 from flytebuild.wheels.base import Base, encode

@@ -51,7 +51,7 @@ async def decided(
     if config.offline:
         return _without(found, missing, "nobody may be asked which versions there are (`offline`)")
     # Loaded here: what is remembered needs nothing of it.
-    from flytebuild import locking
+    from flytebuild.pinning import locking
 
     try:
         layers, unlocked = await locking.resolver(config, found, await connect(), state, emit).layers(specs)
