@@ -10,6 +10,9 @@ import pytest
 from flytebuild.runtime import client
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.process import End
+from flytebuild.runtime.prune import Rules, prune
+from flytebuild.runtime.remote_prune import Emptied
+from flytebuild.runtime.remote_store import open_store
 from tests.conftest import Machine
 from tests.runtime.driver import Driver, configured
 
@@ -33,6 +36,10 @@ def test_objects_lie_where_the_configuration_says(
         command = Path(f"/proc/{driver.plane.pid}/cmdline").read_text()
         shown = httpx.get(document["url"]).text + str(document) + command
         assert key.key_secret not in shown
+        # What the SDK and the control plane have made there has names that pruning knows.
+        told = prune(config.home, Rules(keep=0), open_store(config), is_rehearsal=True)
+        of_run = [path for path in (store.home / "objects/bucket/team/runs").rglob("*") if path.is_file()]
+        assert told.store == Emptied(config.storage, len(of_run), sum(path.stat().st_size for path in of_run))
     finally:
         assert client.stop(config) is End.STOPPED
         assert client.stop(other) is End.STOPPED
