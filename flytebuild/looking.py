@@ -74,7 +74,9 @@ class Outside:
     async def stores(self) -> Stores:
         """Where images are, opened when it is asked for first."""
         # Loaded here: clients of registries and engines take longer to import than a plan that needs none.
-        from flytebuild.build.stores import EngineStore, RegistryStore, Stores
+        from flytebuild.build.engine_store import EngineStore
+        from flytebuild.build.registry_store import RegistryStore
+        from flytebuild.build.stores import Stores
         from flytebuild.registry.client import RegistryClient
 
         async with self._lock:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flytebuild.facts import Present
+from flytebuild.facts import Present, Unknown
+from flytebuild.history import is_tag_of_ours
+from flytebuild.leftovers import Tagged
 from flytebuild.plan import Observation
 from flytebuild.spec.composition import composition, decode
 from flytebuild.spec.digests import ImageDigests
@@ -29,3 +31,10 @@ def observation(fact: Present, found: Mapping[str, str]) -> Observation:
     """What an image that is there says of itself."""
     layers = frozenset(filter(None, found.get(LAYERS, "").split(",")))
     return Observation(fact, layers, found.get(IMAGE, ""), decode(found.get(SPEC, "")))
+
+
+def tagged(reference: str, digest: str, found: Mapping[str, str] | Unknown | None) -> Tagged:
+    """What a store has, judged by what the image says of itself: a tag alone proves nothing."""
+    is_ours = isinstance(found, Mapping) and IMAGE in found and is_tag_of_ours(reference.rpartition(":")[2])
+    made_of = decode(found.get(SPEC, "")) if isinstance(found, Mapping) else None
+    return Tagged(reference, digest, is_ours, str(made_of.base.get("platform", "")) if made_of else "")

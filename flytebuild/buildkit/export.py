@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +12,7 @@ class Export:
 
     type: str
     attrs: Mapping[str, str]
+
+    def with_config(self, config: str | None) -> Export:
+        """The same with an image's config, a JSON document; without one it is the one that a frontend makes."""
+        return replace(self, attrs={**self.attrs, "containerimage.config": config}) if config else self

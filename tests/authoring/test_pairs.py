@@ -20,7 +20,7 @@ from flyte._image import PythonWheels, resolve_code_bundle_layer
 
 from flytebuild.authoring.images import Reader
 from flytebuild.build.labels import labels
-from flytebuild.build.stores import RegistryStore
+from flytebuild.build.registry_store import RegistryStore
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.graph import EnvironmentNode

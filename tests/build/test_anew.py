@@ -8,7 +8,7 @@ from typing import Any
 from flytebuild.build.anew import executed_anew
 from flytebuild.build.builder import BuildKitBuilder
 from flytebuild.build.cache.choice import NoCache
-from flytebuild.build.stores import RegistryStore
+from flytebuild.build.registry_store import RegistryStore
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.export import Export
 from flytebuild.buildkit.failure import Failure
