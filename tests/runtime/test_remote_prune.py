@@ -81,6 +81,18 @@ def store(address: str, secret: str = CREDENTIALS.key_secret) -> RemoteStore:
     return RemoteStore(OwnStorage(BASE, address), lambda: Key(CREDENTIALS.key_id, secret))
 
 
+def hold(stuck: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have the store remove everything but one object."""
+    real = ObjectStore.remove
+
+    def remove(self: ObjectStore, path: Path) -> None:
+        if path == stuck:
+            raise ObjectNameError("it is held")
+        real(self, path)
+
+    patch.setattr(ObjectStore, "remove", remove)
+
+
 def files(place: Path) -> set[str]:
     return {
         path.relative_to(place.parent.parent).as_posix() for path in place.parent.parent.rglob("*") if path.is_file()
@@ -134,16 +146,9 @@ def test_uploads_stay_for_runs_of_another_data_folder(home: Path, there: Path, a
 def test_one_that_cannot_be_removed_is_told_and_found_again(
     home: Path, there: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, stuck = ObjectStore.remove, there / f"runs/{FOLDERS['r0']}/a0/1/model.bin"
-
-    def remove(self: ObjectStore, path: Path) -> None:
-        if path == stuck:
-            raise ObjectNameError("it is held")
-        real(self, path)
-
     before = files(there)
     with monkeypatch.context() as patch:
-        patch.setattr(ObjectStore, "remove", remove)
+        hold(there / f"runs/{FOLDERS['r0']}/a0/1/model.bin", patch)
         done = prune(home, Rules(keep=0), store(address))
     held = f"a/b/runs/{FOLDERS['r0']}/a0/1/model.bin"
     assert done.store is not None
@@ -171,12 +176,22 @@ def test_by_the_command(home: Path, there: Path, address: str, monkeypatch: pyte
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS.key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS.key_secret)
 
-    def said(*arguments: str) -> str:
-        return CliRunner().invoke(cli, ["runs", "prune", "--keep", "0", *arguments], catch_exceptions=False).stdout
+    def said(*arguments: str) -> tuple[int, str, str]:
+        words = ["runs", "prune", "--keep", "0", *arguments]
+        result = CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False)
+        return result.return_value, result.stdout, " ".join(result.stderr.split())
 
-    assert f"Would remove 7 objects from `{BASE}`, 0.0 MB" in said("--dry-run")
-    document = validated(said("--json"))["store"]
-    assert (document["base"], document["objects"], document["refused"]) == (BASE, 7, [])
+    code, told, _ = said("--dry-run")
+    assert (code, told.splitlines()[1]) == (0, f"Would remove 7 objects from `{BASE}`, 0.0 MB")
+    with monkeypatch.context() as patch:
+        hold(there / f"uploads/{DIGEST}/code.tgz", patch)
+        code, told, noted = said("--json")
+    document, held = validated(told)["store"], f"a/b/uploads/{DIGEST}/code.tgz"
+    assert (code, document["base"], document["objects"], document["unknown_runs"]) == (1, BASE, 6, 0)
+    assert [item["key"] for item in document["refused"]] == [held]
+    assert f"note: `{held}` was not removed: " in noted
+    code, told, _ = said()
+    assert (code, told.splitlines()[1]) == (0, f"Removed 1 object from `{BASE}`, 0.0 MB")
     assert not files(there) & (OF_RUNS | UNUSED)
 
 
