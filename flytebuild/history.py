@@ -14,13 +14,16 @@ from flytebuild.facts import Absent, Present
 from flytebuild.plan import ImagePlan, Observation, Plan, is_in_engine
 from flytebuild.spec.composition import Composition, composition, decode
 from flytebuild.spec.digests import TAG_PREFIX, digests
-from flytebuild.spec.layers import trees_of
+from flytebuild.spec.layers import WheelLayer, trees_of
 from flytebuild.spec.tree import Tree
 from flytebuild.state import EnvironmentRecord, State
 from flytebuild.why import Earlier
 
 _LARGEST = 20_000
 """Trees with more files than this are remembered by their digests alone."""
+
+_MADE = "wheel layer"
+"""What wheel layers are noted under in the state, by their keys."""
 
 _TAG = re.compile(r"[^A-Za-z0-9_.-]")
 _TAG_LENGTH = 128
@@ -36,8 +39,19 @@ def remember(images: Iterable[ImagePlan], plan: Plan, state: State) -> None:
         if image.spec
         for name in image.environments
     )
+    remember_made((layer for image in images for layer in image.wheel_layers), state)
     trees = {tree.digest: tree.files for image in images for tree in _trees(image) if len(tree.entries) <= _LARGEST}
     state.record_trees(trees)
+
+
+def remember_made(layers: Iterable[WheelLayer], state: State) -> None:
+    """Note wheel layers that have been made, and are in no need of being made again."""
+    state.remember_all(_MADE, {layer.key: layer.summary for layer in layers})
+
+
+def made(plan: Plan, state: State) -> frozenset[str]:
+    """The keys of those wheel layers of a plan that are noted as made."""
+    return frozenset(item.key for item in plan.wheel_layers if state.remembered(_MADE, item.key) is not None)
 
 
 def recall(plan: Plan, state: State) -> dict[str, Earlier]:

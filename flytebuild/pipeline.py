@@ -126,10 +126,11 @@ async def plan_nodes(
             observed = await known.observe_all(asked)
             planned = make_plan(nodes, specs, config.registry, observed)
             elsewhere, earlier, new = await _past(planned, observed, known, state)
+            made = history.made(planned, state)
             known.keep()
     if elsewhere or earlier or new:
         planned = make_plan(nodes, specs, config.registry, observed, elsewhere, earlier, new)
-    return replace(planned, as_of=known.oldest)
+    return replace(planned, as_of=known.oldest, made=planned.made | made)
 
 
 async def lock(

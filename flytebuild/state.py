@@ -182,8 +182,15 @@ class State:
 
     def remember(self, kind: str, key: str, text: str) -> None:
         """Note a text that belongs to a key of some kind: what a base holds by its digest, what a wheel says by its."""
-        content = zlib.compress(text.encode(), 1)
-        self._write("INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?)", [(kind, key, content, int(self._clock()))])
+        self.remember_all(kind, {key: text})
+
+    def remember_all(self, kind: str, texts: Mapping[str, str]) -> None:
+        """Note several texts of one kind, by their keys."""
+        now = int(self._clock())
+        self._write(
+            "INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?)",
+            [(kind, key, zlib.compress(text.encode(), 1), now) for key, text in texts.items()],
+        )
 
     def remembered(self, kind: str, key: str) -> str | None:
         """The text that was noted for a key."""

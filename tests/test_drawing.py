@@ -116,7 +116,13 @@ def test_wheel_layers_are_listed_with_the_images_that_have_them() -> None:
     assert [name in listed for name in specs] == [True, True, True]
     found = document(planned, lambda _: None)
     assert found["wheel_layers"] == [
-        {"key": shared.key, "summary": "wheel: numpy 2.3.5", "bytes": 16_900_000, "images": [target(specs["main"])]}
+        {
+            "key": shared.key,
+            "summary": "wheel: numpy 2.3.5",
+            "status": "missing",
+            "bytes": 16_900_000,
+            "images": [target(specs["main"])],
+        }
     ]
     assert found["layers"][-1]["wheel_layers"] == [shared.key]
 

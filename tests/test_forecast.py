@@ -13,7 +13,7 @@ from flytebuild.facts import Absent
 from flytebuild.plan import LayerPlan, Observation, Plan, critical_path, forecast, layer_seconds, make_plan, to_document
 from flytebuild.plan.forecast import longest, makespan
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
-from tests.samples import AMD64, UV, made_of, pip
+from tests.samples import AMD64, BASE, UV, made_of, pip
 from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 Chains = list[tuple[str, ...]]
@@ -83,8 +83,7 @@ def test_only_what_is_made_counts_and_a_base_is_fetched_once() -> None:
     assert forecast(planned, took, 2).seconds == 8.0
     shown = render(planned, known).plain
     assert shown.endswith(
-        "3 images, 2 to build\n"
-        "about 16 s; the longest is msa with 8 s; up to 54.0 MB to download, nothing to send, unknown to push"
+        "3 images, 2 to build\nabout 16 s; the longest is msa with 8 s; up to 54.0 MB to download, nothing to send"
     )
     assert "on the critical path" not in shown
     verbose = render(planned, known, verbose=True).plain
@@ -96,7 +95,7 @@ def test_what_was_never_timed_is_said_and_not_guessed() -> None:
     known = forecast(sized(None), lambda _: None, 4)
     assert (known.seconds, known.critical, known.untimed, known.download) == (0.0, (), 2, None)
     shown = render(sized(None), known).plain
-    assert "time unknown: none of these layers was built here before; an unknown size to download" in shown
+    assert "time unknown: none of these layers was built here before; nothing to send" in shown
     (_, layer) = known.layers
     half = forecast(sized(), lambda made: 8.0 if made.digest != layer else None, 1)
     assert "at least 8 s, and 1 layer never built here before; the longest is msa" in render(sized(), half).plain
@@ -104,7 +103,8 @@ def test_what_was_never_timed_is_said_and_not_guessed() -> None:
 
 def test_wheel_layers_that_were_made_before_take_nothing() -> None:
     one, other = (
-        WheelLayer((Pin(name, "1", f"{name}.whl", "1" * 64),), UV, "3.11", AMD64, "/opt/venv") for name in "ab"
+        WheelLayer((Pin(name, "1", f"{name}.whl", "1" * 64, size=size),), UV, "3.11", AMD64, "/opt/venv")
+        for name, size in (("a", 100), ("b", 20))
     )
     specs = {
         "fold": made_of(Pinned(one.pins, "layers", layers=(one,))),
@@ -113,9 +113,27 @@ def test_wheel_layers_that_were_made_before_take_nothing() -> None:
     }
     nowhere = {target(spec): Observation(Absent()) for spec in specs.values()}
     planned = make_plan(NODES, variants(specs), None, nowhere)
-    seconds = layer_seconds(planned, {"wheel: a 1": 9.0, "pip: a==1": 7.0, "pip: ruff": 3.0}.get)
-    last = {image.environments: seconds(image.layers[-1]) for image in planned.images}
-    assert last == {("fold",): 0.0, ("msa",): None, ("main",): 3.0}
+    took = {"wheel: a 1": 9.0, "pip: a==1": 7.0, "pip: ruff": 3.0}.get
+
+    def last(plan: Plan) -> list[float | None]:
+        seconds = layer_seconds(plan, took)
+        return [seconds(image.layers[-1]) for image in plan.images]
+
+    # One of another Python, or by another uv, has the same name; it is to be made nevertheless.
+    assert last(planned) == [9.0, None, 3.0]
+    assert last(replace(planned, made=frozenset((one.key,)))) == [0.0, None, 3.0]
+    assert last(replace(planned, made=frozenset((other.key,)))) == [9.0, 9.0, 3.0]
+
+
+def test_wheels_are_fetched_for_layers_that_are_to_be_made() -> None:
+    known = [WheelLayer((Pin(name, "1", f"{name}.whl", "1" * 64, size=100),), UV, "3.11", AMD64, "/v") for name in "ab"]
+    specs = dict.fromkeys(("fold", "msa", "main"), made_of(Pinned((), "layers", layers=tuple(known))))
+    planned = make_plan(NODES, variants(specs), None, {target(specs["main"]): Observation(Absent())})
+    base = replace(BASE, size=1000)
+    images = [replace(image, spec=replace(image.spec, base=base)) for image in planned.images if image.spec]
+    planned = replace(planned, images=tuple(images))
+    assert forecast(planned, took, 1).download == 1200
+    assert forecast(replace(planned, made=frozenset((known[0].key,))), took, 1).download == 1100
 
 
 def test_its_document() -> None:

@@ -11,6 +11,7 @@ from flytebuild.plan import Observation, Plan, Variants, make_plan, reference, r
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import digests
 from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.why import Earlier
 from tests.samples import AMD64, ARM64, BASE, UV, definition, made_of, pip, spec
@@ -301,3 +302,26 @@ def test_what_was_never_built_before_is_new() -> None:
         "not in the engine's store",
         "not in the engine's store",
     ]
+
+
+def test_wheel_layers_of_images_that_are_there_or_were_are_made() -> None:
+    one, other = (
+        WheelLayer((Pin(name, "1", f"{name}.whl", "1" * 64),), UV, "3.11", AMD64, "/opt/venv") for name in "ab"
+    )
+    wanted = made_of(Pinned((), "layers", layers=(one, other)))
+    has_one = made_of(Pinned((), "layers", layers=(one,)))
+    made_up = composition(has_one, digests(has_one))
+    specs = variants(dict.fromkeys(("fold", "msa", "main"), wanted))
+    here = {target(wanted): ABSENT}
+
+    def statuses(planned: Plan) -> dict[str, str]:
+        return {item.key: item.status for item in planned.wheel_layers}
+
+    nothing = {one.key: "missing", other.key: "missing"}
+    assert statuses(make_plan(NODES, specs, None, here)) == nothing
+    seen = {"r/x:y": Observation(Present("sha256:1"), composition=made_up)}
+    earlier = {target(wanted): Earlier("0" * 64, made_up)}
+    assert statuses(make_plan(NODES, specs, None, here, seen)) == nothing | {one.key: "present"}
+    assert statuses(make_plan(NODES, specs, None, here, {}, earlier)) == nothing | {one.key: "present"}
+    there = {target(wanted): present(wanted)}
+    assert set(statuses(make_plan(NODES, specs, None, there)).values()) == {"present"}

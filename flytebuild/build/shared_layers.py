@@ -19,6 +19,7 @@ from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import SolveError
 from flytebuild.config import Config
 from flytebuild.events import Emit, Event, Notice
+from flytebuild.history import remember_made
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.state import State as Layer
 from flytebuild.llb.wheels import wheel_layer
@@ -52,6 +53,7 @@ async def with_shared_layers(
             solver = WatchedPushes(station, stores.client, config.push_timeout)
             async with noted(state, station.address.shown, emit) as take:
                 cache = await make_first(cache, [wheel_layer(layer) for layer in layers], solver, config.jobs, take)
+            remember_made((layer for layer in layers if cache.has(wheel_layer(layer))), state)
     return cache
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from flytebuild.cli.plan_text import prospects, recipe, summary, verdict
+from flytebuild.cli.plan_text import new_wheels, prospects, recipe, summary, verdict
 from flytebuild.drawing.mermaid import mermaid
 from flytebuild.plan import Forecast, ImagePlan, LayerPlan, Plan
 
@@ -29,24 +29,25 @@ def _lines(plan: Plan, forecast: Forecast | None) -> Iterator[str]:
         sign, what, why = verdict(image)
         names = ", ".join(f"**{_text(name)}**" for name in image.environments)
         yield f"| `{sign}` | {names} | {_code(image.short)} | {_text(f'{what}: {why}' if why else what)} |"
+    new = new_wheels(plan)
     for image in images:
         if image.must_be_built and image.layers:
-            yield from _layers(image)
+            yield from _layers(image, new)
     yield from ("", "<details><summary>Environments, images and layers</summary>", "", "```mermaid")
     yield from (mermaid(plan), "```", "", "</details>")
 
 
-def _layers(image: ImagePlan) -> Iterator[str]:
+def _layers(image: ImagePlan, new: Collection[str]) -> Iterator[str]:
     names = html.escape(", ".join(image.environments))
     yield from ("", f"<details><summary>The layers of {names}</summary>", "", _code(image.reference), "")
     for layer in image.layers:
-        yield _layer(layer, "" if layer.reason == image.reason else layer.reason)
+        yield _layer(layer, "" if layer.reason == image.reason else layer.reason, recipe(layer, new))
     yield from ("", "</details>")
 
 
-def _layer(layer: LayerPlan, reason: str) -> str:
+def _layer(layer: LayerPlan, reason: str, how: str) -> str:
     sign = {"present": "=", "missing": "+", "unknown": "?"}[layer.status]
-    notes = "; ".join(filter(None, (reason, recipe(layer))))
+    notes = "; ".join(filter(None, (reason, how)))
     return f"- `{sign}` {_text(layer.summary)}" + (f" ({_text(notes)})" if notes else "")
 
 

@@ -1,12 +1,13 @@
 """A plan as text: environments, images, layers, and why.
 
-`+` is to be built, `?` unknown, `>` to be named from another image, `=` there, `~` external.
+`+` is to be built, `?` unknown, `>` to be named from another image, `=` there, `~` external. Of wheel layers, `=` were
+made before.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -51,8 +52,10 @@ def _time(seconds: float, untimed: int, layers: int) -> str:
 
 
 def _bytes(known: Forecast | ImageForecast) -> str:
-    fetched = "an unknown size" if known.download is None else f"up to {size(known.download)}"
-    return f"{fetched} to download, {size(known.send) if known.send else 'nothing'} to send, unknown to push"
+    """What is moved, as far as it is known: what a registry will be given is not."""
+    fetched = f"up to {size(known.download)}" if known.download else "nothing"
+    told = [] if known.download is None else [f"{fetched} to download"]
+    return ", ".join((*told, f"{size(known.send) if known.send else 'nothing'} to send"))
 
 
 def summary(plan: Plan) -> str:
@@ -103,9 +106,10 @@ def _images(plan: Plan, forecast: Forecast | None, *, verbose: bool) -> Iterable
     for image in plan.images:
         for layer in image.layers:
             users.setdefault(layer.digest, []).extend(image.environments)
+    new = new_wheels(plan)
     yield Text("Images", "bold")
     for image in plan.images:
-        yield from _image(image, users, forecast, verbose=verbose)
+        yield from _image(image, users, new, forecast, verbose=verbose)
 
 
 def verdict(image: ImagePlan) -> tuple[str, str, str]:
@@ -118,13 +122,18 @@ def verdict(image: ImagePlan) -> tuple[str, str, str]:
 
 
 def _image(
-    image: ImagePlan, users: Mapping[str, list[str]], forecast: Forecast | None, *, verbose: bool
+    image: ImagePlan,
+    users: Mapping[str, list[str]],
+    new: Collection[str],
+    forecast: Forecast | None,
+    *,
+    verbose: bool,
 ) -> Iterable[Text]:
     sign, what, why = verdict(image)
     style = "cyan" if image.copied_from else _SIGNS[image.status][1]
     names = ", ".join(image.environments)
-    reason = f": {why}" if why else ""
-    yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{what}{reason}", style))
+    because = f": {why}" if why else ""
+    yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{what}{because}", style))
     if image.digest:
         yield Text(f"      {image.reference}", "dim")
     for platform, member in image.members:
@@ -135,7 +144,8 @@ def _image(
         others = [name for name in users[layer.digest] if name not in image.environments]
         # The image's own reason is told once, above.
         takes = _takes(layer, forecast) if verbose and forecast else ""
-        yield _layer(layer, others, "" if layer.reason == image.reason else layer.reason, takes)
+        reason = "" if layer.reason == image.reason else layer.reason
+        yield _layer(layer, others, [reason, recipe(layer, new), takes])
 
 
 def _takes(layer: LayerPlan, forecast: Forecast) -> str:
@@ -153,25 +163,31 @@ def _wheel_layers(plan: Plan) -> Iterable[Text]:
     for layer in plan.wheel_layers:
         users = ", ".join(name for reference in layer.images for name in names[reference])
         size = "" if layer.size is None else f"  {layer.size / 1e6:,.1f} MB"
-        yield Text.assemble(f"  {layer.key[:8]}  {layer.summary}{size}", (f"  ({users})", "dim"))
+        line = f" {layer.key[:8]}  {layer.summary}{size}"
+        yield Text.assemble("  ", _SIGNS[layer.status], line, (f"  ({users})", "dim"))
 
 
-def recipe(layer: LayerPlan) -> str:
-    """How packages whose wheels are locked get into an image; nothing for other layers."""
+def new_wheels(plan: Plan) -> frozenset[str]:
+    """The keys of the wheel layers that are to be made."""
+    return frozenset(layer.key for layer in plan.wheel_layers if layer.status == "missing")
+
+
+def recipe(layer: LayerPlan, new: Collection[str]) -> str:
+    """How packages whose wheels are locked get into an image, and how many layers are `new`; else nothing."""
     if layer.wheel_layers:
-        count = len(layer.wheel_layers)
-        return "1 wheel layer" if count == 1 else f"{count} wheel layers"
+        count, fresh = len(layer.wheel_layers), sum(key in new for key in layer.wheel_layers)
+        what = "wheel layer" if count == 1 else "wheel layers"
+        if fresh == count:
+            return f"{count} new {what}"
+        return f"{count} {what}, {fresh} new" if fresh else f"{count} {what}"
     if layer.kind == "pinned" and layer.obstacle:
         return f"installed by a step, since {layer.obstacle}"
     return f"no wheel layers: {layer.obstacle}" if layer.obstacle else ""
 
 
-def _layer(layer: LayerPlan, others: list[str], reason: str, takes: str) -> Text:
+def _layer(layer: LayerPlan, others: Sequence[str], notes: Sequence[str]) -> Text:
     sign, style = _SIGNS[layer.status]
     line = Text.assemble("      ", (sign, style), f" {layer.digest[:8]}  {layer.summary}")
-    notes = [reason] if reason else []
-    notes += [recipe(layer)] if recipe(layer) else []
-    notes += [takes] if takes else []
-    if others:
-        notes.append("shared with " + ", ".join(others))
-    return line.append(f"  ({'; '.join(notes)})", "dim") if notes else line
+    shared = "shared with " + ", ".join(others) if others else ""
+    told = "; ".join(filter(None, (*notes, shared)))
+    return line.append(f"  ({told})", "dim") if told else line

@@ -31,7 +31,13 @@ def document(plan: Plan, seconds: Callable[[str], float | None]) -> dict[str, An
         ],
         "layers": [item for root in forest(plan) for item in _branch(root, seconds)],
         "wheel_layers": [
-            {"key": item.key, "summary": item.summary, "bytes": item.size, "images": list(item.images)}
+            {
+                "key": item.key,
+                "summary": item.summary,
+                "status": item.status,
+                "bytes": item.size,
+                "images": list(item.images),
+            }
             for item in plan.wheel_layers
         ],
         "critical": list(critical_path(plan, lambda layer: seconds(layer.summary))),

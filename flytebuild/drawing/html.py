@@ -113,8 +113,8 @@ def _wheel_layers(plan: Plan, seconds: Callable[[str], float | None]) -> Iterato
         if (took := seconds(layer.summary)) is not None:
             facts.append(f"{took:.1f} s")
         yield (
-            f'<li class="layer"><span><code>{layer.key[:8]}</code> {escape(layer.summary)} {users}</span>'
-            f'<span class="facts quiet">{" · ".join(facts)}</span></li>'
+            f'<li class="layer">{_sign(layer.status)}<span><code>{layer.key[:8]}</code> {escape(layer.summary)} {users}'
+            f'</span><span class="facts quiet">{" · ".join(facts)}</span></li>'
         )
     yield "</ul>"
 

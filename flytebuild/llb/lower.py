@@ -22,7 +22,6 @@ from flytebuild.llb.stack import Stack
 from flytebuild.llb.state import State
 from flytebuild.llb.step import Step, of_its_own, pip_arguments, shell, text
 from flytebuild.llb.tail import is_apart, place_of, tail_of
-from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import (
     AptPackages,
     Binary,
@@ -91,7 +90,7 @@ def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool, proxies: Proxies
         return _layer(placed, step.layer, distribution)
 
     start = tail_of([step.layer for step in spec.steps]) if can_merge else len(spec.steps)
-    stack = Stack(_source(spec.base, spec.platform, "base"))
+    stack = Stack(image(pinned(spec.base), spec.platform, name=f"base {spec.base.reference}"))
     states = [stack.whole]
     for step in spec.steps[:start]:
         match step.layer:
@@ -141,7 +140,8 @@ def _vertices(state: State, known: Set[str]) -> set[str]:
 def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
     match layer:
         case Binary():
-            binary = _source(layer.image, step.platform, layer.tool)
+            # By one name, since BuildKit may find what is copied and look at the image alone.
+            binary = image(pinned(layer.image), step.platform, name=step.name)
             return copy(step.state, binary, layer.source, layer.path, step.platform, name=step.name)
         case Venv():
             return step.run_uv(shell(_venv_script(layer)))
@@ -178,10 +178,6 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             return make_folder(step.state, layer.path, step.platform, name=step.name, owner=owner)
         case Dockerfile():
             raise ValueError("a Dockerfile is an image of its own")
-
-
-def _source(resolved: ResolvedImage, platform: Platform, role: str) -> State:
-    return image(pinned(resolved), platform, name=f"{role} {resolved.reference}")
 
 
 def _python(layer: Venv) -> str:

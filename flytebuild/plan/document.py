@@ -57,7 +57,13 @@ def to_document(plan: Plan, forecast: Forecast | None = None) -> dict[str, Any]:
             for image in plan.images
         ],
         "wheel_layers": [
-            {"key": item.key, "summary": item.summary, "bytes": item.size, "images": list(item.images)}
+            {
+                "key": item.key,
+                "summary": item.summary,
+                "status": item.status,
+                "bytes": item.size,
+                "images": list(item.images),
+            }
             for item in plan.wheel_layers
         ],
         "shared": [{"layer": layer, "images": images} for layer, images in users.items() if len(images) > 1],

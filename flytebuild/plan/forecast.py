@@ -20,8 +20,8 @@ class ImageForecast:
 
     `layers` are the digests of those that are made for it, from the base up, whether or not another image needs them as
     well; `seconds` is the sum of those that were timed, `untimed` counts the others. `download` are bytes of its base
-    and its wheel layers, at most: the builder may have them; None where that is unknown. `send` are bytes of files of
-    this machine, also at most.
+    and of wheels that are no layers yet, at most: the builder may have them; None where that is unknown. `send` are
+    bytes of files of this machine, also at most.
     """
 
     reference: str
@@ -72,7 +72,7 @@ def forecast(plan: Plan, seconds: Callable[[LayerPlan], float | None], jobs: int
     images = [image for image in plan.to_build if image.spec]
     made = {image.reference: _made(image) for image in images}
     layers = {layer.digest: seconds(layer) for found in made.values() for layer in found}
-    wheels = {item.key: item.size for item in plan.wheel_layers}
+    wheels = {item.key: item.size for item in plan.wheel_layers if item.status == "missing"}
     fetched = {image.reference: _fetched(image, made[image.reference], wheels) for image in images}
     sent = {image.reference: _sent(image, layers) for image in images}
     chains = [tuple(layer.digest for layer in found) for found in made.values()]
@@ -101,14 +101,16 @@ def forecast(plan: Plan, seconds: Callable[[LayerPlan], float | None], jobs: int
 def layer_seconds(plan: Plan, seconds: Callable[[str], float | None]) -> Callable[[LayerPlan], float | None]:
     """What making a layer takes; `seconds` is what a step took the last time, by its name.
 
-    A layer whose wheel layers were all made before takes nothing: they are there, whatever changes below them.
+    Of packages that come as wheel layers those take time that were not made before: the others are there, whatever
+    changes below them.
     """
-    names = {item.key: item.summary for item in plan.wheel_layers}
+    names = {item.key: item.summary for item in plan.wheel_layers if item.status == "missing"}
 
     def of(layer: LayerPlan) -> float | None:
         if not layer.wheel_layers:
             return seconds(layer.summary)
-        return None if any(seconds(names[key]) is None for key in layer.wheel_layers) else 0.0
+        took = [seconds(names[key]) for key in layer.wheel_layers if key in names]
+        return None if None in took else sum(item or 0.0 for item in took)
 
     return of
 
@@ -148,7 +150,7 @@ def _made(image: ImagePlan) -> list[LayerPlan]:
 def _fetched(image: ImagePlan, made: Iterable[LayerPlan], wheels: Mapping[str, int | None]) -> dict[str, int | None]:
     """The bytes of what the builder may have to fetch for an image, by what names it."""
     base = image.spec.base if image.spec else None
-    found = {key: wheels.get(key) for layer in made for key in layer.wheel_layers}
+    found = {key: wheels[key] for layer in made for key in layer.wheel_layers if key in wheels}
     return {base.digest or base.reference: base.size, **found} if base else found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -57,7 +57,15 @@ def make_plan(
             case variants:
                 images.append(_index(target, variants, tuple(names), observations[target], registry))
     there = {target: item.image for target, item in elsewhere.items() if is_kept(target, item)}
-    return Plan(tuple(environments), tuple(with_copies(images, there)), _unreachable(observations))
+    made = frozenset(_made(everything, earlier.values()))
+    return Plan(tuple(environments), tuple(with_copies(images, there)), _unreachable(observations), made=made)
+
+
+def _made(observations: Iterable[Observation], earlier: Iterable[Earlier]) -> Iterator[str]:
+    """The keys of the wheel layers of images that are there, or were."""
+    there = (item.composition for item in observations if isinstance(item.fact, Present))
+    for composed in filter(None, (*there, *(item.composition for item in earlier))):
+        yield from composed.wheel_layers
 
 
 def _unreachable(observations: Mapping[str, Observation]) -> frozenset[str]:

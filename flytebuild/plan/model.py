@@ -38,12 +38,16 @@ class LayerPlan:
 
 @dataclass(frozen=True, slots=True)
 class WheelLayerPlan:
-    """A layer of wheels, and the references of the images that have it; `size` is in bytes, where it is known."""
+    """A layer of wheels, and the references of the images that have it; `size` is in bytes, where it is known.
+
+    It is present where an image has it that is there, or was, and where it was made before on this machine.
+    """
 
     key: str
     summary: str
     size: int | None
     images: tuple[str, ...]
+    status: Literal["present", "missing"] = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Plan:
 
     `unreachable` has the references whose registry could not be connected to, `problems` tell what of the code could
     not be planned. `as_of` is when the oldest of the facts was found out, in seconds since the epoch; None where all
-    of them are of now.
+    of them are of now. `made` has the keys of wheel layers that were made before.
     """
 
     environments: tuple[EnvironmentPlan, ...]
@@ -115,6 +119,7 @@ class Plan:
     unreachable: frozenset[str] = frozenset()
     problems: tuple[DefinitionError, ...] = ()
     as_of: float | None = None
+    made: frozenset[str] = frozenset()
 
     @property
     def to_build(self) -> tuple[ImagePlan, ...]:
@@ -130,13 +135,21 @@ class Plan:
     def wheel_layers(self) -> tuple[WheelLayerPlan, ...]:
         """The wheel layers of all images, each once; those first that most images have, then by size."""
         users: dict[str, list[str]] = {}
-        layers = {}
+        layers, made = {}, set(self.made)
         for image in self.images:
             for layer in image.wheel_layers:
                 layers[layer.key] = layer
                 users.setdefault(layer.key, []).append(image.reference)
+                if image.status == "present":
+                    made.add(layer.key)
         found = [
-            WheelLayerPlan(key, layer.summary, layer.size, tuple(dict.fromkeys(users[key])))
+            WheelLayerPlan(
+                key,
+                layer.summary,
+                layer.size,
+                tuple(dict.fromkeys(users[key])),
+                "present" if key in made else "missing",
+            )
             for key, layer in layers.items()
         ]
         return tuple(sorted(found, key=lambda item: (-len(item.images), -(item.size or 0), item.key)))

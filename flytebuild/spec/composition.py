@@ -32,6 +32,13 @@ class Composition:
         packages = [item for spec in specs for item in spec.get("packages", ()) if isinstance(item, Mapping)]
         return tuple(str(item["tree"]) for item in (*specs, *packages) if "tree" in item)
 
+    @property
+    def wheel_layers(self) -> tuple[str, ...]:
+        """The keys of the layers of wheels that it has."""
+        return tuple(
+            str(key) for layer in self.layers if layer["kind"] == "pinned" for key in layer["spec"].get("layers", ())
+        )
+
     def encode(self) -> str:
         """The text that an image carries in a label."""
         return encode({"base": self.base, "config": self.config, "layers": self.layers}).decode()

@@ -65,17 +65,17 @@ def test_packages_that_come_as_wheel_layers_and_such_that_do_not() -> None:
     one = made_of(Pinned((*shared.pins, *own.pins), "layers", layers=(shared, own)))
     two = made_of(Pinned(shared.pins, "layers", layers=(shared,)), Pinned(own.pins, reason="it replaces `six`"))
     specs = {"fold": one, "msa": two, "main": two}
-    shown = render(
-        make_plan(NODES, variants(specs), None, {target(spec): Observation(Absent()) for spec in specs.values()})
-    ).plain
-    assert "pip: numpy==2.3.5, six==1.17, tqdm==4.6  (a layer below it is missing; 2 wheel layers)\n" in shown
+    nowhere = {target(spec): Observation(Absent()) for spec in specs.values()}
+    planned = replace(make_plan(NODES, variants(specs), None, nowhere), made=frozenset((shared.key,)))
+    shown = render(planned).plain
+    assert "pip: numpy==2.3.5, six==1.17, tqdm==4.6  (a layer below it is missing; 2 wheel layers, 1 new)\n" in shown
     assert "pip: numpy==2.3.5  (a layer below it is missing; 1 wheel layer)\n" in shown
     assert "pip: six==1.17, tqdm==4.6  (a layer below it is missing; " in shown
     assert "; installed by a step, since it replaces `six`)\n" in shown
     assert shown.endswith(
         "Wheel layers\n"
-        f"  {shared.key[:8]}  wheel: numpy 2.3.5  16.9 MB  (fold, msa, main)\n"
-        f"  {own.key[:8]}  wheels: six 1.17, tqdm 4.6  (fold)\n\n"
+        f"  = {shared.key[:8]}  wheel: numpy 2.3.5  16.9 MB  (fold, msa, main)\n"
+        f"  + {own.key[:8]}  wheels: six 1.17, tqdm 4.6  (fold)\n\n"
         "2 images, 2 to build"
     )
 

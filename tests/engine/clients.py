@@ -46,7 +46,7 @@ class Told:
         cached = {event["name"] for event in ended if event["cached"]}
         always = (
             "base ",
-            "uv ghcr.io",
+            "uv from ghcr.io",
             "importing ",
             "exporting ",
             "[internal]",
