@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+WHEEL_LAYERS = "wheel layers"
+"""The `image` of steps that make layers of wheels before the images, of which there is no other event."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageStarted:

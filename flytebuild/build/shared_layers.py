@@ -18,7 +18,7 @@ from flytebuild.build.stores import Destination
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import SolveError
 from flytebuild.config import Config
-from flytebuild.events import Emit, Event, Notice
+from flytebuild.events import WHEEL_LAYERS, Emit, Event, Notice
 from flytebuild.history import remember_made
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.state import State as Layer
@@ -27,9 +27,6 @@ from flytebuild.plan import ImagePlan
 from flytebuild.spec.images import Platform
 from flytebuild.spec.layers import Pinned, WheelLayer
 from flytebuild.state import State
-
-_NAME = "wheel layers"
-"""What their steps belong to in events, where those of images have the image's reference."""
 
 
 async def with_shared_layers(
@@ -69,7 +66,7 @@ async def make_first(cache: RemoteCache, layers: Sequence[Layer], solver: Solves
 
     async def make(layer: Layer) -> None:
         async with turns:
-            await solver.solve(marshal(layer), None, Progress(_NAME, tell), _NAME, imports=cache.imports)
+            await solver.solve(marshal(layer), None, Progress(WHEEL_LAYERS, tell), WHEEL_LAYERS, imports=cache.imports)
 
     missing = [layer for layer in layers if not cache.has(layer)]
     if missing:

@@ -16,6 +16,7 @@ from flytebuild.cli.progress.plain import PlainLines
 from flytebuild.cli.progress.terminal import LiveView
 from flytebuild.config_values import ProgressMode
 from flytebuild.events import (
+    WHEEL_LAYERS,
     Event,
     ImageFinished,
     ImageStarted,
@@ -169,6 +170,32 @@ def test_a_terminal_shows_the_step_that_runs_and_for_how_long() -> None:
     clock.now += 60
     assert shown(view)[1].endswith("a_env pip: torch (for 62 s) 62 s")
     assert len(view.results) == 1
+
+
+def test_wheel_layers_have_lines_of_their_own_before_the_images() -> None:
+    clock, name = Clock(), "wheel: numpy 2.3.5"
+    events: list[Event] = [StepStarted(WHEEL_LAYERS, "s1", name), StepStarted(WHEEL_LAYERS, "s2", "wheel: six 1.17")]
+    lines, text = plain(clock, *events)
+    clock.now += 40
+    lines.take(StepFinished(WHEEL_LAYERS, "s2", "wheel: six 1.17", cached=False, seconds=1.5))
+    lines.remind()
+    lines.take(StepFinished(WHEEL_LAYERS, "s1", name, cached=False, seconds=41.5))
+    lines.take(started("a", A))
+    assert text.getvalue().splitlines() == [
+        "wheel layers: building",
+        "  wheel: six 1.17: 1.5 s",
+        f"  {name}: running for 40 s (wheel layers)",
+        f"  {name}: 41.5 s",
+        "a_env: building r.example/a",
+    ]
+    view = LiveView(clock)
+    view.take(events[0])
+    clock.now += 3
+    (line,) = shown(view)
+    assert line.endswith(f"wheel layers {name} 3 s")
+    # One of which no end was told does not run while images are built.
+    view.take(started("a", A))
+    assert not [line for line in shown(view) if "wheel layers" in line]
 
 
 def test_a_terminal_repeats_what_steps_write_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

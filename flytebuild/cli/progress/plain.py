@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flytebuild.cli.progress import words
 from flytebuild.cli.progress.tally import Clock, Tally
-from flytebuild.events import Event, ImageFinished, ImageStarted, Notice, StepFinished, StepLog
+from flytebuild.events import WHEEL_LAYERS, Event, ImageFinished, ImageStarted, Notice, StepFinished, StepLog
 
 
 @dataclass
@@ -46,6 +46,8 @@ class PlainLines:
             case ImageStarted():
                 self._say(Text(f"{words.names(event.environments)}: building {event.reference}"))
             case StepFinished() if self._is_new(event.step + "done"):
+                if event.image == WHEEL_LAYERS and self._is_new(WHEEL_LAYERS):
+                    self._say(Text(f"{WHEEL_LAYERS}: building"))
                 self._say(Text("  ").append(words.step(event)))
             case StepLog() if self.verbose:
                 for line in event.lines:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from flytebuild.events import Event, ImageFinished, ImageStarted, StepFinished, StepProgress, StepStarted
+from flytebuild.events import WHEEL_LAYERS, Event, ImageFinished, ImageStarted, StepFinished, StepProgress, StepStarted
 
 Clock: TypeAlias = Callable[[], float]
 Expected: TypeAlias = Callable[[str], "float | None"]
@@ -70,12 +70,16 @@ class Image:
 
 @dataclass
 class Tally:
-    """Takes a build's events. `images` are those under way, `ended` counts the others; steps are vertices' digests."""
+    """Takes a build's events. `images` are those under way, `ended` counts the others; steps are vertices' digests.
+
+    `wheels` are the steps that run of wheel layers, which come before the images.
+    """
 
     clock: Clock
     expected: Expected = nothing_known
     images: dict[str, Image] = field(default_factory=dict)
     ended: int = 0
+    wheels: dict[str, Running] = field(default_factory=dict)
     executed: set[str] = field(default_factory=set)
     cached: set[str] = field(default_factory=set)
 
@@ -83,11 +87,16 @@ class Tally:
         """Count an event in."""
         match event:
             case ImageStarted():
+                self.wheels.clear()
                 steps = list(event.steps)
                 self.images[event.image] = Image(event.environments, self.clock(), len(steps), steps)
             case ImageFinished():
                 self.images.pop(event.image, None)
                 self.ended += 1
+            case StepStarted() if event.image == WHEEL_LAYERS:
+                self.wheels[event.step] = Running(event.name, self.clock())
+            case StepFinished() if event.image == WHEEL_LAYERS:
+                self.wheels.pop(event.step, None)
             case StepStarted() if image := self.images.get(event.image):
                 image.running[event.step] = Running(event.name, self.clock())
             case StepFinished() if image := self.images.get(event.image):
@@ -98,7 +107,9 @@ class Tally:
 
     def running(self) -> Iterator[tuple[Running, tuple[str, ...]]]:
         """Each step that runs once, with the environments that wait for it; an image between steps is preparing."""
-        found: dict[tuple[str, str], tuple[Running, list[str]]] = {}
+        found: dict[tuple[str, str], tuple[Running, list[str]]] = {
+            (step, running.name): (running, [WHEEL_LAYERS]) for step, running in self.wheels.items()
+        }
         for target, image in self.images.items():
             steps = image.running or {target: Running("preparing", image.since)}
             for step, running in steps.items():

@@ -15,7 +15,7 @@ from rich.text import Text
 from flytebuild.amounts import duration
 from flytebuild.cli.progress import words
 from flytebuild.cli.progress.tally import Clock, Expected, Image, Tally, nothing_known
-from flytebuild.events import Event, ImageFinished, Notice, StepLog
+from flytebuild.events import WHEEL_LAYERS, Event, ImageFinished, Notice, StepLog
 
 _SLOW_SECONDS = 5.0
 """From when on it is shown how long a step has been running."""
@@ -58,6 +58,9 @@ class LiveView:
         table = Table.grid(padding=(0, 2))
         for line in self.results:
             table.add_row("", line)
+        for running in list(self._tally.wheels.values())[-1:]:
+            line = Text.assemble((WHEEL_LAYERS, "bold"), f"  {running.name}")
+            table.add_row(self._spinner, line, f"{self.clock() - running.since:.0f} s")
         # A copy: events come while a thread of the terminal's renders.
         images = list(self._tally.images.values())
         for image in images:
