@@ -84,7 +84,7 @@ def find(http: httpx.Client, run: str) -> dict[str, Any] | None:
     except httpx.HTTPError as error:
         raise ControlPlaneError(
             f"The control plane at {http.base_url} does not answer",
-            hint="`flytebuild status` tells whether it runs; where it has ended, so has the run",
+            hint="`flytebuild up` starts it again; a run that `flytebuild down` has not aborted then goes on",
         ) from error
     document = response.json()
     return document if isinstance(document, dict) else {}

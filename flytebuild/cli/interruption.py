@@ -17,8 +17,8 @@ def wants_to_leave(run: str) -> bool:
     """
     if signals.received is not None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    err().print(Text(f"\nLeave run {run} running? Otherwise it is aborted [y/N] "), end="")
     try:
+        err().print(Text(f"\nLeave run {run} running? Otherwise it is aborted [y/N] "), end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
         err().print()

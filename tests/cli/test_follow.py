@@ -38,4 +38,4 @@ def test_a_control_plane_that_is_gone() -> None:
         pytest.raises(ControlPlaneError, match="does not answer") as error,
     ):
         document_of(http, "r1")
-    assert "flytebuild status" in str(error.value.hint)
+    assert "`flytebuild up` starts it again; a run that `flytebuild down` has not aborted" in str(error.value.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ from flyteidl2.common.run_pb2 import OffloadedInputData
 from flyteidl2.workflow import run_service_pb2 as pb
 from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 
+from flytebuild.cli.interruption import wants_to_leave
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor, served
 
@@ -184,6 +186,23 @@ def test_one_question(endpoint: str, keys: list[str], is_left: bool) -> None:
         assert process.wait(30) == 130
         assert phase(endpoint, run) == ("RUNNING" if is_left else "ABORTED")
         assert len(re.findall(r"\[y/N\]", terminal.seen)) == 1
+
+
+def test_a_second_interruption_before_the_question_is_seen_answers_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from `timeout`, which passes on to its child what the terminal has sent there already."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            if "Leave run" in text:
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert not wants_to_leave("r1")
 
 
 def test_a_run_that_is_interrupted_while_it_starts_is_aborted(endpoint: str, tmp_path: Path) -> None:
