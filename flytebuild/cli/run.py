@@ -129,11 +129,14 @@ def _refuse_what_is_no_file(file: Path) -> None:
 
 def _refuse_own_option(context: click.Context, file: Path, task: str, given: str | None) -> None:
     """Say where an option of this command belongs that was given behind the file."""
-    own = {flag for option in run.get_params(context) for flag in option.opts} - set(_HELP)
+    own = {flag: option for option in run.get_params(context) for flag in option.opts if flag not in _HELP}
     if given in own:
+        option = own[given]
+        is_flag = isinstance(option, click.Option) and option.is_flag
+        value = "" if is_flag else f" {option.metavar or option.type.name.upper()}"
         raise UsageError(
             f"`{given}` is an option of `flytebuild run` and goes before the file",
-            hint=f"`flytebuild run {given} {file} {task} …`; what follows the task are its inputs",
+            hint=f"`flytebuild run {given}{value} {file} {task} …`; what follows the task are its inputs",
         )
 
 

@@ -58,6 +58,8 @@ class RunLines:
                 line.append(f"  {summary(action['error'])}")
             if phase in ENDED and action.get("started") and action.get("ended"):
                 line.append(f"  {_seconds(action['started'], action['ended']):.1f} s", "dim")
+            if phase == "SUCCEEDED" and action.get("cached_from"):
+                line.append("  from the cache", "dim")
             yield line
 
     def _attempts(self, action: Action, name: str) -> Iterator[Text]:
@@ -75,7 +77,8 @@ class RunLines:
     def _pull(self, action: Action) -> Iterator[Text]:
         """A line for the image that an environment's first task waits for; an engine has it afterwards."""
         environment = action.get("environment")
-        if action.get("waiting_for") and environment and environment not in self._pulling:
+        is_pulled = action["phase"] == "INITIALIZING" and action.get("waiting_for")
+        if is_pulled and environment and environment not in self._pulling:
             self._pulling.add(environment)
             yield Text(f"  {environment} waits for image {short_image(action['image'])}, which is pulled", "dim")
 

@@ -156,11 +156,14 @@ def test_a_container_of_the_user_s_has_a_name_of_its_own(desk: Desk) -> None:
     assert "hint: its tasks: `greet`" in desk.call("run", "raw.py", code=main.USAGE).stderr
 
 
-@pytest.mark.parametrize("option", ["-d", "--detach", "--json", "--name"])
-def test_options_behind_the_task(desk: Desk, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("-d", ""), ("--detach", ""), ("--json", ""), ("--name", " TEXT"), ("--secret", " NAME=SOURCE")],
+)
+def test_options_behind_the_task(desk: Desk, option: str, value: str) -> None:
     error = desk.call("run", "main.py", "fit", option, code=main.USAGE).stderr
     assert f"error: `{option}` is an option of `flytebuild run` and goes before the file" in error
-    assert f"hint: `flytebuild run {option} main.py" in error
+    assert f"hint: `flytebuild run {option}{value} main.py" in error
 
 
 def test_a_name_that_no_run_can_have(desk: Desk) -> None:

@@ -168,6 +168,16 @@ def test_an_image_that_is_pulled_is_told_once_for_its_environment() -> None:
     ]
 
 
+def test_an_image_that_is_there_is_not_pulled_while_its_task_waits_for_room() -> None:
+    waiting = action("a0", None, "env.main", "WAITING_FOR_RESOURCES", waiting_for="waiting for 1 CPU (0 CPUs free)")
+    assert told([waiting]) == [[]]
+
+
+def test_a_result_from_the_cache_is_called_so() -> None:
+    hit = action("a0", None, "env.main", "SUCCEEDED", cache="hit", cached_from="r0/a1")
+    assert told([hit])[0][-1] == "  succeeded  env.main  1.5 s  from the cache"
+
+
 def test_there_is_nothing_to_look_into_where_no_container_ran() -> None:
     ran = action("a0", None, "env.main", "FAILED", error=NO_FOLD)
     assert "`flytebuild rerun --shell r1` opens a shell" in next_step(ran, "r1", "http://page")
