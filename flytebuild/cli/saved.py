@@ -5,9 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from flytebuild.config import Config
 from flytebuild.errors import OutputError, UsageError
 from flytebuild.plan import Plan
 from flytebuild.saved_plan import SavedPlan, restore, save
+from flytebuild.whole_file import write_whole
 
 
 def write(file: Path, plan: Plan, config: Config, paths: Sequence[Path], targets: Sequence[str]) -> None:
@@ -29,19 +28,7 @@ def write(file: Path, plan: Plan, config: Config, paths: Sequence[Path], targets
             # A pipe or a device is written to, and not put a file in the place of.
             file.write_text(text + "\n", encoding="utf-8")
             return
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=folder)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text + "\n")
-            # As a file that is opened for writing would have it, which a temporary one has not.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, file)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+        write_whole(file, text + "\n")
     except OSError as error:
         raise unwritable(file, error) from error
 

@@ -5,11 +5,8 @@ A wheel is described once, however many layers have it; layers name wheels by th
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import tomli_w
 from flytebuild.errors import LockChangedError, OutputError, UsageError
 from flytebuild.spec.layers import Pin
 from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer, UnlockedLayer, order
+from flytebuild.whole_file import write_whole
 
 VERSION = 1
 """Of the file's form; a file of another one is not read."""
@@ -54,18 +52,7 @@ def exchange(file: Path, before: Lock | None, after: Lock) -> None:
 def write(file: Path, lock: Lock) -> None:
     """Put a lock into a file, whole or not at all. Raises OutputError where it cannot be written."""
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(encode(lock))
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, file)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+        write_whole(file, encode(lock))
     except OSError as error:
         raise OutputError(f"The lock cannot be written to `{file}`: {error.strerror}") from error
 
