@@ -3,24 +3,32 @@
 `python reproducible.py TIME FOLDER COMMAND [ARGUMENT …]` runs the command. In FOLDER it then removes what uv notes for
 itself: its lock, and the times of the files that wheels came from. All that is newer than TIME (seconds since 1970),
 FOLDER included, gets that time. It needs nothing but the standard library of Python 3.8.
+
+uv installs packages at the same time, so of a file that several of them have it keeps any one's. Those packages are
+installed once more, one after the other in the order of the command's requirements: the last one's file stays.
 """
 
 from __future__ import annotations
 
+import csv
 import os
+import re
 import subprocess
 import sys
+from glob import iglob
 
 LOCK = ".lock"
 NOTE = "uv_cache.json"
+REQUIREMENTS = "--requirement"
 
 
 def main() -> int:
     time, folder, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    code = subprocess.call(command)
+    code = _call(command)
+    for name in () if code else _rivals(folder, command):
+        code = code or _call([*command, "--reinstall-package", name])
     if code:
-        # A process that a signal ended has no code of its own; shells count from here.
-        return code if code > 0 else 128 - code
+        return code
     for place, _, names in os.walk(folder):
         if LOCK in names and "pyvenv.cfg" in names:
             os.unlink(os.path.join(place, LOCK))
@@ -31,6 +39,38 @@ def main() -> int:
             _set_time(os.path.join(place, name), time)
     _set_time(folder, time)
     return 0
+
+
+def _call(command: list[str]) -> int:
+    code = subprocess.call(command)
+    # A process that a signal ended has no code of its own; shells count from here.
+    return code if code >= 0 else 128 - code
+
+
+def _rivals(folder: str, command: list[str]) -> list[str]:
+    """The packages that have a file in common, of which each has another content, in the order of the requirements."""
+    if REQUIREMENTS not in command:
+        return []
+    owners: dict[str, dict[str, str]] = {}
+    for record in iglob(os.path.join(folder, "lib/python*/site-packages/*.dist-info/RECORD")):
+        package = _normal(os.path.basename(os.path.dirname(record)).partition("-")[0])
+        with open(record, encoding="utf-8", newline="") as file:
+            for path, digest, *_ in csv.reader(file):
+                owners.setdefault(path, {})[package] = digest
+    found = {
+        package
+        for digests in owners.values()
+        if len(digests) > 1 and ("" in digests.values() or len(set(digests.values())) > 1)
+        for package in digests
+    }
+    if not found:
+        return []
+    with open(command[command.index(REQUIREMENTS) + 1], encoding="utf-8") as file:
+        return [name for name in (line.partition("==")[0] for line in file) if _normal(name) in found]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _forget(info: str, name: str) -> None:

@@ -26,5 +26,5 @@ class Stack:
         return merge((self.below, *self.wheels), name="wheel layers on top of the image") if self.wheels else self.below
 
     def with_wheels(self, layers: tuple[WheelLayer, ...]) -> Stack:
-        """The same with more wheel layers on top."""
-        return replace(self, wheels=(*self.wheels, *map(wheel_layer, layers)))
+        """The same with more wheel layers on top; one that is there already stays where it is."""
+        return replace(self, wheels=tuple(dict.fromkeys((*self.wheels, *map(wheel_layer, layers)))))

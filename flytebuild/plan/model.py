@@ -84,9 +84,9 @@ class ImagePlan:
 
     @property
     def wheel_layers(self) -> tuple[WheelLayer, ...]:
-        """Its wheel layers, in their order."""
+        """Its wheel layers, in their order, each once."""
         pinned = (step.layer for step in self.spec.steps if isinstance(step.layer, Pinned)) if self.spec else ()
-        return tuple(layer for item in pinned for layer in item.layers)
+        return tuple({layer.key: layer for item in pinned for layer in item.layers}.values())
 
     @property
     def short(self) -> str:

@@ -47,7 +47,8 @@ def with_wheel_layers(
         for number, step in enumerate(steps)
         if isinstance(step.layer, Pinned) and step.layer.pins and not step.layer.reason
     }
-    groups = partition([layer.pins for layer in shared.values()])
+    apart = [place for place, number in enumerate(shared) if number - 1 not in shared]
+    groups = partition([layer.pins for layer in shared.values()], apart=apart)
     for (number, layer), found in zip(shared.items(), groups, strict=True):
         made = _layers(layer, found, tools, spec.platform)
         steps[number] = replace(steps[number], layer=replace(layer, recipe="layers", layers=made))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,12 +12,13 @@ from pathlib import Path
 from threading import Thread
 
 
-def wheel(folder: Path, name: str, version: str, *requires: str) -> Path:
-    """A wheel with one module, which knows its version."""
+def wheel(folder: Path, name: str, version: str, *requires: str, more: Mapping[str, str] | None = None) -> Path:
+    """A wheel with one module, which knows its version; `more` are the texts of further files by their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     needs = "".join(f"Requires-Dist: {item}\n" for item in requires)
     files = {
+        **(more or {}),
         f"{name}.py": f"version = {version!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -39,18 +40,18 @@ def padded(folder: Path, name: str, version: str, size: int) -> Path:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The URL of a folder on the loopback, for as long as it is entered."""
+def serving(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
+    """The URL of a folder at an address of this machine, for as long as it is entered."""
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+    with ThreadingHTTPServer((address, 0), partial(Handler, directory=str(folder))) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield f"http://{address}:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()

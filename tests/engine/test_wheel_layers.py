@@ -88,17 +88,21 @@ def made(solver: Solver, layer: WheelLayer, repository: str) -> tuple[str, bytes
 
 
 def test_a_layer_is_the_same_bytes_whenever_it_is_made(solver: Solver, served: Served, registry_prefix: str) -> None:
-    alpha = packages.wheel(served.folder, "alpha", "1.0", "beta")
-    beta = packages.wheel(served.folder, "beta", "2.0")
+    alpha = packages.wheel(served.folder, "alpha", "1.0", "beta", more={"common.py": "owner = 'alpha'\n"})
+    beta = packages.wheel(served.folder, "beta", "2.0", more={"common.py": "owner = 'beta'\n"})
     first, content = made(solver, served.layer(solver, alpha, beta), f"{registry_prefix}/one")
     again, _ = made(solver, served.layer(solver, alpha, beta), f"{registry_prefix}/two")
-    assert first == again
+    other, _ = made(solver, served.layer(solver, beta, alpha), f"{registry_prefix}/other")
+    assert first == again != other
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         members = tar.getmembers()
         names = {member.name for member in members}
         record = tar.extractfile("opt/venv/lib/python3.11/site-packages/alpha-1.0.dist-info/RECORD")
         assert record
         assert b"uv_cache" not in record.read()
+        common = tar.extractfile("opt/venv/lib/python3.11/site-packages/common.py")
+        assert common
+        assert common.read() == b"owner = 'beta'\n", "the last one's file stays"
     assert {member.mtime for member in members} == {FIXED_TIME}
     assert {(member.uid, member.gid) for member in members} == {(0, 0)}
     assert {name for name in names if not name.startswith("opt/venv/lib/python3.11/site-packages/")} == {

@@ -64,3 +64,51 @@ def test_everything_that_is_newer_gets_the_time_and_links_are_not_followed(tmp_p
 def test_a_command_that_fails_ends_it_with_its_code(tmp_path: Path) -> None:
     assert run(tmp_path, "sh", "-c", "exit 3").returncode == 3
     assert run(tmp_path, "sh", "-c", "kill -9 $$").returncode == 137
+
+
+INSTALLER = """
+import sys
+from pathlib import Path
+
+site = Path(sys.argv[1]) / "lib/python3.11/site-packages"
+name = sys.argv[-1] if "--reinstall-package" in sys.argv else "all"
+with open(site / "calls", "a") as calls:
+    calls.write(name + " ")
+if name == sys.argv[2]:
+    sys.exit(3)
+"""
+
+
+def contested(folder: Path, requirements: str) -> tuple[Path, Path]:
+    """An environment in which packages have files in common, and what was to be installed there."""
+    site = folder / "venv/lib/python3.11/site-packages"
+    for package, record in {
+        "alpha-1": "common.py,sha256=1,1\nsame.py,sha256=3,1\n",
+        "Be_ta-1": "common.py,sha256=2,1\n",
+        "gamma-1": "same.py,sha256=3,1\n",
+        "delta-1": "unsaid.py,,\n",
+        "epsilon-1": '"unsaid.py",,\n',
+    }.items():
+        (site / f"{package}.dist-info").mkdir(parents=True)
+        (site / f"{package}.dist-info/RECORD").write_text(record)
+    file = folder / "pins.txt"
+    file.write_text("".join(f"{line}==1 --hash=sha256:0\n" for line in requirements.split()))
+    return site, file
+
+
+def installed(folder: Path, site: Path, file: Path, failing: str = "") -> tuple[int, str]:
+    """How it ends, and what was asked of the installer."""
+    command = (sys.executable, "-c", INSTALLER, str(folder / "venv"), failing, "--requirement", str(file))
+    return run(folder / "venv", *command).returncode, (site / "calls").read_text()
+
+
+def test_packages_with_a_file_in_common_are_installed_once_more_in_their_order(tmp_path: Path) -> None:
+    site, file = contested(tmp_path, "gamma epsilon be-ta alpha delta")
+    assert installed(tmp_path, site, file) == (0, "all epsilon be-ta alpha delta ")
+
+
+def test_a_failure_ends_it(tmp_path: Path) -> None:
+    site, file = contested(tmp_path, "alpha be-ta delta epsilon")
+    assert installed(tmp_path, site, file, "be-ta") == (3, "all alpha be-ta ")
+    (site / "calls").unlink()
+    assert installed(tmp_path, site, file, "all") == (3, "all ")

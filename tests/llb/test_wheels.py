@@ -120,6 +120,12 @@ def test_layers_of_several_declarations_are_merged_at_once_the_last_uppermost() 
     assert names[1:] == ["layer of wheel: numpy 2.3.0", "layer of wheel: six 1.0"]
 
 
+def test_a_layer_that_declarations_have_together_is_merged_once() -> None:
+    both = layer(NUMPY, SIX)
+    state = lower(made_of(Pinned((NUMPY,), "layers", layers=(both,)), Pinned((SIX,), "layers", layers=(both,))))
+    assert state == lower(made_of(Pinned((NUMPY, SIX), "layers", layers=(both,))))
+
+
 def test_a_builder_that_merges_nothing_installs_them_step_by_step() -> None:
     spec = made_of(pinned(layer(NUMPY), layer(SIX)))
     assert lower(spec, can_merge=False) == lower(made_of(Pinned((NUMPY, SIX))), can_merge=False)

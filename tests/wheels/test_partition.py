@@ -53,18 +53,45 @@ def test_a_package_that_a_later_layer_has_in_another_version_is_another_wheel() 
     assert partition([[pin("a", HEAVY)], [newer]]) == (((pin("a"),),), ((newer,),))
 
 
+def test_where_there_are_still_too_many_the_uppermost_have_one_together() -> None:
+    declared = [[pin(name), pin(f"{name}-heavy", HEAVY)] for name in "abcde"]
+    found = partition(declared, limit=3)
+    assert [names(groups) for groups in found[:2]] == [[["a", "a-heavy"]], [["b", "b-heavy"]]]
+    assert [names(groups) for groups in found[2:]] == [[["c", "c-heavy", "d", "d-heavy", "e", "e-heavy"]]] * 3
+    # One more on top moves none of those below.
+    assert partition([*declared, [pin("f")]], limit=3)[:2] == found[:2]
+
+
+def test_layers_with_something_between_them_are_not_joined() -> None:
+    declared = [[pin(name)] for name in "abcdef"]
+    found = [names(groups) for groups in partition(declared, limit=4, apart=[0, 2, 5])]
+    assert found == [[["a"]], [["b"]], [["c", "d", "e"]], [["c", "d", "e"]], [["c", "d", "e"]], [["f"]]]
+    assert partition(declared, limit=1, apart=range(6)) == partition(declared)
+
+
 DECLARED = st.lists(
     st.lists(st.builds(pin, st.sampled_from(NAMES), st.integers(HEAVY - 9, HEAVY + 9)), unique_by=lambda one: one.name),
     max_size=6,
 )
 
 
-@given(DECLARED)
-def test_every_pin_is_in_one_group_of_its_layer(declared: list[list[Pin]]) -> None:
-    found = partition(declared)
+@given(DECLARED, st.integers(1, 9), st.sets(st.integers(0, 5)))
+def test_every_pin_is_in_one_group_of_its_layer(declared: list[list[Pin]], limit: int, apart: set[int]) -> None:
+    found = partition(declared, limit, apart)
     for pins, groups in zip(declared, found, strict=True):
-        assert sorted(item.name for group in groups for item in group) == sorted(item.name for item in pins)
-    assert sum(map(len, found)) <= max(LIMIT, len(declared))
+        assert {item.name for group in groups for item in group} >= {item.name for item in pins}
+    once = list(dict.fromkeys(group for groups in found for group in groups))
+    pins = [item for pins in declared for item in pins]
+    if len(set(pins)) == len(pins):
+        assert sum(map(len, once)) == len(pins)
+    # What has nothing in it is in nobody's way, and joins nobody.
+    between = sum(not pins for pins in declared)
+    assert len(once) <= max(limit, 1 + len(apart) + between)
+
+
+def test_no_more_layers_than_the_limit() -> None:
+    found = partition([[pin(name, HEAVY), pin(f"{name}-light")] for name in NAMES])
+    assert len({group for groups in found for group in groups}) == LIMIT
 
 
 @given(DECLARED, st.integers(0, 99))

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from flytebuild.spec.digests import digests
-from flytebuild.spec.layers import Pin, Pinned, PipOptions, Secret
+from flytebuild.spec.layers import Command, Pin, Pinned, PipOptions, Secret
 from flytebuild.spec.model import ImageSpec, SetEnv
-from flytebuild.wheels.partition import HEAVY
+from flytebuild.wheels.partition import HEAVY, LIMIT
 from flytebuild.wheels.recipe import tool_of, tools_needed, with_wheel_layers
 from tests.samples import UV, made_of, pip
 
@@ -44,6 +44,18 @@ def test_a_layer_becomes_those_of_its_wheels() -> None:
     assert [layer.summary for layer in second.layers] == ["wheel: click 1"]
     assert {first.recipe, second.recipe} == {"layers"}
     assert [layer.tool for layer in second.layers] == [TOOLS[TOOL]]
+
+
+def test_layers_that_are_declared_one_after_the_other_are_joined_where_there_are_too_many() -> None:
+    alone = [Pinned((pin(f"p{number:02}"),), python="3.11") for number in range(LIMIT + 2)]
+    found = layers(with_wheel_layers(made_of(*alone), TOOLS))
+    assert [len(layer.layers) for layer in found] == [1] * (LIMIT + 2)
+    assert len({layer.layers[0].key for layer in found}) == LIMIT
+    assert [item.name for item in found[-1].layers[0].pins] == ["p47", "p48", "p49"]
+    assert found[-3].layers == found[-1].layers != found[-4].layers
+    # What runs between them needs those below it, and those only.
+    parted = layers(with_wheel_layers(made_of(*alone[:-1], Command("true"), alone[-1]), TOOLS))
+    assert [[item.name for item in layer.layers[0].pins] for layer in parted[-2:]] == [["p46", "p47", "p48"], ["p49"]]
 
 
 def test_the_image_is_another_one_by_the_recipe_and_not_by_where_wheels_come_from() -> None:

@@ -48,7 +48,8 @@ class Pinned:
     `python` is the Python they are for (`3.11`), `replaces` names those that take another version's place, and
     `obstacle` is what of the base keeps them from being merged with it.
 
-    `layers` are those that hold all pins between them where the recipe is `layers`; `reason` says why it is not.
+    `layers` are those that hold all pins between them where the recipe is `layers`, the last of them perhaps those of
+    its neighbours as well; `reason` says why it is not.
     """
 
     pins: tuple[Pin, ...]

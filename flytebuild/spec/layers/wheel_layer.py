@@ -16,7 +16,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class WheelLayer:
-    """What these wheels, sorted by their names, add to an empty virtual environment in `folder`.
+    """What these wheels add to an empty virtual environment in `folder`: of a file of several the last one's is there.
 
     `tool` is the image that installs them: it has uv and the Python `python` (`3.11`) that compiles their bytecode.
     Nothing of the images that have the layer, and no other layer of theirs, is seen by it.
