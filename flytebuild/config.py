@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import platformdirs
 import tomli
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.config_values import (
     PREFIX,
@@ -44,8 +45,7 @@ _OPTIONS = {"platforms": "--platform", "secrets": "--secret"}
 """What options are called that may be given several times."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """flytebuild's settings; every field is a key of the configuration files.
 
     `registry` is `host[:port][/path]`, where images are pushed to; without it they land in the engine's own store.
@@ -112,10 +112,10 @@ class Config:
     ignore: tuple[str, ...] = ()
     offline: bool = False
     fresh: int = 10
-    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-KEYS = tuple(item.name for item in fields(Config) if item.name != "sources")
+KEYS = tuple(name for name in Config.__struct_fields__ if name != "sources")
 """What may be set."""
 
 

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from flytebuild.errors import ConfigError, EngineUnavailableError
 
@@ -23,8 +24,7 @@ _FORBIDDEN = "Permission denied"
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineAddress:
+class EngineAddress(Struct, frozen=True):
     """Where an engine is (`unix://`, `tcp://`, `ssh://` …) and what said so."""
 
     url: str

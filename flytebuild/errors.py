@@ -34,8 +34,9 @@ the command line ends with. The numbers are those of `sysexits.h`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 MAY_PASS = 75
 """`EX_TEMPFAIL`: the same command may go well a little later."""
@@ -216,8 +217,7 @@ class LockChangedError(OutputError):
         super().__init__(f"`{file}` was changed meanwhile, and is left as it is", hint="run the same command again")
 
 
-@dataclass(frozen=True, slots=True)
-class StepFailure:
+class StepFailure(Struct, frozen=True):
     """One failing step of a build, with the images that it broke.
 
     `exit_code` is the step's own, or None where no process ran; `log` holds the step's last lines, `hint` what to do

@@ -7,15 +7,15 @@ Steps are identified by the digest of their LLB vertex, so that a step shared by
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 WHEEL_LAYERS = "wheel layers"
 """The `image` of steps that make layers of wheels before the images, of which there is no other event."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageStarted:
+class ImageStarted(Struct, frozen=True):
     """The solve of one image has been sent; `steps` are the layers that the plan expects to make, by their names."""
 
     image: str
@@ -24,8 +24,7 @@ class ImageStarted:
     steps: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(Struct, frozen=True):
     """BuildKit began to execute a step."""
 
     image: str
@@ -33,8 +32,7 @@ class StepStarted:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinished:
+class StepFinished(Struct, frozen=True):
     """A step ended. `cached` means that nothing was executed; `seconds` is its time on the builder.
 
     A step that was stopped, by the user or since a step beside it failed, is `cancelled` and has no error.
@@ -49,8 +47,7 @@ class StepFinished:
     cancelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StepLog:
+class StepLog(Struct, frozen=True):
     """Whole lines that a step wrote, without their line ends."""
 
     image: str
@@ -59,8 +56,7 @@ class StepLog:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StepProgress:
+class StepProgress(Struct, frozen=True):
     """Bytes moved by a step so far; `total` is 0 when it is not known."""
 
     image: str
@@ -70,8 +66,7 @@ class StepProgress:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFinished:
+class ImageFinished(Struct, frozen=True):
     """The image is published under `reference`, or `error` says in one sentence why not, or it was `cancelled`.
 
     One that was not built is the one that was there as `copied_from`. One that is not published is `written` to a file
@@ -89,8 +84,7 @@ class ImageFinished:
     written: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Something that stops nothing but that the user should know: one sentence without a full stop."""
 
     message: str

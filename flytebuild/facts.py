@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Present:
+
+class Present(Struct, frozen=True):
     """It is there, with this manifest or image digest."""
 
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """Whoever would know says that it is not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """It could not be found out. `is_unreachable` tells that whoever would know cannot even be connected to."""
 
     reason: str

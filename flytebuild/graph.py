@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.errors import DependencyCycleError
 from flytebuild.spec.model import Definition
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentNode:
+class EnvironmentNode(Struct, frozen=True):
     """One environment. `depends_on` and `tasks` keep the user's order; tasks are `environment.task`."""
 
     name: str

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.history import tags
 from flytebuild.plan import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Struct, frozen=True):
     """A reference that a store has, the digest that it leads to, and whether flytebuild has put it there.
 
     `platform` is what the image is for; nothing for an index, and where that is not known.
@@ -22,8 +22,7 @@ class Tagged:
     platform: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(Struct, frozen=True):
     """What would go: everything that is behind one digest, with all the references that lead there."""
 
     digest: str

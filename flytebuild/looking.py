@@ -13,9 +13,10 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec import Struct, field
 
 from flytebuild.config import Config
 from flytebuild.engine import current_context, locate
@@ -118,8 +119,7 @@ class Outside:
             return False
 
 
-@dataclass
-class Remembered:
+class Remembered(Struct):
     """Answers of the state that are at most `seconds` old, and of `source` where there is none.
 
     When nobody may be asked (`offline`), they may be of any age. `oldest` is when the oldest answer was given that was

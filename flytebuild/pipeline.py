@@ -7,12 +7,12 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
+from msgspec.structs import replace
 
 from flytebuild import history
 from flytebuild.authoring.environments import Definitions, refuse

@@ -7,9 +7,10 @@ about what a build does, and not a way around looking.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
+
+from msgspec import Struct
 
 from flytebuild.errors import DriftError, UsageError
 from flytebuild.plan import Plan, to_document
@@ -17,8 +18,7 @@ from flytebuild.plan import Plan, to_document
 SCHEMA = "flytebuild.saved-plan/1"
 
 
-@dataclass(frozen=True, slots=True)
-class SavedPlan:
+class SavedPlan(Struct, frozen=True):
     """What was asked, and what the answer was.
 
     `paths` are relative to the file's folder, in posix form; `registry`, `platforms` and `wheel_layers` are the

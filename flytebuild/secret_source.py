@@ -8,13 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
+from msgspec import Struct
+
 Kind: TypeAlias = Literal["env", "env-file", "file", "keyring", "command"]
 
 FORMS = "`env:VARIABLE`, `env-file:PATH`, `file:PATH`, `keyring:SERVICE` or `command:PROGRAM ARGUMENTS`"
 
 
-@dataclass(frozen=True, slots=True)
-class SecretSource:
+class SecretSource(Struct, frozen=True):
     """A variable, one in an env file, a file, an entry of the system's keyring, or a program that prints the value.
 
     An env file has the secret under its own name's variable, the keyring under its own name, or both under the one that

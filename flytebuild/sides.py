@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild import pipeline
 from flytebuild.authoring.environments import Definitions
@@ -20,8 +22,7 @@ from flytebuild.spec.layers import trees_of
 from flytebuild.why import Change, Files, changes
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """One image: its name as it was asked for, its digest, what it is made of, and what is known of that.
 
     `summaries` and `origins` are those of its layers, and known only of what comes from code.
@@ -66,8 +67,7 @@ def _load(config: Config, paths: Sequence[Path], emit: Emit) -> Definitions:
     return load(paths, emit, stand_in=not config.strict_imports)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Struct, frozen=True):
     config: Config
     definitions: Definitions | None
     emit: Emit

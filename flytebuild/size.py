@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLayer:
+class StoredLayer(Struct, frozen=True):
     """A layer as a store has it: `size` in bytes, `made_by` what its history says, or nothing."""
 
     digest: str
@@ -21,8 +22,7 @@ class StoredLayer:
     made_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredImage:
+class StoredImage(Struct, frozen=True):
     """An image that is there, for one platform, each of its layers once."""
 
     reference: str
@@ -35,8 +35,7 @@ class StoredImage:
         return sum(layer.size for layer in self.layers)
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """An image with the bytes that no other image of the same account has."""
 
     image: StoredImage
@@ -48,8 +47,7 @@ class Share:
         return self.image.size - self.own
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """Images together: what each has, the layers by size with the number of images that have them, and the whole."""
 
     shares: tuple[Share, ...]

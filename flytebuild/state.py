@@ -15,12 +15,12 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import platformdirs
+from msgspec import Struct
 
 from flytebuild.database import connect, is_broken, transaction
 from flytebuild.events import Emit, Notice, ignore
@@ -64,8 +64,7 @@ _TABLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
+class StepRecord(Struct, frozen=True):
     """A step that was executed: its vertex's digest and name, its seconds, and the bytes that it moved (0: none)."""
 
     digest: str
@@ -74,8 +73,7 @@ class StepRecord:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentRecord:
+class EnvironmentRecord(Struct, frozen=True):
     """The image that an environment has for one platform: its digest and the text of its composition.
 
     `place` is the file that the environment is defined in: another project may have one of the same name.
@@ -88,16 +86,14 @@ class EnvironmentRecord:
     composition: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a registry or an engine answered, and when: `seen` is in seconds since the epoch."""
 
     text: str
     seen: float
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRecord:
+class BuildRecord(Struct, frozen=True):
     """A build that was made: `started` in seconds since the epoch, `document` what happened and when, as JSON."""
 
     identifier: str

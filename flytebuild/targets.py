@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from flytebuild.errors import UnknownTargetError, UsageError
 
 _WILD = frozenset("*?[")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """An environment, or one of its tasks (`name` is `environment.task` then), and where it is written."""
 
     name: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any, TypeAlias
+
+from msgspec import Struct, field
 
 from flytebuild.spec.composition import Composition
 from flytebuild.spec.differences import pin_changes, requirement_changes
@@ -33,8 +34,7 @@ _SHOWN_TEXT = 60
 _NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(Struct, frozen=True):
     """The image that an environment had before: its digest, what it was made of, and what is known of its trees."""
 
     image: str
@@ -42,8 +42,7 @@ class Earlier:
     trees: Mapping[str, Files] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One difference. `layer` is its place among the image's steps, None for the base, the config and what is gone.
 
     `what` names the field that differs, `before` and `after` are its values (None: there was, or is, none), `words`
@@ -76,8 +75,7 @@ def changes(
     return tuple(comparison.changes())
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
+class _Comparison(Struct, frozen=True):
     before: Composition
     after: Composition
     base: str

@@ -1,6 +1,6 @@
 """What errors say."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from flytebuild.errors import BuildError, StepFailure
 

@@ -1,9 +1,9 @@
 """Specs and facts become a plan."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode

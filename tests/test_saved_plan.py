@@ -1,9 +1,9 @@
 """A saved plan holds, or the difference is told."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.errors import DriftError, UsageError
 from flytebuild.facts import Absent

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
 import httpx
+from msgspec.structs import replace
 
 from flytebuild import config, engine
 from flytebuild.runtime import client

@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from flytebuild.authoring import credentials
 from flytebuild.authoring.files import STATE, HostFiles
@@ -29,8 +30,7 @@ _DIRECTIVES = ("syntax", "check", "escape")
 _AUTOMATIC = re.compile(r"\$\{?(?:BUILD|TARGET)(?:PLATFORM|OS|ARCH|VARIANT)\b")
 
 
-@dataclass(frozen=True, slots=True)
-class _Instruction:
+class _Instruction(Struct, frozen=True):
     """A logical line: continued lines joined, without its heredocs; `number` is that of its first line."""
 
     number: int
@@ -58,8 +58,7 @@ class _Instruction:
         return site.error(f"line {self.number} of the Dockerfile {problem}", hint=hint)
 
 
-@dataclass
-class _Stage:
+class _Stage(Struct):
     """What one `FROM` starts: the image or stage below it, and which others it copies from or mounts."""
 
     base: str | int

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import flyte
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.authoring import sdk
 from flytebuild.authoring.images import Reader
@@ -33,8 +34,7 @@ _NAMED = 3
 """So many things that cannot be used are named to who has not asked for them."""
 
 
-@dataclass(frozen=True)
-class Definitions:
+class Definitions(Struct, frozen=True, dict=True):
     """Everything that the loaded code defines and that can be used, by environment name.
 
     `problems` say what cannot be: a file that fails to import, an environment whose name is taken. `left_out` are the

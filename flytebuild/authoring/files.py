@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.authoring.sdk import loaded_modules
 from flytebuild.authoring.site import Site
@@ -33,8 +35,7 @@ ENVIRONMENTS = Ignore.parse("**/.venv\n**/.pixi\n", "flytebuild")
 MISSING_HINT = "a relative path starts at the current folder; `Path(__file__).parent / …` starts beside your file"
 
 
-@dataclass
-class Seen:
+class Seen(Struct):
     """What was read already: one plan looks at each folder and each file once, whichever images want it."""
 
     folders: dict[tuple[str, Ignore], ScannedTree] = field(default_factory=dict)
@@ -43,8 +44,7 @@ class Seen:
     notes: set[str] = field(default_factory=set)
 
 
-@dataclass
-class HostFiles:
+class HostFiles(Struct):
     """The files of images. `ignore` filters folders; `roots` collects where each tree was read.
 
     `outputs` are the files and folders that flytebuild itself writes, which no image may take in.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,7 +33,6 @@ OUTSIDE = {
 """Fields of the SDK's images that are in no digest, and why."""
 
 
-@dataclass
 class Reader:
     """Reads the images of one plan: each file and each folder once, however many images want it.
 
@@ -42,15 +40,13 @@ class Reader:
     the files and folders that flytebuild writes.
     """
 
-    cache: StatCache | None = None
-    emit: Emit = ignore
-    outputs: tuple[Path, ...] = ()
-    _files: HostFiles = field(init=False)
-    _filtered: dict[str, HostFiles] = field(default_factory=dict)
-    _known: dict[tuple[int, tuple[int, int] | None], dict[Layer, tuple[Part, ...]]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._files = HostFiles(Ignore.none(), self.cache, outputs=self.outputs)
+    def __init__(self, cache: StatCache | None = None, emit: Emit = ignore, outputs: tuple[Path, ...] = ()) -> None:
+        self.cache = cache
+        self.emit = emit
+        self.outputs = outputs
+        self._files = HostFiles(Ignore.none(), cache, outputs=outputs)
+        self._filtered: dict[str, HostFiles] = {}
+        self._known: dict[tuple[int, tuple[int, int] | None], dict[Layer, tuple[Part, ...]]] = {}
 
     def define(self, image: object, environment: str, file: str | None = None) -> Definition:
         """What the user asked for with an environment's `image`; `file` is where the environment was written.

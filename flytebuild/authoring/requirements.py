@@ -11,9 +11,11 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
@@ -40,8 +42,7 @@ _FILE = "requirements.txt"
 """What the first file is called, unless something refers to it by its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """A logical line of a file, for reading and for errors."""
 
     file: Path
@@ -52,8 +53,7 @@ class _Line:
         return f"`{self.text}` in `{self.file}`, line {self.number},"
 
 
-@dataclass
-class _Found:
+class _Found(Struct):
     """What was collected so far: files by absolute path, the trees of local folders, and what is entered by name."""
 
     start: Path
@@ -84,8 +84,7 @@ def read(file: Path, files: HostFiles, site: Site) -> tuple[Tree, str]:
     return files.combined(unique.values(), places), layout.path(first)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Struct, frozen=True):
     """Where things of the host lie in the tree: relative to each other as they do on the host, below `root`.
 
     A folder above the first file that no reference enters by its name gets a name of ours, in `names`: what a checkout

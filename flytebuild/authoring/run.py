@@ -8,7 +8,6 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import flyte.errors
 from connectrpc.errors import ConnectError
 from flyte.remote import Run
 from flyte.types import TypeTransformerFailedError
+from msgspec import Struct
 
 from flytebuild.authoring import leaving
 from flytebuild.authoring.environments import Definitions
@@ -35,8 +35,7 @@ log = logging.getLogger(__name__)
 _INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Struct, frozen=True):
     """A file with its task: what `flytebuild run FILE TASK` names. `root` is where its imports start."""
 
     file: Path
@@ -84,8 +83,7 @@ class Program:
         command.main(list(arguments), prog_name=name, standalone_mode=False)
 
 
-@dataclass(frozen=True)
-class StartedRun:
+class StartedRun(Struct, frozen=True):
     """A run that the control plane has accepted."""
 
     run: Run

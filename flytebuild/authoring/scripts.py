@@ -9,12 +9,13 @@ import datetime
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import tomli
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.markers import InvalidMarker, Marker
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -58,8 +59,7 @@ _LOCAL = re.compile(
 _REPOSITORY = re.compile(r"\+file:", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class LocalProject:
+class LocalProject(Struct, frozen=True):
     """What a script depends on that is on this machine, a project's folder or a wheel, and the extras that it wants."""
 
     path: Path

@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import flyte
 from flyte._image import Layer
+from msgspec import Struct
 
 import flytebuild
 from flytebuild.authoring.methods import method_of
@@ -24,8 +24,7 @@ _REFUSAL = "_flytebuild_refusal"
 _MACHINERY = tuple(os.path.dirname(os.path.abspath(inspect.getfile(module))) + os.sep for module in (flyte, flytebuild))
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """A layer's place: its environment, what it is (`pip layer`), and `file:line` where that is known."""
 
     environment: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flyte._internal.runtime.resources_serde import get_proto_resources
 from flyte._secret import secrets_from_request
+from msgspec import Struct
 
 from flytebuild.authoring.environments import Definitions
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from flyteidl2.core.tasks_pb2 import Resources
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """One task: the names of its secrets (`GROUP_KEY`), and its resources as the SDK sends them, if it has any."""
 
     task: str

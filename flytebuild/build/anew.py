@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.frontend import Frontend

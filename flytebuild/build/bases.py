@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.events import Emit
@@ -15,8 +15,7 @@ from flytebuild.registry.reference import Reference, parse
 from flytebuild.spec.layers import Dockerfile
 
 
-@dataclass(frozen=True)
-class BasesMounted:
+class BasesMounted(Struct, frozen=True):
     """Mounts a base's layers where the image will be, each once.
 
     BuildKit does so only with layers that it has not unpacked, and pushes the others, which are most of an image.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from flytebuild.build.anew import executed_anew
 from flytebuild.build.cache import BuildCache, BuiltImage
@@ -30,8 +31,7 @@ from flytebuild.spec.digests import digests
 from flytebuild.spec.model import ImageSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one image: its manifest's digest, or the step that failed, or another image's end was its own.
 
     `vertex` tells failures of one shared step apart from failures of different steps.
@@ -52,8 +52,7 @@ class Builder(Protocol):
         """Build one image of a plan, which has a spec."""
 
 
-@dataclass(frozen=True)
-class BuildKitBuilder:
+class BuildKitBuilder(Struct, frozen=True):
     """Solves on one BuildKit. Cancelling `build` stops the image's steps there.
 
     `has_bundle` says whether the session has a CA bundle for steps to trust, `can_merge` whether that BuildKit merges
@@ -172,8 +171,7 @@ class BuildKitBuilder:
         return lower(spec, has_bundle=self.has_bundle, can_merge=self.can_merge, proxies=self.proxies)
 
 
-@dataclass(frozen=True)
-class Limited:
+class Limited(Struct, frozen=True):
     """At most `jobs` images at a time: more would only contend for the builder's processors and disks."""
 
     builder: Builder

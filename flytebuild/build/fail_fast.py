@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.events import Emit
 from flytebuild.plan import ImagePlan
 
 
-@dataclass(frozen=True)
-class FailFast:
+class FailFast(Struct, frozen=True):
     """Cancels all images that are not done when the first one fails; make it inside the event loop."""
 
     builder: Builder

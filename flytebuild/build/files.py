@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from flytebuild.buildkit.session.files import Files
 from flytebuild.llb.source import local_name
@@ -13,8 +14,7 @@ from flytebuild.spec.model import ImageSpec
 from flytebuild.spec.tree import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class ServedTree:
+class ServedTree(Struct, frozen=True):
     """A tree with the places that its files were read from."""
 
     root: Path

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.once import Once
 from flytebuild.build.placement import choose, preference
@@ -14,8 +16,7 @@ from flytebuild.plan import ImagePlan
 from flytebuild.spec.images import Platform
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One builder of a fleet: what it is called, and the platforms that it runs without emulation."""
 
     name: str

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.spec.images import Platform
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """Words that only this cause has, and what helps; the words are looked for in the log and in BuildKit's message."""
 
     words: re.Pattern[str]

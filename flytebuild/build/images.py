@@ -6,7 +6,8 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.cache import local_folder

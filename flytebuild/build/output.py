@@ -12,11 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from blake3 import blake3
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.build import layouts
 from flytebuild.build.builder import Outcome
@@ -42,8 +43,7 @@ Kind: TypeAlias = Literal["oci-archive", "oci"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """What is written: an archive (`oci-archive`) or a layout (`oci`) for each image, into a folder."""
 
     kind: Kind
@@ -107,8 +107,7 @@ async def _fetch(image: ImagePlan, files: FileStores, source: str, emit: Emit) -
     return Outcome(image, manifest=manifest)
 
 
-@dataclass(frozen=True)
-class FileStores:
+class FileStores(Struct, frozen=True):
     """Where images become files; those that are not `whole` are kept until the index is made that they are part of."""
 
     output: Output

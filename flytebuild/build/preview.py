@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import in_order
 from flytebuild.plan import ImagePlan, Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One vertex of a solve: its digest (`sha256:…`) as it will be in BuildKit's progress, and its name."""
 
     digest: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(Struct, frozen=True):
     """One solve: the image, and its operations, inputs first. BuildKit executes those that it has no result of."""
 
     image: ImagePlan

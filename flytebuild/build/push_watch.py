@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.build.solves import Solves
 from flytebuild.buildkit._pb import ops_pb2
@@ -33,8 +34,7 @@ _LOOKS = 4
 """How often the silence is looked at while it would become too long."""
 
 
-@dataclass(frozen=True)
-class WatchedPushes:
+class WatchedPushes(Struct, frozen=True):
     """Solves, and fails a solve whose push has not moved for `patience` seconds to a registry that hangs."""
 
     solver: Solves

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.events import Emit, Event, StepFinished, StepProgress
@@ -37,8 +38,7 @@ async def noted(state: State, address: str, emit: Emit) -> AsyncIterator[Emit]:
         await asyncio.to_thread(state.record_steps, address, steps)
 
 
-@dataclass(frozen=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """Notes the steps that are executed; `address` tells builders apart."""
 
     builder: Builder

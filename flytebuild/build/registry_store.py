@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from msgspec import Struct
 
 from flytebuild.build.labels import IMAGE, observation, tagged
 from flytebuild.buildkit.export import Export
@@ -22,8 +23,7 @@ from flytebuild.registry.tags import delete_manifest, digests_of, list_tags
 from flytebuild.size import StoredLayer
 
 
-@dataclass(frozen=True)
-class RegistryStore:
+class RegistryStore(Struct, frozen=True):
     """Images in a registry, and nowhere else: what is not unpacked here need not be fetched either."""
 
     client: RegistryClient

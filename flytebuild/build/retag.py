@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.build.builder import Outcome
 from flytebuild.build.stores import Destination
@@ -40,8 +42,7 @@ async def retag_built(
     return outcomes
 
 
-@dataclass(frozen=True)
-class _Refusal:
+class _Refusal(Struct, frozen=True):
     """An image that could not be named from another one, and why."""
 
     image: ImagePlan

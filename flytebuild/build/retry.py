@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.once import Once
@@ -25,8 +27,7 @@ _CHANGED = re.compile(r"^`.+` changed while the image was built$")
 """What our session says of a file; another attempt would not help, since the plan is for the file as it was."""
 
 
-@dataclass(frozen=True)
-class Retried:
+class Retried(Struct, frozen=True):
     """Builds an image again when what failed was no step of it: what it has done so far is cached."""
 
     builder: Builder

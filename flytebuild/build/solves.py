@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.buildkit.connection import Connection
@@ -35,8 +36,7 @@ class Solves(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Solver:
+class Solver(Struct, frozen=True):
     """One BuildKit and the session that it asks for files, secrets and credentials."""
 
     connection: Connection

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
+from msgspec import Struct
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.once import Once
@@ -118,8 +119,7 @@ class Station:
         raise AssertionError("nothing above suppresses an exception")
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """A connection and its session."""
 
     solver: Solver
@@ -130,8 +130,7 @@ class _Line:
         self._stack.close()
 
 
-@dataclass(frozen=True)
-class Reconnected:
+class Reconnected(Struct, frozen=True):
     """Goes on with an image where the daemon was lost and has come back: what was built is in its cache."""
 
     builder: Builder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from flytebuild.build.engine_store import EngineStore
 from flytebuild.build.labels import IMAGE
@@ -83,8 +84,7 @@ class Nowhere:
         raise ValueError(f"{image.reference} has no place")
 
 
-@dataclass(frozen=True)
-class Stores:
+class Stores(Struct, frozen=True):
     """The store of each reference, told by its registry; there is no engine's where another BuildKit builds."""
 
     registry: RegistryStore

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.errors import StepFailure
@@ -39,8 +41,7 @@ class Veil:
         return replace(failure, log=tuple(map(self.hide, failure.log)), hint=self.hide(failure.hint))
 
 
-@dataclass(frozen=True)
-class Veiled:
+class Veiled(Struct, frozen=True):
     """Tells nobody the secrets that a step of an image writes."""
 
     builder: Builder

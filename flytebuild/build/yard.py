@@ -6,7 +6,8 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.build.bases import BasesMounted
 from flytebuild.build.builder import Builder, BuildKitBuilder, Limited
@@ -32,8 +33,7 @@ from flytebuild.plan import ImagePlan, LayerPlan, is_in_engine
 from flytebuild.state import State
 
 
-@dataclass(frozen=True)
-class Yard:
+class Yard(Struct, frozen=True):
     """What builds images, and what is to be done when all of them have ended."""
 
     builder: Builder

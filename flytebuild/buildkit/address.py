@@ -16,10 +16,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from msgspec import Struct
 
 from flytebuild import engine
 from flytebuild.config import Config
@@ -39,8 +40,7 @@ _HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Certificates:
+class Certificates(Struct, frozen=True):
     """PEM files for TLS: the authority that the daemon's certificate is of, and what we show of ourselves.
 
     Without `ca` the system's authorities count. `server_name` is the name in the daemon's certificate where it is not
@@ -53,30 +53,26 @@ class Certificates:
     server_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(Struct, frozen=True):
     """Reached in the clear; `target` is what grpcio calls it."""
 
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Secured:
+class Secured(Struct, frozen=True):
     """Reached by TLS; `target` is what grpcio calls it."""
 
     target: str
     certificates: Certificates
 
 
-@dataclass(frozen=True, slots=True)
-class Through:
+class Through(Struct, frozen=True):
     """Reached through the standard input and output of a program."""
 
     command: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonAddress:
+class DaemonAddress(Struct, frozen=True):
     """A BuildKit that is no Docker Engine: its address, what said so, and the way there."""
 
     url: str

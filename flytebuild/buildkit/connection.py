@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import control_pb2
 from flytebuild.buildkit.address import Address, unanswered
@@ -29,8 +30,7 @@ _LAST_ERROR = re.compile(
 Answer = TypeVar("Answer", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """What BuildKit says of itself: the platforms that it runs, its own first, and whether it has containerd's store.
 
     Only with containerd's store can a Docker Engine push, keep layers lazy, export caches, and merge layers: without

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import session_pb2
 
@@ -34,8 +34,7 @@ _SECRET_HINT = "give it a value where this build finds its secrets, and run the 
 _FILES_HINT = "run the same command again once the file is as it should be"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """One failed solve: which vertex, the process's exit code where one ran, and BuildKit's own sentence.
 
     Where the fault is in what the session offers, the sentence is ours, with a `hint`; `secret` is the id of a

@@ -7,14 +7,14 @@ be solved in one session, and what is sent is what was hashed: the frontend appl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.spec.images import Platform
 
 
-@dataclass(frozen=True, slots=True)
-class Frontend:
+class Frontend(Struct, frozen=True):
     """A frontend, its options, and the graphs that it takes by name."""
 
     name: str

@@ -7,9 +7,9 @@ import json
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import grpc
+from msgspec import Struct
 
 from flytebuild.buildkit import failure
 from flytebuild.buildkit._pb import control_pb2, ops_pb2
@@ -27,8 +27,7 @@ _STATUS_DEADLINE = 5.0
 """Seconds that the status stream may need after the solve has ended, to deliver the last logs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
+class Cache(Struct, frozen=True):
     """A cache that results are looked up in or written to: a kind (`registry`, `inline`) and its attributes."""
 
     type: str

@@ -11,10 +11,10 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import grpc
+from msgspec import Struct
 
 from flytebuild.buildkit.address import DaemonAddress, Plain, Secured, Through, unanswered
 from flytebuild.buildkit.session_stream import OpenSession, by_control, by_upgrade
@@ -46,8 +46,7 @@ _LOCAL = ("grpc.default_authority", "localhost")
 """Go's servers accept a socket's path as authority, proxies may not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transport:
+class Transport(Struct, frozen=True):
     """The channel, what opens sessions, why it broke as far as that is known, and what ends it all."""
 
     channel: grpc.Channel

@@ -12,8 +12,9 @@ import functools
 import inspect
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import FunctionType, MethodType
+
+from msgspec import Struct, field
 
 from flytebuild.check.imports import unguarded
 from flytebuild.check.outline import Outline
@@ -28,8 +29,7 @@ _CALLING_BUILTINS = (map, filter)
 _DEPTH = 25
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A task that is called, where, and by way of which functions of the user's.
 
     `doubt` says why it may not be called after all; it is empty where it certainly is.
@@ -42,8 +42,7 @@ class Call:
     doubt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Lazy:
+class Lazy(Struct, frozen=True):
     """An import that runs when the function is called."""
 
     node: ast.Import | ast.ImportFrom
@@ -51,8 +50,7 @@ class Lazy:
     package: str
 
 
-@dataclass
-class Reading:
+class Reading(Struct):
     """What one function leads to: calls of tasks, its own imports, and functions whose code could not be read."""
 
     calls: dict[Call, None] = field(default_factory=dict)
@@ -60,17 +58,17 @@ class Reading:
     unreadable: list[str] = field(default_factory=list)
 
 
-@dataclass
 class _Visit:
     """One function as it is called with what is known of its arguments: what it does itself, and where it goes on.
 
     `found` has tasks with a line and a doubt, `onward` functions with their arguments and what they are called.
     """
 
-    function: FunctionType
-    outline: Outline | None = None
-    found: list[tuple[Task, int, str]] = field(default_factory=list)
-    onward: list[tuple[FunctionType, dict[str, Values], str]] = field(default_factory=list)
+    def __init__(self, function: FunctionType, outline: Outline | None = None) -> None:
+        self.function = function
+        self.outline = outline
+        self.found: list[tuple[Task, int, str]] = []
+        self.onward: list[tuple[FunctionType, dict[str, Values], str]] = []
 
 
 class Reader:
@@ -143,8 +141,7 @@ def _layers(function: object) -> Iterator[FunctionType]:
         function = inspect.getattr_static(function, "__wrapped__", None)
 
 
-@dataclass
-class _Calling:
+class _Calling(Struct):
     """One call in a function: what it calls is noted in the visit."""
 
     call: ast.Call

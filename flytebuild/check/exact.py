@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.check import inclusion
 from flytebuild.check.finding import Finding, in_order
@@ -16,8 +18,7 @@ Whose = Callable[[str, str], tuple[Sequence[str], str]]
 """Given an environment and a module: the environments whose images have it, and the requirement to ask for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the program in an image said (`flytebuild.inside.importing`), or why it said nothing."""
 
     failures: tuple[Mapping[str, Any], ...] = ()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 SCHEMA = "flytebuild.check/1"
 
@@ -31,8 +32,7 @@ RULES: Mapping[str, str] = MappingProxyType(
 """The reason of each rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One sentence about one place: `file` as the user calls it, `line` from 1, 0 where it is not known.
 
     `environment` is the one whose definition is to be mended, `modules` are those that its image lacks, or may lack.

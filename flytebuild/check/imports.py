@@ -6,7 +6,8 @@ import ast
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.check.source import Sources
 
@@ -14,8 +15,7 @@ _ABSENCES = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseE
 _GUARDS = (ast.Try, ast.With, ast.AsyncWith)
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(Struct, frozen=True):
     """A module that must be installed, by its whole name, and the first place that imports it."""
 
     module: str
@@ -75,8 +75,7 @@ def _suppresses(items: Sequence[ast.withitem]) -> bool:
     return any("suppress" in ast.unparse(item.context_expr) for item in items)
 
 
-@dataclass(frozen=True)
-class Modules:
+class Modules(Struct, frozen=True):
     """The user's modules below some folders."""
 
     roots: tuple[str, ...]

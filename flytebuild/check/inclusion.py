@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from flytebuild.check import distributions
@@ -20,8 +20,7 @@ from flytebuild.spec.model import Definition, ExternalImage
 RULE = "missing-package"
 
 
-@dataclass(frozen=True)
-class Installed:
+class Installed(Struct, frozen=True, dict=True):
     """What an image has: by its definition, and by what that needs. Nothing is looked at before it is asked for."""
 
     image: Definition

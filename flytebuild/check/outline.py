@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """Where a name gets a value: an expression (or an element of it), or an import."""
 
     value: ast.expr | ast.Import | ast.ImportFrom
@@ -19,8 +19,7 @@ class Binding:
     is_element: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(Struct, frozen=True):
     """One function, with the functions within it: every name that it binds, its calls, what it returns.
 
     A name without a binding is a parameter, or gets its value in a way that is not followed.

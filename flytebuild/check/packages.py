@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import tomli
+from msgspec import Struct, field
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -36,8 +36,7 @@ _HASH = re.compile(r"\s--hash[=\s]\S+")
 Read = Callable[[str], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """What is installed: each distribution with the extras that are asked for, and the requirement as it is written.
 
     `modules` are names of modules that come as files; `complete` holds the names of a lock, which has everything that

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
+
+from msgspec import Struct, field
 
 from flytebuild.check.outline import Function, Outline
 
 _IGNORE = re.compile(r"#\s*flytebuild:\s*ignore(?:\[([a-z, -]*)\])?")
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True, dict=True):
     """One file."""
 
     text: str
@@ -45,8 +45,7 @@ class Source:
         return False
 
 
-@dataclass
-class Sources:
+class Sources(Struct):
     """Files by their paths; `read` returns a file's text, and None for what cannot be read."""
 
     read: Callable[[str], str | None]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+from msgspec import Struct, field
+
+from flytebuild.noted import Noted
 from flytebuild.spec.model import Definition
 
 Kind: TypeAlias = Literal["map", "run", ""]
 """What one of Flyte's own functions does with a task that it is given: calls it, starts a run of its own, neither."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Noted, frozen=True):
     """A task by its name (`environment.task`) and the function behind it; None for a container task.
 
     `is_built` tells that its image is made, and not used as it is: only a run that knows the environment can name it.
@@ -21,12 +22,13 @@ class Task:
 
     name: str
     environment: str
-    function: object | None = field(default=None, compare=False)
-    is_built: bool = field(default=True, compare=False)
+    function: object | None = None
+    is_built: bool = True
+
+    NOTES = ("function", "is_built")
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """One environment. `origin` is where it is written, `roots` the folders that its modules are imported from.
 
     `functions` are those that run in its containers and are no tasks, such as an app's server.

@@ -13,9 +13,11 @@ import functools
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from flytebuild.check.outline import Binding, Function
 from flytebuild.check.source import Sources
@@ -31,8 +33,7 @@ _CONTAINERS = (list, tuple, set, frozenset, dict)
 _PLAIN = (str, bytes, int, float, complex, type(None))
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """An object that the code makes of a class of the user's."""
 
     of: type
@@ -46,31 +47,39 @@ class Bound:
     owner: object
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(Struct, frozen=True):
     """One of several things, chosen by a value that is not known."""
 
     value: object
 
 
-@dataclass
 class Scope:
-    """One function as it is called: `given` are the values of its parameters, as far as they are known."""
+    """One function as it is called: `given` are the values of its parameters, as far as they are known.
 
-    function: FunctionType
-    node: Function
-    known: Known
-    sources: Sources
-    given: Mapping[str, Values] = field(default_factory=dict)
-    returned: dict[tuple[object, ...], Values] = field(default_factory=dict)
-    """What functions return that were looked at already, by their code and arguments; nothing while they are."""
+    `returned` is what functions return that were looked at already, by their code and arguments; nothing while they
+    are.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        function: FunctionType,
+        node: Function,
+        known: Known,
+        sources: Sources,
+        given: Mapping[str, Values] | None = None,
+        returned: dict[tuple[object, ...], Values] | None = None,
+    ) -> None:
+        self.function = function
+        self.node = node
+        self.known = known
+        self.sources = sources
+        self.given = {} if given is None else given
+        self.returned = {} if returned is None else returned
         # What a name stands for is worked out once: `x = f(x)` asks for it again, and many such lines many times.
         self._named: dict[str, Values] = {}
         self._held: dict[str, Values] = {}
-        self._bound = self.sources.outline(self.node).bindings
-        self._closure = _closure(self.function)
+        self._bound = sources.outline(node).bindings
+        self._closure = _closure(function)
 
     def values(self, expression: ast.expr, depth: int = _DEPTH) -> Values:
         """What an expression may stand for."""

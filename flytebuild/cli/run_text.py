@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from msgspec import Struct
 from rich.text import Text
 
 Action: TypeAlias = Mapping[str, Any]
@@ -89,8 +90,7 @@ class RunLines:
             yield Text(f"  {environment} runs in image {short_image(image)}", "dim")
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """Why a run did not succeed: a sentence, the lines of the task's error below it, and the action they are about."""
 
     message: str

@@ -6,9 +6,10 @@ import difflib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from flytebuild.config import Config
 from flytebuild.errors import OutputError, UsageError
@@ -39,8 +40,7 @@ def unwritable(file: Path, error: OSError) -> OutputError:
     return OutputError(f"`{file}` cannot be written: {error.strerror}", hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A saved plan and the file that it was read from."""
 
     file: Path

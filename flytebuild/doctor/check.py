@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from flytebuild.errors import FlytebuildError
 
 Status: TypeAlias = Literal["ok", "warning", "failed", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One line about `subject`, and a hint at what to do about it.
 
     `failed` is what ends a build or a run, with `exit_code`; a `warning` does not, nor what is `unknown`: it could not

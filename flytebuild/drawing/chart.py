@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 LABELS, WIDTH, ROW, BAR = 300, 1000, 26, 14
 """In units of the drawing: the width of the names, of all, a row's height and a bar's."""
@@ -18,8 +19,7 @@ _LETTERS = 40
 _NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """A part of a row, from one second to another."""
 
     part: str
@@ -27,8 +27,7 @@ class Bar:
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A name with its bars. `told` is what the pointer shows, `link` where a click leads, or nothing."""
 
     name: str

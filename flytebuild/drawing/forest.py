@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from flytebuild.plan import ImagePlan, LayerPlan, Plan
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Struct):
     """A layer, the layers on top of it, and the images that end with it. External images have no layer at all."""
 
     layer: LayerPlan

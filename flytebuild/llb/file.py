@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.state import State, Vertex
@@ -25,8 +27,7 @@ _INTERMEDIATE = -1
 _NANOSECONDS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Who owns new files: numbers, or names of the /etc/passwd and /etc/group in `of`.
 
     Without a group it is the user's: of a name its main group, of a number the same number. `of` is the state that is
@@ -41,8 +42,7 @@ class Owner:
 ROOT = Owner()
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """`src` of `source` to `dest`; links stay links, and no character of `src` is a pattern.
 
     A file goes into `dest` if that is a folder or ends in `/`. A folder goes to `dest` if nothing is there, and into
@@ -60,8 +60,7 @@ class Copy:
     time: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MakeFile:
+class MakeFile(Struct, frozen=True):
     """A file whose content is part of the graph: for small ones. Its folder must be there."""
 
     path: str
@@ -71,8 +70,7 @@ class MakeFile:
     time: int = FIXED_TIME
 
 
-@dataclass(frozen=True, slots=True)
-class MakeFolder:
+class MakeFolder(Struct, frozen=True):
     """A folder. With `parents` all missing folders above it are made alike, and one that is there is left as it is."""
 
     path: str

@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Sequence, Set
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from flytebuild.llb import projects
 from flytebuild.llb.file import FIXED_TIME, Owner, copy, make_file, make_folder

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.inside import text_of
 from flytebuild.llb.file import Owner, copy
@@ -22,8 +24,7 @@ _IMAGE = "/run/flytebuild-survey/image"
 _OUTLINE = "/run/flytebuild-survey/outline"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where files go to. What the image has in a folder there counts, and in these folders below it.
 
     Of `listed` ones that is what is directly in them, of `searched` ones everything that is below them.
@@ -34,8 +35,7 @@ class Place:
     searched: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Surveyor:
+class Surveyor(Struct, frozen=True):
     """A file system with a Python that works, whatever later steps did to the image, and the environment for it."""
 
     state: State

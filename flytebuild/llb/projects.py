@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.llb.file import FIXED_TIME, Copy, change, make_files
 from flytebuild.llb.run import BindMount, CacheMount
@@ -30,8 +32,7 @@ _OTHERWISE_LOCKED = ("--frozen", "--no-locked", "--upgrade", "-U", "--upgrade-pa
 """Options of uv that say what becomes of the lock, and exclude `--locked`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where a project is while it is installed, and the mounts that put it there."""
 
     folder: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.proxies import Proxies
@@ -16,8 +17,7 @@ _NOTHING = -1
 _DISCARDED = -1
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMount:
+class CacheMount(Struct, frozen=True):
     """A folder that outlives the step and is shared by all steps of the same `id`; never part of the image."""
 
     target: str
@@ -25,8 +25,7 @@ class CacheMount:
     sharing: Literal["shared", "private", "locked"] = "shared"
 
 
-@dataclass(frozen=True, slots=True)
-class BindMount:
+class BindMount(Struct, frozen=True):
     """The file or folder `path` of another state. The step may write to a `writable` one; that is thrown away.
 
     BuildKit knows the step by what is in it, unless it `is_known` by how it came about: that of an image or a file with
@@ -40,16 +39,14 @@ class BindMount:
     is_known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TmpfsMount:
+class TmpfsMount(Struct, frozen=True):
     """An empty folder in memory, of at most `size` bytes (0: no limit), gone with the step."""
 
     target: str
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SecretFile:
+class SecretFile(Struct, frozen=True):
     """A file of the session, readable by everyone in the step unless said otherwise.
 
     Where the session has none, nothing is mounted; the step fails if it is `required`.
@@ -63,8 +60,7 @@ class SecretFile:
     mode: int = 0o444
 
 
-@dataclass(frozen=True, slots=True)
-class SecretVariable:
+class SecretVariable(Struct, frozen=True):
     """An environment variable of the session's.
 
     Where the session has none, BuildKit sets it to nothing; the step fails if it is `required`.

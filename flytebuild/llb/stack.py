@@ -5,7 +5,8 @@ They are merged with it only where something looks into them: until then nobody 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.llb.merge import merge
 from flytebuild.llb.state import State
@@ -13,8 +14,7 @@ from flytebuild.llb.wheels import wheel_layer
 from flytebuild.spec.layers import WheelLayer
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Struct, frozen=True):
     """What is `below`, and wheel layers, the last one uppermost."""
 
     below: State

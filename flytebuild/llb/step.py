@@ -6,7 +6,9 @@ import hashlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.inside import text_of
 from flytebuild.llb import trust
@@ -39,8 +41,7 @@ _SPECIAL = re.compile(r'[\\"`]|\$(?!\{\w+\})')
 """What a shell does not take as it is between double quotes, but for `${NAME}`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What a layer starts from: the file system below it, and what its processes see.
 
     `has_bundle` says whether the session has a CA bundle for them, `proxies` which way they reach the network.

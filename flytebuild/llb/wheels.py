@@ -18,7 +18,7 @@ from flytebuild.llb.run import BindMount, CacheMount, TmpfsMount, run
 from flytebuild.llb.source import download, image, pinned
 from flytebuild.llb.state import State
 from flytebuild.spec.images import RuntimeConfig
-from flytebuild.spec.layers.pinned import Pin
+from flytebuild.spec.layers.pin import Pin
 from flytebuild.spec.layers.wheel_layer import WheelLayer
 
 _ROOM = "/mnt"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.build.secrets import host_passwords, layer_secrets
 from flytebuild.build.veil import Veil
@@ -98,8 +100,7 @@ async def with_tools(
     return replace(lock, images=tuple(sorted({*lock.images, *found})))
 
 
-@dataclass
-class _Secrets:
+class _Secrets(Struct):
     """The secrets of layers that are resolved, and what hides them in messages."""
 
     config: Config

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import sha256
 from importlib.metadata import version
+
+from msgspec.structs import replace
 
 from flytebuild.config import Config
 from flytebuild.errors import UnavailableError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from flytebuild.facts import Present
 from flytebuild.plan.model import ImagePlan, Observation

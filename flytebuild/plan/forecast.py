@@ -7,15 +7,15 @@ at as may be at the same time. What was never timed counts for nothing, and is c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
+
+from msgspec import Struct
 
 from flytebuild.plan.model import ImagePlan, LayerPlan, Plan
 from flytebuild.spec.layers import trees_of
 
 
-@dataclass(frozen=True, slots=True)
-class ImageForecast:
+class ImageForecast(Struct, frozen=True):
     """What one image will take that is to be built.
 
     `layers` are the digests of those that are made for it, from the base up, whether or not another image needs them as
@@ -32,8 +32,7 @@ class ImageForecast:
     send: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Struct, frozen=True):
     """What all images will take together; each layer, base and file tree once.
 
     `layers` has the seconds of each layer that is made, by digest. `critical` is the chain of layers, from the base up,

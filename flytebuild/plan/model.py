@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from flytebuild.errors import DefinitionError
 from flytebuild.facts import Fact
@@ -20,8 +21,7 @@ Variants: TypeAlias = Mapping[Platform, ImageSpec]
 Status: TypeAlias = Literal["present", "missing", "unknown", "external"]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPlan:
+class LayerPlan(Struct, frozen=True):
     """One layer of an image, the base first. `digest` is 64 hex digits; `reason` is empty for what is present.
 
     Packages whose wheels are known come as `wheel_layers`, given by their keys, or there is an `obstacle` to that.
@@ -36,8 +36,7 @@ class LayerPlan:
     obstacle: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class WheelLayerPlan:
+class WheelLayerPlan(Struct, frozen=True):
     """A layer of wheels, and the references of the images that have it; `size` is in bytes, where it is known.
 
     It is present where an image has it that is there, or was, and where it was made before on this machine.
@@ -50,8 +49,7 @@ class WheelLayerPlan:
     status: Literal["present", "missing"] = "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class ImagePlan:
+class ImagePlan(Struct, frozen=True):
     """One image that environments need. External images have neither digest, layers nor spec.
 
     An image for several platforms has no layers of its own: `members` are the references of the images that it is an
@@ -94,8 +92,7 @@ class ImagePlan:
         return self.digest[:12] if self.digest else self.reference
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentPlan:
+class EnvironmentPlan(Struct, frozen=True):
     """One needed environment and the reference of its image."""
 
     name: str
@@ -105,8 +102,7 @@ class EnvironmentPlan:
     tasks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Environments in an order in which dependencies come first, and each distinct image once.
 
     `unreachable` has the references whose registry could not be connected to, `problems` tell what of the code could
@@ -164,8 +160,7 @@ class Plan:
         return next(item.image for item in self.environments if item.name == environment)
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What was seen of one reference: whether it is there, and what its labels say it is and is made of."""
 
     fact: Fact

@@ -10,25 +10,23 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from msgspec import Struct
 
 from flytebuild.registry.client import ACCEPT, INDEX_TYPES, MANIFEST_TYPES, Refused, RegistryClient
 from flytebuild.registry.reference import Reference
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(Struct, frozen=True):
     """A blob that a manifest names; `size` in bytes."""
 
     digest: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """A manifest or an index, byte for byte: its digest is taken of `content`."""
 
     content: bytes

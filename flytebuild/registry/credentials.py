@@ -8,8 +8,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.programs import ask
 from flytebuild.registry.docker_config import HUB_KEY, AuthFile, AuthFileError, Credentials, normalised
@@ -31,8 +33,7 @@ _NOT_FOUND = "credentials not found"
 _HELPER = re.compile(r"[\w.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What there is for a registry; without credentials, `problem` may say why there could have been some.
 
     `source` is the program or the file that they are from.

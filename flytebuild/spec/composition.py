@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import Document, digest, encode
 from flytebuild.spec.digests import ImageDigests, base_document
 from flytebuild.spec.model import ImageSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Composition:
+class Composition(Struct, frozen=True):
     """The canonical documents of an image's base, of its layers from the base up, and of its config."""
 
     base: Document

@@ -12,8 +12,9 @@ index   = H(index,  {platforms: {platform: image}})
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import SCHEMA, Document, digest, digest_bytes, split
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
@@ -23,8 +24,7 @@ TAG_PREFIX = "b3-"
 _TAG_DIGITS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class ImageDigests:
+class ImageDigests(Struct, frozen=True):
     """64 hex digits each; `layers` are in the order of the spec's steps."""
 
     base: str
@@ -43,7 +43,7 @@ def digests(spec: ImageSpec) -> ImageDigests:
     base = _base_digest(spec.base, spec.platform)
     tip, layers = base, []
     for step in spec.steps:
-        tip = _layer_digest(tip, step.around_parent())
+        tip = _layer_digest(tip, step.around_parent)
         layers.append(tip)
     config = _config_digest(spec.config)
     before, after = _around_layers(config, spec.platform)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
+from flytebuild.noted import Noted
 from flytebuild.spec.canonical import Document, Value
 
 OUR_LABELS = "dev.flytebuild."
 """How the labels begin in which an image says what it is; none of them is part of what it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Struct, frozen=True):
     """An OCI platform, `linux/amd64`."""
 
     os: str
@@ -29,8 +30,7 @@ class Platform:
         return cls(os, architecture, variant)
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeConfig:
+class RuntimeConfig(Struct, frozen=True):
     """The part of an OCI image config that reaches a container.
 
     `env` and `labels` are kept sorted by name, whatever order they are given in: no process sees their order, so none
@@ -48,8 +48,8 @@ class RuntimeConfig:
     other: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "env", tuple(sorted(dict(self.env).items())))
-        object.__setattr__(self, "labels", tuple(sorted(dict(self.labels).items())))
+        force_setattr(self, "env", tuple(sorted(dict(self.env).items())))
+        force_setattr(self, "labels", tuple(sorted(dict(self.labels).items())))
 
     def seen(self) -> Document:
         """The canonical document of what a step sees that executes something."""
@@ -73,8 +73,7 @@ class RuntimeConfig:
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedImage:
+class ResolvedImage(Noted, frozen=True):
     """An image in a registry as it was found for one platform.
 
     `reference` is what the user wrote, `location` where it is fetched from (a mirror, perhaps), `digest` the
@@ -92,7 +91,9 @@ class ResolvedImage:
     is_for_others: bool = False
     is_missing: bool = False
     on_build: tuple[str, ...] = ()
-    size: int | None = field(default=None, compare=False)
+    size: int | None = None
+
+    NOTES = ("size",)
 
     @property
     def is_resolved(self) -> bool:

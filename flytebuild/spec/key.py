@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import SCHEMA, Domain, context, encode
 from flytebuild.spec.digests import base_document, digests, image_document
@@ -11,8 +12,7 @@ from flytebuild.spec.layers import Pinned
 from flytebuild.spec.model import ImageSpec
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPart:
+class KeyPart(Struct, frozen=True):
     """One document of an image's key. `digest` is BLAKE3 of `content`, with `context` as its key derivation context.
 
     `summary` says what it is about, and `origin` is `file:line` in the user's code, or nothing.

@@ -7,37 +7,35 @@ An `ImageDefinition` is what the user asked for; `flytebuild.spec.specify` pins 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from msgspec import Struct, field
+
+from flytebuild.noted import Noted
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import Dockerfile, LayerSpec, images_of
 from flytebuild.spec.step import Step
 
 
-@dataclass(frozen=True, slots=True)
-class SetEnv:
+class SetEnv(Struct, frozen=True):
     """Environment variables from here on; values may refer to earlier ones (`flytebuild.spec.expand`)."""
 
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SetWorkDir:
+class SetWorkDir(Struct, frozen=True):
     """The working directory from here on; a relative one starts at the one before."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetLabels:
+class SetLabels(Struct, frozen=True):
     """Labels of the image."""
 
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RunAs:
+class RunAs(Struct, frozen=True):
     """The user of the image's containers; steps of the build run as root all the same."""
 
     user: str
@@ -47,24 +45,23 @@ Setting: TypeAlias = SetEnv | SetWorkDir | SetLabels | RunAs
 Part: TypeAlias = LayerSpec | Setting
 
 
-@dataclass(frozen=True, slots=True)
-class HostFolder:
+class HostFolder(Struct, frozen=True):
     """Where the files of a tree lie on the host: below `root`, but for those that `moved` names by their tree path."""
 
     root: str
     moved: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Noted, frozen=True):
     """One part of an image and where its author wrote it: `file:line`, or nothing where that is not known."""
 
     part: Part
-    origin: str = field(default="", compare=False)
+    origin: str = ""
+
+    NOTES = ("origin",)
 
 
-@dataclass(frozen=True, slots=True)
-class ImageDefinition:
+class ImageDefinition(Noted, frozen=True):
     """An image as the user defined it, before anything outside was looked at.
 
     `registry` and `name` say where the user wants it published; neither changes what the image is, and nor does
@@ -78,13 +75,14 @@ class ImageDefinition:
     python: str
     platforms: tuple[Platform, ...]
     parts: tuple[Placed, ...]
-    roots: Mapping[str, HostFolder] = field(default_factory=dict, compare=False)
-    environment: str = field(default="", compare=False)
-    origin: str = field(default="", compare=False)
+    roots: Mapping[str, HostFolder] = field(default_factory=dict)
+    environment: str = ""
+    origin: str = ""
+
+    NOTES = ("roots", "environment", "origin")
 
 
-@dataclass(frozen=True, slots=True)
-class DockerfileDefinition:
+class DockerfileDefinition(Noted, frozen=True):
     """An image that the user's own Dockerfile makes; `images` are those it starts from and copies from."""
 
     name: str
@@ -92,13 +90,14 @@ class DockerfileDefinition:
     platforms: tuple[Platform, ...]
     dockerfile: Dockerfile
     images: tuple[str, ...]
-    roots: Mapping[str, HostFolder] = field(default_factory=dict, compare=False)
-    environment: str = field(default="", compare=False)
-    origin: str = field(default="", compare=False)
+    roots: Mapping[str, HostFolder] = field(default_factory=dict)
+    environment: str = ""
+    origin: str = ""
+
+    NOTES = ("roots", "environment", "origin")
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalImage:
+class ExternalImage(Struct, frozen=True):
     """An image that the user named as it is: nothing to build."""
 
     reference: str
@@ -107,8 +106,7 @@ class ExternalImage:
 Definition: TypeAlias = ImageDefinition | DockerfileDefinition | ExternalImage
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSpec:
+class ImageSpec(Noted, frozen=True):
     """An image for one platform with everything pinned that could be looked at.
 
     `base` is None where a Dockerfile decides what the image starts from; `config` is then what it decides, too.
@@ -120,7 +118,9 @@ class ImageSpec:
     base: ResolvedImage | None
     steps: tuple[Step, ...]
     config: RuntimeConfig
-    roots: Mapping[str, HostFolder] = field(default_factory=dict, compare=False)
+    roots: Mapping[str, HostFolder] = field(default_factory=dict)
+
+    NOTES = ("roots",)
 
     @property
     def images(self) -> tuple[ResolvedImage, ...]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.spec.expand import ExpansionError, expand
 from flytebuild.spec.images import ResolvedImage, RuntimeConfig
@@ -30,8 +32,7 @@ NVIDIA_LIBRARIES = "/usr/local/nvidia/lib64"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prefix:
+class Prefix(Struct, frozen=True, eq=False):
     """An image so far: `context` is what the next step sees, `user` what containers will run as.
 
     `images` are those that were looked up for the image. A prefix is equal to itself only.

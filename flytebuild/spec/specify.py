@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec.structs import replace
 
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.expand import ExpansionError
@@ -42,26 +43,28 @@ def specify(
     frontends: Mapping[str, ResolvedImage] | None = None,
 ) -> ImageSpec:
     """Pin one image for one platform; see `Specifier`."""
-    return Specifier(platform, images, frontends or {}).specify(definition)
+    return Specifier(platform, images, frontends).specify(definition)
 
 
-@dataclass(frozen=True, slots=True)
 class Specifier:
     """Pins the images of one plan for one platform. `images` and `frontends` hold what the functions above ask for.
 
     Images that start alike share the steps that this comes to.
     """
 
-    platform: Platform
-    images: Mapping[str, ResolvedImage]
-    frontends: Mapping[str, ResolvedImage] = field(default_factory=dict)
-    _unusable: frozenset[str] = field(init=False, repr=False)
-    _starts: dict[tuple[str, str], Prefix] = field(default_factory=dict, init=False, repr=False)
-    _longer: dict[tuple[Prefix, Part, str], Prefix] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        unusable = (name for name, image in self.images.items() if image.is_missing or image.is_for_others)
-        object.__setattr__(self, "_unusable", frozenset(unusable))
+    def __init__(
+        self,
+        platform: Platform,
+        images: Mapping[str, ResolvedImage],
+        frontends: Mapping[str, ResolvedImage] | None = None,
+    ) -> None:
+        self.platform = platform
+        self.images = images
+        self.frontends = frontends or {}
+        unusable = (name for name, image in images.items() if image.is_missing or image.is_for_others)
+        self._unusable = frozenset(unusable)
+        self._starts: dict[tuple[str, str], Prefix] = {}
+        self._longer: dict[tuple[Prefix, Part, str], Prefix] = {}
 
     def specify(self, definition: ImageDefinition | DockerfileDefinition) -> ImageSpec:
         """Pin a definition.

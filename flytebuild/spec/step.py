@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
+from flytebuild.noted import Noted
 from flytebuild.spec.canonical import SCHEMA, Document, Value, encode, extend, split
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import EMITTERS, LayerSpec, sees_environment
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Noted, frozen=True, dict=True):
     """One layer spec in its place; `context` is what an executing step sees (environment, folder, user).
 
     `origin` is where it is written, and `obstacle` why its packages are not locked where others are: both for messages.
@@ -19,9 +18,10 @@ class Step:
 
     layer: LayerSpec
     context: RuntimeConfig
-    origin: str = field(default="", compare=False)
-    obstacle: str = field(default="", compare=False)
-    _bytes: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
+    origin: str = ""
+    obstacle: str = ""
+
+    NOTES = ("origin", "obstacle")
 
     def document(self, parent: str) -> Document:
         """What the layer's digest is taken of. Files do not see the environment; steps that execute do."""
@@ -37,17 +37,13 @@ class Step:
             document["step"] = self.context.seen()
         return document
 
+    @cached_property
     def around_parent(self) -> tuple[bytes, bytes]:
-        """The canonical bytes of the document before and after the parent's digest, for any parent."""
-        known = self._bytes
-        if known is None:
-            # Kept, since images share steps.
-            known = self._around_parent()
-            object.__setattr__(self, "_bytes", known)
-        return known
+        """The canonical bytes of the document before and after the parent's digest, for any parent.
 
-    def _around_parent(self) -> tuple[bytes, bytes]:
-        # Put together from their parts, since many steps are of one kind and many see the same environment.
+        Kept, since images share steps, and put together from their parts, since many steps are of one kind and many
+        see the same environment.
+        """
         kind = self.layer.kind
         before, after = _head(kind, EMITTERS[kind])
         after = extend(after, "spec", encode(self.layer.fields()))

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.spec.canonical import digest_bytes
 
@@ -39,8 +41,7 @@ def decode_name(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One file, link or folder; `path` is relative to the tree's root, in posix form.
 
     `digest` has 64 hex digits; a folder's is empty until `assemble` has put it into a tree. `size` counts the bytes of
@@ -85,8 +86,7 @@ def folder_entry(path: str) -> Entry:
     return Entry(path, "dir", "")
 
 
-@dataclass(frozen=True)
-class Tree:
+class Tree(Struct, frozen=True, dict=True):
     """Entries, each folder before what is in it and siblings in the order of their names' bytes; the root has none."""
 
     entries: tuple[Entry, ...]
@@ -168,8 +168,7 @@ def file_tree(name: str, digest: str, size: int, *, executable: bool = False) ->
     return assemble([file_entry(name, digest, size, executable=executable)])
 
 
-@dataclass(frozen=True, slots=True)
-class TreeDifference:
+class TreeDifference(Struct, frozen=True):
     """Paths in which two trees differ, each sorted; a folder is `changed` only where it was none before, or is none."""
 
     added: tuple[str, ...]

@@ -16,10 +16,10 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 
 from blake3 import blake3
+from msgspec import Struct
 
 from flytebuild.errors import SourceChangedError
 from flytebuild.trees.problems import shown, unreadable
@@ -37,8 +37,7 @@ _AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(Struct, frozen=True):
     """A file whose content is wanted: where it is, what `lstat` saw, and its place in the caller's list."""
 
     path: bytes

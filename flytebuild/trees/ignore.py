@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
+
+from msgspec import Struct
 
 from flytebuild.errors import IgnoreFileError
 from flytebuild.trees.pattern import Pattern, parse_line, to_regex
 
 
-@dataclass(frozen=True)
-class Ignore:
+class Ignore(Struct, frozen=True, dict=True):
     """Patterns in their order, relative to whatever folder is scanned."""
 
     patterns: tuple[Pattern, ...] = ()
@@ -99,8 +99,7 @@ class Ignore:
         return is_excluded, decided
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(Struct, frozen=True):
     """Neighbouring patterns of one sense: a path needs to match any of them. `heads` is for `_may_match_below`."""
 
     negated: bool

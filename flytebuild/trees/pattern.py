@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 # Go's idea of white space; Python's `str.strip` takes four more characters.
 _BLANKS = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -16,8 +17,7 @@ _WILD = re.compile(r"[*?\[\]\\]")
 _ANY_FOLDERS = "(?:.*/)?"
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """A cleaned pattern; `negated` for one that was written with `!`, which `text` does not show."""
 
     text: str

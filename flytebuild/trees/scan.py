@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.errors import SourceError
 from flytebuild.spec.tree import Entry, Tree, assemble, decode_name, encode_name, folder_entry, link_entry
@@ -33,8 +35,7 @@ _LEAVE_OUT = "leave it out with a line in the ignore file"
 _NAME = attrgetter("name")
 
 
-@dataclass(frozen=True, slots=True)
-class ScannedTree:
+class ScannedTree(Struct, frozen=True):
     """A tree and where its content is, which is all that sending it takes.
 
     `root` is absolute and free of links. `tree.entries` is in the order of a walk, each with its path, kind, mode,
@@ -119,8 +120,7 @@ def scan_file(path: Path, cache: StatCache | None) -> ScannedTree:
     return ScannedTree(Path(os.fsdecode(folder)), tree, (), {name: place})
 
 
-@dataclass(slots=True)
-class _Findings:
+class _Findings(Struct):
     """What a walk has met: entries in its order, those of unread files without a digest yet."""
 
     known: KnownFiles

@@ -21,10 +21,11 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from zlib import crc32
+
+from msgspec import Struct, field
 
 from flytebuild.database import connect, is_broken, transaction
 from flytebuild.events import Emit, Notice, ignore
@@ -62,8 +63,7 @@ def stamp(status: os.stat_result) -> bytes:
     return _STAMP.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-@dataclass(slots=True)
-class KnownFiles:
+class KnownFiles(Struct):
     """The rows below one folder, as they were at `started` (nanoseconds of the clock, taken before any file is read).
 
     `digest` answers from them; `learn` notes what was read since, for `StatCache.remember`.

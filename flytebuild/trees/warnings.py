@@ -8,7 +8,8 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.spec.tree import Entry, Tree
 from flytebuild.trees.problems import shown
@@ -16,8 +17,7 @@ from flytebuild.trees.problems import shown
 _LINKS_AT_MOST = 40
 
 
-@dataclass(frozen=True, slots=True)
-class TreeWarning:
+class TreeWarning(Struct, frozen=True):
     """One entry's surprise: `message` is a sentence without a full stop that names the path."""
 
     path: str

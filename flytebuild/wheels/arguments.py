@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.spec.layers import PipOptions
 
@@ -27,8 +29,7 @@ class NotLockableError(Exception):
     """Raised for a layer whose versions cannot be decided here; the text says why, as half a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(Struct, frozen=True):
     """What a layer tells uv: its indexes, further options that say `where` packages are, and those that say `which`."""
 
     index_url: str = ""

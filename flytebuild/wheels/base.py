@@ -13,11 +13,11 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from email.parser import HeaderParser
 from typing import IO
 
 import zstandard
+from msgspec import Struct, field, to_builtins
 from packaging.utils import canonicalize_name
 
 from flytebuild.errors import RegistryUnavailableError
@@ -41,8 +41,7 @@ _LARGEST = 16 * 2**20
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """`python` is the version of the virtual environment that is there (empty: none), `pythons` those of others.
 
     `glibc` is the version of the C library, where dpkg knows it; `installed` is what the virtual environment holds.
@@ -82,7 +81,7 @@ async def read(client: RegistryClient, image: Reference, memory: Memory, emit: E
 
 def encode(base: Base) -> str:
     """A base as text, to be remembered."""
-    return json.dumps(asdict(base))
+    return json.dumps(to_builtins(base))
 
 
 def decode(text: str) -> Base:
@@ -94,8 +93,7 @@ def decode(text: str) -> Base:
     return Base(document["python"], tuple(document["pythons"]), glibc, document["is_musl"], installed, odd)
 
 
-@dataclass
-class Files:
+class Files(Struct):
     """The files of an image that matter, layer by layer from the lowest."""
 
     _found: dict[str, bytes] = field(default_factory=dict)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from msgspec import Struct
 from packaging.utils import parse_wheel_filename
 
 from flytebuild.spec.layers import Pin
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(Struct, frozen=True):
     """One distribution; `metadata` is the text of its METADATA, `tags` are those of its wheel (PEP 425)."""
 
     name: str

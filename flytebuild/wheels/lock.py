@@ -7,9 +7,11 @@ another base, is in no lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.spec.images import Platform
 from flytebuild.spec.layers import Pin, Pinned, PipPackages, Requirements
@@ -21,8 +23,7 @@ Specs: TypeAlias = Mapping[str, Mapping[Platform, ImageSpec]]
 """The specs of environments by their names, one for each platform."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class LockedImage:
+class LockedImage(Struct, frozen=True, order=True):
     """What an image's name led to for one platform, when it was locked: the digest of its manifest."""
 
     reference: str
@@ -30,8 +31,7 @@ class LockedImage:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockedLayer:
+class LockedLayer(Struct, frozen=True):
     """One layer's wheels, sorted by name. `asked` is its summary, `environments` are those whose images have it.
 
     `where` are the options about indexes that its requirements file has, `python` is what they are for (`3.11`), and
@@ -50,8 +50,7 @@ class LockedLayer:
     obstacle: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UnlockedLayer:
+class UnlockedLayer(Struct, frozen=True):
     """One layer that stays as it is, and why: half a sentence."""
 
     asked: str
@@ -64,8 +63,7 @@ class UnlockedLayer:
 _Layer = TypeVar("_Layer", bound="LockedLayer | UnlockedLayer")
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(Struct, frozen=True, dict=True):
     """All that was decided; `uv` is the version that decided it."""
 
     uv: str = ""
@@ -96,8 +94,7 @@ def order(layer: LockedLayer | UnlockedLayer) -> tuple[str, str, str]:
     return layer.asked, layer.platform, layer.fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Unlocked:
+class Unlocked(Struct, frozen=True):
     """A layer of an environment's image that is built as it is written.
 
     `is_drift` where the lock has another one in its place, or none; else `reason` is why it cannot be locked.

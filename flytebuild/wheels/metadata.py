@@ -9,13 +9,13 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from flytebuild.errors import UnavailableError
@@ -37,8 +37,7 @@ class Memory(Protocol):
     def remember(self, kind: str, key: str, text: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class MetadataReader:
+class MetadataReader(Struct, frozen=True):
     """Reads metadata by HTTP, or from files; what was read is remembered by the wheel's hash."""
 
     memory: Memory

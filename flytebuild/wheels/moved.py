@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.wheels.lock import Lock
 
 _SHOWN = len("sha256:") + 12
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """A package or an image, and its versions or digest before and after; None where there was, or is, none."""
 
     name: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import Document, encode
 from flytebuild.spec.layers import (
@@ -47,8 +48,7 @@ _DECIDING = (*_INDEXES, "UV_INDEX_STRATEGY", "UV_PRERELEASE", "UV_RESOLUTION", "
 _HARMLESS = re.compile(r"UV_(?:PYTHON|LINK_MODE|COMPILE_BYTECODE|NO_PROGRESS|HTTP_\w+|CONCURRENT_\w+|REQUEST_\w+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """One installing layer: `number` is its place among the image's steps, `below` the fingerprints under its own.
 
     Where it cannot be locked `reason` says why, as half a sentence.

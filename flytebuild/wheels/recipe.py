@@ -6,8 +6,9 @@ What a step could see or do, and a layer made apart from the image cannot, is an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer

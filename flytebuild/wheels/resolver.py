@@ -10,8 +10,9 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from flytebuild.errors import DefinitionError, UnavailableError
 from flytebuild.events import Emit, Notice
@@ -33,8 +34,7 @@ _OLD_GLIBC = (2, 28)
 """What wheels are chosen for where a base does not say which C library it has: that of most wheels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(Struct, frozen=True):
     """What may change that an earlier lock has decided: `names` of packages and images, or everything."""
 
     names: frozenset[str] = frozenset()
@@ -48,8 +48,7 @@ NOTHING = Moves()
 """What may move where nothing is meant to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """One layer's wheels, or the reason why they are not decided here; `is_moved` where the earlier lock has others.
 
     `where`, `python`, `replaces` and `obstacle` are as in `LockedLayer`.
@@ -64,8 +63,7 @@ class Answer:
     is_moved: bool = False
 
 
-@dataclass
-class Resolver:
+class Resolver(Struct):
     """Answers the questions of images.
 
     `base` reads what an image's base has, `secrets` gives the variables of a layer's secrets, and `hide` takes those

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 import tomli
+from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from flytebuild.errors import DefectError, DefinitionError, UnavailableError
@@ -50,8 +51,7 @@ INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_IND
 """Package index settings of the host: those that build steps are given, but for folders of the host's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """The interpreter that is installed for: its version (`3.11.2`, or `3.11`), `x86_64` or `aarch64`, its glibc."""
 
     python: str

@@ -3,9 +3,9 @@
 import hashlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 
 import flyte
+from msgspec.structs import replace
 
 from flytebuild.authoring.images import Reader
 from flytebuild.spec.digests import digests, index_digest

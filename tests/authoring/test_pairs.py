@@ -9,7 +9,6 @@ import hashlib
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import flyte
 import pytest
 from flyte import Secret
 from flyte._image import PythonWheels, resolve_code_bundle_layer
+from msgspec.structs import replace
 
 from flytebuild.authoring.images import Reader
 from flytebuild.build.labels import labels

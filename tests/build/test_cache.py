@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.build.cache import BuildCache, NoCache, open_cache
 from flytebuild.build.cache.inline import InlineCache

@@ -1,9 +1,10 @@
 """What may pass is tried again, and nothing else."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.build.builder import Outcome
 from flytebuild.build.retry import Retried

@@ -1,7 +1,8 @@
 """What a step writes is told without the secrets that it was given."""
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from flytebuild.build.builder import Outcome
 from flytebuild.build.veil import Veil, Veiled

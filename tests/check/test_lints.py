@@ -1,11 +1,11 @@
 """Lints: what they find, and what they leave alone."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
 from flytebuild import checks
 from flytebuild.authoring.images import Reader

@@ -1,6 +1,6 @@
 """What people see of a plan."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from flytebuild.cli.plan_text import render, summary
 from flytebuild.facts import Absent

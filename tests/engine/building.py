@@ -12,7 +12,7 @@ import secrets
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import flyte
 import httpx
 import pytest
 import zstandard
+from msgspec.structs import replace
 
 from flytebuild import config, pipeline
 from flytebuild.authoring.images import Reader

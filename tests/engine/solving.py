@@ -142,7 +142,10 @@ class Counted:
     files: Files
     transfers: list[Transfer]
     waits: tuple[threading.Event, threading.Event] | None = None
-    method: str = Files.method
+
+    @property
+    def method(self) -> str:
+        return self.files.method
 
     def exchange(self, requests: Iterator[bytes], metadata: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
         transfer = Transfer()

@@ -7,12 +7,13 @@ import io
 import secrets
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.build.anew import executed_anew
 from flytebuild.build.cache.choice import REPOSITORY

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import flyte
 import pytest
+from msgspec.structs import replace
 
 from flytebuild import pipeline
 from flytebuild.authoring.images import Reader
@@ -76,8 +77,8 @@ def lock(builds: Builds, images: Mapping[str, flyte.Image], file: Path) -> None:
 def files(image: Built) -> dict[str, Member]:
     """What an image holds, but for times, which are those of the layers that folders came with."""
     # Of an instance of its own: one that is kept would keep all content as well.
-    added = replace(image).added
-    return {path: replace(member, time=0) for path, member in added.items() if path not in LEFT_BEHIND}
+    added = dataclasses.replace(image).added
+    return {path: dataclasses.replace(member, time=0) for path, member in added.items() if path not in LEFT_BEHIND}
 
 
 def test_the_same_files_by_both_recipes(builds: Builds, tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.lower import lower, origins

@@ -6,10 +6,10 @@ import asyncio
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.config import Config
 from flytebuild.errors import DefinitionError

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,6 +18,7 @@ from flyteidl2.common.identifier_pb2 import ActionIdentifier, ProjectIdentifier
 from flyteidl2.common.run_pb2 import OffloadedInputData
 from flyteidl2.workflow import run_service_pb2 as pb
 from flyteidl2.workflow.run_service_connect import RunServiceClientSync
+from msgspec.structs import replace
 
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError

@@ -1,9 +1,9 @@
 """What moves an image's digest, and what must not."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.spec.digests import digests, index_digest
 from flytebuild.spec.images import ResolvedImage, RuntimeConfig
@@ -106,7 +106,7 @@ def test_every_config_field_is_in_the_config_digest() -> None:
         "shell": ("/bin/bash", "-c"),
         "other": "{}",
     }
-    assert set(changed) == set(RuntimeConfig.__dataclass_fields__)
+    assert set(changed) == set(RuntimeConfig.__struct_fields__)
     documents = [replace(empty, **{name: value}).document() for name, value in changed.items()]  # type: ignore[arg-type]
     assert empty.document() not in documents
     assert all(documents.count(document) == 1 for document in documents)

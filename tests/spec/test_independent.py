@@ -5,12 +5,12 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blake3 import blake3
+from msgspec.structs import replace
 
 from flytebuild.spec import layers
 from flytebuild.spec.canonical import digest, encode

@@ -1,8 +1,7 @@
 """From a definition to the exact image."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.images import Platform, ResolvedImage

@@ -1,12 +1,12 @@
 """Locks as values and as files: what they make of images, what is drift, in what two of them differ."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flytebuild.errors import LockChangedError, OutputError, UsageError
 from flytebuild.spec.digests import digests

@@ -1,11 +1,11 @@
 """What layers ask, what moves their fingerprints, and why some cannot be locked."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.layers import (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.spec.digests import digests
 from flytebuild.spec.layers import Command, Pin, Pinned, PipOptions, Secret

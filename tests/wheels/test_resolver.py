@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import platform
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from msgspec.structs import replace
 
 from flytebuild.errors import DefinitionError, SourceChangedError, UnavailableError
 from flytebuild.events import ignore
@@ -225,7 +227,7 @@ def test_metadata_is_read_from_wheels_where_an_index_does_not_tell_it(
 ) -> None:
     index.has_ranges = has_ranges
     try:
-        lock = replace(desk, memory=Memory()).lock(desk.layer("silent"), desk.layer("leaf"))
+        lock = dataclasses.replace(desk, memory=Memory()).lock(desk.layer("silent"), desk.layer("leaf"))
     finally:
         index.has_ranges = True
     assert desk.versions(lock, [desk.layer("silent"), desk.layer("leaf")]) == {"silent": "1.0", "leaf": "1.0"}
@@ -267,7 +269,7 @@ def test_what_cannot_be_met_is_an_error_that_names_the_layer(desk: Desk) -> None
 
 def test_a_cache_that_cannot_be_made_is_done_without(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    (layer,) = replace(desk, folder=tmp_path, memory=Memory()).lock(desk.layer("leaf==1.0")).layers
+    (layer,) = dataclasses.replace(desk, folder=tmp_path, memory=Memory()).lock(desk.layer("leaf==1.0")).layers
     assert [(pin.name, pin.version) for pin in layer.pins] == [("leaf", "1.0")]
 
 

@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 import flyte
+from msgspec.structs import replace
 
 from flytebuild import pipeline
 from flytebuild.build.labels import labels

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import flyte
 from flyte._image import PixiScript, UVScript
+from msgspec.structs import replace
 
 from flytebuild.authoring import credentials, scripts, sdk
 from flytebuild.authoring.files import HostFiles

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from flytebuild.build.cache.inline import InlineCache
 from flytebuild.build.cache.keys import BuiltImage, key_of
@@ -45,8 +46,7 @@ class BuildCache(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class NoCache:
+class NoCache(Struct, frozen=True):
     """Where there is none."""
 
     @property

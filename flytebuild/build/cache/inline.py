@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.build.cache.keys import BuiltImage, key_of
 from flytebuild.build.cache.lookup import Found
@@ -15,8 +16,7 @@ from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.content import fetch_manifest, put_manifest
 
 
-@dataclass(frozen=True)
-class InlineCache:
+class InlineCache(Struct, frozen=True):
     """Each image says in its config which result it is of; BuildKit finds no others in it.
 
     So an image has one more tag in its repository, that of its last operation.

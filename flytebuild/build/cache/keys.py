@@ -7,7 +7,8 @@ below it. `docs/decisions/0003-a-cache-by-content.md` says why.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import in_order
@@ -22,8 +23,7 @@ from flytebuild.spec.model import ImageSpec
 _DIGITS = 32
 
 
-@dataclass(frozen=True, eq=False)
-class CacheKey:
+class CacheKey(Struct, frozen=True, eq=False):
     """One operation's tag, and what it takes in: whoever has a result has also those `below` it."""
 
     tag: str
@@ -46,8 +46,7 @@ class CacheKey:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class BuiltImage:
+class BuiltImage(Struct, frozen=True, eq=False):
     """An image that a build has exported: to which reference, and its manifest's digest there."""
 
     spec: ImageSpec

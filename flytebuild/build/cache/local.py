@@ -11,8 +11,9 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from flytebuild.build.cache.export import export, works
 from flytebuild.build.cache.keys import BuiltImage, CacheKey, key_of
@@ -31,8 +32,7 @@ _NAME = "org.opencontainers.image.ref.name"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-@dataclass(frozen=True)
-class LocalCache:
+class LocalCache(Struct, frozen=True):
     """Looked up among the `held` manifests, of which `tags` are all results; kept in `folder`."""
 
     folder: Path

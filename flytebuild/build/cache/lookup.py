@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.build.cache.keys import CacheKey
 from flytebuild.buildkit.solve import Cache
@@ -16,8 +17,7 @@ IMPORTS = 8
 """Manifests that a build imports, those first that hold most of what it needs: every solve reads them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The manifests that hold results of a build, and the tags of all results that they hold, or what went wrong."""
 
     manifests: tuple[Reference, ...] = ()

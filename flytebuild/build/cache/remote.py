@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.build.cache.export import export, works
 from flytebuild.build.cache.keys import BuiltImage, CacheKey, key_of, key_of_state, tag_of_all
@@ -24,8 +26,7 @@ from flytebuild.registry.copy import mount
 from flytebuild.registry.reference import Reference
 
 
-@dataclass(frozen=True)
-class RemoteCache:
+class RemoteCache(Struct, frozen=True):
     """Looked up in `found`, kept in `repository`."""
 
     client: RegistryClient

@@ -10,8 +10,9 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import content_pb2 as pb
 from flytebuild.buildkit.session.providers import (
@@ -28,8 +29,7 @@ _CHUNK = 1 << 20
 _HEX = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True)
-class BlobFolder:
+class BlobFolder(Struct, frozen=True):
     """The blobs below `folder`, which need not be there yet."""
 
     folder: Path
@@ -119,8 +119,7 @@ class BlobFolder:
         return path
 
 
-@dataclass(frozen=True)
-class _Unary:
+class _Unary(Struct, frozen=True):
     method: str
     serve: Callable[[bytes], bytes]
 
@@ -128,8 +127,7 @@ class _Unary:
         return self.serve(request)
 
 
-@dataclass(frozen=True)
-class _Stream:
+class _Stream(Struct, frozen=True):
     method: str
     serve: Callable[[Iterator[bytes]], Iterator[bytes]]
 

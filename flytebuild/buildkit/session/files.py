@@ -11,12 +11,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import unquote_plus
 
 from blake3 import blake3
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import filesync_pb2 as pb
 from flytebuild.buildkit.session.patterns import Patterns
@@ -68,8 +68,7 @@ class Tree(Protocol):
     def entries(self) -> Iterable[Entry]: ...
 
 
-@dataclass(frozen=True)
-class Files:
+class Files(Struct, frozen=True):
     """Serves trees by name. Raises DefinitionError for names in them that cannot be sent.
 
     A source is a tree by its own name, or a place with many by the name of one of them in `local.followpaths`.

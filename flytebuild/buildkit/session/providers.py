@@ -7,8 +7,9 @@ of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import session_pb2
 
@@ -52,8 +53,7 @@ class StreamProvider(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Health:
+class Health(Struct, frozen=True):
     """Answers BuildKit's check of the session every few seconds; without it the session is dropped."""
 
     method: str = "/grpc.health.v1.Health/Check"
@@ -62,8 +62,7 @@ class Health:
         return bytes(session_pb2.HealthCheckResponse(status=_SERVING).SerializeToString())
 
 
-@dataclass(frozen=True)
-class Secrets:
+class Secrets(Struct, frozen=True):
     """Values for secret mounts and variables, by id. They are sent when a step executes, and kept nowhere."""
 
     values: Mapping[str, bytes]
@@ -79,8 +78,7 @@ class Secrets:
         return bytes(session_pb2.GetSecretResponse(data=self.values[identifier]).SerializeToString())
 
 
-@dataclass(frozen=True)
-class RegistryCredentials:
+class RegistryCredentials(Struct, frozen=True):
     """Credentials for the registries that BuildKit pulls from and pushes to; `find` knows them by host."""
 
     find: Callable[[str], tuple[str, str] | None]

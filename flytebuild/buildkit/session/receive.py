@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from flytebuild.buildkit._pb import control_pb2
 from flytebuild.buildkit.session.providers import UNKNOWN, RefusedCallError
@@ -13,8 +14,7 @@ _NAME = "exporter-md-image.name"
 """What tells the exports of one session apart: the image's name is in what the exporter says of its result."""
 
 
-@dataclass(frozen=True)
-class Archives:
+class Archives(Struct, frozen=True):
     """Writes each export to the file that `place` has for its image's name."""
 
     place: Callable[[str], Path]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TextIO
+
+from msgspec import Struct, to_builtins
 
 from flytebuild.events import Event
 
@@ -16,8 +17,7 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-@dataclass(frozen=True)
-class JsonLines:
+class JsonLines(Struct, frozen=True):
     """Writes each event as it comes, whole lines at a time."""
 
     stream: TextIO
@@ -27,5 +27,5 @@ class JsonLines:
         """Write one event."""
         kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
         time = self.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.stream.write(json.dumps({"event": kind, "time": time, **asdict(event)}) + "\n")
+        self.stream.write(json.dumps({"event": kind, "time": time, **to_builtins(event)}) + "\n")
         self.stream.flush()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from flytebuild.events import WHEEL_LAYERS, Event, ImageFinished, ImageStarted, StepFinished, StepProgress, StepStarted
 
 Clock: TypeAlias = Callable[[], float]
@@ -20,8 +22,7 @@ def nothing_known(_name: str) -> None:
     """What is expected where nothing was recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """A step that runs: its name, and when it began."""
 
     name: str

@@ -17,7 +17,8 @@ from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.layers.dockerfile import Dockerfile
 from flytebuild.spec.layers.options import PipOptions, Secret
 from flytebuild.spec.layers.packages import PipPackages, Requirements, Wheels
-from flytebuild.spec.layers.pinned import Asked, Pin, Pinned, Recipe
+from flytebuild.spec.layers.pin import Pin
+from flytebuild.spec.layers.pinned import Asked, Pinned, Recipe
 from flytebuild.spec.layers.projects import LocalPackage, Mode, PixiProject, PoetryProject, UvProject
 from flytebuild.spec.layers.system import STRICT, AptPackages, Binary, Command, Copy, Folder, Venv
 from flytebuild.spec.layers.wheel_layer import WheelLayer

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import Document, Value
 from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.tree import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class Dockerfile:
+class Dockerfile(Struct, frozen=True):
     """A whole image by the user's own Dockerfile, which is all that `file` holds, and the build context `tree`.
 
     `images` are those that the Dockerfile names, each under the name it is called by there. `syntax` is what its

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from flytebuild.spec.canonical import Document, Value
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Secret:
+class Secret(Struct, frozen=True, order=True):
     """A secret that a step is given: as the variable `env`, or as a file at `target`. The value is never here."""
 
     group: str
@@ -21,8 +20,7 @@ class Secret:
         return {name: value for name, value in fields.items() if value}
 
 
-@dataclass(frozen=True, slots=True)
-class PipOptions:
+class PipOptions(Struct, frozen=True):
     """What every layer that installs with uv may be given.
 
     The order of `extra_index_urls` is their priority; `extra_args` is shell text and kept as it is.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import Document
 from flytebuild.spec.layers.options import NO_OPTIONS, PipOptions
 from flytebuild.spec.tree import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class PipPackages:
+class PipPackages(Struct, frozen=True):
     """Packages that `uv pip install` puts into the active Python.
 
     `requirements` keeps the user's order, which decides what the resolver prefers.
@@ -29,8 +29,7 @@ class PipPackages:
         return {"requirements": list(self.requirements), **self.options.fields()}
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
+class Requirements(Struct, frozen=True):
     """A requirements file and every file that it refers to: `tree` holds them all, `file` names the first one there.
 
     `origin` is what the user calls it, for messages.
@@ -50,8 +49,7 @@ class Requirements:
         return {"file": self.file, "tree": self.tree.digest, **self.options.fields()}
 
 
-@dataclass(frozen=True, slots=True)
-class Wheels:
+class Wheels(Struct, frozen=True):
     """A package from a folder of wheels, forced to be the one from there."""
 
     package: str

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
+from flytebuild.noted import Noted
 from flytebuild.spec.canonical import Document, Value
 from flytebuild.spec.layers.options import NO_OPTIONS, PipOptions
 from flytebuild.spec.layers.packages import PipPackages, Requirements, Wheels
+from flytebuild.spec.layers.pin import Pin
 from flytebuild.spec.layers.projects import UvProject
-
-if TYPE_CHECKING:
-    from flytebuild.spec.layers.wheel_layer import WheelLayer
+from flytebuild.spec.layers.wheel_layer import WheelLayer
 
 Asked: TypeAlias = PipPackages | Requirements | Wheels | UvProject
 """The kinds of layers that can be pinned."""
@@ -20,26 +19,7 @@ Recipe: TypeAlias = Literal["chain", "layers"]
 """How pins get into an image: by one step on top of what is below (`chain`), or as layers that are merged onto it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """One wheel: `name` is in normal form (PEP 503), `sha256` 64 hex digits, `size` in bytes where it is known.
-
-    `url` is where the wheel was found, without credentials; a mirror has the same wheel elsewhere.
-    """
-
-    name: str
-    version: str
-    filename: str
-    sha256: str
-    url: str = field(default="", compare=False)
-    size: int | None = field(default=None, compare=False)
-
-    def document(self) -> Document:
-        return {"filename": self.filename, "name": self.name, "sha256": self.sha256, "version": self.version}
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
+class Pinned(Noted, frozen=True):
     """What a layer adds to the environment below it, or changes there: exactly these wheels, sorted by their names.
 
     `asked` is the layer as the user wrote it, for messages, and `options` are those of its options that installing
@@ -54,14 +34,16 @@ class Pinned:
 
     pins: tuple[Pin, ...]
     recipe: Recipe = "chain"
-    options: PipOptions = field(default=NO_OPTIONS, compare=False)
-    asked: Asked | None = field(default=None, compare=False)
-    python: str = field(default="", compare=False)
-    replaces: tuple[str, ...] = field(default=(), compare=False)
-    obstacle: str = field(default="", compare=False)
+    options: PipOptions = NO_OPTIONS
+    asked: Asked | None = None
+    python: str = ""
+    replaces: tuple[str, ...] = ()
+    obstacle: str = ""
     layers: tuple[WheelLayer, ...] = ()
-    reason: str = field(default="", compare=False)
+    reason: str = ""
     kind: ClassVar[str] = "pinned"
+
+    NOTES = ("options", "asked", "python", "replaces", "obstacle", "reason")
 
     @property
     def summary(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import Document, Value
 from flytebuild.spec.layers.options import NO_OPTIONS, PipOptions, Secret, extra_fields, secret_fields
@@ -12,16 +13,14 @@ from flytebuild.spec.tree import Tree
 Mode: TypeAlias = Literal["dependencies_only", "install_project"]
 
 
-@dataclass(frozen=True, slots=True)
-class LocalPackage:
+class LocalPackage(Struct, frozen=True):
     """A package that a project takes from a folder, and where that folder is relative to the project's."""
 
     path: str
     tree: Tree
 
 
-@dataclass(frozen=True, slots=True)
-class UvProject:
+class UvProject(Struct, frozen=True):
     """What `uv sync` installs of a project.
 
     `tree` holds `pyproject.toml` (with `uv.lock`, when `locked`), or the whole project in mode `install_project`.
@@ -43,8 +42,7 @@ class UvProject:
         return {**fields, **self.options.fields()}
 
 
-@dataclass(frozen=True, slots=True)
-class PoetryProject:
+class PoetryProject(Struct, frozen=True):
     """What `poetry install` installs of a project, with the Poetry of `version`; `tree` as for UvProject."""
 
     mode: Mode
@@ -69,8 +67,7 @@ class PoetryProject:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class PixiProject:
+class PixiProject(Struct, frozen=True):
     """What `pixi install` makes of a manifest: files of the host in `tree`, or text rendered from a script in `texts`.
 
     The files are copied into the image, since pixi's environments live below them.

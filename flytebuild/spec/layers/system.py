@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from msgspec import Struct
 
 from flytebuild.spec.canonical import Document, Value
 from flytebuild.spec.images import ResolvedImage
@@ -14,8 +15,7 @@ STRICT = "set -e\n"
 """What the text of a command of several lines begins with: the first line that fails ends it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Struct, frozen=True):
     """A tool's binary, taken from the tool's own image."""
 
     tool: Literal["uv", "pixi"]
@@ -35,8 +35,7 @@ class Binary:
         return {**self.image.identity(), "path": self.path, "source": self.source}
 
 
-@dataclass(frozen=True, slots=True)
-class Venv:
+class Venv(Struct, frozen=True):
     """A virtual environment at `path`, made by uv unless the image has one there."""
 
     python: str
@@ -51,8 +50,7 @@ class Venv:
         return {"path": self.path, "python": self.python}
 
 
-@dataclass(frozen=True, slots=True)
-class AptPackages:
+class AptPackages(Struct, frozen=True):
     """Debian packages, in the user's order: apt reads `pkg-` and `pkg=version` from left to right."""
 
     packages: tuple[str, ...]
@@ -67,8 +65,7 @@ class AptPackages:
         return {"packages": list(self.packages), **secret_fields(self.secrets)}
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One command of the user's: `shell` text for `/bin/sh -c`, or `args` without that shell."""
 
     shell: str = ""
@@ -89,8 +86,7 @@ class Command:
         return what | secret_fields(self.secrets)
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """Files of the host at `destination`.
 
     A tree of one file is put there under its own name when `into` says that the destination is a folder, and in the
@@ -114,8 +110,7 @@ class Copy:
         return fields | ({"owner": self.owner} if self.owner else {})
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """A folder that must be there, with those above it; what exists is left as it is.
 
     `owner` is `user` or `user:group`, by name or number; what the image does not know is root.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from flytebuild.spec.canonical import SCHEMA, Document, Value, digest
 from flytebuild.spec.images import Platform, ResolvedImage
-from flytebuild.spec.layers.pinned import Pin
+from flytebuild.spec.layers.pin import Pin
 
 EMITTER = 1
 """The version of its translation to BuildKit: raised when the same fields come to mean other bytes."""
@@ -14,8 +14,7 @@ EMITTER = 1
 _NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class WheelLayer:
+class WheelLayer(Struct, frozen=True):
     """What these wheels add to an empty virtual environment in `folder`: of a file of several the last one's is there.
 
     `tool` is the image that installs them: it has uv and the Python `python` (`3.11`) that compiles their bytecode.
