@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,9 @@ from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.looking import Outside, Remembered, published
+from flytebuild.measures import Measures
 from flytebuild.pinning.specified import decided, pinned, platforms, specified, undecided
-from flytebuild.plan import Forecast, Observation, Plan, forecast, is_in_engine, layer_seconds, make_plan, references
+from flytebuild.plan import Experience, Forecast, Observation, Plan, forecast, is_in_engine, make_plan, references
 from flytebuild.size import StoredImage, with_wheels_named
 from flytebuild.spec.model import ExternalImage
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
@@ -283,27 +284,22 @@ def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) ->
 
 
 @contextmanager
-def recorded(config: Config) -> Iterator[Callable[[str], float | None]]:
-    """How many seconds a step of some name took before, at the builders that are configured; None where never seen."""
+def recorded(config: Config) -> Iterator[Experience]:
+    """What was seen of builds before, at the builders that are configured."""
     from flytebuild.buildkit.address import locate_all
 
     with State.open(_STATE) as state:
-        builders = [address.shown for address in locate_all(config)]
-
-        @cache
-        def expected(name: str) -> float | None:
-            found = (state.expected(builder, name) for builder in builders)
-            return next((record.seconds for record in found if record), None)
-
-        yield expected
+        # Inline, and in a folder, a cache serves one repository, or one machine.
+        has_cache = config.cache not in ("off", "inline") and not (config.cache or "").startswith("local:")
+        yield Measures(state, [address.shown for address in locate_all(config)], has_cache=has_cache)
 
 
 def foresee(config: Config, planned: Plan) -> Forecast:
     """What building a plan will take, as far as builds before it tell."""
-    with recorded(config) as seconds:
+    with recorded(config) as experience:
         # Each builder of a fleet builds so many images at the same time.
         jobs = config.jobs * max(len(config.builder), 1)
-        return forecast(planned, layer_seconds(planned, seconds), jobs)
+        return forecast(planned, experience, jobs)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from flytebuild.errors import DriftError, UsageError
-from flytebuild.plan import Plan, to_document
+from flytebuild.plan import Forecast, Plan, to_document
 
 SCHEMA = "flytebuild.saved-plan/1"
 
@@ -42,11 +42,12 @@ def save(
     registry: str | None,
     platforms: Sequence[str],
     wheel_layers: str,
+    forecast: Forecast | None = None,
 ) -> dict[str, Any]:
-    """The document that is kept."""
+    """The document that is kept, with what building it was expected to take where that is given."""
     asked = {"paths": list(paths), "targets": list(targets)}
     settings = {"registry": registry, "platforms": list(platforms), "wheel_layers": wheel_layers}
-    return {"schema": SCHEMA, **asked, **settings, "plan": to_document(plan)}
+    return {"schema": SCHEMA, **asked, **settings, "plan": to_document(plan, forecast)}
 
 
 def restore(document: object, source: str) -> SavedPlan:

@@ -1,6 +1,7 @@
 """Values that several tests start from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import PipOptions, PipPackages
@@ -56,3 +57,21 @@ def made_of(
 def spec(*packages: str, base: ResolvedImage = BASE, uv: ResolvedImage = UV, **fields: str) -> ImageSpec:
     """An image with one pip layer per package."""
     return made_of(*(pip(name) for name in packages), base=base, uv=uv, **fields)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What builds before took: seconds by names, bytes by names or digests, and what a registry's cache has."""
+
+    times: Mapping[str, float] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    cached: Collection[tuple[str, str]] = ()
+
+    def seconds(self, name: str, /) -> float | None:
+        return self.times.get(name)
+
+    def size(self, digest: str, name: str, /) -> int | None:
+        return self.sizes.get(digest, self.sizes.get(name))
+
+    def is_cached(self, registry: str, digest: str, /) -> bool:
+        return (registry, digest) in self.cached

@@ -13,10 +13,10 @@ from flytebuild.drawing.forest import bare, forest, levels
 from flytebuild.drawing.html import html
 from flytebuild.drawing.mermaid import mermaid
 from flytebuild.facts import Absent
-from flytebuild.plan import ImagePlan, Observation, Plan, make_plan
+from flytebuild.plan import NOTHING, ImagePlan, Observation, Plan, make_plan
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from flytebuild.why import Change
-from tests.samples import AMD64, UV, made_of
+from tests.samples import AMD64, UV, Seen, made_of
 from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 NASTY = 'a"b<c>&`d`\\#e'
@@ -94,34 +94,36 @@ def test_mermaid_names_every_part_once() -> None:
 
 def test_the_page_is_whole_and_says_what_the_plan_says() -> None:
     planned = nasty()
+    seen = Seen({f"{NASTY} pip: ruff": 3.25}, {f"{NASTY} pip: ruff": 1_500_000})
     reader = Reader()
-    reader.feed(html(planned, "4 images, 2 to build", {f"{NASTY} pip: ruff": 3.25}.get))
+    reader.feed(html(planned, "4 images, 2 to build", seen))
     assert reader.open == []
     text = "".join(reader.texts)
     assert text.count(NASTY.replace("`", "") + " pip: ruff") + text.count(NASTY + " pip: ruff") == 1
-    assert "3.2 s" in text
+    assert "3.2 s · 1.5 MB" in text
     for image in planned.images:
         assert image.reference in text
         assert all(name in text for name in image.environments)
-    assert "<script" not in html(planned, "", lambda _: None)
+    assert "<script" not in html(planned, "", NOTHING)
 
 
 def test_wheel_layers_are_listed_with_the_images_that_have_them() -> None:
     shared = WheelLayer((Pin("numpy", "2.3.5", "n.whl", "1" * 64, size=16_900_000),), UV, "3.11", AMD64, "/opt/venv")
     specs = dict.fromkeys(("fold", "msa", "main"), made_of(Pinned(shared.pins, "layers", layers=(shared,))))
     planned = make_plan(NODES, variants(specs), None, {target(specs["main"]): Observation(Absent())})
-    page = html(planned, "", {"wheel: numpy 2.3.5": 4.5}.get)
+    page = html(planned, "", Seen({"wheel: numpy 2.3.5 (Python 3.11)": 4.5}))
     (listed,) = re.findall(r"<h2>Wheel layers</h2>(.*)", page, re.DOTALL)
     assert f"<code>{shared.key[:8]}</code> wheel: numpy 2.3.5" in listed
     assert "16.9 MB · 4.5 s" in listed
     assert [name in listed for name in specs] == [True, True, True]
-    found = document(planned, lambda _: None)
+    found = document(planned, NOTHING)
     assert found["wheel_layers"] == [
         {
             "key": shared.key,
             "summary": "wheel: numpy 2.3.5",
             "status": "missing",
             "bytes": 16_900_000,
+            "seconds": None,
             "images": [target(specs["main"])],
         }
     ]
@@ -131,7 +133,7 @@ def test_wheel_layers_are_listed_with_the_images_that_have_them() -> None:
 def test_an_empty_plan_is_drawn() -> None:
     nothing = Plan((), ())
     reader = Reader()
-    reader.feed(html(nothing, "No environments", lambda _: None))
+    reader.feed(html(nothing, "No environments", NOTHING))
     assert reader.open == []
     assert dot(nothing).splitlines()[0] == "digraph flytebuild {"
     assert mermaid(nothing).startswith("flowchart LR")

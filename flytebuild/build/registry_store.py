@@ -39,11 +39,12 @@ class RegistryStore(Struct, frozen=True):
 
     async def layers(self, reference: str) -> tuple[StoredLayer, ...]:
         try:
-            return await stored_layers(self.client, parse(reference))
+            found = await stored_layers(self.client, parse(reference))
         except Refused as refusal:
             if refusal.status == HTTPStatus.NOT_FOUND:
                 return ()
             raise RegistryUnavailableError(f"`{reference}` cannot be looked at: {refusal}") from refusal
+        return tuple({layer.digest: layer for layer in found}.values())
 
     async def tagged(self, repository: str) -> list[Tagged]:
         """All references in a repository. Raises RegistryUnavailableError."""

@@ -14,6 +14,7 @@ from flytebuild.build.builder import Builder, BuildKitBuilder, Limited
 from flytebuild.build.cache import BuildCache, open_cache
 from flytebuild.build.fail_fast import FailFast
 from flytebuild.build.fleet import Fleet, Member
+from flytebuild.build.measured import Measured
 from flytebuild.build.placement import Weigh, affinities, by_kind
 from flytebuild.build.push_watch import WatchedPushes
 from flytebuild.build.recorded import Recorded
@@ -101,7 +102,10 @@ def _member(
 ) -> Member:
     """One BuildKit with its policy, the innermost first."""
     # Right before the solve: what is mounted is for the push that follows.
-    builder: Builder = BasesMounted(end, stores.client) if stores.is_public else end
+    builder: Builder = end
+    if stores.is_public:
+        builder = BasesMounted(end, stores.client)
+        builder = Measured(builder, stores.client, state, end.has_bundle, end.can_merge, end.proxies)
     builder = Recorded(builder, state, station.address.shown)
     if is_alone:
         # In a fleet another one takes over at once.

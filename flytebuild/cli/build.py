@@ -110,8 +110,8 @@ def build(
             return planned, ()
         try:
             with (
-                pipeline.recorded(settings) as expected,
-                follow(settings.progress, verbose=verbose, expected=expected) as emit,
+                pipeline.recorded(settings) as experience,
+                follow(settings.progress, verbose=verbose, expected=experience.seconds) as emit,
             ):
                 return planned, await pipeline.build(settings, planned, emit, fail_fast=fail_fast, output=written)
         except BuildError as error:

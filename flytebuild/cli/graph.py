@@ -105,13 +105,13 @@ def _drawn(planned: Plan, settings: Config, form: Form) -> str:
     from flytebuild.drawing.html import html
     from flytebuild.drawing.mermaid import mermaid
 
-    with pipeline.recorded(settings) as seconds:
+    with pipeline.recorded(settings) as experience:
         match form:
             case "html":
-                return html(planned, summary(planned), seconds)
+                return html(planned, summary(planned), experience)
             case "json":
-                return json.dumps(document(planned, seconds), indent=2, ensure_ascii=False)
+                return json.dumps(document(planned, experience), indent=2, ensure_ascii=False)
             case "mermaid":
-                return mermaid(planned, seconds)
+                return mermaid(planned, experience)
             case "dot":
-                return dot(planned, seconds)
+                return dot(planned, experience)

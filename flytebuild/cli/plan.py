@@ -132,7 +132,7 @@ def plan(
         notice(Notice(f"a fresh lock would change {told or 'nothing'}"))
     foreseen = pipeline.foresee(settings, planned) if planned.to_build else None
     if output:
-        saved.write(output, planned, settings, options.or_here(paths), targets)
+        saved.write(output, planned, settings, options.or_here(paths), targets, foreseen)
     if form == "json":
         click.echo(json.dumps(to_document(planned, foreseen), indent=2, ensure_ascii=False))
     elif form == "markdown":

@@ -35,7 +35,7 @@ def render(plan: Plan, forecast: Forecast | None = None, *, verbose: bool = Fals
 def prospects(plan: Plan, forecast: Forecast) -> str:
     """What building all of it takes, in one line."""
     names = {image.reference: ", ".join(image.environments) for image in plan.images}
-    critical = next((names[image.reference] for image in forecast.images if forecast.is_critical(image)), "")
+    critical = next((names[image.reference] for image in forecast.images if image.is_critical), "")
     parts = [_time(forecast.seconds, forecast.untimed, len(forecast.layers))]
     if critical and len(forecast.images) > 1:
         parts.append(f"the longest is {critical} with {duration(forecast.critical_seconds)}")
@@ -52,10 +52,21 @@ def _time(seconds: float, untimed: int, layers: int) -> str:
 
 
 def _bytes(known: Forecast | ImageForecast) -> str:
-    """What is moved, as far as it is known: what a registry will be given is not."""
+    """What is moved, as far as it is known."""
     fetched = f"up to {size(known.download)}" if known.download else "nothing"
     told = [] if known.download is None else [f"{fetched} to download"]
-    return ", ".join((*told, f"{size(known.send) if known.send else 'nothing'} to send"))
+    told.append(f"{size(known.send) if known.send else 'nothing'} to send")
+    return ", ".join((*told, *_pushed(known)))
+
+
+def _pushed(known: Forecast | ImageForecast) -> Iterable[str]:
+    """What registries are given, honest about what it leaves out; nothing where no registry is given anything."""
+    if known.unmeasured:
+        least = f"at least {size(known.push)}" if known.push else "an unknown amount"
+        count = "1 layer" if known.unmeasured == 1 else f"{known.unmeasured} layers"
+        yield f"{least} to push ({count} never pushed before)"
+    elif known.push:
+        yield f"about {size(known.push)} to push"
 
 
 def summary(plan: Plan) -> str:

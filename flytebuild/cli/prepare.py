@@ -42,7 +42,7 @@ async def prepare_nodes(config: Config, nodes: Sequence[EnvironmentNode]) -> Pla
     planned = await pipeline.plan_nodes(config, nodes, notice)
     err().print(summary(planned))
     if not planned.is_fulfilled:
-        with pipeline.recorded(config) as expected, follow(config.progress, expected=expected) as emit:
+        with pipeline.recorded(config) as experience, follow(config.progress, expected=experience.seconds) as emit:
             await pipeline.build(config, planned, emit)
     ready.update(
         {node.image: planned.reference_of(node.name) for node in nodes if not isinstance(node.image, ExternalImage)}

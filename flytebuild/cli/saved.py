@@ -13,16 +13,23 @@ from msgspec import Struct
 
 from flytebuild.config import Config
 from flytebuild.errors import OutputError, UsageError
-from flytebuild.plan import Plan
+from flytebuild.plan import Forecast, Plan
 from flytebuild.saved_plan import SavedPlan, restore, save
 from flytebuild.whole_file import write_whole
 
 
-def write(file: Path, plan: Plan, config: Config, paths: Sequence[Path], targets: Sequence[str]) -> None:
+def write(
+    file: Path,
+    plan: Plan,
+    config: Config,
+    paths: Sequence[Path],
+    targets: Sequence[str],
+    forecast: Forecast | None = None,
+) -> None:
     """Keep a plan, whole or not at all. Raises OutputError where it cannot be written."""
     folder = file.absolute().parent
     asked = [_from(folder, path) for path in paths]
-    document = save(plan, asked, targets, config.registry, config.platforms, config.wheel_layers)
+    document = save(plan, asked, targets, config.registry, config.platforms, config.wheel_layers, forecast)
     text = json.dumps(document, indent=2, ensure_ascii=False)
     try:
         if file.exists() and not file.is_file():

@@ -81,7 +81,7 @@ async def built(settings: Config, environments: Sequence[EnvironmentNode]) -> li
 
     planned = await pipeline.plan_nodes(settings, environments, notice)
     if planned.to_build or planned.to_copy:
-        with pipeline.recorded(settings) as expected, follow(settings.progress, expected=expected) as emit:
+        with pipeline.recorded(settings) as experience, follow(settings.progress, expected=experience.seconds) as emit:
             await pipeline.build(settings, planned, emit)
     return [planned.reference_of(environment.name) for environment in environments]
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from flytebuild.drawing.forest import Node, forest
-from flytebuild.plan import Plan, critical_path
+from flytebuild.plan import Experience, Plan, critical_path, seconds_anew
+from flytebuild.plan.durations import LayerSeconds
 
 SCHEMA = "flytebuild.graph/1"
 
 
-def document(plan: Plan, seconds: Callable[[str], float | None]) -> dict[str, Any]:
-    """What the other drawings show. `seconds` is what a layer took by its name when it was made last."""
+def document(plan: Plan, experience: Experience) -> dict[str, Any]:
+    """What the other drawings show."""
+    seconds = seconds_anew(plan, experience)
     return {
         "schema": SCHEMA,
         "environments": [
@@ -29,22 +31,23 @@ def document(plan: Plan, seconds: Callable[[str], float | None]) -> dict[str, An
             }
             for image in plan.images
         ],
-        "layers": [item for root in forest(plan) for item in _branch(root, seconds)],
+        "layers": [item for root in forest(plan) for item in _branch(root, seconds, experience)],
         "wheel_layers": [
             {
                 "key": item.key,
                 "summary": item.summary,
                 "status": item.status,
                 "bytes": item.size,
+                "seconds": experience.seconds(item.step),
                 "images": list(item.images),
             }
             for item in plan.wheel_layers
         ],
-        "critical": list(critical_path(plan, lambda layer: seconds(layer.summary))),
+        "critical": list(critical_path(plan, experience)),
     }
 
 
-def _branch(root: Node, seconds: Callable[[str], float | None]) -> Iterator[dict[str, Any]]:
+def _branch(root: Node, seconds: LayerSeconds, experience: Experience) -> Iterator[dict[str, Any]]:
     """A layer and all above it, each after the one that it is on."""
     pending: list[tuple[Node, str | None]] = [(root, None)]
     while pending:
@@ -57,7 +60,8 @@ def _branch(root: Node, seconds: Callable[[str], float | None]) -> Iterator[dict
             "summary": layer.summary,
             "status": layer.status,
             "images": node.users,
-            "seconds": seconds(layer.summary),
+            "seconds": seconds(layer),
+            "bytes": experience.size(layer.digest, layer.summary),
             "wheel_layers": list(layer.wheel_layers),
         }
         pending.extend((above, layer.digest) for above in reversed(node.above))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from flytebuild.drawing.forest import forest, nothing_known
-from flytebuild.plan import Plan, Status, critical_path
+from flytebuild.drawing.forest import forest
+from flytebuild.plan import NOTHING, Experience, Plan, Status, critical_path, seconds_anew
 
 _STYLES: dict[Status, str] = {
     "present": "filled",
@@ -15,17 +15,17 @@ _STYLES: dict[Status, str] = {
 }
 
 
-def dot(plan: Plan, seconds: Callable[[str], float | None] = nothing_known) -> str:
+def dot(plan: Plan, experience: Experience = NOTHING) -> str:
     """Environments point at those that they depend on and at their images, images at their layers from the top down.
 
-    What is there is filled, what is to be built dashed, what is unknown dotted. `seconds` is what a layer took by its
-    name when it was made last; the layers that take longest together have a thick frame, and say so.
+    What is there is filled, what is to be built dashed, what is unknown dotted. Layers say what they took when they
+    were made last; those that take longest together have a thick frame, and say so.
     """
-    return "\n".join(["digraph flytebuild {", *(f"  {line}" for line in _lines(plan, seconds)), "}"])
+    return "\n".join(["digraph flytebuild {", *(f"  {line}" for line in _lines(plan, experience)), "}"])
 
 
-def _lines(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
-    critical = frozenset(critical_path(plan, lambda layer: seconds(layer.summary)))
+def _lines(plan: Plan, experience: Experience) -> Iterator[str]:
+    critical, seconds = frozenset(critical_path(plan, experience)), seconds_anew(plan, experience)
     yield "rankdir=LR"
     yield 'node [shape=box fontname="sans-serif" fillcolor="#e8eef5"]'
     for item in plan.environments:
@@ -43,7 +43,7 @@ def _lines(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
         for node in root.walk():
             layer = node.layer
             label = f"{layer.digest[:8]}\n{layer.summary}"
-            if (took := seconds(layer.summary)) is not None:
+            if (took := seconds(layer)) is not None:
                 label += f"\n{took:.1f} s" + (", critical path" if layer.digest in critical else "")
             frame = " penwidth=3" if layer.digest in critical else ""
             yield f"{_id('layer', layer.digest)} [label={_quoted(label)} style={_quoted(_STYLES[layer.status])}{frame}]"

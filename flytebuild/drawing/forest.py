@@ -59,7 +59,3 @@ def levels(plan: Plan) -> Mapping[str, int]:
     for item in plan.environments:
         found[item.name] = 1 + max((found[name] for name in item.depends_on if name in found), default=-1)
     return found
-
-
-def nothing_known(_name: str) -> None:
-    """What a layer took, where nothing was recorded."""

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
+from typing import TypeAlias
 
+from flytebuild.amounts import size
 from flytebuild.drawing.forest import Node, bare, forest
 from flytebuild.drawing.svg import environments_map
-from flytebuild.plan import ImagePlan, Plan, Status, critical_path
+from flytebuild.plan import Experience, ImagePlan, LayerPlan, Plan, Status, critical_path, seconds_anew
 
 _SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "external": "~"}
 _WORDS: dict[Status, str] = {
@@ -19,11 +21,13 @@ _WORDS: dict[Status, str] = {
     "external": "named by the user, used as it is",
 }
 
+_CRITICAL = "critical path"
+Facts: TypeAlias = Callable[[LayerPlan], Iterable[str]]
+"""What is said of a layer at the end of its line."""
 
-def html(
-    plan: Plan, summary: str, seconds: Callable[[str], float | None], *, back: tuple[str, str] | None = None
-) -> str:
-    """The page. `summary` is the plan in one line, `seconds` what a layer took by its name when it was made last.
+
+def html(plan: Plan, summary: str, experience: Experience, *, back: tuple[str, str] | None = None) -> str:
+    """The page. `summary` is the plan in one line; layers say what they took when they were made last.
 
     `back` is where the reader came from, as a path and its name.
     """
@@ -38,8 +42,8 @@ def html(
             "<h2>Environments</h2>",
             environments_map(plan),
             "<h2>Layers and images</h2>",
-            *_trees(plan, seconds, frozenset(critical_path(plan, lambda layer: seconds(layer.summary)))),
-            *_wheel_layers(plan, seconds),
+            *_trees(plan, _facts(plan, experience)),
+            *_wheel_layers(plan, experience),
             "</main></body></html>",
         )
     )
@@ -59,19 +63,34 @@ def _keys(plan: Plan) -> Iterator[str]:
     yield "</ul>"
 
 
-def _trees(plan: Plan, seconds: Callable[[str], float | None], critical: frozenset[str]) -> Iterator[str]:
+def _facts(plan: Plan, experience: Experience) -> Facts:
+    """What was seen of layers when they were made last, and which of them everything waits for."""
+    seconds, critical = seconds_anew(plan, experience), frozenset(critical_path(plan, experience))
+
+    def of(layer: LayerPlan) -> Iterator[str]:
+        if (took := seconds(layer)) is not None:
+            yield f"{took:.1f} s"
+        if (given := experience.size(layer.digest, layer.summary)) is not None:
+            yield size(given)
+        if layer.digest in critical:
+            yield _CRITICAL
+
+    return of
+
+
+def _trees(plan: Plan, facts: Facts) -> Iterator[str]:
     yield '<ul class="tree">'
     for root in forest(plan):
-        yield from _branch(root, seconds, critical)
+        yield from _branch(root, facts)
     for image in bare(plan):
         yield from _image(image)
     yield "</ul>"
 
 
-def _branch(node: Node, seconds: Callable[[str], float | None], critical: frozenset[str]) -> Iterator[str]:
+def _branch(node: Node, facts: Facts) -> Iterator[str]:
     """A layer and all above it; where only one way leads on, it goes straight down."""
     while True:
-        yield from _layer(node, seconds, is_critical=node.layer.digest in critical)
+        yield from _layer(node, facts)
         if len(node.above) != 1 or node.images:
             break
         node = node.above[0]
@@ -80,27 +99,22 @@ def _branch(node: Node, seconds: Callable[[str], float | None], critical: frozen
     if node.above:
         yield '<li><ul class="branch">'
         for above in node.above:
-            yield from _branch(above, seconds, critical)
+            yield from _branch(above, facts)
         yield "</ul></li>"
 
 
-def _layer(node: Node, seconds: Callable[[str], float | None], *, is_critical: bool) -> Iterator[str]:
+def _layer(node: Node, facts: Facts) -> Iterator[str]:
     layer = node.layer
-    took = seconds(layer.summary)
-    facts = [f"in {node.users} images"] if node.users > 1 else []
-    if took is not None:
-        facts.append(f"{took:.1f} s")
-    if is_critical:
-        facts.append("critical path")
+    told = [*([f"in {node.users} images"] if node.users > 1 else []), *facts(layer)]
     reason = f' <span class="quiet">{_prose(layer.reason)}</span>' if layer.reason else ""
-    kind = "layer critical" if is_critical else "layer"
+    kind = "layer critical" if _CRITICAL in told else "layer"
     yield (
         f'<li class="{kind}">{_sign(layer.status)}<span><code>{layer.digest[:8]}</code> {escape(layer.summary)}{reason}'
-        f'</span><span class="facts quiet">{" · ".join(facts)}</span></li>'
+        f'</span><span class="facts quiet">{" · ".join(told)}</span></li>'
     )
 
 
-def _wheel_layers(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
+def _wheel_layers(plan: Plan, experience: Experience) -> Iterator[str]:
     if not plan.wheel_layers:
         return
     names = {image.reference: image.environments for image in plan.images}
@@ -110,7 +124,7 @@ def _wheel_layers(plan: Plan, seconds: Callable[[str], float | None]) -> Iterato
             f'<span class="environment">{escape(name)}</span>' for place in layer.images for name in names[place]
         )
         facts = [] if layer.size is None else [f"{layer.size / 1e6:,.1f} MB"]
-        if (took := seconds(layer.summary)) is not None:
+        if (took := experience.seconds(layer.step)) is not None:
             facts.append(f"{took:.1f} s")
         yield (
             f'<li class="layer">{_sign(layer.status)}<span><code>{layer.key[:8]}</code> {escape(layer.summary)} {users}'

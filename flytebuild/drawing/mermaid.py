@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from flytebuild.drawing.forest import forest, nothing_known
-from flytebuild.plan import Plan, Status, critical_path
+from flytebuild.drawing.forest import forest
+from flytebuild.plan import NOTHING, Experience, Plan, Status, critical_path, seconds_anew
 
 _SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "external": "~"}
 
 
-def mermaid(plan: Plan, seconds: Callable[[str], float | None] = nothing_known) -> str:
+def mermaid(plan: Plan, experience: Experience = NOTHING) -> str:
     """The same as `dot` draws; the signs are those of a plan's text, so that nothing depends on colours."""
-    return "\n".join(["flowchart LR", *(f"  {line}" for line in _lines(plan, seconds))])
+    return "\n".join(["flowchart LR", *(f"  {line}" for line in _lines(plan, experience))])
 
 
-def _lines(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
-    critical = frozenset(critical_path(plan, lambda layer: seconds(layer.summary)))
+def _lines(plan: Plan, experience: Experience) -> Iterator[str]:
+    critical, seconds = frozenset(critical_path(plan, experience)), seconds_anew(plan, experience)
     environments = {item.name: f"e{number}" for number, item in enumerate(plan.environments)}
     images = {image.reference: f"i{number}" for number, image in enumerate(plan.images)}
     layers: dict[str, str] = {}
@@ -29,7 +29,7 @@ def _lines(plan: Plan, seconds: Callable[[str], float | None]) -> Iterator[str]:
         for node in root.walk():
             name = layers.setdefault(node.layer.digest, f"l{len(layers)}")
             label = f"{_SIGNS[node.layer.status]} {node.layer.summary}"
-            if (took := seconds(node.layer.summary)) is not None:
+            if (took := seconds(node.layer)) is not None:
                 label += f", {took:.1f} s" + (", critical path" if node.layer.digest in critical else "")
             yield f"{name}[{_quoted(label)}]:::{node.layer.status}"
     for item in plan.environments:

@@ -70,14 +70,22 @@ def origins(
     spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True, proxies: Proxies | None = None
 ) -> dict[str, str]:
     """Where the user asked for each operation of what `lower` gives, `file:line` by the vertex's digest."""
-    found: dict[str, str] = {}
+    steps = steps_of(spec, has_bundle=has_bundle, can_merge=can_merge, proxies=proxies)
+    return {digest: spec.steps[number].origin for digest, number in steps.items() if spec.steps[number].origin}
+
+
+def steps_of(
+    spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True, proxies: Proxies | None = None
+) -> dict[str, int]:
+    """Which step of the image each operation of what `lower` gives belongs to, by the vertex's digest."""
+    found: dict[str, int] = {}
     below, *states = _states(spec, has_bundle, can_merge, proxies or Proxies())
     known = _vertices(below, set())
-    for step, state in zip(spec.steps, states, strict=True):
+    for number, state in enumerate(states):
         made = _vertices(state, known)
         known |= made
-        found.update(dict.fromkeys(made, step.origin))
-    return {digest: origin for digest, origin in found.items() if origin}
+        found.update(dict.fromkeys(made, number))
+    return found
 
 
 def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool, proxies: Proxies) -> list[State]:

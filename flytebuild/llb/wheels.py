@@ -61,7 +61,7 @@ def wheel_layer(layer: WheelLayer) -> State:
     )
     pins = make_file(None, "/pins.txt", _text(layer.pins).encode(), layer.platform, name=f"pins of {layer.summary}")
     binds = (BindMount(_PINS, pins, "/pins.txt", is_known=True), *map(_wheel, layer.pins))
-    full = _step(empty, layer, layer.folder, install, name=layer.summary, binds=binds)
+    full = _step(empty, layer, layer.folder, install, name=layer.step, binds=binds)
     return diff(empty, full, name=f"layer of {layer.summary}")
 
 

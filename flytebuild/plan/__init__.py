@@ -5,7 +5,9 @@ the versioned JSON that `--json` prints.
 """
 
 from flytebuild.plan.document import to_document
-from flytebuild.plan.forecast import Forecast, ImageForecast, critical_path, forecast, layer_seconds
+from flytebuild.plan.durations import critical_path, layer_seconds, seconds_anew
+from flytebuild.plan.experience import NOTHING, Experience
+from flytebuild.plan.forecast import Forecast, ImageForecast, forecast
 from flytebuild.plan.making import make_plan
 from flytebuild.plan.model import (
     EnvironmentPlan,
@@ -17,11 +19,13 @@ from flytebuild.plan.model import (
     Variants,
     WheelLayerPlan,
 )
-from flytebuild.plan.places import ENGINE_REGISTRY, is_in_engine, reference, references
+from flytebuild.plan.places import ENGINE_REGISTRY, is_in_engine, reference, references, registry_of
 
 __all__ = [
     "ENGINE_REGISTRY",
+    "NOTHING",
     "EnvironmentPlan",
+    "Experience",
     "Forecast",
     "ImageForecast",
     "ImagePlan",
@@ -38,5 +42,7 @@ __all__ = [
     "make_plan",
     "reference",
     "references",
+    "registry_of",
+    "seconds_anew",
     "to_document",
 ]

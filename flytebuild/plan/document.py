@@ -76,7 +76,6 @@ def to_document(plan: Plan, forecast: Forecast | None = None) -> dict[str, Any]:
 
 
 def _forecast(forecast: Forecast) -> dict[str, Any]:
-    """How many bytes a registry is given is known once they are compressed: not before."""
     return {
         "jobs": forecast.jobs,
         "seconds": round(forecast.seconds, 3),
@@ -85,16 +84,18 @@ def _forecast(forecast: Forecast) -> dict[str, Any]:
         "critical_seconds": round(forecast.critical_seconds, 3),
         "download": forecast.download,
         "send": forecast.send,
-        "push": None,
+        "push": forecast.push,
+        "unmeasured": forecast.unmeasured,
         "images": [
             {
                 "reference": image.reference,
                 "seconds": round(image.seconds, 3),
                 "untimed": image.untimed,
-                "is_critical": forecast.is_critical(image),
+                "is_critical": image.is_critical,
                 "download": image.download,
                 "send": image.send,
-                "push": None,
+                "push": image.push,
+                "unmeasured": image.unmeasured,
             }
             for image in forecast.images
         ],

@@ -1,17 +1,19 @@
 """What a build of a plan will take: seconds from what steps took before, and bytes where they are known. Pure.
 
-Layers are made one after the other within an image, and once for all images that share them; so many images are worked
-at as may be at the same time. What was never timed counts for nothing, and is counted.
+So many images are worked at as may be at the same time (`plan.durations`). What was never timed or measured counts for
+nothing, and is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from flytebuild.plan.durations import layer_seconds, longest, made, makespan, span
+from flytebuild.plan.experience import Experience
 from flytebuild.plan.model import ImagePlan, LayerPlan, Plan
+from flytebuild.plan.pushes import pushes
 from flytebuild.spec.layers import trees_of
 
 
@@ -19,9 +21,10 @@ class ImageForecast(Struct, frozen=True):
     """What one image will take that is to be built.
 
     `layers` are the digests of those that are made for it, from the base up, whether or not another image needs them as
-    well; `seconds` is the sum of those that were timed, `untimed` counts the others. `download` are bytes of its base
-    and of wheels that are no layers yet, at most: the builder may have them; None where that is unknown. `send` are
-    bytes of files of this machine, also at most.
+    well; `seconds` is what those take together that were timed, `untimed` counts the others. `download` are bytes of
+    its base and of wheels that are no layers yet, at most: the builder may have them; None where that is unknown.
+    `send` are bytes of files of this machine, also at most. `push` are bytes that its registry is given, of layers that
+    were measured; `unmeasured` counts the others.
     """
 
     reference: str
@@ -30,120 +33,100 @@ class ImageForecast(Struct, frozen=True):
     untimed: int
     download: int | None
     send: int
+    push: int
+    unmeasured: int
+    is_critical: bool
 
 
 class Forecast(Struct, frozen=True):
     """What all images will take together; each layer, base and file tree once.
 
     `layers` has the seconds of each layer that is made, by digest. `critical` is the chain of layers, from the base up,
-    that takes longest: with no number of jobs is a build shorter. `jobs` images are built at the same time.
+    that takes longest, and `critical_seconds` what it takes: with no number of jobs is a build shorter. `jobs` images
+    are built at the same time.
     """
 
     images: tuple[ImageForecast, ...]
     layers: Mapping[str, float | None]
     seconds: float
     critical: tuple[str, ...]
+    critical_seconds: float
     jobs: int
     download: int | None
     send: int
+    push: int
+    unmeasured: int
 
     @property
     def untimed(self) -> int:
         """How many layers have never been timed: what is said of the whole is the least that it takes."""
         return sum(seconds is None for seconds in self.layers.values())
 
-    @property
-    def critical_seconds(self) -> float:
-        """What the longest chain takes."""
-        return sum(self.layers[digest] or 0.0 for digest in self.critical)
-
     def of(self, reference: str) -> ImageForecast | None:
         """The part of one image; None for one that is not built."""
         return next((image for image in self.images if image.reference == reference), None)
 
-    def is_critical(self, image: ImageForecast) -> bool:
-        """Whether the longest chain is the one of this image."""
-        return bool(self.critical) and image.layers == self.critical
 
-
-def forecast(plan: Plan, seconds: Callable[[LayerPlan], float | None], jobs: int) -> Forecast:
-    """What building `plan` takes with so many images at the same time; `seconds` is what a layer took the last time."""
+def forecast(plan: Plan, experience: Experience, jobs: int) -> Forecast:
+    """What building `plan` takes with so many images at the same time."""
     images = [image for image in plan.to_build if image.spec]
-    made = {image.reference: _made(image) for image in images}
-    layers = {layer.digest: seconds(layer) for found in made.values() for layer in found}
+    chains = {image.reference: made(image) for image in images}
+    took = layer_seconds(plan, experience)
+    layers = {layer.digest: took(layer) for chain in chains.values() for layer in chain}
+    critical = longest(chains.values(), layers)
     wheels = {item.key: item.size for item in plan.wheel_layers if item.status == "missing"}
-    fetched = {image.reference: _fetched(image, made[image.reference], wheels) for image in images}
+    fetched = {image.reference: _fetched(image, chains[image.reference], wheels) for image in images}
     sent = {image.reference: _sent(image, layers) for image in images}
-    chains = [tuple(layer.digest for layer in found) for found in made.values()]
-    known = {digest: took or 0.0 for digest, took in layers.items()}
-    return Forecast(
-        tuple(
+    pushed = {image.reference: pushes(plan, image, experience) for image in images}
+    everything = {what: size for found in pushed.values() for what, size in found.items()}
+    parts = []
+    for image in images:
+        chain = chains[image.reference]
+        parts.append(
             ImageForecast(
                 image.reference,
-                chain,
-                sum(known[digest] for digest in chain),
-                sum(layers[digest] is None for digest in chain),
+                tuple(layer.digest for layer in chain),
+                span(chain, layers),
+                sum(layers[layer.digest] is None for layer in chain),
                 _total([fetched[image.reference]]),
                 sum(sent[image.reference].values()),
+                *_measured(pushed[image.reference].values()),
+                bool(critical) and longest([chain], layers) == critical,
             )
-            for image, chain in zip(images, chains, strict=True)
-        ),
+        )
+    return Forecast(
+        tuple(parts),
         layers,
-        makespan(chains, known, jobs),
-        longest(chains, layers),
+        _whole(plan, chains.values(), layers, experience, jobs),
+        critical,
+        max((part.seconds for part in parts), default=0.0),
         jobs,
         _total(fetched.values()),
         sum({digest: size for trees in sent.values() for digest, size in trees.items()}.values()),
+        *_measured(everything.values()),
     )
 
 
-def layer_seconds(plan: Plan, seconds: Callable[[str], float | None]) -> Callable[[LayerPlan], float | None]:
-    """What making a layer takes; `seconds` is what a step took the last time, by its name.
-
-    Of packages that come as wheel layers those take time that were not made before: the others are there, whatever
-    changes below them.
-    """
-    names = {item.key: item.summary for item in plan.wheel_layers if item.status == "missing"}
-
-    def of(layer: LayerPlan) -> float | None:
-        if not layer.wheel_layers:
-            return seconds(layer.summary)
-        took = [seconds(names[key]) for key in layer.wheel_layers if key in names]
-        return None if None in took else sum(item or 0.0 for item in took)
-
-    return of
-
-
-def critical_path(plan: Plan, seconds: Callable[[LayerPlan], float | None]) -> tuple[str, ...]:
-    """The digests of the layers of the image that takes longest when nothing is there, from the base up."""
-    chains = {image.reference: [layer for layer in image.layers if layer.kind != "base"] for image in plan.images}
-    layers = {layer.digest: seconds(layer) for chain in chains.values() for layer in chain}
-    return longest([tuple(layer.digest for layer in chain) for chain in chains.values()], layers)
+def _whole(
+    plan: Plan,
+    chains: Iterable[list[LayerPlan]],
+    seconds: Mapping[str, float | None],
+    experience: Experience,
+    jobs: int,
+) -> float:
+    """What all images take: first the wheel layers that are missing, then everything that is on top of something."""
+    keys = {key for chain in chains for layer in chain for key in layer.wheel_layers}
+    wheels = [item for item in plan.wheel_layers if item.status == "missing" and item.key in keys]
+    apart = {item.key: experience.seconds(item.step) or 0.0 for item in wheels}
+    links = [[layer.digest for layer in chain if not layer.wheel_layers] for chain in chains]
+    known = {digest: took or 0.0 for digest, took in seconds.items()}
+    return makespan([[key] for key in apart], apart, jobs) + makespan(links, known, jobs)
 
 
-def longest(chains: Iterable[tuple[str, ...]], seconds: Mapping[str, float | None]) -> tuple[str, ...]:
-    """The chain whose links take longest together, the first of equals; nothing where none was ever timed."""
-    found = max(chains, key=lambda chain: sum(seconds[link] or 0.0 for link in chain), default=())
-    return found if any(seconds[link] for link in found) else ()
-
-
-def makespan(chains: Sequence[Sequence[str]], seconds: Mapping[str, float], jobs: int) -> float:
-    """How long it takes to make all chains, each by one of `jobs` workers, in their order, and equal links once.
-
-    Whoever comes to a link that another one is making waits for it. A link is always on top of the same ones.
-    """
-    free, done = [0.0] * jobs, dict[str, float]()
-    for chain in chains:
-        moment = heappop(free)
-        for link in chain:
-            moment = max(moment, done[link]) if link in done else moment + seconds[link]
-            done.setdefault(link, moment)
-        heappush(free, moment)
-    return max(free)
-
-
-def _made(image: ImagePlan) -> list[LayerPlan]:
-    return [layer for layer in image.layers if layer.kind != "base" and layer.status != "present"]
+def _measured(sizes: Iterable[int | None]) -> tuple[int, int]:
+    """The sum of the sizes that are known, and how many are not."""
+    found = list(sizes)
+    return sum(size or 0 for size in found), sum(size is None for size in found)
 
 
 def _fetched(image: ImagePlan, made: Iterable[LayerPlan], wheels: Mapping[str, int | None]) -> dict[str, int | None]:

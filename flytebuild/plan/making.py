@@ -12,7 +12,7 @@ from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode
 from flytebuild.plan.copies import is_kept, with_copies
 from flytebuild.plan.model import EnvironmentPlan, ImagePlan, LayerPlan, Observation, Plan, Status, Variants
-from flytebuild.plan.places import digest_of_index, is_in_engine, references
+from flytebuild.plan.places import digest_of_index, is_in_engine, references, registry_of
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import ImageDigests, digests
 from flytebuild.spec.images import ResolvedImage
@@ -59,7 +59,9 @@ def make_plan(
                 images.append(_index(target, variants, tuple(names), observations[target], registry))
     there = {target: item.image for target, item in elsewhere.items() if is_kept(target, item)}
     made = frozenset(_made(everything, earlier.values()))
-    return Plan(tuple(environments), tuple(with_copies(images, there)), _unreachable(observations), made=made)
+    held = _held({**observations, **elsewhere})
+    copied = tuple(with_copies(images, there))
+    return Plan(tuple(environments), copied, _unreachable(observations), made=made, held=held)
 
 
 def _made(observations: Iterable[Observation], earlier: Iterable[Earlier]) -> Iterator[str]:
@@ -67,6 +69,16 @@ def _made(observations: Iterable[Observation], earlier: Iterable[Earlier]) -> It
     there = (item.composition for item in observations if isinstance(item.fact, Present))
     for composed in filter(None, (*there, *(item.composition for item in earlier))):
         yield from composed.wheel_layers
+
+
+def _held(observations: Mapping[str, Observation]) -> dict[str, frozenset[str]]:
+    """The digests of the layers of images that are there, by their registries."""
+    found: dict[str, frozenset[str]] = {}
+    for target, item in observations.items():
+        if isinstance(item.fact, Present) and not is_in_engine(target):
+            registry = registry_of(target)
+            found[registry] = found.get(registry, frozenset()) | item.layers
+    return found
 
 
 def _unreachable(observations: Mapping[str, Observation]) -> frozenset[str]:

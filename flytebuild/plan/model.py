@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from flytebuild.errors import DefinitionError
 from flytebuild.facts import Fact
@@ -39,11 +39,13 @@ class LayerPlan(Struct, frozen=True):
 class WheelLayerPlan(Struct, frozen=True):
     """A layer of wheels, and the references of the images that have it; `size` is in bytes, where it is known.
 
-    It is present where an image has it that is there, or was, and where it was made before on this machine.
+    `step` is what BuildKit calls the step that makes it. It is present where an image has it that is there, or was, and
+    where it was made before on this machine.
     """
 
     key: str
     summary: str
+    step: str
     size: int | None
     images: tuple[str, ...]
     status: Literal["present", "missing"] = "missing"
@@ -107,7 +109,8 @@ class Plan(Struct, frozen=True):
 
     `unreachable` has the references whose registry could not be connected to, `problems` tell what of the code could
     not be planned. `as_of` is when the oldest of the facts was found out, in seconds since the epoch; None where all
-    of them are of now. `made` has the keys of wheel layers that were made before.
+    of them are of now. `made` has the keys of wheel layers that were made before, `held` the digests of the layers of
+    images that were seen in registries, by the registry's host.
     """
 
     environments: tuple[EnvironmentPlan, ...]
@@ -116,6 +119,7 @@ class Plan(Struct, frozen=True):
     problems: tuple[DefinitionError, ...] = ()
     as_of: float | None = None
     made: frozenset[str] = frozenset()
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def to_build(self) -> tuple[ImagePlan, ...]:
@@ -142,6 +146,7 @@ class Plan(Struct, frozen=True):
             WheelLayerPlan(
                 key,
                 layer.summary,
+                layer.step,
                 layer.size,
                 tuple(dict.fromkeys(users[key])),
                 "present" if key in made else "missing",

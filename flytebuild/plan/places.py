@@ -28,6 +28,11 @@ def is_in_engine(reference: str) -> bool:
     return reference.startswith(f"{ENGINE_REGISTRY}/")
 
 
+def registry_of(reference: str) -> str:
+    """The registry in a reference: its host, with the port if there is one."""
+    return reference.partition("/")[0]
+
+
 def digest_of_index(variants: Variants) -> str:
     """The digest of an image for several platforms."""
     return index_digest({platform: digests(spec).image for platform, spec in variants.items()})

@@ -13,7 +13,7 @@ from flytebuild.size import StoredLayer
 
 
 async def stored_layers(client: RegistryClient, reference: Reference) -> tuple[StoredLayer, ...]:
-    """The layers of one image, each once, their sizes compressed as the registry has them.
+    """The layers of one image, the lowest first, their sizes compressed as the registry has them.
 
     Raises Refused where the registry does not answer, or what it has is no image of one platform.
     """
@@ -26,10 +26,9 @@ async def stored_layers(client: RegistryClient, reference: Reference) -> tuple[S
         raise Refused(f"`{reference.registry}` does not have the config of `{reference}`", status=response.status_code)
     listed = manifest.document.get("layers") or ()
     made_by = _made_by(json.loads(response.content), len(listed))
-    layers = [
+    return tuple(
         StoredLayer(item["digest"], int(item["size"]), words) for item, words in zip(listed, made_by, strict=True)
-    ]
-    return tuple({layer.digest: layer for layer in layers}.values())
+    )
 
 
 def _made_by(config: dict[str, Any], count: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import secrets
 import tarfile
 from collections.abc import Iterator
@@ -179,7 +180,7 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     built = first.build("main.py", "--for", "one", "--for", "two")
     assert built.results == {"one": "built", "two": "built"}
     executed = [event["name"] for event in built.events if event["event"] == "step_finished" and not event["cached"]]
-    assert executed.count(shared["summary"]) == 1
+    assert executed.count(f"{shared['summary']} (Python 3.11)") == 1
 
     places = {item["name"]: item["image"] for item in plan["environments"]}
     layers = {name: registry.layers(places[name]) for name in ("one", "two")}
@@ -195,6 +196,11 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     anew = first.workspace.plan("main.py", "--refresh", "--for", "one")
     (layer,) = [item for image in anew["images"] for item in image["layers"] if item["wheel_layers"]]
     assert {item["digest"]: item["seconds"] for item in anew["forecast"]["layers"]}[layer["digest"]] == 0.0
+    # And is given to no registry a second time; all that was, was measured.
+    assert (anew["forecast"]["push"], anew["forecast"]["unmeasured"]) == (0, 0)
+    drawn = json.loads(first.workspace.flytebuild("graph", "--json", "main.py", "--for", "one").stdout)
+    (own,) = [item["seconds"] for item in drawn["wheel_layers"]]
+    assert {item["digest"]: item["seconds"] for item in drawn["layers"]}[layer["digest"]] == own > 0
     proxy.calls.clear()
     second = bench.client("second", second=True)
     (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())

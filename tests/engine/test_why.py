@@ -134,8 +134,17 @@ env = flyte.TaskEnvironment("timed", image=image)
     assert [image["status"] for image in offline["images"]] == ["present"]
     assert offline["as_of"] is not None
 
+    # What the registry was given was measured, layer by layer.
+    size = json.loads(workspace.flytebuild("size", "--json", "timed.py").stdout)
+    drawn = json.loads(workspace.flytebuild("graph", "--json", "timed.py").stdout)["layers"]
+    measured = {item["digest"]: item["bytes"] for item in drawn if item["kind"] != "base"}
+    of_base = sum(item["bytes"] for item in size["layers"] if item["made_by"].startswith("pulled from"))
+    assert None not in measured.values()
+    # Steps that change nothing leave one and the same layer, which the registry has once.
+    assert sum(set(measured.values())) == size["bytes"] - of_base
+
     workspace.write({"timed.py": code.format(before=".with_env_vars({'A': 'b'})", token=token)})
-    document = workspace.plan("timed.py")
+    document = workspace.plan("timed.py", "-o", "kept.json")
     known = document["forecast"]
     command = next(item["digest"] for item in document["images"][0]["layers"] if item["kind"] == "command")
     assert {item["digest"]: item["seconds"] for item in known["layers"]}[command] > 0
@@ -143,3 +152,9 @@ env = flyte.TaskEnvironment("timed", image=image)
     assert known["seconds"] == known["critical_seconds"] > 0
     assert known["download"] > 1_000_000
     assert known["send"] == 5
+    made = {item["digest"] for item in known["layers"]}
+    names = {item["summary"] for item in document["images"][0]["layers"] if item["digest"] in made}
+    assert known["push"] == sum(measured[item["digest"]] for item in drawn if item["summary"] in names)
+    assert known["unmeasured"] == 0
+    kept = json.loads((workspace.folder / "kept.json").read_text())["plan"]["forecast"]
+    assert (kept["push"], kept["critical"]) == (known["push"], known["critical"])

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from flytebuild.drawing.html import html
 from flytebuild.errors import DependencyCycleError
 from flytebuild.graph import closure
-from flytebuild.plan import EnvironmentPlan, ImagePlan, LayerPlan, Plan
+from flytebuild.plan import NOTHING, EnvironmentPlan, ImagePlan, LayerPlan, Plan
 from flytebuild.runtime.model import Action, Run
 from flytebuild.spec.canonical import digest
 from flytebuild.spec.composition import Composition, decode
@@ -65,7 +65,7 @@ async def environments_page(run: Run, actions: Iterable[Action], labels: Labels,
         ),
         tuple(image_plan(reference, tuple(names), seen.get(reference)) for reference, names in images.items()),
     )
-    return html(plan, f"The environments of {run.name}", lambda _: None, back=(back, run.name))
+    return html(plan, f"The environments of {run.name}", NOTHING, back=(back, run.name))
 
 
 def _used(actions: Iterable[Action]) -> dict[str, tuple[str, str]]:

@@ -34,6 +34,11 @@ class WheelLayer(Struct, frozen=True):
         return ("wheel" if len(self.pins) == 1 else "wheels") + f": {named}" + (f" and {rest} more" if rest > 0 else "")
 
     @property
+    def step(self) -> str:
+        """What the step is called that makes it: each Python has a layer of its own of the same wheels."""
+        return f"{self.summary} (Python {self.python})"
+
+    @property
     def size(self) -> int | None:
         """The bytes of the wheels as they are fetched; None where that of one is not known."""
         sizes = [pin.size for pin in self.pins]
