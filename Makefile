@@ -8,6 +8,10 @@ PYTHON := $(shell for name in python3.11 python3.13 python3.12 python3.10 python
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# In how many processes the tests run: they wait for engines half of the time. 0: in pytest's own.
+WORKERS := 2
+# A file's tests share fixtures; files begin in the order of tests/conftest.py. A process that dies ends the run.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: help setup check test test-contract snapshots bench demo clean-demo proto
 
@@ -27,7 +31,7 @@ check: setup ## lint, format, types and the layering of the packages
 	$(BIN)/lint-imports
 
 test: setup ## the tests, those on a real engine included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-contract: setup ## the wire protocol of every minor of flyte from 2.3 on
 	FLYTE_MINORS=all $(BIN)/python -m pytest tests/contract

@@ -1,13 +1,15 @@
-"""What tests share: a machine with a real engine, brought up once per run where none is."""
+"""What tests share: a machine with a real engine, brought up once per run where none is, for all of its workers."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,27 +34,52 @@ class Machine:
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """The engine, the registry and the bases that tests marked `engine` use; the environment leads to them.
 
+    Workers share it: the first one that needs it brings it up, and it goes when the run has ended.
     `TEST_MACHINE=<state folder>` keeps one between runs. A machine that cannot come up fails the test.
     """
-    kept = os.environ.get("TEST_MACHINE")
-    state = machine_state()
-    try:
-        found = bring_up(state)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DOCKER_HOST", found.docker_host)
-            patch.delenv("BUILDKIT_HOST", raising=False)
-            # What the user's own builds have seen would be re-tagged here, and not built.
-            patch.setattr("flytebuild.pipeline._STATE", tmp_path_factory.mktemp("state") / "state.sqlite")
-            if found.registry:
-                patch.setenv("FLYTEBUILD_REGISTRY", found.registry)
-            patch.setenv("FLYTEBUILD_MIRRORS", ",".join(f"{name}={to}" for name, to in found.mirrors.items()))
-            yield found
-    finally:
-        if not kept:
-            take_down(state)
+    with _in_use(), pytest.MonkeyPatch.context() as patch:
+        found = bring_up(machine_state())
+        patch.setenv("DOCKER_HOST", found.docker_host)
+        patch.delenv("BUILDKIT_HOST", raising=False)
+        # What the user's own builds have seen would be re-tagged here, and not built.
+        patch.setattr("flytebuild.pipeline._STATE", tmp_path_factory.mktemp("state") / "state.sqlite")
+        if found.registry:
+            patch.setenv("FLYTEBUILD_REGISTRY", found.registry)
+        patch.setenv("FLYTEBUILD_MIRRORS", ",".join(f"{name}={to}" for name, to in found.mirrors.items()))
+        yield found
 
 
-SECOND = TOP / "build/second-machine"
+USED = TOP / "build/test-machine.used"
+"""Is locked by whoever uses the machine."""
+
+
+@contextmanager
+def _in_use() -> Iterator[None]:
+    """Nobody takes the machine down meanwhile; the lock goes with the process, however that ends."""
+    USED.parent.mkdir(exist_ok=True)
+    with USED.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the machine down, one that an interrupted run left as well, unless it is kept or another run uses it.
+
+    Workers leave that to the process that started them, which comes here when they have ended.
+    """
+    if hasattr(session.config, "workerinput") or os.environ.get("TEST_MACHINE") or not USED.exists():
+        return
+    with USED.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        take_down(machine_state())
+
+
+SECOND = TOP / "build" / f"second-machine-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+"""Each worker has one of its own: tests make it forget what it has, or kill it."""
 
 
 def bring_up_second() -> Machine:
@@ -96,8 +123,10 @@ def snapshots(pytestconfig: pytest.Config) -> Snapshots:
     return Snapshots(is_written=bool(pytestconfig.getoption("--write-snapshots")))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test marked `engine` gets the machine, whether or not it asks for it by name.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Prepare tests on a real engine, and have workers begin with their files: the short ones then fill what is left.
+
+    A test marked `engine` gets the machine, whether or not it asks for it by name.
 
     It also gets a second try: engine, registry and network are real, and fail in ways that are no defect of ours. The
     closing line counts those that needed it, and the summary names them.
@@ -107,6 +136,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
             if "machine" not in item.fixturenames:
                 item.fixturenames.insert(0, "machine")
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("engine")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -26,6 +26,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "alphafold2"
 BIN = Path(sys.executable).parent
 SIGNALS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 """What ends a command, and the exit code that it then has."""
+_SHELL = "dev.flytebuild.shell"
+"""The label of a container that is no run's; it says the image."""
 
 
 @dataclass
@@ -79,6 +81,16 @@ def in_image(image: str, *command: str) -> str:
     client = docker.from_env()
     try:
         return output_of(client, image, command)
+    finally:
+        client.close()
+
+
+def shells(images: str) -> list[str]:
+    """The containers of `flytebuild shell` and its like that are there, of images whose references begin so."""
+    client = docker.from_env()
+    try:
+        found = client.containers.list(all=True, filters={"label": _SHELL}, ignore_removed=True)
+        return [str(item.name) for item in found if item.labels[_SHELL].startswith(images)]
     finally:
         client.close()
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-import docker
 import pytest
 
-from tests.engine.conftest import Workspace
+from tests.engine.conftest import Workspace, shells
 
 pytestmark = pytest.mark.engine
 
@@ -65,7 +64,7 @@ def test_modules_are_imported_where_they_will_be(workspace: Workspace) -> None:
     assert 'with_pip_packages("iniconfig==2.0.0")' in failed["hint"]
     assert failed["details"].splitlines()[-1].strip() == "import iniconfig"
     assert lazy["message"] == "The image of `env` lacks `hypothesis`: it was looked for there"
-    assert docker.from_env().containers.list(all=True, filters={"label": "dev.flytebuild.shell"}) == []
+    assert shells(workspace.registry) == []
 
     mended = MAIN.replace('.with_env_vars({"A": "1"})', '.with_pip_packages("iniconfig==2.0.0")')
     workspace.write({"main.py": mended.replace(", hypothesis", "")})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOP, Machine
+from tests.conftest import TOP, Machine, take_down
 from tests.engine.conftest import BIN, Workspace, in_image, repository_tags
 from tests.engine.hosts import Host, host_in
 from tests.registry_proxy import proxied
@@ -149,6 +149,10 @@ def mortal(hosts: tuple[Host, Host]) -> Host:
 @contextmanager
 def _disk(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_mount():
+        # A run that was killed has left it, with an engine perhaps.
+        take_down(folder / "machine")
+        subprocess.run(["umount", folder], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", folder], check=True)
     try:
         yield folder

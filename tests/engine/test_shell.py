@@ -6,10 +6,9 @@ import os
 import pty
 import subprocess
 
-import docker
 import pytest
 
-from tests.engine.conftest import BIN, Workspace
+from tests.engine.conftest import BIN, Workspace, shells
 
 pytestmark = pytest.mark.engine
 
@@ -51,4 +50,4 @@ def test_a_command_finds_the_code_and_the_variables_and_ends_as_it_ends(workspac
         os.write(ours, b"9\n")
         assert process.wait(60) == 9
     os.close(ours)
-    assert docker.from_env().containers.list(all=True, filters={"label": "dev.flytebuild.shell"}) == []
+    assert shells(workspace.registry) == []

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import docker
@@ -38,10 +37,8 @@ def test_down_without_anything_there_is_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-def test_a_second_up_is_quick_and_does_nothing(machine: Machine) -> None:
-    began = time.monotonic()
+def test_a_second_up_does_nothing(machine: Machine) -> None:
     result = call("up", STATE, "--bases", "all", "--json")
-    assert time.monotonic() - began < 5
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["started"] == []

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import docker
 import pytest
 
+from tests.engine.conftest import shells
 from tests.runtime.driver import Driver
 
 pytestmark = pytest.mark.engine
@@ -42,7 +42,7 @@ def test_a_failed_task_fails_again_and_can_be_mended(driver: Driver) -> None:
     for words in ('"text": "no good"', "variable: task", "mended: no good", "ended with 0"):
         assert words in done.stdout
     assert driver.document(run) == document, "the record stays as it is"
-    assert docker.from_env().containers.list(all=True, filters={"label": "dev.flytebuild.shell"}) == []
+    assert shells(document["actions"][0]["image"]) == []
 
 
 def test_what_it_called_answers_as_it_did(driver: Driver) -> None:
