@@ -34,7 +34,7 @@ class Session:
         self.process = subprocess.Popen(
             [sys.executable, "-c", text_of("worker"), str(folder / "a0"), str(idle), str(self.secrets)],
             cwd=self.home,
-            env={**os.environ, "TMPDIR": "", "PYTHONUNBUFFERED": "1", **variables},
+            env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1", **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -85,7 +85,7 @@ class Session:
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     """One for all that need nothing of their own: to import the SDK is what takes time."""
     folder = tmp_path_factory.mktemp("worker")
-    made = Session(folder, COMMON="all", TMPDIR=str(folder))
+    made = Session(folder, COMMON="all")
     (made.home / "of-the-image").write_text("text")
     yield made
     made.close()
@@ -127,7 +127,7 @@ def test_every_action_begins_with_what_was_imported_and_nothing_else(session: Se
 
 
 def test_nothing_of_an_action_stays(start: Callable[..., Session]) -> None:
-    session = start()
+    session = start(TMPDIR="")
     code, log = session.run(
         "one",
         "import os, subprocess\n"
@@ -143,6 +143,11 @@ def test_nothing_of_an_action_stays(start: Callable[..., Session]) -> None:
     while status.exists() and "State:\tZ" not in status.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    # Nor of the worker, which ends when nobody has anything more to say.
+    assert session.process.stdin
+    session.process.stdin.close()
+    assert session.process.wait(60) == 0
+    assert not Path(log[0].split()[0]).parent.exists()
 
 
 def test_actions_side_by_side_and_one_that_is_killed(session: Session) -> None:

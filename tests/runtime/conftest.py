@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
 import threading
@@ -144,7 +145,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Chrome]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Debian's Chromium, without a window; a thousand pixels wide."""
     if subprocess.run([TOP / "scripts/browser.sh"], check=False).returncode:
         pytest.fail("there is no Chromium: as root, `scripts/browser.sh` installs Debian's", pytrace=False)
@@ -154,7 +155,9 @@ def chromium() -> Iterator[Chrome]:
     PICTURES.mkdir(parents=True, exist_ok=True)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     options.binary_location = "/usr/bin/chromium"
-    driver = Chrome(options, ChromeService("/usr/bin/chromedriver"))
+    # It leaves its profile behind.
+    environ = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("chromium"))}
+    driver = Chrome(options, ChromeService("/usr/bin/chromedriver", env=environ))
     try:
         yield driver
     finally:
