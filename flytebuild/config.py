@@ -214,4 +214,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except (tomli.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"`{path}` cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"`{path}` cannot be read: {reason}") from error

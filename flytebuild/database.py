@@ -55,6 +55,13 @@ def is_broken(error: Exception) -> bool:
     return isinstance(error, sqlite3.DatabaseError)
 
 
+def reason(error: Exception) -> str:
+    """Why a database cannot be used, for the end of a sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"`{error.filename}`: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 def _write_ahead(database: sqlite3.Connection, patience: float) -> None:
     """Have a write-ahead log. Whoever finds somebody else at it is told so at once, whatever the timeout."""
     deadline = time.monotonic() + patience

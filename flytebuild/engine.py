@@ -92,7 +92,8 @@ def _locate() -> EngineAddress:
         if context is not None and context.name != "default" and context.Host:
             return EngineAddress(context.Host, f"docker context `{context.name}`", context.TLSConfig)
     except (DockerException, OSError, ValueError) as error:
-        raise EngineUnavailableError(f"Docker's context cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise EngineUnavailableError(f"Docker's context cannot be read: {reason}") from error
     return EngineAddress(DEFAULT_ADDRESS, "the default socket")
 
 

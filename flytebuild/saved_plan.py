@@ -21,9 +21,9 @@ SCHEMA = "flytebuild.saved-plan/1"
 class SavedPlan(Struct, frozen=True):
     """What was asked, and what the answer was.
 
-    `paths` are relative to the file's folder, in posix form; `registry`, `platforms` and `wheel_layers` are the
-    settings that decide what the plan names. `environments` has each one's image, `images` their parts of the plan's
-    document (`flytebuild.plan/1`), both by name.
+    `paths` and `lock` are relative to the file's folder, in posix form; `lock` is None where there was none.
+    `registry`, `platforms` and `wheel_layers` are the settings that decide what the plan names. `environments` has each
+    one's image, `images` their parts of the plan's document (`flytebuild.plan/1`), both by name.
     """
 
     paths: tuple[str, ...]
@@ -31,6 +31,7 @@ class SavedPlan(Struct, frozen=True):
     registry: str | None
     platforms: tuple[str, ...]
     wheel_layers: str | None
+    lock: str | None
     environments: Mapping[str, str]
     images: Mapping[str, Mapping[str, Any]]
 
@@ -42,11 +43,12 @@ def save(
     registry: str | None,
     platforms: Sequence[str],
     wheel_layers: str,
+    lock: str | None,
     forecast: Forecast | None = None,
 ) -> dict[str, Any]:
     """The document that is kept, with what building it was expected to take where that is given."""
     asked = {"paths": list(paths), "targets": list(targets)}
-    settings = {"registry": registry, "platforms": list(platforms), "wheel_layers": wheel_layers}
+    settings = {"registry": registry, "platforms": list(platforms), "wheel_layers": wheel_layers, "lock": lock}
     return {"schema": SCHEMA, **asked, **settings, "plan": to_document(plan, forecast)}
 
 
@@ -64,6 +66,7 @@ def restore(document: object, source: str) -> SavedPlan:
             registry=document["registry"],
             platforms=tuple(document["platforms"]),
             wheel_layers=document.get("wheel_layers"),
+            lock=document.get("lock"),
             environments={item["name"]: item["image"] for item in document["plan"]["environments"]},
             images={image["reference"]: image for image in document["plan"]["images"]},
         )

@@ -22,7 +22,7 @@ from typing import Any
 import platformdirs
 from msgspec import Struct
 
-from flytebuild.database import connect, is_broken, transaction
+from flytebuild.database import connect, is_broken, reason, transaction
 from flytebuild.events import Emit, Notice, ignore
 
 SCHEMA = 5
@@ -37,6 +37,7 @@ KEPT_BUILDS = 100
 KEPT_DAYS = 180
 """Rows that were not written again for this long are dropped."""
 
+_COST = "so nothing of earlier plans and builds is known"
 _BUSY_SECONDS = 5.0
 _DAY = 86_400
 _TABLES = (
@@ -122,7 +123,7 @@ class State:
             except (sqlite3.Error, OSError) as error:
                 if not is_last and is_broken(error) and state._move_aside():
                     continue
-                emit(Notice(f"the state in `{path}` cannot be used: {error}"))
+                emit(Notice(f"the state in `{path}` cannot be used, {_COST}: {reason(error)}"))
                 break
         return state
 
@@ -292,7 +293,7 @@ class State:
             except sqlite3.Error as error:
                 self._let_go()
                 if not (is_broken(error) and self._move_aside()):
-                    self._emit(Notice(f"the state in `{self._path}` cannot be used any more: {error}"))
+                    self._emit(Notice(f"the state in `{self._path}` cannot be used any more, {_COST}: {error}"))
 
     def _move_aside(self) -> bool:
         aside = self._path.with_name(f"{self._path.name}.broken-{int(self._clock())}")

@@ -25,7 +25,7 @@ def plan_of(specs: dict[str, ImageSpec], *there: str, registry: str | None = Non
 
 
 def saved_from(planned: Plan) -> object:
-    return json.loads(json.dumps(save(planned, ["main.py"], ["main"], None, (), "off")))
+    return json.loads(json.dumps(save(planned, ["main.py"], ["main"], None, (), "off", "other.lock")))
 
 
 def differences(before: Plan, now: Plan) -> list[str]:
@@ -35,14 +35,15 @@ def differences(before: Plan, now: Plan) -> list[str]:
 def test_what_was_asked_comes_back() -> None:
     found = restore(saved_from(plan_of(SPECS)), "plan.json")
     assert (found.paths, found.targets, found.registry, found.platforms) == (("main.py",), ("main",), None, ())
-    assert found.wheel_layers == "off"
+    assert (found.wheel_layers, found.lock) == ("off", "other.lock")
 
 
-def test_a_plan_of_before_there_were_wheel_layers_says_nothing_of_them() -> None:
+@pytest.mark.parametrize("name", ["wheel_layers", "lock"])
+def test_a_plan_of_an_earlier_version_says_nothing_of_what_came_later(name: str) -> None:
     document = saved_from(plan_of(SPECS))
     assert isinstance(document, dict)
-    del document["wheel_layers"]
-    assert restore(document, "plan.json").wheel_layers is None
+    del document[name]
+    assert getattr(restore(document, "plan.json"), name) is None
 
 
 def test_the_same_plan_holds() -> None:

@@ -14,7 +14,7 @@ from flyte._environment import list_loaded_environments
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.gathering import gather
 from flytebuild.authoring.modules import Importer, importer
-from flytebuild.authoring.python_files import python_files
+from flytebuild.authoring.python_files import MANY, python_files
 from flytebuild.authoring.roots import Place, found, named
 from flytebuild.authoring.site import recorded, refusal_of
 from flytebuild.authoring.standins import StandInError, refuse_stand_ins, standing_in
@@ -28,8 +28,8 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
     """Import files, and every file that imports flyte below folders; return what they define.
 
     Modules get the names by which they import each other, and none is loaded twice. What they print goes to stderr.
-    `emit` is told of folders that cannot be looked into. With `stand_in` packages that this machine lacks are stood in
-    for, which is enough where only tasks use them.
+    `emit` is told of folders that cannot be looked into, or have very much in them. With `stand_in` packages that this
+    machine lacks are stood in for, which is enough where only tasks use them.
 
     A file that was found in a folder and cannot be imported hides none of the others: it is one of the definitions'
     `problems`, as are environments of one name, and one that is made of a stand-in. Raises UsageError for a path that
@@ -89,7 +89,15 @@ def _python_files(folder: Path, emit: Emit) -> Iterator[Path]:
         # Somebody else's data, such as a database's: Python could not import from there either.
         emit(Notice(f"`{_shown(Path(error.filename))}` is skipped, since it cannot be read ({error.strerror})"))
 
-    return python_files(folder, skip)
+    def wander(folder: Path) -> None:
+        emit(
+            Notice(
+                f"`{folder}` has more than {MANY:,} folders, and all Python in them is looked at; "
+                "where less is meant, give a file or a folder"
+            )
+        )
+
+    return python_files(folder, skip, wander)
 
 
 @contextlib.contextmanager

@@ -8,12 +8,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _MENTIONS_FLYTE = re.compile(rb"^\s*(?:import|from)\s+flyte\b", re.MULTILINE)
+MANY = 10_000
+"""Folders that no project has; looking into them takes seconds."""
+
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "build", "dist"}
 
 
-def python_files(folder: Path, skip: Callable[[OSError], None]) -> Iterator[Path]:
-    """Every file below a folder that imports flyte, in order; `skip` is told of what cannot be read."""
-    for parent, folders, files in os.walk(folder, onerror=skip):
+def python_files(
+    folder: Path, skip: Callable[[OSError], None], wander: Callable[[Path], None] = lambda _: None
+) -> Iterator[Path]:
+    """Every file below a folder that imports flyte, in order; `skip` is told of what cannot be read.
+
+    `wander` is told, once, of a folder with so many folders in it that it may be the wrong one.
+    """
+    for number, (parent, folders, files) in enumerate(os.walk(folder, onerror=skip)):
+        if number == MANY:
+            wander(folder)
         folders[:] = sorted(
             name
             for name in folders

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,13 +36,7 @@ if TYPE_CHECKING:
 @click.option("--verbose", "-v", is_flag=True, help="Show what every step writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document (`flytebuild.build/1`).")
 @options.progress
-@options.secrets
-@options.platforms
-@options.lock
-@options.locked
-@options.wheel_layers
-@options.stat_cache
-@options.strict_imports
+@options.settings()
 @options.paths
 def build(
     targets: tuple[str, ...],
@@ -53,14 +48,8 @@ def build(
     verbose: bool,
     as_json: bool,
     progress: str | None,
-    secrets: dict[str, str] | None,
-    platforms: tuple[str, ...],
-    lock: Path | None,
-    locked: bool | None,
-    wheel_layers: str | None,
-    stat_cache: bool | None,
-    strict_imports: bool | None,
     paths: tuple[Path, ...],
+    flags: Mapping[str, Any],
 ) -> None:
     """Build the images that are missing, and only those.
 
@@ -89,12 +78,10 @@ def build(
         refuse_full()
     written = Output.parse(output) if output else None
     kept = saved.find(paths)
-    if kept and (targets or platforms):
+    if kept and (targets or flags["platforms"]):
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
-    flags = kept.flags if kept else {"platforms": platforms or None}
-    flags = {**flags, "stat_cache": stat_cache, "strict_imports": strict_imports, "secrets": secrets}
-    flags |= {"lock": str(lock) if lock else None, "locked": locked}
-    flags |= {"wheel_layers": wheel_layers} if wheel_layers else {}
+    if kept:
+        flags = kept.flags | {name: value for name, value in flags.items() if value is not None}
     settings = config.load(Path.cwd(), jobs=jobs, progress=progress, **flags)
     definitions = code.definitions(settings, tuple(kept.paths) if kept else paths)
 

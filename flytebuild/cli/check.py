@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,15 +31,15 @@ _SECONDS = 120
 @click.option("--in-image", is_flag=True, help="Import every task's module in its image; what is missing is built.")
 @click.option("--strict", is_flag=True, help="Exit with 65 for warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.check/1`).")
-@options.strict_imports
+@options.settings(without=("platforms",))
 @options.paths
 def check(
     targets: tuple[str, ...],
     in_image: bool,
     strict: bool,
     as_json: bool,
-    strict_imports: bool | None,
     paths: tuple[Path, ...],
+    flags: Mapping[str, Any],
 ) -> int:
     """Look for what a run would fail on: calls without `depends_on`, packages that an image lacks; and lints.
 
@@ -57,7 +58,7 @@ def check(
     from flytebuild.cli.check_text import render
     from flytebuild.cli.console import notice, out
 
-    settings = config.load(Path.cwd(), strict_imports=strict_imports)
+    settings = config.load(Path.cwd(), **flags)
     definitions = code.definitions(settings, paths)
     with pipeline.reader(settings, notice) as read:
         nodes, problems = (definitions.needed(targets, read), ()) if targets else definitions.usable(read)

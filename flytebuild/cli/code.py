@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytebuild.cli import options
+from flytebuild.cli.here import or_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def definitions(settings: Config, paths: tuple[Path, ...]) -> Definitions:
     from flytebuild.authoring.loader import load
     from flytebuild.cli.console import notice
 
-    return load(options.or_here(paths), notice, stand_in=not settings.strict_imports)
+    return load(or_here(paths), notice, stand_in=not settings.strict_imports)
 
 
 def refuse(problems: Sequence[DefinitionError]) -> None:

@@ -11,11 +11,15 @@ import click
 def targets(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The environments and tasks of the code that the words before name, or of the current folder; it is not run."""
     from flytebuild.authoring.glance import names
-    from flytebuild.cli.options import or_here
+    from flytebuild.cli.here import or_here
+    from flytebuild.errors import UsageError
 
     # An option that still lacks its value keeps click from telling arguments apart.
     paths = context.params.get("paths") or tuple(Path(word) for word in context.args if Path(word).exists())
-    return _beginning(incomplete, names(or_here(paths)))
+    try:
+        return _beginning(incomplete, names(or_here(paths)))
+    except UsageError:
+        return []
 
 
 def platforms(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -35,6 +39,19 @@ def outputs(_context: click.Context, _parameter: click.Parameter, incomplete: st
     above = Path(place) if place.endswith("/") or not place else Path(place).parent
     folders = sorted(f"{item}/" for item in above.glob("*") if item.is_dir())
     return _beginning(incomplete, [f"{kind}:{folder}" for folder in folders])
+
+
+def locked(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The packages and images that the lock has, and that may move."""
+    from flytebuild import config
+    from flytebuild.errors import FlytebuildError
+    from flytebuild.wheels import lockfile
+
+    try:
+        found = lockfile.read(config.load(Path.cwd(), lock=context.params.get("lock")).lock or Path(config.LOCK))
+    except FlytebuildError:
+        return []
+    return _beginning(incomplete, sorted(found.names) if found else ())
 
 
 def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.structs import asdict
 
-from flytebuild.cli import options
+from flytebuild.cli import completion, options
+from flytebuild.cli.here import or_here
 from flytebuild.cli.plan import CHANGES
 
 if TYPE_CHECKING:
@@ -27,11 +28,23 @@ SCHEMA = "flytebuild.diff/1"
 @options.inside
 @click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when they differ.")
-@click.option("--platform", "platform", metavar="OS/ARCH", help="Of which platform; the engine's own without it.")
+@click.option(
+    "--platform",
+    metavar="OS/ARCH",
+    shell_complete=completion.platforms,
+    help="Which platform's images to compare, instead of the engine's own platform.",
+)
+@options.settings(without=("platforms",))
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="[AFTER]", required=False)
 def diff(
-    paths: tuple[Path, ...], as_json: bool, exit_code: bool, platform: str | None, before: str, after: str | None
+    paths: tuple[Path, ...],
+    as_json: bool,
+    exit_code: bool,
+    platform: str | None,
+    before: str,
+    after: str | None,
+    flags: Mapping[str, Any],
 ) -> int:
     """Show what makes one image another one than BEFORE, down to the package, the file or the variable.
 
@@ -49,8 +62,8 @@ def diff(
     from flytebuild.cli.console import notice, out
     from flytebuild.sides import compare, look
 
-    settings = config.load(Path.cwd(), platforms=(platform,) if platform else None)
-    left, right = asyncio.run(look(settings, options.or_here(paths), before, after, notice))
+    settings = config.load(Path.cwd(), platforms=(platform,) if platform else None, **flags)
+    left, right = asyncio.run(look(settings, or_here(paths), before, after, notice))
     found = compare(left, right)
     if as_json:
         click.echo(json.dumps(_document(left, right, found), indent=2, ensure_ascii=False))

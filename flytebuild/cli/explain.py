@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,9 @@ SCHEMA = "flytebuild.explain/1"
 @click.command(short_help="Show everything that an image's digest is taken of.")
 @options.inside
 @click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
-@options.platforms
+@options.settings()
 @click.argument("name", metavar="ENVIRONMENT", shell_complete=completion.targets)
-def explain(paths: tuple[Path, ...], as_json: bool, platforms: tuple[str, ...], name: str) -> int:
+def explain(paths: tuple[Path, ...], as_json: bool, name: str, flags: Mapping[str, Any]) -> int:
     """Show everything that the digest of an environment's image is taken of, and nothing that it is not.
 
     Each document is shown with its canonical bytes (RFC 8785 JSON) and their digest (BLAKE3, with the context that is
@@ -39,7 +39,7 @@ def explain(paths: tuple[Path, ...], as_json: bool, platforms: tuple[str, ...], 
     from flytebuild import config, pipeline
     from flytebuild.cli.console import notice, out
 
-    settings = config.load(Path.cwd(), platforms=platforms or None)
+    settings = config.load(Path.cwd(), **flags)
     definitions = code.definitions(settings, paths)
     with pipeline.reader(settings, notice) as read:
         environment = definitions.alone(name, read)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -34,7 +35,7 @@ _SUFFIXES: dict[str, Form] = {
     type=click.Choice(("dot", "mermaid", "html", "json")),
     help="As the output's name says without it; dot for stdout.",
 )
-@click.option("--json", "form", flag_value="json", help="Print one JSON document (`flytebuild.graph/1`).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.graph/1`).")
 @click.option(
     "--output",
     "-o",
@@ -42,14 +43,15 @@ _SUFFIXES: dict[str, Form] = {
     metavar="FILE",
     help="Where to write it (`.dot`, `.mmd`, `.html` or `.json`), instead of stdout.",
 )
-@options.platforms
+@options.settings()
 @options.paths
 def graph(
     targets: tuple[str, ...],
     form: Form | None,
+    as_json: bool,
     output: Path | None,
-    platforms: tuple[str, ...],
     paths: tuple[Path, ...],
+    flags: Mapping[str, Any],
 ) -> int:
     """Draw what a workflow's environments need: which images, of which layers, which of them shared, which missing.
 
@@ -64,8 +66,8 @@ def graph(
     from flytebuild.cli import saved
     from flytebuild.cli.console import notice
 
-    form = form or _form_of(output)
-    settings = config.load(Path.cwd(), platforms=platforms or None)
+    form = options.form(form, is_json=as_json) or _form_of(output)
+    settings = config.load(Path.cwd(), **flags)
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
     planning = pipeline.plan_definitions(

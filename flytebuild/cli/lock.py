@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flytebuild.cli import code, options
+from flytebuild.cli import code, completion, options
 from flytebuild.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,16 +30,14 @@ SCHEMA = "flytebuild.lock/1"
     "names",
     multiple=True,
     metavar="NAME",
-    help="A package, or the name of an image, that may move; the others stay if they can. May be given several times.",
+    shell_complete=completion.locked,
+    help="A package, or the name of an image, that may move; the others stay if they can. Repeatable.",
 )
 @click.option("--upgrade", is_flag=True, help="Let everything move, as if there were no lock.")
 @click.option("--check", is_flag=True, help="Exit with 65 where something is not in the lock; nothing is resolved.")
 @click.option("--dry-run", is_flag=True, help="Show what would move, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
-@options.lock
-@options.platforms
-@options.secrets
-@options.strict_imports
+@options.settings(without=("locked", "wheel_layers"))
 @options.paths
 def lock(
     targets: tuple[str, ...],
@@ -48,11 +46,8 @@ def lock(
     check: bool,
     dry_run: bool,
     as_json: bool,
-    lock: Path | None,
-    platforms: tuple[str, ...],
-    secrets: dict[str, str] | None,
-    strict_imports: bool | None,
     paths: tuple[Path, ...],
+    flags: Mapping[str, Any],
 ) -> None:
     """Write down the digests of all images, and the wheels of all layers that install packages, with their hashes.
 
@@ -74,13 +69,7 @@ def lock(
     from flytebuild.wheels.moved import moved
     from flytebuild.wheels.resolver import Moves
 
-    settings = config.load(
-        Path.cwd(),
-        lock=str(lock) if lock else None,
-        platforms=platforms or None,
-        secrets=secrets,
-        strict_imports=strict_imports,
-    )
+    settings = config.load(Path.cwd(), **flags)
     file = settings.lock or Path(config.LOCK)
     known = lockfile.read(file)
     moves = Moves(frozenset(_checked(names, known, file)), upgrade)
@@ -109,12 +98,11 @@ def _checked(names: Sequence[str], known: Lock | None, file: Path) -> Iterator[s
 
     if names and known is None:
         raise UsageError(f"There is no `{file}` in which something could move", hint="`flytebuild lock` makes it")
-    images = {image.reference for image in known.images} if known else set()
-    packages = {pin.name for layer in known.layers for pin in layer.pins} if known else set()
+    there = known.names if known else frozenset()
     for name in names:
-        found = name if name in images else normal(name)
-        if found not in images | packages:
-            nearest = get_close_matches(found, images | packages, 1)
+        found = name if name in there else normal(name)
+        if found not in there:
+            nearest = get_close_matches(found, there, 1)
             hint = f"did you mean `{nearest[0]}`?" if nearest else "`--update` takes what the lock has already"
             raise UsageError(f"`{name}` is neither a package nor an image in `{file}`", hint=hint)
         yield found

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from flytebuild.cli import code, options
+from flytebuild.cli import code, here, options
 
 if TYPE_CHECKING:
     from flytebuild.authoring.environments import Definitions
@@ -29,7 +30,7 @@ CHANGES = 2
     type=click.Choice(("text", "json", "markdown")),
     help="Markdown is for the summaries of CI jobs, and for comments.",
 )
-@click.option("--json", "form", flag_value="json", help="Print one JSON document (`flytebuild.plan/1`).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (`flytebuild.plan/1`).")
 @click.option(
     "--output",
     "-o",
@@ -51,31 +52,20 @@ CHANGES = 2
 @click.option(
     "--fresh-lock", is_flag=True, help="Tell, too, which versions and digests `flytebuild lock --upgrade` would move."
 )
-@options.platforms
-@options.secrets
-@options.lock
-@options.locked
-@options.wheel_layers
-@options.stat_cache
-@options.strict_imports
+@options.settings()
 @options.paths
 def plan(
     targets: tuple[str, ...],
     form: str | None,
+    as_json: bool,
     output: Path | None,
     verbose: bool,
     exit_code: bool,
     offline: bool | None,
     refresh: bool,
     fresh_lock: bool,
-    platforms: tuple[str, ...],
-    secrets: dict[str, str] | None,
-    lock: Path | None,
-    locked: bool | None,
-    wheel_layers: str | None,
-    stat_cache: bool | None,
-    strict_imports: bool | None,
     paths: tuple[Path, ...],
+    flags: Mapping[str, Any],
 ) -> int:
     """Show what a workflow's environments need, what is there, and what must be built.
 
@@ -98,17 +88,8 @@ def plan(
     from flytebuild.events import Notice
     from flytebuild.plan import to_document
 
-    settings = config.load(
-        Path.cwd(),
-        platforms=platforms or None,
-        stat_cache=stat_cache,
-        strict_imports=strict_imports,
-        secrets=secrets,
-        lock=str(lock) if lock else None,
-        locked=locked,
-        wheel_layers=wheel_layers,
-        offline=offline,
-    )
+    form = options.form(form, is_json=as_json)
+    settings = config.load(Path.cwd(), offline=offline, **flags)
     definitions = code.definitions(settings, paths)
     outputs = (output,) if output else ()
     # Half a plan is worth a look, and is not one to be built from.
@@ -132,7 +113,7 @@ def plan(
         notice(Notice(f"a fresh lock would change {told or 'nothing'}"))
     foreseen = pipeline.foresee(settings, planned) if planned.to_build else None
     if output:
-        saved.write(output, planned, settings, options.or_here(paths), targets, foreseen)
+        saved.write(output, planned, settings, here.or_here(paths), targets, foreseen)
     if form == "json":
         click.echo(json.dumps(to_document(planned, foreseen), indent=2, ensure_ascii=False))
     elif form == "markdown":

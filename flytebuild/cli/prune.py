@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,9 +25,9 @@ SCHEMA = "flytebuild.leftovers/1"
 @click.command(short_help="Delete images that no environment needs any more.")
 @click.option("--yes", is_flag=True, help="Delete them. Without it they are only shown.")
 @click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
-@options.platforms
+@options.settings()
 @options.paths
-def prune(yes: bool, as_json: bool, platforms: tuple[str, ...], paths: tuple[Path, ...]) -> int:
+def prune(yes: bool, as_json: bool, paths: tuple[Path, ...], flags: Mapping[str, Any]) -> int:
     """Show what is left of images that no environment of the code at PATH reaches; with `--yes` delete it.
 
     Looked at are the repositories that its images are published in, or those of the engine's own store where they are
@@ -42,7 +43,7 @@ def prune(yes: bool, as_json: bool, platforms: tuple[str, ...], paths: tuple[Pat
     from flytebuild import config, pipeline
     from flytebuild.cli.console import notice, out
 
-    settings = config.load(Path.cwd(), platforms=platforms or None)
+    settings = config.load(Path.cwd(), **flags)
     definitions = code.definitions(settings, paths)
 
     async def find() -> tuple[Leftover, ...]:

@@ -42,11 +42,7 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @click.option("--detach", "-d", is_flag=True, help="Start the run and return; its page shows how it goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
 @click.option("--warm", is_flag=True, help="Let tasks share containers that have started already, to save their start.")
-@options.secrets
-@options.lock
-@options.locked
-@options.wheel_layers
-@options.strict_imports
+@options.settings(without=("platforms",))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("task", required=False)
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
@@ -57,14 +53,10 @@ def run(
     detach: bool,
     as_json: bool,
     warm: bool,
-    secrets: dict[str, str] | None,
-    lock: Path | None,
-    locked: bool | None,
-    wheel_layers: str | None,
-    strict_imports: bool | None,
     file: Path,
     task: str | None,
     inputs: tuple[str, ...],
+    flags: Mapping[str, Any],
 ) -> None:
     """Run TASK of FILE on this machine, each environment's tasks in their own image.
 
@@ -84,14 +76,7 @@ def run(
 
     refuse_full()
     _refuse_what_is_no_file(file)
-    settings = config.load(
-        Path.cwd(),
-        secrets=secrets,
-        lock=str(lock) if lock else None,
-        locked=locked,
-        wheel_layers=wheel_layers,
-        strict_imports=strict_imports,
-    )
+    settings = config.load(Path.cwd(), **flags)
     stand_in = not settings.strict_imports
     _refuse_own_option(context, file, "TASK", task)
     if task is None or task in _HELP:

@@ -29,7 +29,8 @@ def write(
     """Keep a plan, whole or not at all. Raises OutputError where it cannot be written."""
     folder = file.absolute().parent
     asked = [_from(folder, path) for path in paths]
-    document = save(plan, asked, targets, config.registry, config.platforms, config.wheel_layers, forecast)
+    lock = _from(folder, config.lock) if config.lock and config.lock.is_file() else None
+    document = save(plan, asked, targets, config.registry, config.platforms, config.wheel_layers, lock, forecast)
     text = json.dumps(document, indent=2, ensure_ascii=False)
     try:
         if file.exists() and not file.is_file():
@@ -60,11 +61,16 @@ class Kept(Struct, frozen=True):
 
     @property
     def flags(self) -> dict[str, Any]:
-        """The settings that it was made with, and that decide what images are called."""
+        """The settings that it was made with, and that decide what images are called.
+
+        A lock that is gone is none of them: without it the plan does not hold, and what has drifted is told.
+        """
+        lock = Path(os.path.normpath(self.file.absolute().parent / self.plan.lock)) if self.plan.lock else None
         return {
             "registry": self.plan.registry or "",
             "platforms": self.plan.platforms,
             "wheel_layers": self.plan.wheel_layers,
+            "lock": str(lock) if lock and lock.is_file() else None,
         }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flytebuild.cli import code, completion, options
+from flytebuild.cli.here import or_here
 from flytebuild.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @options.inside
-@options.secrets
+@options.settings(without=("platforms",))
 @click.argument("name", metavar="ENVIRONMENT", shell_complete=completion.targets)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
-def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, command: tuple[str, ...]) -> int:
+def shell(paths: tuple[Path, ...], name: str, command: tuple[str, ...], flags: Mapping[str, Any]) -> int:
     """Open a shell in the image of an environment, or of a task's, with your code in its working directory.
 
     The image is built first where it is missing. The container has the environment's variables, and is gone
@@ -47,8 +49,8 @@ def shell(paths: tuple[Path, ...], secrets: dict[str, str] | None, name: str, co
 
     if command[:1] == ("--",):
         command = command[1:]
-    settings = config.load(Path.cwd(), secrets=secrets)
-    session = _session(settings, options.or_here(paths), name, command)
+    settings = config.load(Path.cwd(), **flags)
+    session = _session(settings, or_here(paths), name, command)
     client = connect()
     try:
         return converse(client, session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +38,14 @@ def _budget(_context: click.Context, _option: click.Parameter, given: str | None
 @options.targets
 @click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
 @click.option("--budget", callback=_budget, metavar="SIZE", help="Exit with 1 when an image is larger, such as `2GB`.")
-@options.platforms
+@options.settings()
 @options.paths
 def size(
     targets: tuple[str, ...],
     as_json: bool,
     budget: int | None,
-    platforms: tuple[str, ...],
     paths: tuple[Path, ...],
+    flags: Mapping[str, Any],
 ) -> int:
     """Show how many bytes the images of a workflow have, each for itself and shared, and the largest layers.
 
@@ -60,7 +60,7 @@ def size(
     from flytebuild.cli.console import err, notice, out
     from flytebuild.size import account
 
-    settings = config.load(Path.cwd(), platforms=platforms or None)
+    settings = config.load(Path.cwd(), **flags)
     definitions = code.definitions(settings, paths)
     planning = pipeline.plan_definitions(settings, definitions, targets, notice, is_checked=False, is_partial=True)
     planned = asyncio.run(planning)

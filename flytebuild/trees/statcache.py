@@ -27,7 +27,7 @@ from zlib import crc32
 
 from msgspec import Struct, field
 
-from flytebuild.database import connect, is_broken, transaction
+from flytebuild.database import connect, is_broken, reason, transaction
 from flytebuild.events import Emit, Notice, ignore
 
 SCHEMA = 1
@@ -121,7 +121,7 @@ class StatCache:
                 if not is_last and is_broken(error) and _remove(path):
                     emit(Notice(f"the stat cache `{path}` was broken and starts anew"))
                     continue
-                emit(Notice(f"the stat cache `{path}` cannot be used, so files are read again: {error}"))
+                emit(Notice(f"the stat cache `{path}` cannot be used, so files are read again: {reason(error)}"))
                 break
         return cache
 

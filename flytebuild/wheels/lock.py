@@ -80,6 +80,12 @@ class Lock(Struct, frozen=True, dict=True):
         """Why layers are not locked, by fingerprint."""
         return {layer.fingerprint: layer.reason for layer in self.unlocked}
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """All packages and images that are in it: what may move."""
+        packages = {pin.name for layer in self.layers for pin in layer.pins}
+        return frozenset(packages | {image.reference for image in self.images})
+
     def digest_of(self, reference: str, platform: Platform) -> str | None:
         """What an image's name is to lead to."""
         return self._digests.get((reference, str(platform)))

@@ -85,6 +85,51 @@ def test_platforms() -> None:
     assert offered("build", "--platform", "linux/ar") == ["linux/arm64"]
 
 
+LOCK = """
+version = 1
+uv = "0.13.9"
+
+[[image]]
+reference = "ghcr.io/acme/base:1"
+platform = "linux/amd64"
+digest = "sha256:{digest}"
+
+[[layer]]
+asked = "pip: six"
+environments = ["env"]
+platform = "linux/amd64"
+fingerprint = "1"
+wheels = ["six-1.17.0-py2.py3-none-any.whl"]
+
+[[wheel]]
+name = "six"
+version = "1.17.0"
+filename = "six-1.17.0-py2.py3-none-any.whl"
+sha256 = "{digest}"
+url = "https://example.com/six-1.17.0-py2.py3-none-any.whl"
+size = 11050
+"""
+
+
+def test_what_a_lock_lets_move(folder: Path) -> None:
+    (folder / "main.py").write_text(MARKING)
+    assert offered("lock", "--update", "") == []
+    (folder / "flytebuild.lock").write_text(LOCK.format(digest="1" * 64))
+    (folder / "other.lock").write_text(LOCK.format(digest="1" * 64).replace("six", "attrs"))
+    assert offered("lock", "--update", "") == ["ghcr.io/acme/base:1", "six"]
+    assert offered("lock", "--lock", "other.lock", "--update", "at") == ["attrs"]
+    (folder / "flytebuild.lock").write_text("layer = 1")
+    assert offered("lock", "--update", "") == []
+    assert not (folder / "main.imported").exists()
+
+
+def test_nothing_of_a_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "main.py").write_text(MAIN.format(name="here"))
+    monkeypatch.setenv("HOME", str(folder))
+    assert offered("plan", "--for", "") == []
+    assert offered("plan", "main.py", "--for", "here.t") == ["here.train"]
+
+
 def test_outputs_and_their_folders(folder: Path) -> None:
     for name in ("images/one", "images/two", "other"):
         (folder / name).mkdir(parents=True)

@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from flytebuild.cli.saved import write
+from flytebuild.cli.saved import find, write
 from flytebuild.config import Config
 from flytebuild.plan import Plan
 
@@ -31,3 +31,22 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     reader.join(10)
     assert pipe.is_fifo()
     assert json.loads(read[0])["schema"].startswith("flytebuild.")
+
+
+def test_the_lock_is_kept_as_the_file_sees_it(tmp_path: Path) -> None:
+    (tmp_path / "other.lock").touch()
+    (tmp_path / "plans").mkdir()
+    file = tmp_path / "plans" / "plan.json"
+    write(file, NOTHING, Config(lock=tmp_path / "other.lock"), [tmp_path], [])
+    assert json.loads(file.read_text())["lock"] == "../other.lock"
+    moved = tmp_path.rename(tmp_path.with_name("moved")) / "plans" / "plan.json"
+    found = find([moved])
+    assert found is not None
+    assert Path(found.flags["lock"]).samefile(moved.parents[1] / "other.lock")
+    (moved.parents[1] / "other.lock").unlink()
+    assert found.flags["lock"] is None
+
+
+def test_a_plan_without_a_lock_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "plan.json", NOTHING, Config(lock=tmp_path / "flytebuild.lock"), [tmp_path], [])
+    assert json.loads((tmp_path / "plan.json").read_text())["lock"] is None

@@ -130,7 +130,7 @@ def test_hooks_of_pre_commit(tmp_path: Path) -> None:
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         "PRE_COMMIT_HOME": str(tmp_path / "home"),
-        "HOME": str(tmp_path),
+        "HOME": str(tmp_path / "home"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
