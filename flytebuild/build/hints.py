@@ -72,6 +72,15 @@ _CAUSES = (
         '`.with_apt_packages("build-essential")` before this layer brings one',
     ),
     _cause(
+        r"an index( url)? \(\S+\) (could not be queried|returned a 40[13])",
+        "the index wants other credentials: put them into the URL that this host's `UV_INDEX_URL` has, or "
+        "`https://USER:${{TOKEN}}@HOST/…` into `index_url` and the secret `TOKEN` into `secret_mounts`",
+    ),
+    _cause(
+        r"there is no version of |because only \S+ (is|are) available and you require",
+        "no index that is asked has such a version; the lines above say of which package",
+    ),
+    _cause(
         r"was not found in the package registry|no matching distribution found",
         "no index that is asked has the package; look at its name, or name its index with `index_url` or "
         "`extra_index_urls`",

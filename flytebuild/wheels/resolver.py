@@ -130,7 +130,9 @@ class Resolver(Struct):
         except (DefinitionError, UnavailableError) as error:
             if type(error) not in (DefinitionError, UnavailableError):
                 raise
-            message = f"{question.shown} cannot be locked: {error.message}"
+            # What is missing of a layer says itself which one it is.
+            is_named = error.message.startswith(f"`{question.layer.summary}`")
+            message = error.message if is_named else f"{question.shown} cannot be locked: {error.message}"
             raise type(error)(message, hint=error.hint, details=error.details) from error
         count = (
             f"{len(answer.pins)} wheel{'s' * (len(answer.pins) != 1)}" if answer.pins else "nothing that is not there"

@@ -5,6 +5,7 @@ uv comes with flytebuild and is of a known minor: the answers of `--output-forma
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -13,18 +14,20 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import tomli
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from flytebuild.errors import DefectError, DefinitionError, UnavailableError
 from flytebuild.programs import Ended, ask
 from flytebuild.spec.layers import Pin
+from flytebuild.wheels import complaints
 from flytebuild.wheels.arguments import Arguments, NotLockableError
 from flytebuild.wheels.environment import Environment, write
 from flytebuild.wheels.pylock import pin
@@ -36,13 +39,8 @@ _DEADLINE = 600.0
 _KEPT = re.compile(r"(?!UV_|PIP_)|UV_(?:CACHE_DIR|HTTP_\w+|NATIVE_TLS|SYSTEM_CERTS|KEYRING_PROVIDER|OFFLINE)$")
 """Variables of the host that decide how indexes are reached, and nothing of what is resolved."""
 
-_NO_WHEEL = re.compile(r"(?:versions? of )?([\w.\-]+?)(?:[=<>!~]=?[\w.,*+!<>=]+)? (?:has|have) no (?:usable )?wheels")
-_UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
 _NO_CACHE = "Failed to initialize cache"
 """What uv says where its cache's folder cannot be written, as in a read-only home."""
-
-_UNMET = 1
-"""uv's exit code where requirements have no solution; a mistake in its arguments is another one."""
 
 _GLIBC_MINORS = (17, 28, *range(31, 41))
 """The glibc 2.X that `--python-platform` knows; for a newer one, wheels of the newest of these are taken."""
@@ -116,7 +114,7 @@ class Uv:
             command = ["pip", "install", "--dry-run", "--output-format", "json", "--python", str(python)]
             if constraints:
                 command += ["--constraint", str(_listed(folder / "constraints.txt", constraints))]
-            ended = self._ask((*command, *self._options(asking, target), *asking.what), asking)
+            ended = self._ask((*command, *self._options(asking, target), *asking.what), asking, target)
         try:
             listed = json.loads(ended.output)["changes"]
             added = [item for item in listed if item["action"] == "installed"]
@@ -164,7 +162,16 @@ class Uv:
         told = asking.arguments
         return (*target.arguments, "--only-binary", ":all:", *told.where, *told.which)
 
-    def _ask(self, command: Sequence[str], asking: Asking) -> Ended:
+    def _nearest(self, name: str, version: str, asking: Asking, target: Target) -> str:
+        """Which version there is in the place of one that there is not, as a hint."""
+        alone = replace(asking.arguments, which=(*asking.arguments.which, "--no-deps"))
+        for wanted, what in ((f"{name}<{version}", "the one before it"), (name, "the newest")):
+            with suppress(DefinitionError, UnavailableError, NotLockableError):
+                found = self.changes(dataclasses.replace(asking, what=(wanted,), arguments=alone), target, {})
+                return f"{what}, for this Python and platform, is {found[canonicalize_name(name)]}"
+        return "look at the versions that its index has"
+
+    def _ask(self, command: Sequence[str], asking: Asking, target: Target | None = None) -> Ended:
         always = ("--no-config", "--no-progress", "--color", "never", "--quiet")
         environ = self._variables({**asking.variables, **_index_variables(asking)})
         try:
@@ -176,7 +183,10 @@ class Uv:
             hint = "see whether its package indexes can be reached"
             raise UnavailableError(f"uv gives {error}", hint=hint) from error
         if ended.code:
-            raise _failure(asking.hide(ended.complaint).strip(), ended.code)
+            complaint = asking.hide(ended.complaint).strip()
+            if target and (missing := complaints.absent(complaint)):
+                raise DefinitionError(complaints.no_version(*missing), hint=self._nearest(*missing, asking, target))
+            raise complaints.failure(complaint, ended.code)
         return ended
 
     def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
@@ -236,20 +246,3 @@ def _index_variables(asking: Asking) -> dict[str, str]:
 def _expanded(text: str, variables: Mapping[str, str]) -> str:
     """`${NAME}` replaced, which a shell does while the image is built."""
     return re.sub(r"\$\{(\w+)\}", lambda found: variables.get(found[1], ""), text)
-
-
-def _failure(complaint: str, code: int) -> Exception:
-    """What it means that uv gives no answer."""
-    names = sorted(set(_NO_WHEEL.findall(complaint)))
-    if names:
-        shown = ", ".join(f"`{name}`" for name in names)
-        return NotLockableError(f"there is no wheel of {shown} for this Python and platform")
-    if _UNREACHABLE.search(complaint):
-        return UnavailableError(
-            "uv cannot reach a package index", hint="see whether this machine reaches it", details=complaint
-        )
-    return DefinitionError(
-        "the requirements cannot be met" if code == _UNMET else "uv does not take what it is asked",
-        hint="mend the names and versions that uv complains about above, or the index that it asks",
-        details=complaint,
-    )

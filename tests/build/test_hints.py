@@ -21,6 +21,10 @@ from tests.samples import AMD64, ARM64
         ("      error: linker `cc` not found", "build-essential"),
         ("Because none was not found in the package registry and you require none, we can", "index_url"),
         ("    cause: Hash mismatch for `six==1.17.0`", "flytebuild lock --update"),
+        ("  cause: Because there is no version of numpy==99.0 and you require numpy==99.0, we can", "such a version"),
+        ("  cause: Because only leaf<=1.5 is available and you require leaf>=7, we can", "such a version"),
+        ("hint: An index URL (http://i/simple) could not be queried due to a lack of valid", "secret_mounts"),
+        ("hint: An index (http://i/simple) returned a 403 Forbidden error. Check that the index", "UV_INDEX_URL"),
         ("  × No solution found when resolving dependencies:", "exclude each other"),
     ],
 )

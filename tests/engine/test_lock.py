@@ -103,7 +103,7 @@ def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(workspace:
             workspace.flytebuild("lock", "main.py", **environ),
             workspace.flytebuild("plan", "--json", "--locked", "-o", "plan.json", "main.py", **environ),
             workspace.flytebuild("build", "--dry-run", "main.py", **environ),
-            workspace.flytebuild("lock", "--update", "leaf", "main.py", code=65, **{**environ, "TOKEN": PASSWORD[1:]}),
+            workspace.flytebuild("lock", "--update", "leaf", "main.py", code=69, **{**environ, "TOKEN": PASSWORD[1:]}),
         ]
     (image,) = json.loads(told[1].stdout)["images"]
     assert [layer["obstacle"] for layer in image["layers"] if layer["kind"] == "pinned"] == [

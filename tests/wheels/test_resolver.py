@@ -25,12 +25,14 @@ from flytebuild.spec.layers import Command, PipOptions, PipPackages, Requirement
 from flytebuild.spec.model import HostFolder, ImageSpec
 from flytebuild.spec.tree import assemble, file_entry
 from flytebuild.wheels import lockfile
+from flytebuild.wheels.arguments import Arguments
 from flytebuild.wheels.base import Base
 from flytebuild.wheels.environment import Installed
 from flytebuild.wheels.lock import Lock
 from flytebuild.wheels.metadata import MetadataReader
+from flytebuild.wheels.questions import Question
 from flytebuild.wheels.resolver import Moves, Resolver
-from flytebuild.wheels.uv import Uv
+from flytebuild.wheels.uv import Asking, Target, Uv
 from tests.samples import AMD64, made_of
 from tests.wheels.index import PASSWORD, Index, served
 
@@ -216,7 +218,9 @@ def test_pins_have_all_that_installing_needs_and_nothing_secret(desk: Desk, inde
     assert PASSWORD not in lockfile.encode(lock)
     assert desk.versions(lock, layers)["leaf"] == "1.0"
     assert pin.sha256 == sha256(index.files["common"][pin.filename]).hexdigest()
-    with pytest.raises((DefinitionError, UnavailableError)) as caught:
+    with pytest.raises(
+        UnavailableError, match=rf"the index `http://{index.address}/private` wants other cred"
+    ) as caught:
         desk.lock(PipPackages(("common==1.5",), options), secrets={"TOKEN": f"{PASSWORD}x"})
     assert PASSWORD not in f"{caught.value.message} {caught.value.hint} {caught.value.details}"
 
@@ -262,9 +266,46 @@ def test_an_image_keeps_no_other_one_from_being_locked(desk: Desk) -> None:
 
 
 def test_what_cannot_be_met_is_an_error_that_names_the_layer(desk: Desk) -> None:
-    with pytest.raises(DefinitionError, match=r"`pip: leaf>9` \(main.py:1\) cannot be locked") as caught:
-        desk.lock(desk.layer("leaf>9"))
-    assert "leaf" in caught.value.details
+    with pytest.raises(DefinitionError, match=r"`pip: aa, bb>=2` .* the requirements cannot be met$") as caught:
+        desk.lock(desk.layer("aa", "bb>=2"))
+    assert "bb>=2.0 depends on common>=2" in caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("requirement", "said", "hint"),
+    [
+        ("common==99", "there is no `common` 99", "the one before it, for this Python and platform, is 2.0"),
+        ("common==1.7", "there is no `common` 1.7", "the one before it, for this Python and platform, is 1.5"),
+        ("common==0.1", "there is no `common` 0.1", "the newest, for this Python and platform, is 2.0"),
+        ("common>9", "there is no version that `common>9` allows", "what there is: `common<=2.0`"),
+        ("nobody", "no index that is asked has a package `nobody`", "`index_url`"),
+    ],
+)
+def test_what_is_not_there_is_named_with_what_is(requirement: str, said: str, hint: str, desk: Desk) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        desk.lock(desk.layer("leaf", requirement))
+    assert caught.value.message.endswith(f"cannot be locked: {said}")
+    assert hint in (caught.value.hint or "")
+    assert not caught.value.details
+
+
+def test_an_index_that_does_not_answer_is_named(desk: Desk) -> None:
+    asking = Asking(("leaf",), Arguments("http://127.0.0.1:1/simple"))
+    with pytest.raises(UnavailableError, match=r"`http://127\.0\.0\.1:1/simple/leaf/` cannot be reached"):
+        Uv({**desk.environ, "UV_HTTP_RETRIES": "0"}).changes(asking, Target(MINOR, "x86_64", (2, 28)), {})
+
+
+def test_a_layer_that_lacks_something_is_named_once(desk: Desk) -> None:
+    def secrets(_: ImageSpec, question: Question) -> dict[str, str]:
+        raise DefinitionError(f"{question.shown} needs the secret `TOKEN`, and there is none")
+
+    async def of(_: ImageSpec) -> Base:
+        return HERE
+
+    resolver = Resolver(Uv(desk.environ), MetadataReader(desk.memory), of, secrets, str, Lock(), Moves(), ignore)
+    with pytest.raises(DefinitionError) as caught:
+        asyncio.run(resolver.layers({"a": {AMD64: made_of(desk.layer("leaf"), python=MINOR)}}))
+    assert caught.value.message == "`pip: leaf` (main.py:1) needs the secret `TOKEN`, and there is none"
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(desk: Desk, tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""What it means that uv gives no answer: its complaints, read. Pure.
+
+uv of the minor that comes with flytebuild is read; where no word is known, its whole complaint is shown.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flytebuild.errors import DefinitionError, UnavailableError
+from flytebuild.wheels.arguments import NotLockableError
+
+_NO_WHEEL = re.compile(r"(?:versions? of )?([\w.\-]+?)(?:[=<>!~]=?[\w.,*+!<>=]+)? (?:has|have) no (?:usable )?wheels")
+_UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
+_FETCHED = re.compile(r"Failed to fetch: `?(https?://[^\s`]+)")
+_REFUSED = re.compile(
+    r"An index(?: URL)? \((?P<index>\S+)\) (?:could not be queried[^(]*\(|returned a )(?P<why>40[13] \w+)"
+    r"|HTTP status client error \((?P<status>40[13] \w+)\) for url \((?P<url>\S+)\)"
+)
+_CONCLUSION = r", we can conclude that your requirements are unsatisfiable"
+_NO_VERSION = re.compile(r"there is no version of (\S+)==(\S+) and you require \1(?:\[\S+\])?==\2" + _CONCLUSION)
+_NONE_ALLOWED = re.compile(r"Because only (\S+) (?:is|are) available and you require (\S+)" + _CONCLUSION)
+_UNKNOWN = re.compile(r"Because (\S+) was not found in the package registry and you require \1\S*" + _CONCLUSION)
+
+_UNMET = 1
+"""uv's exit code where requirements have no solution; a mistake in its arguments is another one."""
+
+_CREDENTIALS = (
+    "put them into the URL that this host's `UV_INDEX_URL` has, or `https://USER:${TOKEN}@HOST/…` into the layer's "
+    "`index_url` and the secret `TOKEN` into its `secret_mounts`"
+)
+
+
+def failure(complaint: str, code: int) -> Exception:
+    """The error for what uv said when it ended with this code: NotLockableError, UnavailableError, DefinitionError."""
+    if names := sorted(set(_NO_WHEEL.findall(complaint))):
+        shown = ", ".join(f"`{name}`" for name in names)
+        return NotLockableError(f"there is no wheel of {shown} for this Python and platform")
+    if refused := _REFUSED.search(complaint):
+        place, why = refused["index"] or refused["url"], refused["why"] or refused["status"]
+        return UnavailableError(f"the index `{place}` wants other credentials ({why})", hint=_CREDENTIALS)
+    if _UNREACHABLE.search(complaint):
+        place = fetched[1] if (fetched := _FETCHED.search(complaint)) else ""
+        return UnavailableError(
+            f"`{place}` cannot be reached" if place else "uv cannot reach a package index",
+            hint="see whether this machine reaches the index",
+            details=complaint,
+        )
+    if told := _unmet(complaint):
+        return DefinitionError(told[0], hint=told[1])
+    return DefinitionError(
+        "the requirements cannot be met" if code == _UNMET else "uv does not take what it is asked",
+        hint="mend the names and versions that uv complains about above, or the index that it asks",
+        details=complaint,
+    )
+
+
+def absent(complaint: str) -> tuple[str, str] | None:
+    """The name and the version of a package that has no such version."""
+    found = _NO_VERSION.search(complaint)
+    return (found[1], found[2]) if found else None
+
+
+def no_version(name: str, version: str) -> str:
+    """What is told of a version that there is not."""
+    return f"there is no `{name}` {version}"
+
+
+def _unmet(complaint: str) -> tuple[str, str] | None:
+    """What is missing where that is one thing alone, and what to do."""
+    if missing := absent(complaint):
+        return no_version(*missing), "look at the versions that its index has"
+    if found := _NONE_ALLOWED.search(complaint):
+        return f"there is no version that `{found[2]}` allows", f"what there is: `{found[1]}`"
+    if found := _UNKNOWN.search(complaint):
+        hint = "look at its name, or name its index with `index_url` or `extra_index_urls`"
+        return f"no index that is asked has a package `{found[1]}`", hint
+    return None
