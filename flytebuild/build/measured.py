@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.events import Emit
@@ -22,8 +23,7 @@ from flytebuild.size import StoredLayer
 from flytebuild.state import State
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """Notes the bytes of an image's layers once it is in a registry; the rest is how the image was lowered.
 
     What BuildKit makes several layers of counts together. Nothing depends on it: where the registry's layers are not

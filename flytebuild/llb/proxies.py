@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from urllib.parse import urlsplit
 
 from flytebuild.buildkit._pb import ops_pb2
@@ -29,7 +29,8 @@ class Proxies:
 
     def without(self, names: Container[str]) -> Proxies:
         """Those whose variable is not among `names`, in whichever letters."""
-        return replace(self, **{name: "" for name in _NAMES if name in names or name.upper() in names})
+        kept = (name for name in _NAMES if name not in names and name.upper() not in names)
+        return Proxies(**{name: getattr(self, name) for name in kept})
 
     def variables(self) -> dict[str, str]:
         """Those that there are, by the names in capitals."""
