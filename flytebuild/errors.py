@@ -148,9 +148,9 @@ class DriftError(DefinitionError):
 class LockDriftError(DefinitionError):
     """Raised when everything must be locked and something is not; `differences` has a line for each thing."""
 
-    def __init__(self, file: str, differences: Sequence[str]) -> None:
+    def __init__(self, file: str, differences: Sequence[str], command: str = "flytebuild lock") -> None:
         super().__init__(
-            f"`{file}` is not up to date", hint="`flytebuild lock` brings it up to date, and moves nothing else"
+            f"`{file}` is not up to date", hint=f"`{command}` brings it up to date, and moves nothing else"
         )
         self.differences = tuple(differences)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from flytebuild.spec.composition import Composition
-from flytebuild.spec.differences import pin_changes, requirement_changes
+from flytebuild.spec.differences import pin_changes, requirement_changes, unmet_requirements
 
 Files: TypeAlias = Mapping[str, str]
 """A tree's files: what each path holds, as a digest or anything else that changes with it."""
@@ -121,7 +121,11 @@ class _Comparison(Struct, frozen=True):
             if self.before.layers[twin]["kind"] == kind:
                 yield from self._layer(self.before.layers[twin], number)
             else:
-                words = "is locked now" if kind == "pinned" else "is not locked any more"
+                words = (
+                    "is locked now"
+                    if kind == "pinned"
+                    else _unlocked(self.before.layers[twin], self.after.layers[number])
+                )
                 yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
         for item in waiting:
             yield Change(None, "layer", f"`{layer_name(self.before.layers[item])}` is not in it any more")
@@ -243,6 +247,12 @@ def _key(layer: Mapping[str, Any]) -> str:
 def _is_pin_of(before: str, after: str) -> bool:
     """Whether layers of these kinds may be the same one, without a lock and with one."""
     return (before == "pinned" and after in _PINNABLE) or (after == "pinned" and before in _PINNABLE)
+
+
+def _unlocked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """That a lock does not count any more, and for which requirements that is so, where they tell."""
+    unmet = list(unmet_requirements(before["spec"]["pins"], after["spec"].get("requirements", ())))
+    return f"is not locked any more ({'; '.join(unmet)})" if unmet else "is not locked any more"
 
 
 def layer_name(layer: Mapping[str, Any]) -> str:

@@ -174,6 +174,11 @@ def pinned(*versions: str, sha256: str = "a" * 64, tag: str = "py3-none-any") ->
         ),
         (pip("pandas"), pinned("pandas==2.3.0"), "`pip: pandas` is locked now"),
         (pinned("pandas==2.3.0"), pip("pandas"), "`pip: pandas` is not locked any more"),
+        (
+            pinned("pandas==2.3.0", "six==1.16.0"),
+            pip("pandas==2.2.3", "six<1.16", "rich"),
+            "`pip: pandas==2.2.3, six<1.16, rich` is not locked any more (pandas 2.3.0 → 2.2.3; six 1.16.0 → six<1.16)",
+        ),
     ],
 )
 def test_pins_are_told_by_their_versions(before: Part, after: Part, said: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import asdict
 
 from flytebuild.cli import code, completion, options
 from flytebuild.errors import UsageError
@@ -113,7 +114,7 @@ def _document(file: Path, lock: Lock, changes: Sequence[Moved], *, is_written: b
         "schema": SCHEMA,
         "file": str(file),
         "written": is_written,
-        "changes": [{"name": item.name, "before": item.before, "after": item.after} for item in changes],
+        "changes": [asdict(item) for item in changes],
         "images": [
             {"reference": item.reference, "platform": item.platform, "digest": item.digest} for item in lock.images
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from flytebuild.config import Config
@@ -10,6 +11,7 @@ from flytebuild.events import Emit, Notice
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import Dockerfile
 from flytebuild.wheels import lockfile
+from flytebuild.wheels.drift import drift
 from flytebuild.wheels.lock import Lock, Specs, apply
 
 _NAMED = 3
@@ -23,25 +25,25 @@ def read(config: Config) -> Lock | None:
     """
     found = lockfile.read(config.lock) if config.lock else None
     if found is None and config.locked:
-        raise LockDriftError(str(config.lock), ("there is no such file",))
+        raise LockDriftError(str(config.lock), ("there is no such file",), _command(config))
     if found is None and config.sources.get("lock") == "--lock":
-        raise UsageError(f"There is no `{config.lock}`", hint="`flytebuild lock` makes it")
+        raise UsageError(f"There is no `{config.lock}`", hint=f"`{_command(config)}` makes it")
     return found
 
 
 def applied(config: Config, lock: Lock, specs: Specs, emit: Emit) -> Specs:
     """The specs with what is locked. What the lock does not have is told, and raises LockDriftError if `locked`."""
     made, left = apply(specs, lock)
-    drift = [
+    lacking = [
         f"`{image.reference}` for `{platform}`"
         for platform, image in named_images(specs)
         if image.digest and not lock.digest_of(image.reference, platform)
     ]
-    drift += [f"{item.question.shown} of `{item.environment}`" for item in left if item.is_drift]
-    if drift and config.locked:
-        raise LockDriftError(str(config.lock), [f"{item} is not in it" for item in drift])
-    if drift:
-        emit(Notice(_told(drift, config.lock.name if config.lock else "the lock")))
+    lacking += drift(specs, lock, left)
+    if lacking and config.locked:
+        raise LockDriftError(str(config.lock), [f"{item} is not in it" for item in lacking], _command(config))
+    if lacking:
+        emit(Notice(_told(lacking, config)))
     return made
 
 
@@ -60,7 +62,15 @@ def named_images(specs: Specs) -> Sequence[tuple[Platform, ResolvedImage]]:
     return [found[key] for key in sorted(found)]
 
 
-def _told(drift: Sequence[str], name: str) -> str:
-    rest = [f"{len(drift) - _NAMED} more"] if len(drift) > _NAMED else []
-    shown = ", ".join([*drift[:_NAMED], *rest])
-    return f"not in `{name}`, and taken as it comes: {shown}; `flytebuild lock` brings it up to date"
+def _told(lacking: Sequence[str], config: Config) -> str:
+    rest = [f"{len(lacking) - _NAMED} more"] if len(lacking) > _NAMED else []
+    shown = ", ".join([*lacking[:_NAMED], *rest])
+    name = config.lock.name if config.lock else "the lock"
+    return f"not in `{name}`, and taken as it comes: {shown}; `{_command(config)}` brings it up to date"
+
+
+def _command(config: Config) -> str:
+    """What writes the lock that is meant."""
+    if config.lock and config.sources.get("lock") == "--lock":
+        return f"flytebuild lock --lock {os.path.relpath(config.lock)}"
+    return "flytebuild lock"

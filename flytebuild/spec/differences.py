@@ -43,6 +43,19 @@ def pin_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str
         yield "the same in another order"
 
 
+def unmet_requirements(pins: Sequence[Mapping[str, Any]], requirements: Sequence[str]) -> Iterator[str]:
+    """Requirements that want another version than the one that is pinned."""
+    versions = {item["name"]: item["version"] for item in pins}
+    for item in requirements:
+        try:
+            wanted = Requirement(item)
+        except InvalidRequirement:
+            continue
+        version = versions.get(canonicalize_name(wanted.name))
+        if version and not wanted.specifier.contains(version, prereleases=True):
+            yield f"{wanted.name} {version} → {_version(item) or item}"
+
+
 def _package(item: str) -> str:
     """The name of a package of Python or Debian; the whole text for what has none."""
     try:

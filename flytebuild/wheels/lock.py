@@ -107,6 +107,7 @@ class Unlocked(Struct, frozen=True):
     """
 
     environment: str
+    platform: str
     question: Question
     reason: str
     is_drift: bool = False
@@ -127,12 +128,11 @@ def apply(specs: Specs, lock: Lock) -> tuple[dict[str, dict[Platform, ImageSpec]
 
 def _unlocked(environment: str, spec: ImageSpec, lock: Lock) -> Iterator[Unlocked]:
     for question in questions(spec):
-        if question.reason:
-            yield Unlocked(environment, question, question.reason)
-        elif question.fingerprint in lock.reasons:
-            yield Unlocked(environment, question, lock.reasons[question.fingerprint])
+        reason = question.reason or lock.reasons.get(question.fingerprint, "")
+        if reason:
+            yield Unlocked(environment, str(spec.platform), question, reason)
         elif question.fingerprint not in lock.by_fingerprint:
-            yield Unlocked(environment, question, "it is not in the lock", is_drift=True)
+            yield Unlocked(environment, str(spec.platform), question, "it is not in the lock", is_drift=True)
 
 
 def _pinned(spec: ImageSpec, lock: Lock, left: Mapping[int, str]) -> ImageSpec:

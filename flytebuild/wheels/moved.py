@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild.wheels.lock import Lock
 
@@ -12,11 +13,15 @@ _SHOWN = len("sha256:") + 12
 
 
 class Moved(Struct, frozen=True):
-    """A package or an image, and its versions or digest before and after; None where there was, or is, none."""
+    """A package or an image, and its versions or digest before and after; None where there was, or is, none.
+
+    `unlocked` is the layer that had it and that cannot be locked now, by its summary.
+    """
 
     name: str
     before: str | None
     after: str | None
+    unlocked: str | None = None
 
     @property
     def words(self) -> str:
@@ -24,7 +29,10 @@ class Moved(Struct, frozen=True):
         before, after = (text and (f"{text[:_SHOWN]}…" if text.startswith("sha256:") else text) for text in self._both)
         if before is None:
             return f"{self.name} {after} is new"
-        return f"{self.name} {before} → {after}" if after is not None else f"{self.name} {before} is gone"
+        if after is not None:
+            return f"{self.name} {before} → {after}"
+        gone = f"is not locked any more: `{self.unlocked}` cannot be" if self.unlocked else "is gone"
+        return f"{self.name} {before} {gone}"
 
     @property
     def _both(self) -> tuple[str | None, str | None]:
@@ -33,8 +41,27 @@ class Moved(Struct, frozen=True):
 
 def moved(before: Lock, after: Lock) -> tuple[Moved, ...]:
     """The differences, images first, each in the order of their names."""
-    pairs = ((_digests(before), _digests(after)), (_versions(before), _versions(after)))
-    return tuple(item for old, new in pairs for item in _differences(old, new))
+    images = _differences(_digests(before), _digests(after))
+    packages = _differences(_versions(before), _versions(after))
+    told = (item if item.after else replace(item, unlocked=_unlocked(item.name, before, after)) for item in packages)
+    return (*images, *told)
+
+
+def _unlocked(package: str, before: Lock, after: Lock) -> str | None:
+    """The layer that has come in the place of one with a package, and that cannot be locked."""
+    places = {
+        (name, layer.platform)
+        for layer in before.layers
+        if any(pin.name == package for pin in layer.pins)
+        for name in layer.environments
+    }
+    known = {layer.fingerprint for layer in before.unlocked}
+    found = [
+        layer.asked
+        for layer in after.unlocked
+        if layer.fingerprint not in known and any((name, layer.platform) in places for name in layer.environments)
+    ]
+    return min(found, key=lambda asked: package not in asked.lower(), default=None)
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Moved]:

@@ -114,7 +114,9 @@ def test_nobody_who_could_be_asked_is_no_failure(state: State, index: Index) -> 
         ("pip: leaf", "its versions could not be found out")
     ]
     (said,) = told
-    assert said.startswith("`pip: leaf` (main.py:1) cannot be locked: uv cannot reach a package index; ")
+    assert said.startswith(
+        "`pip: leaf` (main.py:1) cannot be locked: `http://127.0.0.1:1/simple/leaf/` cannot be reached; "
+    )
     (left,) = decided(asked, state, replace(Config(), offline=True))[0].unlocked
     assert "offline" in left.reason
     with pytest.raises(DefinitionError):

@@ -14,6 +14,7 @@ from flytebuild.spec.layers import Pin, Pinned, PipOptions, Requirements
 from flytebuild.spec.model import ImageSpec
 from flytebuild.spec.tree import file_tree
 from flytebuild.wheels import lockfile
+from flytebuild.wheels.drift import drift
 from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer, UnlockedLayer, apply, merged, order
 from flytebuild.wheels.moved import moved
 from flytebuild.wheels.pylock import without_credentials
@@ -64,6 +65,33 @@ def test_what_changed_since_is_drift_and_so_is_all_above() -> None:
     assert [(item.question.layer.summary, item.is_drift) for item in left] == [
         ("pip: six>1", True),
         ("pip: rich", True),
+    ]
+
+
+def drifted(lock: Lock, **specs: ImageSpec) -> list[str]:
+    """What is told of images that a lock does not have."""
+    wanted = {name: {AMD64: spec} for name, spec in specs.items()}
+    return list(drift(wanted, lock, apply(wanted, lock)[1]))
+
+
+def test_drift_is_told_by_the_layer_the_environments_and_what_has_changed() -> None:
+    file = Requirements(file_tree("r.txt", "0" * 64, 1), "r.txt")
+    edited = replace(file, tree=file_tree("r.txt", "1" * 64, 1))
+    before = made_of(pip("six==1.16.0", "rich"), pip("attrs"))
+    lock = Lock(layers=(locked(before, 0, SIX), locked(before, 1, RICH)))
+    here = "(main.py:1) of `env`"
+    assert drifted(lock, env=before) == []
+    assert drifted(lock, env=made_of(pip("six==1.17.0", "rich"), pip("attrs"))) == [
+        f"`pip: six==1.17.0, rich` {here} (six 1.16.0 → 1.17.0 since it was locked) and what is on top of it"
+    ]
+    assert drifted(Lock(layers=(locked(made_of(file), 0, SIX),)), env=made_of(edited)) == [
+        f"`requirements: r.txt` {here} (what it reads, or what is below it, has changed since it was locked)"
+    ]
+    assert drifted(lock, env=made_of(pip("six==1.16.0", "rich"), pip("attrs"), pip("mdurl"))) == [
+        "`pip: mdurl` (main.py:3) of `env`"
+    ]
+    assert drifted(Lock(), one=before, two=before) == [
+        "`pip: six==1.16.0, rich` (main.py:1) of `one`, `two` and what is on top of it"
     ]
 
 
@@ -151,6 +179,21 @@ def test_differences_are_told_by_names() -> None:
         "six 1.16.0 → 1.17.0",
     ]
     assert moved(before, before) == ()
+
+
+def test_what_cannot_be_locked_any_more_is_not_called_gone() -> None:
+    old, new = made_of(pip("docopt==0.6.1")), made_of(pip("docopt==0.6.2"))
+    docopt = replace(SIX, name="docopt", version="0.6.1")
+    entry = locked(old, 0, docopt, RICH)
+    unlocked = UnlockedLayer("pip: docopt==0.6.2", "linux/amd64", questions(new)[0].fingerprint, ("env",), "no wheel")
+    before, after = Lock("", (), (entry,)), Lock("", (), (), (unlocked,))
+    assert [item.words for item in moved(before, after)] == [
+        "docopt 0.6.1 is not locked any more: `pip: docopt==0.6.2` cannot be",
+        "rich 15.0.0 is not locked any more: `pip: docopt==0.6.2` cannot be",
+    ]
+    # One that could not be before either, or of another environment, is not what they were in.
+    for other in (replace(before, unlocked=(unlocked,)), Lock("", (), (replace(entry, environments=("other",)),))):
+        assert [item.words for item in moved(other, after)] == ["docopt 0.6.1 is gone", "rich 15.0.0 is gone"]
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=4)
