@@ -17,15 +17,15 @@ from flytebuild.check.exact import Answer, merge
 from flytebuild.check.examination import examine, task_files
 from flytebuild.check.finding import RULES, Finding
 from flytebuild.config import Config
-from flytebuild.errors import CheckError, ConfigError
+from flytebuild.errors import CheckError, ConfigError, UsageError
 from flytebuild.graph import EnvironmentNode
 
 _SHOWN = 5
 """Findings that a plan tells; `flytebuild check` has them all."""
 
 
-_LOCKED = ("unpinned-requirement", "unpinned-base")
-"""Rules about what a lock keeps as it is."""
+_LOCKED = ("unpinned-requirement",)
+"""Rules about what is nothing to be told of where there is a lock: what it does not have is told by plans."""
 
 
 def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentNode]) -> tuple[Finding, ...]:
@@ -39,8 +39,24 @@ def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentN
             hint = f"did you mean `{nearest[0]}`?" if nearest else "rules: " + ", ".join(f"`{rule}`" for rule in RULES)
             raise ConfigError(f"`ignore` in `{config.sources.get('ignore', '?')}` names no rule: `{name}`", hint=hint)
     ignored = (*config.ignore, *(_LOCKED if config.lock and config.lock.is_file() else ()))
-    found = examine(tuple(subjects(definitions, nodes)), LiveObjects(), _text_of, ignored=ignored)
+    found = examine(
+        tuple(subjects(definitions, nodes)), LiveObjects(), _text_of, ignored=ignored, locked=_locked_images(config)
+    )
     return tuple(replace(item, file=relative(item.file)) for item in found)
+
+
+def _locked_images(config: Config) -> frozenset[str]:
+    """The names of images that the lock has a digest of; a lock that cannot be read is a plan's to tell."""
+    if not (config.lock and config.lock.is_file()):
+        return frozenset()
+    # Loaded here: only who has a lock needs what reads it.
+    from flytebuild.wheels import lockfile
+
+    try:
+        found = lockfile.read(config.lock)
+    except UsageError:
+        return frozenset()
+    return frozenset(image.reference for image in found.images) if found else frozenset()
 
 
 def modules(definitions: Definitions, node: EnvironmentNode) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import logging
 import os
 import sys
 import traceback
@@ -17,7 +19,7 @@ from flytebuild.authoring.modules import Importer, importer
 from flytebuild.authoring.python_files import MANY, python_files
 from flytebuild.authoring.roots import Place, found, named
 from flytebuild.authoring.site import recorded, refusal_of
-from flytebuild.authoring.standins import StandInError, refuse_stand_ins, standing_in
+from flytebuild.authoring.standins import StandInError, refusal_of_stand_in, refuse_stand_ins, standing_in
 from flytebuild.errors import DefinitionError, LoadError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 
@@ -39,7 +41,13 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
     before = {id(environment) for environment in list_loaded_environments()}
     places = list(_places(paths, emit))
     failed: dict[str, DefinitionError] = {}
-    with recorded(), importer() as imports, _stdout_to_stderr(), _standing_in(emit, wanted=stand_in) as made:
+    with (
+        recorded(),
+        importer() as imports,
+        _stdout_to_stderr(),
+        _logging_as_before(),
+        _standing_in(emit, wanted=stand_in) as made,
+    ):
         for place, is_given in places:
             try:
                 _import(imports, place, made)
@@ -126,6 +134,18 @@ def _stdout_to_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _logging_as_before() -> Iterator[None]:
+    """What modules set up for all logging is for their tasks: ours, and that of our libraries, is nobody's output."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+@contextlib.contextmanager
 def _staying() -> Iterator[None]:
     """End in the folder that was the current one."""
     here = Path.cwd()
@@ -151,7 +171,7 @@ def _import(imports: Importer, place: Place, made: Mapping[str, str]) -> None:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        if refusal := refusal_of(error):
+        if refusal := refusal_of(error) or refusal_of_stand_in(error):
             raise refusal from error
         if isinstance(error, StandInError):
             raise LoadError(
@@ -163,7 +183,7 @@ def _import(imports: Importer, place: Place, made: Mapping[str, str]) -> None:
         raise LoadError(
             f"`{_shown(file)}` fails to import: {type(error).__name__}: {_first_line(error)}",
             traceback=_users_traceback(error),
-            hint=_reason(file, made),
+            hint=_reason(file, made, error),
         ) from error
     origin = getattr(module, "__file__", None)
     if origin is None or Path(origin).resolve() != file:
@@ -174,12 +194,29 @@ def _import(imports: Importer, place: Place, made: Mapping[str, str]) -> None:
         )
 
 
-def _reason(file: Path, made: Mapping[str, str]) -> str:
+def _reason(file: Path, made: Mapping[str, str], error: BaseException) -> str:
     """Why an import may fail: most errors are the module's own, unless something is not what the module thinks."""
-    if not made:
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] in made:
+        return f"install `{error.name.partition('.')[0]}` on this machine: a library that is installed here needs it"
+    involved = {str(file), *(frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))}
+    lacking = [name for name in made if any(name in _imported(item) for item in sorted(involved))]
+    if not lacking:
         return f"this is the module's own error; `python {_shown(file)}` shows it as well"
-    names = ", ".join(f"`{name}`" for name in list(made)[:3]) + (" and others" if len(made) > 3 else "")
+    names = ", ".join(f"`{name}`" for name in lacking[:3]) + (" and others" if len(lacking) > 3 else "")
     return f"this machine lacks {names}, which may be why; install it, or use it in tasks alone"
+
+
+def _imported(file: str) -> set[str]:
+    """The first names of the modules that a file of the user's imports."""
+    if _is_machinery(file) or "site-packages" in file:
+        return set()
+    try:
+        nodes = list(ast.walk(ast.parse(Path(file).read_bytes())))
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    plain = (alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names)
+    named = (node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level)
+    return {name.partition(".")[0] for name in (*plain, *named)}
 
 
 def _users_traceback(error: BaseException) -> str:

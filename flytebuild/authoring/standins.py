@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -22,20 +24,24 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
+import flyte
 from flyte._task import AsyncFunctionTaskTemplate
 from flyte._task_plugins import TaskPluginRegistry
 
-from flytebuild.authoring.site import origin_of
+from flytebuild.authoring.site import origin_of, relative
 from flytebuild.check.imports import is_answered
 from flytebuild.errors import DefinitionError
 
-if TYPE_CHECKING:
-    import flyte
-
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_NOT_DEFINING = ("_tasks", "depends_on")
+_NOT_DEFINING = ("_tasks", "depends_on", "app", "uvicorn_config")
+"""What of an environment only its containers use: tasks hold functions, and what an app serves is of the same kind."""
+
+_SDK = str(Path(flyte.__file__).parent)
+_ON_BEHALF = tuple(os.path.join(_SDK, *folder, "") for folder in (("app", "extras"), ("connectors",)))
+"""Modules of the SDK that need what it does not: they import it for the user's code, which asked for them."""
+
 _OURS = str(Path(__file__).parent.parent)
 _IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", importlib.__file__)
 _PROTOCOLS = frozenset(
@@ -62,9 +68,9 @@ class StandInError(Exception):
     """Raised where the value of a stand-in is asked for; `name` is what was taken, `module` what is missing."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the value of `{name}` is unknown: `{name.partition('.')[0]}` is not installed here")
         self.name = name
-        self.module = name.partition(".")[0]
+        self.module = distribution_of(name)
+        super().__init__(f"the value of `{name}` is unknown: `{self.module}` is not installed here")
 
 
 class _StandIn(type):
@@ -91,6 +97,9 @@ class _StandIn(type):
 
     def __exit__(cls, *error: object) -> None:
         return None
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _StandIn) and instance._stands_for == f"{cls._stands_for}()"
 
     def __repr__(cls) -> str:
         return f"<stand-in for {cls._stands_for}>"
@@ -142,9 +151,10 @@ class _Finder(MetaPathFinder):
         if parent is not None and not isinstance(parent, _Module) and not _may_have_more(parent):
             return None
         asking = next(_callers(), None)
-        if asking is None or _is_library(asking.f_code.co_filename) or _is_answered():
+        if asking is None or not _is_for_user(asking) or _is_answered():
             return None
-        self.made.setdefault(name.partition(".")[0], asking.f_code.co_filename)
+        file = next((frame.f_code.co_filename for frame in _callers() if not _is_library(frame.f_code.co_filename)), "")
+        self.made.setdefault(name.partition(".")[0], file)
         return ModuleSpec(name, _Loader(), is_package=True)
 
 
@@ -171,15 +181,43 @@ def refuse_stand_ins(environment: flyte.Environment) -> None:
     values = {name: value for name, value in vars(environment).items() if name not in _NOT_DEFINING}
     found = _within(values)
     if found:
-        module = found.partition(".")[0]
         layers = getattr(environment.image, "_layers", ())
         place = next(filter(None, (origin_of(layer) for layer in layers if _within(layer))), "")
-        where = place or origin_of(environment)
-        raise DefinitionError(
-            f"Environment `{environment.name}` ({where}) is defined with `{found}`, and `{module}` is not "
-            "installed here",
-            hint=f"install `{module}` on this machine, or write the value itself",
-        )
+        raise _undefined(environment, found, place or origin_of(environment))
+
+
+def refusal_of_stand_in(error: BaseException) -> DefinitionError | None:
+    """Our words for an error that an environment raised while it was made, of a stand-in that it was given."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        environment = frame.f_locals.get("self")
+        if isinstance(environment, flyte.Environment):
+            values = {name: value for name, value in vars(environment).items() if name != "_tasks"}
+            if found := _within(values):
+                return _undefined(environment, found, origin_of(environment) or _user_place(error))
+    return None
+
+
+def _user_place(error: BaseException) -> str:
+    """The user's line that an error came up through last."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    users = [(file, line) for file, line in frames if not _is_library(file) and not file.startswith((_OURS, "<"))]
+    return relative(f"{users[-1][0]}:{users[-1][1]}") if users else ""
+
+
+def _undefined(environment: flyte.Environment, found: str, place: str) -> DefinitionError:
+    where = f" ({place})" if place else ""
+    package = distribution_of(found)
+    named = f"Environment `{environment.name}`" if isinstance(environment.name, str) else "An environment"
+    return DefinitionError(
+        f"{named}{where} is defined with `{found}`, and `{package}` is not installed here",
+        hint=f"install `{package}` on this machine, or write the value itself",
+    )
+
+
+def distribution_of(name: str) -> str:
+    """What is to be installed for what was taken from a module; Flyte's plugins are distributions of one namespace."""
+    first, _, rest = name.partition(".")
+    return f"{first}-{rest.partition('.')[0]}" if first == "flyteplugins" and rest else first
 
 
 def refuse_stand_in_values(task: Any) -> None:
@@ -188,7 +226,7 @@ def refuse_stand_in_values(task: Any) -> None:
     for kind, values in (("input", interface.inputs), ("output", interface.outputs)):
         for name, value in values.items():
             if found := _within(value):
-                module = found.partition(".")[0]
+                module = distribution_of(found)
                 raise DefinitionError(
                     f"The {kind} `{name}` of `{task.name}` is made of `{found}`, and `{module}` is not installed here",
                     hint=f"install `{module}` on this machine, or let a task take it that this one calls",
@@ -238,6 +276,15 @@ def _callers() -> Iterator[FrameType]:
                 return
             yield frame
         frame = frame.f_back
+
+
+def _is_for_user(asking: FrameType) -> bool:
+    """Whether the user's code asks, or the SDK for it, where it does not go on without the module either."""
+    file = asking.f_code.co_filename
+    if not file.startswith(_ON_BEHALF):
+        return not _is_library(file)
+    tree = _parsed(file)
+    return tree is not None and not is_answered(tree, asking.f_lineno)
 
 
 def _is_answered() -> bool:

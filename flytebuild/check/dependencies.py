@@ -34,15 +34,22 @@ def examine(subjects: Sequence[Subject], readings: Mapping[str, Sequence[tuple[s
                     told[other] = (name, call)
         for other, (caller, call) in told.items():
             starts = [name for name in edges if {subject.name, other} <= _reachable(name, edges)]
-            yield _finding(subject, caller, other, call, starts)
+            yield _finding(subject, caller, other, call, starts, is_cycle=subject.name in _reachable(other, edges))
 
 
-def _finding(subject: Subject, caller: str, other: str, call: Call, starts: Sequence[str]) -> Finding:
-    """`starts` are the environments whose runs have both images all the same."""
+def _finding(
+    subject: Subject, caller: str, other: str, call: Call, starts: Sequence[str], *, is_cycle: bool
+) -> Finding:
+    """`starts` are environments whose runs have both images all the same; one more edge might make a cycle."""
     through = f", through {' and '.join(f'`{name}`' for name in call.through)}," if call.through else ""
     where = f" ({subject.origin})" if subject.origin else ""
     message = f"`{caller}`{through} calls `{call.task.name}`, and `{subject.name}` does not depend on `{other}`"
     hint = f"add `{other}` to `depends_on` of `{subject.name}`{where}"
+    if is_cycle:
+        hint = (
+            f"`{other}` depends on `{subject.name}` already, and a cycle is refused: "
+            f"let `{caller}` be of an environment of its own that depends on both"
+        )
     level: Level = "error"
     if call.doubt:
         level = "unknown"

@@ -34,6 +34,9 @@ _KNOWN = {
 }
 """Modules that are called other than what brings them, for machines that have neither."""
 
+_NAMESPACES = {"flyteplugins": 2, "google.cloud": 3}
+"""Namespaces whose distributions are called as so many of a module's names: `flyteplugins-ray`."""
+
 _LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
 
 _VARIANTS = re.compile(r"-(?:headless|binary|cpu|gpu|nightly|contrib|contrib-headless)$")
@@ -50,10 +53,19 @@ def providers(module: str) -> frozenset[str]:
     found = frozenset(map(canonicalize_name, _by_module().get(top, ())))
     if len(found) > 1:
         # A namespace, such as `google`: whose files are there decides.
-        return frozenset(name for name in found if _has(name, module)) or found
+        return frozenset(name for name in found if _has(name, module)) or _by_namespace(module) or found
     if found:
         return found
-    return frozenset({_KNOWN[top]}) if top in _KNOWN else frozenset()
+    return frozenset({_KNOWN[top]}) if top in _KNOWN else _by_namespace(module)
+
+
+def _by_namespace(module: str) -> frozenset[str]:
+    """The distribution that a module of a namespace belongs to by its name."""
+    for namespace, count in _NAMESPACES.items():
+        names = module.split(".")[:count]
+        if len(names) == count and module.startswith(f"{namespace}."):
+            return frozenset({canonicalize_name("-".join(names))})
+    return frozenset()
 
 
 def closure(requirements: Mapping[str, frozenset[str]]) -> tuple[frozenset[str], frozenset[str]]:

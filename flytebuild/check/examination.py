@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from flytebuild.check import calls, dependencies, inclusion, lints, secrets
 from flytebuild.check.finding import Finding, in_order
@@ -17,10 +17,12 @@ def examine(
     read: Callable[[str], str | None],
     *,
     ignored: Sequence[str] = (),
+    locked: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """What is found, the most serious first, then in the subjects' order.
 
-    `read` returns the text of a file; `ignored` are rules that are off. A comment in the user's code turns a rule off
+    `read` returns the text of a file; `ignored` are rules that are off, and `locked` the
+    names of images that a lock has the digests of. A comment in the user's code turns a rule off
     for its line.
     """
     sources = Sources(read)
@@ -32,7 +34,7 @@ def examine(
         *dependencies.examine(subjects, readings),
         *inclusion.examine(subjects, installed, readings, starts, sources),
         *secrets.examine(subjects),
-        *lints.examine(subjects),
+        *lints.examine(subjects, read, locked),
     ]
     return in_order(item for item in found if item.rule not in ignored and not _is_ignored(item, sources))
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec.structs import replace
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from flytebuild.check.finding import Finding, split_place
+from flytebuild.check.packages import Read, asked
 from flytebuild.check.subject import Subject
-from flytebuild.spec.layers import AptPackages, Copy, PipPackages
-from flytebuild.spec.model import ImageDefinition, Placed
+from flytebuild.spec.layers import (
+    AptPackages,
+    Command,
+    Copy,
+    PipPackages,
+    PixiProject,
+    PoetryProject,
+    Requirements,
+    UvProject,
+)
+from flytebuild.spec.model import DockerfileDefinition, ImageDefinition, Placed
 
 HEAVY = frozenset(
     {
@@ -25,13 +36,29 @@ HEAVY = frozenset(
 """Distributions that take long to fetch and to unpack: 20 MB and more, with what they need."""
 
 
-def examine(subjects: Sequence[Subject]) -> Iterator[Finding]:
-    """Findings about the layers of all images, once for each place that a layer is written at."""
+_RELEASED = re.compile(r"ghcr\.io/flyteorg/flyte:py\d+\.\d+-v\d[\w.-]*")
+"""Flyte's own base of a release, which is pushed once (`flyte.Image.from_debian_base`)."""
+
+_APT = re.compile(r"\bapt(?:-get)?\b[^;&|]*\binstall\b")
+_COMMIT = re.compile(r"@[0-9a-f]{40}\b")
+
+
+def examine(subjects: Sequence[Subject], read: Read, locked: Collection[str] = ()) -> Iterator[Finding]:
+    """Findings about the layers of all images, once for each place that a layer is written at.
+
+    `read` returns the text of a file; `locked` are the names of images that a lock has the digests of.
+    """
     told: set[tuple[str, str, str]] = set()
     for subject in subjects:
-        if not isinstance(subject.image, ImageDefinition):
-            continue
-        for finding in (*_order(subject, subject.image), *_pins(subject, subject.image)):
+        match subject.image:
+            case ImageDefinition() as image:
+                bases = _bases(subject, [image.base], image.origin, locked)
+                found = (*_order(subject, image, read), *_pins(subject, image, read), *bases)
+            case DockerfileDefinition() as image:
+                found = tuple(_bases(subject, image.images, image.origin, locked))
+            case _:
+                found = ()
+        for finding in found:
             mark = (finding.rule, finding.place, finding.message)
             if mark not in told:
                 told.add(mark)
@@ -39,7 +66,7 @@ def examine(subjects: Sequence[Subject]) -> Iterator[Finding]:
     yield from _twins(subjects)
 
 
-def _order(subject: Subject, image: ImageDefinition) -> Iterator[Finding]:
+def _order(subject: Subject, image: ImageDefinition, read: Read) -> Iterator[Finding]:
     """Packages above copied files: BuildKit runs a step again when what is below it has changed."""
     copied: Placed | None = None
     for placed in image.parts:
@@ -48,7 +75,11 @@ def _order(subject: Subject, image: ImageDefinition) -> Iterator[Finding]:
                 copied = copied or placed
             case AptPackages() if copied:
                 yield _late(subject, placed, copied, "the packages of Debian")
-            case PipPackages(requirements=texts) if copied and (heavy := _heavy(texts)):
+            case Command() as command if copied and _APT.search(command.shell or " ".join(command.args)):
+                yield _late(subject, placed, copied, "the packages of Debian")
+            case UvProject() | PoetryProject() | PixiProject() if copied:
+                yield _late(subject, placed, copied, "the project's packages")
+            case PipPackages() | Requirements() if copied and (heavy := _heavy(asked(placed, image.roots, read))):
                 yield _late(subject, placed, copied, ", ".join(f"`{name}`" for name in heavy[:3]))
 
 
@@ -77,33 +108,47 @@ def _name(text: str) -> str:
         return ""
 
 
-def _pins(subject: Subject, image: ImageDefinition) -> Iterator[Finding]:
+def _pins(subject: Subject, image: ImageDefinition, read: Read) -> Iterator[Finding]:
     for placed in image.parts:
-        if isinstance(placed.part, PipPackages) and (loose := _loose(placed.part.requirements)):
+        is_asked = isinstance(placed.part, PipPackages | Requirements)
+        if is_asked and (loose := _loose(asked(placed, image.roots, read))):
             file, line = split_place(placed.origin)
             shown = ", ".join(f"`{name}`" for name in loose[:3]) + (" …" if len(loose) > 3 else "")
             message = f"No exact version is asked for of {shown}"
             hint = "let `flytebuild lock` keep the versions of all packages, or write `name==version`"
             yield Finding("unpinned-requirement", "advice", message, subject.name, file, line, hint)
-    name, _, tag = image.base.partition("@")[0].rpartition(":")
-    is_moving = "@" not in image.base and (not name or "/" in tag or tag == "latest")
-    if is_moving:
-        file, line = split_place(image.origin)
-        message = f"The base `{image.base}` is whatever its registry has under that name"
-        hint = "name a version, or a digest: `name@sha256:…`; `flytebuild lock` keeps the digest of today"
+
+
+def _bases(subject: Subject, names: Sequence[str], origin: str, locked: Collection[str]) -> Iterator[Finding]:
+    """Images that others are made from, by a tag: it leads to another one when its owner builds that anew."""
+    for name in names:
+        if "@" in name or name in locked or _RELEASED.fullmatch(name):
+            continue
+        file, line = split_place(origin)
+        message = f"The base `{name}` is whatever its registry has under that name"
+        hint = "let `flytebuild lock` keep the digest of today, or write it: `name@sha256:…`"
         yield Finding("unpinned-base", "advice", message, subject.name, file, line, hint)
 
 
 def _loose(texts: Sequence[str]) -> list[str]:
-    found = []
+    """The packages of which no requirement says exactly which one it is; files of constraints count as well."""
+    found: dict[str, bool] = {}
     for text in texts:
         try:
             parsed = Requirement(text)
         except InvalidRequirement:
             continue
-        if parsed.url is None and not any(item.operator in ("==", "===") for item in parsed.specifier):
-            found.append(parsed.name)
-    return found
+        found[parsed.name] = found.get(parsed.name, False) or _is_exact(parsed)
+    return [name for name, is_exact in found.items() if not is_exact]
+
+
+def _is_exact(requirement: Requirement) -> bool:
+    if requirement.url:
+        return not requirement.url.startswith("git+") or bool(_COMMIT.search(requirement.url))
+    return any(
+        item.operator == "===" or (item.operator == "==" and not item.version.endswith(".*"))
+        for item in requirement.specifier
+    )
 
 
 def _twins(subjects: Sequence[Subject]) -> Iterator[Finding]:

@@ -73,9 +73,18 @@ def contents(image: Definition, read: Read) -> Contents:
     )
 
 
+def asked(placed: Placed, roots: Mapping[str, HostFolder], read: Read) -> tuple[str, ...]:
+    """The requirements that one layer asks for, those of its files included, as they are written."""
+    found = _Collector(read)
+    found.roots = roots
+    found.part(placed)
+    return tuple(found.texts)
+
+
 class _Collector:
     def __init__(self, read: Read) -> None:
         self._read = read
+        self.texts: list[str] = []
         self.roots: Mapping[str, HostFolder] = {}
         self.requirements: dict[str, set[str]] = {}
         self.written: dict[str, str] = {}
@@ -119,6 +128,7 @@ class _Collector:
             self.unknown.append(f"`{text}` names no package")
             return
         name = canonicalize_name(parsed.name)
+        self.texts.append(text)
         self.requirements.setdefault(name, set()).update(map(canonicalize_name, parsed.extras))
         self.written.setdefault(name, text)
 

@@ -22,6 +22,7 @@ _FORMS = re.compile(
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]*:(?P<password>[^\s/@]+)@", re.IGNORECASE)
 _ASSIGNED = re.compile(r"""\b(?P<name>[A-Za-z_]\w*)=(?P<quote>["']?)(?P<value>[^\s"';&|]+)""")
 _NO_SECRETS = frozenset({"true", "false", "none", "null", "changeme", "placeholder", "disabled", "enabled", "unused"})
+_FILES = re.compile(r"\.(?:json|ya?ml|toml|ini|cfg|conf|env|txt|pem|key|crt|netrc)$", re.IGNORECASE)
 _SHORTEST = 8
 """Passwords are longer; what is shorter is a mode or a number."""
 
@@ -72,4 +73,5 @@ def _is_secret(name: str, value: str) -> bool:
         return True
     # A path, a reference to another variable or to a secret's name, or a word of prose is none.
     is_plain = not value.startswith(("/", "$", "~", ".", "<", "{", "http://", "https://")) and " " not in value
-    return bool(_NAMES.search(name)) and is_plain and len(value) >= _SHORTEST and value.lower() not in _NO_SECRETS
+    is_other = value.isdecimal() or bool(_FILES.search(value)) or value.lower() in _NO_SECRETS
+    return bool(_NAMES.search(name)) and is_plain and len(value) >= _SHORTEST and not is_other

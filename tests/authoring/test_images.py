@@ -60,6 +60,7 @@ def test_a_registry_of_the_user_s_is_kept() -> None:
     [
         (BASE.with_pip_packages("a", index_url="https://me:pw@i/simple"), "a URL holds credentials"),
         (BASE.with_pip_packages("a @ https://token@i/a.whl"), "a URL holds credentials"),
+        (BASE.with_pip_packages("a @ https://$USER:pw@i/a.whl"), "a URL holds credentials"),
         (BASE.with_pip_packages("a", extra_args="-i https://u:pw@i git+ssh://git@h/x"), "a URL holds credentials"),
         (BASE.with_pip_packages("pandas=2"), "`pandas=2` is not a requirement"),
         (BASE.with_requirements("nothing.txt"), "file `nothing.txt` does not exist"),
@@ -117,6 +118,18 @@ def test_what_cannot_be_honoured_is_refused(image: object, message: str) -> None
     assert "pw" not in str(caught.value)
     assert "`env`" in str(caught.value)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_variable_in_a_url_is_no_credential_and_is_left_to_a_shell() -> None:
+    """As Flyte's own builder does."""
+    given = ("git+https://$PAT@h/x.git@v1", "git+https://u:$PAT@h/x", "a @ https://${PAT}@h/a.whl", "b==1")
+    found = define(BASE.with_pip_packages(*given), "env")
+    assert isinstance(found, ImageDefinition)
+    (layer,) = [placed.part for placed in found.parts]
+    assert isinstance(layer, PipPackages)
+    assert set(layer.requirements) == {
+        *("git+https://${PAT}@h/x.git@v1", "git+https://u:${PAT}@h/x", "a @ https://${PAT}@h/a.whl", "b==1")
+    }
 
 
 def test_a_defect_of_ours_is_not_blamed_on_the_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,77 @@ def test_no_environment_is_defined_with_a_stand_in(what: str, tmp_path: Path) ->
     assert "`absent_torch` is not installed here" in str(caught.value)
 
 
-def test_where_the_sdk_refuses_a_stand_in_what_is_lacking_is_said(tmp_path: Path) -> None:
+REFUSED = {
+    "its name": ("name=torch.NAME", "An environment", "absent_torch.NAME"),
+    "what it depends on": ("name='train', depends_on=[torch.env]", "Environment `train`", "absent_torch.env"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_where_the_sdk_refuses_a_stand_in_what_is_lacking_is_said(what: str, tmp_path: Path) -> None:
+    given, environment, value = REFUSED[what]
+    with pytest.raises(DefinitionError) as caught:
+        loaded(tmp_path, f"{HEAD}\nenv = flyte.TaskEnvironment({given})")
+    file = tmp_path / f"{tmp_path.name}_main.py"
+    expected = f"{environment} ({file}:8) is defined with `{value}`, and `absent_torch` is not installed here"
+    assert str(caught.value) == expected
+
+
+def test_what_fails_names_what_its_own_code_lacks(tmp_path: Path) -> None:
+    """Of a folder's files each has its own reasons."""
+    (tmp_path / "first.py").write_text(f"{HEAD}{ENVIRONMENT}")
+    (tmp_path / "second.py").write_text("import flyte, absent_gpu\nraise ValueError(3)\n")
+    (tmp_path / "third.py").write_text("import flyte\nraise ValueError(3)\n")
+    hints = [problem.hint or "" for problem in load([tmp_path], stand_in=True).problems]
+    assert hints[0].startswith("this machine lacks `absent_gpu`, which may be why")
+    assert hints[1].startswith("this is the module's own error")
+
+
+def test_a_library_that_lacks_a_module_of_its_own_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "b_library.py").write_text("from absent_torch.nn import Module\n")
+    monkeypatch.syspath_prepend(str(site))
     with pytest.raises(LoadError) as caught:
-        loaded(tmp_path, f"{HEAD}\nenv = flyte.TaskEnvironment(name=torch.NAME)")
-    assert caught.value.hint == (
-        "this machine lacks `absent_torch`, `absent_numpy`, which may be why; install it, or use it in tasks alone"
-    )
+        loaded(tmp_path, "import absent_torch, flyte\ndel __import__('sys').modules['absent_torch']\nimport b_library")
+    assert caught.value.hint == "install `absent_torch` on this machine: a library that is installed here needs it"
+
+
+APP = """
+import logging
+import absent_torch
+import flyte
+from fastapi import FastAPI
+from flyte.app.extras import FastAPIAppEnvironment
+
+logging.basicConfig(level=logging.DEBUG)
+app = FastAPI(title="Add one")
+serving = FastAPIAppEnvironment(name="serving", app=app, image=flyte.Image.from_debian_base().with_pip_packages("a==1"))
+
+@app.get("/")
+async def root(x: int) -> dict[str, int]:
+    return {"result": x + 1}
+"""
+
+
+@pytest.mark.filterwarnings("ignore:Support for class-based `config`")
+def test_an_app_is_planned_without_its_framework(tmp_path: Path) -> None:
+    """The SDK imports it for the user's code; and what that sets up for its logs is for its own."""
+    before = logging.getLogger().level, list(logging.getLogger().handlers)
+    definitions, said = loaded(tmp_path, APP)
+    assert list(definitions.environments) == ["serving"]
+    assert definitions.walk() == ("serving",)
+    assert {line.split()[0] for line in said} >= {"`absent_torch`"}
+    assert (logging.getLogger().level, logging.getLogger().handlers) == before
+
+
+def test_plugins_of_flyte_are_distributions_of_their_own(tmp_path: Path) -> None:
+    text = "import flyte\nfrom flyteplugins.absent.task import Config\n"
+    with pytest.raises(DefinitionError) as caught:
+        loaded(tmp_path, f"{text}env = flyte.TaskEnvironment('train', plugin_config=Config())\n")[0].walk()
+    assert caught.value.hint == "install `flyteplugins-absent` on this machine, or write the value itself"
 
 
 def test_without_stand_ins_an_import_fails_as_in_python(tmp_path: Path) -> None:

@@ -183,3 +183,15 @@ def test_modules_by_what_brings_them() -> None:
     found, unknown = distributions.closure({"httpx": frozenset(), "nobody-has-this-here": frozenset()})
     assert {"httpcore", "certifi"} <= found
     assert unknown == {"nobody-has-this-here"}
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        ("flyteplugins.absent.task", {"flyteplugins-absent"}),
+        ("flyteplugins", set()),
+        ("google.cloud.absent", {"google-cloud-absent"}),
+    ],
+)
+def test_distributions_of_a_namespace_are_called_as_their_modules(module: str, found: set[str]) -> None:
+    assert distributions.providers(module) == found

@@ -40,6 +40,21 @@ def project(folder: Path, rule: str, layers: str = "", variables: str = "") -> l
 @pytest.mark.parametrize(
     "pair",
     [
+        '{"MAX_TOKEN": "100000000"}',
+        '{"GOOGLE_APPLICATION_CREDENTIALS": "secrets/account.json"}',
+        '{"HF_TOKEN": "/etc/secrets/hf"}',
+        '{"TOKENIZERS_PARALLELISM": "falsefalse"}',
+        '{"API_KEY_HEADER": "X-Api-Key-Of-Ours"}',
+    ],
+)
+def test_what_only_looks_like_a_secret_is_none(tmp_path: Path, pair: str) -> None:
+    assert project(tmp_path, "secret-in-image", f".with_env_vars({pair})") == []
+    assert project(tmp_path / "two", "secret-in-variable", variables=f" env_vars={pair}") == []
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
         '{"HF_TOKEN": "abcdefgh12345"}',
         '{"DB_PASSWORD": "correcthorse"}',
         '{"ANYTHING": "ghp_' + "a" * 36 + '"}',
@@ -98,6 +113,14 @@ def test_packages_after_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "warning main.py:9: Every edit of the files that are copied before (main.py:8) installs the packages of Debian "
         "again"
     ]
+    for later, what in (
+        ('.with_commands(["apt-get update && apt-get install -y curl"])', "the packages of Debian"),
+        ('.with_requirements(Path("requirements.txt"))', "`torch`"),
+    ):
+        assert found(copy + "\\\n    " + later) == [
+            f"warning main.py:9: Every edit of the files that are copied before (main.py:8) installs {what} again"
+        ]
+    assert found(copy + '.with_commands(["echo install"])') == []
     for layers in (torch + copy, apt + torch + copy, copy + '.with_pip_packages("x==1")'):
         assert found(layers) == []
     assert found('.with_source_file(Path("requirements.txt"))' + torch) == []
@@ -108,7 +131,24 @@ def test_pins(tmp_path: Path) -> None:
     assert project(tmp_path, "unpinned-requirement", layers) == [
         "advice main.py:8: No exact version is asked for of `a`, `b`, `e` …"
     ]
-    assert project(tmp_path / "two", "unpinned-requirement", '.with_pip_packages("a==1")') == []
+    exact = ('"a==1"', '"a===1"', f'"a @ git+https://example.com/a@{"0" * 40}"')
+    for number, text in enumerate(exact):
+        assert project(tmp_path / f"exact{number}", "unpinned-requirement", f".with_pip_packages({text})") == []
+    for number, text in enumerate(('"a==1.*"', '"a @ git+https://example.com/a@main"')):
+        assert len(project(tmp_path / f"loose{number}", "unpinned-requirement", f".with_pip_packages({text})")) == 1
+
+
+def test_pins_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = MAIN.format(layers='.with_requirements(Path("requirements.txt"))', variables="")
+    for name, lines in (("loose", "torch\nsix==1.16\n"), ("exact", "-c pins.txt\ntorch\nsix\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "requirements.txt").write_text(lines)
+        (tmp_path / name / "pins.txt").write_text("torch==2.9\nsix==1.16\n")
+    found = []
+    for folder in (tmp_path / "loose", tmp_path / "exact"):
+        monkeypatch.chdir(folder)
+        found += said(examined(folder, main=layer), "unpinned-requirement", folder)
+    assert found == ["advice main.py:8: No exact version is asked for of `torch`"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +157,10 @@ def test_pins(tmp_path: Path) -> None:
         ("acme/base", True),
         ("acme/base:latest", True),
         ("localhost:5000/base", True),
-        ("acme/base:1.2", False),
+        ("acme/base:1.2", True),
+        ("python:3.12-slim", True),
+        ("ghcr.io/flyteorg/flyte:py3.11-v2.12.1", False),
+        ("ghcr.io/flyteorg/flyte:py3.11-latest", True),
         ("acme/base@sha256:" + "1" * 64, False),
     ],
 )

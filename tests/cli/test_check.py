@@ -16,7 +16,7 @@ from flytebuild.errors import CheckError
 
 MAIN = """
 import flyte
-
+# flytebuild: ignore[unpinned-base]
 other = flyte.TaskEnvironment(name="other", image=flyte.Image.from_base("127.0.0.1:9/other:1").clone(name="o"))
 env = flyte.TaskEnvironment(name="env", image="acme/env:1"{variables})
 

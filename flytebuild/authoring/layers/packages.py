@@ -23,6 +23,9 @@ _RAW = re.compile(
 )
 
 
+_BARE = re.compile(r"(?<=[/:])\$([A-Za-z_]\w*)(?=(?::[^/@\s]*)?@)")
+
+
 def pip(layer: PipPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterator[Part]:
     """Packages by name."""
     yield spec.PipPackages(checked_requirements(layer.packages or (), site), pip_options(layer, site))
@@ -55,7 +58,11 @@ def apt(layer: AptPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterat
 
 
 def checked_requirements(texts: Sequence[str], site: Site) -> tuple[str, ...]:
-    """Requirements in normal form. Raises UnsupportedImageError for what is none, and no form that uv knows."""
+    """Requirements in normal form. Raises UnsupportedImageError for what is none, and no form that uv knows.
+
+    Flyte's own builder hands them to a shell, to which `$NAME` in a URL's credentials is the same as `${NAME}`.
+    """
+    texts = [_BARE.sub(r"${\1}", text) if "://" in text else text for text in texts]
     for text in texts:
         checked_text(text, site)
         if not normalise.is_requirement(text) and not _RAW.search(text):
