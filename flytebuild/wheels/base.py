@@ -37,6 +37,12 @@ _DPKG = "var/lib/dpkg/status"
 _CONFIG = f"{_PREFIX}/pyvenv.cfg"
 _LIBRARY = re.compile(rf"{_PREFIX}/lib/python(3\.\d+)/")
 _FOLDERS = re.compile(rf"opt|{_PREFIX}(?:/bin|/lib(?:/python3\.\d+(?:/site-packages)?)?)?")
+_TRACE = re.compile(rf"({_PREFIX}/lib/python3\.\d+/site-packages/[^/]+\.(?:dist-info|egg-info|egg-link))(?:/.*)?")
+"""What tells that a package is there, in the form of today's installers or of older ones."""
+
+KIND = "base 2"
+"""Of what is remembered of bases, in the form of `encode`."""
+
 _LARGEST = 16 * 2**20
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
@@ -45,7 +51,8 @@ class Base(Struct, frozen=True):
     """`python` is the version of the virtual environment that is there (empty: none), `pythons` those of others.
 
     `glibc` is the version of the C library, where dpkg knows it; `installed` is what the virtual environment holds.
-    `odd` are those of its folders, and of those above it, that are no folders of root's that all may read (0755).
+    `odd` are those of its folders, and of those above it, that are no folders of root's that all may read (0755), and
+    `unseen` is what tells of packages that it has, and not which they are: links, and forms of older installers.
     """
 
     python: str = ""
@@ -54,11 +61,12 @@ class Base(Struct, frozen=True):
     is_musl: bool = False
     installed: tuple[Installed, ...] = ()
     odd: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 async def read(client: RegistryClient, image: Reference, memory: Memory, emit: Emit = ignore) -> Base:
     """The base by its digest, from what is remembered or from its registry. Raises RegistryUnavailableError."""
-    known = memory.remembered("base", image.digest or "")
+    known = memory.remembered(KIND, image.digest or "")
     if known is not None:
         return decode(known)
     emit(Notice(f"looking at what `{image}` has installed"))
@@ -75,7 +83,7 @@ async def read(client: RegistryClient, image: Reference, memory: Memory, emit: E
     except (Refused, tarfile.TarError, zstandard.ZstdError, OSError) as error:
         raise RegistryUnavailableError(f"What `{image}` has installed cannot be read: {error}") from error
     base = found.base()
-    memory.remember("base", image.digest or "", encode(base))
+    memory.remember(KIND, image.digest or "", encode(base))
     return base
 
 
@@ -89,8 +97,8 @@ def decode(text: str) -> Base:
     document = json.loads(text)
     installed = tuple(Installed(**{**item, "tags": tuple(item["tags"])}) for item in document["installed"])
     glibc = tuple(document["glibc"]) if document["glibc"] else None
-    odd = tuple(document.get("odd", ()))
-    return Base(document["python"], tuple(document["pythons"]), glibc, document["is_musl"], installed, odd)
+    more = (tuple(document["odd"]), tuple(document["unseen"]))
+    return Base(document["python"], tuple(document["pythons"]), glibc, document["is_musl"], installed, *more)
 
 
 class Files(Struct):
@@ -98,28 +106,41 @@ class Files(Struct):
 
     _found: dict[str, bytes] = field(default_factory=dict)
     _odd: set[str] = field(default_factory=set)
+    _links: set[str] = field(default_factory=set)
 
     def add(self, layer: IO[bytes]) -> None:
-        """Put one more layer on top, a tar archive, compressed or not."""
+        """Put one more layer on top, a tar archive, compressed or not, that can be read from its start again."""
         added = dict[str, bytes]()
-        with _unpacked(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                path = member.name.removeprefix("./").lstrip("/")
-                folder, _, name = path.rpartition("/")
-                if name == _OPAQUE:
-                    self._remove(folder)
-                elif name.startswith(_WHITEOUT):
-                    self._remove(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
-                elif _FOLDERS.fullmatch(path):
-                    (self._odd.discard if _is_plain(member) else self._odd.add)(path)
-                elif _matters(path):
-                    content = archive.extractfile(member) if member.isreg() and member.size <= _LARGEST else None
-                    added[path] = content.read() if content else b""
+        linked = dict[str, str]()
+        for path, member, archive in _members(layer):
+            folder, _, name = path.rpartition("/")
+            if name == _OPAQUE:
+                self._remove(folder, is_kept=True)
+            elif name.startswith(_WHITEOUT):
+                self._remove(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
+            elif _FOLDERS.fullmatch(path):
+                (self._odd.discard if _is_plain(member) else self._odd.add)(path)
+                (self._links.discard if member.isdir() else self._links.add)(path)
+            elif _matters(path):
+                added[path] = _content(member, archive)
+                if member.islnk():
+                    linked[path] = _path(member.linkname)
+        if linked:
+            # Installers link files of their caches, which are anywhere in the same layer.
+            wanted = frozenset(linked.values())
+            contents = {path: _content(member, archive) for path, member, archive in _members(layer) if path in wanted}
+            added.update({path: contents.get(target, b"") for path, target in linked.items()})
         self._found.update(added)
 
-    def _remove(self, path: str) -> None:
-        for known in [item for item in self._found if item == path or item.startswith(f"{path}/")]:
-            del self._found[known]
+    def _remove(self, path: str, *, is_kept: bool = False) -> None:
+        """Take away what is below a path, and unless `is_kept` what is there."""
+
+        def is_gone(item: str) -> bool:
+            return item.startswith(f"{path}/") or (item == path and not is_kept)
+
+        self._found = {item: content for item, content in self._found.items() if not is_gone(item)}
+        self._odd = {item for item in self._odd if not is_gone(item)}
+        self._links = {item for item in self._links if not is_gone(item)}
 
     def base(self) -> Base:
         """What the files say."""
@@ -135,13 +156,17 @@ class Files(Struct):
             for name, version in versions.items()
             if re.fullmatch(r"python3\.\d+-minimal", name) and (match := re.match(r"\d+\.\d+\.\d+", version))
         }
+        installed = dict(self._installed())
+        traces = {match[1] for match in map(_TRACE.fullmatch, self._found) if match}
+        unseen = {*(traces - installed.keys()), *(path for path in self._links if not path.endswith("/bin"))}
         return Base(
             self._python(pythons),
             tuple(sorted(pythons)),
             (int(glibc[1]), int(glibc[2])) if glibc else None,
             any(path.startswith("lib/ld-musl-") for path in self._found),
-            tuple(self._installed()),
+            tuple(installed.values()),
             tuple(sorted(f"/{path}" for path in self._odd)),
+            tuple(sorted(f"/{path}" for path in unseen)),
         )
 
     def _python(self, pythons: set[str]) -> str:
@@ -152,18 +177,37 @@ class Files(Struct):
         minor = next((match[1] for path in self._found if (match := _LIBRARY.match(path))), "")
         return next((item for item in sorted(pythons) if minor and item.startswith(f"{minor}.")), minor)
 
-    def _installed(self) -> Iterator[Installed]:
+    def _installed(self) -> Iterator[tuple[str, Installed]]:
+        """Packages with their own folders."""
         for path in sorted(self._found):
             if path.endswith("/METADATA"):
-                metadata = self._text(path)
+                folder, metadata = path.rpartition("/")[0], self._text(path)
                 header = HeaderParser().parsestr(metadata)
-                wheel = HeaderParser().parsestr(self._text(f"{path.rpartition('/')[0]}/WHEEL"))
+                wheel = HeaderParser().parsestr(self._text(f"{folder}/WHEEL"))
                 if header["Name"] and header["Version"]:
-                    name = canonicalize_name(header["Name"])
-                    yield Installed(name, header["Version"], metadata, tuple(wheel.get_all("Tag") or ()))
+                    name, tags = canonicalize_name(header["Name"]), tuple(wheel.get_all("Tag") or ())
+                    yield folder, Installed(name, header["Version"], metadata, tags)
 
     def _text(self, path: str) -> str:
         return self._found.get(path, b"").decode("utf-8", "replace")
+
+
+def _members(layer: IO[bytes]) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
+    """The entries of a layer, each by its path below the root."""
+    layer.seek(0)
+    with _unpacked(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            yield _path(member.name), member, archive
+
+
+def _path(name: str) -> str:
+    return name.removeprefix("./").strip("/")
+
+
+def _content(member: tarfile.TarInfo, archive: tarfile.TarFile) -> bytes:
+    """What a file holds; nothing of what is none, or is too large to be looked at."""
+    content = archive.extractfile(member) if member.isreg() and member.size <= _LARGEST else None
+    return content.read() if content else b""
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
@@ -174,6 +218,7 @@ def _matters(path: str) -> bool:
     return bool(
         path in (_DPKG, _CONFIG)
         or _PACKAGES.fullmatch(path)
+        or ((trace := _TRACE.fullmatch(path)) and path in (trace[1], f"{trace[1]}/PKG-INFO"))
         or _PATCH.fullmatch(path)
         or path.startswith("lib/ld-musl-")
     )

@@ -214,6 +214,8 @@ class Resolver(Struct):
         base = await self._base(spec)
         if base.is_musl:
             raise NotLockableError("its base has a C library that few wheels are for")
+        if base.unseen:
+            raise NotLockableError(f"what `{base.unseen[0]}` of its base is cannot be seen without running it")
         asked = next((step.layer.python for step in spec.steps if isinstance(step.layer, Venv)), "")
         fitting = [item for item in base.pythons if item == asked or item.startswith(f"{asked}.")]
         # Where there is no such Python in the base, uv brings its latest one.

@@ -17,7 +17,7 @@ from flytebuild.events import Event, Notice
 from flytebuild.pinning import unlocked
 from flytebuild.registry.client import RegistryClient
 from flytebuild.state import State
-from flytebuild.wheels.base import Base, encode
+from flytebuild.wheels.base import KIND, Base, encode
 from flytebuild.wheels.lock import Lock, Specs
 from tests.samples import AMD64, BASE, made_of, pip
 from tests.wheels.index import Index, served
@@ -39,7 +39,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:
     with State.open(tmp_path / "state.sqlite") as opened:
-        opened.remember("base", BASE.digest or "", encode(HERE))
+        opened.remember(KIND, BASE.digest or "", encode(HERE))
         yield opened
 
 

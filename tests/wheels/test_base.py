@@ -98,7 +98,52 @@ def test_a_virtual_environment_that_does_not_say_its_python() -> None:
     assert base(layer(distribution("one", "1"))).python == "3.11"
 
 
+def linked(links: dict[str, str], files: dict[str, str], kind: bytes = tarfile.LNKTYPE) -> io.BytesIO:
+    """A layer with files, and links to others after them."""
+    found = layer(files)
+    found.seek(0)
+    with tarfile.open(fileobj=found, mode="a") as archive:
+        for path, target in links.items():
+            member = tarfile.TarInfo(path)
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+    found.seek(0)
+    return found
+
+
+def test_metadata_that_is_a_hard_link_to_a_file_of_a_cache() -> None:
+    one = distribution("one", "1")
+    kept = {f"root/.cache/uv/{path.rpartition('/')[2]}": text for path, text in one.items()}
+    links = {path: f"root/.cache/uv/{path.rpartition('/')[2]}" for path in one}
+    assert base(linked(links, kept)) == base(layer(one))
+    # From the cache to the package it is the package's file anyway.
+    assert base(linked({target: path for path, target in links.items()}, one)) == base(layer(one))
+
+
+@pytest.mark.parametrize("trace", ["old-1.egg-info", "old-1.egg-info/PKG-INFO", "mine.egg-link", "bare-1.dist-info/"])
+def test_packages_that_do_not_say_what_they_are(trace: str) -> None:
+    below = layer({f"{SITE}/{trace}": "", **distribution("one", "1")})
+    found = base(below)
+    assert found.unseen == (f"/{SITE}/{trace.partition('/')[0]}",)
+    assert [item.name for item in found.installed] == ["one"]
+    assert decode(encode(found)) == found
+    below.seek(0)
+    assert base(below, layer({f"{SITE}/.wh.{trace.partition('/')[0]}": ""})).unseen == ()
+
+
+def test_links_in_the_place_of_folders() -> None:
+    assert base(linked({"opt/venv": "/usr/local"}, {}, tarfile.SYMTYPE)).unseen == ("/opt/venv",)
+    info = f"{SITE}/one-1.dist-info"
+    assert base(linked({info: "/srv/one"}, {}, tarfile.SYMTYPE)).unseen == (f"/{info}",)
+    assert base(linked({"opt/venv/lib64": "lib"}, distribution("one", "1"), tarfile.SYMTYPE)).unseen == ()
+
+
+def test_what_an_opaque_folder_is_stays() -> None:
+    assert base(layer({"opt/": "", "opt/.wh..wh..opq": ""}, uid=1000)).odd == ("/opt",)
+    assert base(layer({f"{SITE}/": ""}, uid=1000), layer({"opt/.wh.venv": ""})).odd == ()
+
+
 def test_a_file_that_is_no_distribution_s() -> None:
     damaged = {f"{SITE}/x-1.dist-info/METADATA": "nothing", f"{SITE}/y/METADATA": "Name: y\nVersion: 1\n"}
-    assert base(layer(damaged)).installed == ()
+    assert base(layer(damaged)) == Base("3.11", unseen=(f"/{SITE}/x-1.dist-info",))
     assert isinstance(base(layer(distribution("one", "1"))).installed[0], Installed)

@@ -204,6 +204,13 @@ def test_what_the_base_has_counts(desk: Desk) -> None:
     assert [(pin.name, pin.version) for pin in layer.pins] == [("bb", "1.0")]
 
 
+def test_where_not_all_packages_of_the_base_are_seen_nothing_is_decided(desk: Desk) -> None:
+    lock = desk.lock(desk.layer("leaf"), base=replace(HERE, unseen=("/opt/venv/old.egg-info",)))
+    assert [layer.reason for layer in lock.unlocked] == [
+        "what `/opt/venv/old.egg-info` of its base is cannot be seen without running it"
+    ]
+
+
 def test_pins_have_all_that_installing_needs_and_nothing_secret(desk: Desk, index: Index) -> None:
     options = PipOptions(index.private, secrets=(Secret("", "token", env="TOKEN"),))
     layers = (
