@@ -100,7 +100,7 @@ class Outside:
         return await engine.platform() if engine else None
 
     async def image(self, name: str, platform: Platform | None, digest: str | None = None) -> ResolvedImage:
-        location = _location(self._config, name, digest)
+        location = location_of(self._config, name, digest)
         if self._config.offline:
             return ResolvedImage(name, str(location), problem=f"`{location}` is not known: {_UNSEEN}")
         client = (await self.stores()).client
@@ -137,7 +137,7 @@ class Remembered(Struct):
         return await self._answer(f"platform {_place(self.config)}", Platform.parse, self.source.platform, _text)
 
     async def image(self, name: str, platform: Platform | None, digest: str | None = None) -> ResolvedImage:
-        location = _location(self.config, name, digest)
+        location = location_of(self.config, name, digest)
         return await self._answer(
             f"image {location} {platform or ''}",
             lambda text: _read_image(name, str(location), json.loads(text)),
@@ -247,7 +247,7 @@ def _read_image(name: str, location: str, found: dict[str, Any]) -> ResolvedImag
     return ResolvedImage(name, location, found["digest"], config, on_build=tuple(found["on_build"]), size=found["size"])
 
 
-def _location(config: Config, name: str, digest: str | None) -> Reference:
+def location_of(config: Config, name: str, digest: str | None) -> Reference:
     """Where an image is fetched from; what names a digest itself is that one."""
     location = parse(mirrored(name, config.mirrors))
     return location.pinned(digest) if digest and not location.digest else location

@@ -153,7 +153,7 @@ async def lock(
         specs = await specified(nodes, outside, await platforms(config, outside, emit), kept)
         client = (await outside.stores()).client
         after = await locking.lock(config, specs, before, moves, client, state, emit, is_partial=is_partial)
-        return await locking.with_tools(after, specs, kept, outside.image)
+        return await locking.with_tools(after, specs, kept, outside.image, emit)
 
 
 async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emit = ignore) -> None:

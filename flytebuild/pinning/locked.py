@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from flytebuild.config import Config
 from flytebuild.errors import LockDriftError, UsageError
 from flytebuild.events import Emit, Notice
+from flytebuild.looking import location_of
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import Dockerfile
 from flytebuild.wheels import lockfile
@@ -45,6 +46,16 @@ def applied(config: Config, lock: Lock, specs: Specs, emit: Emit) -> Specs:
     if lacking:
         emit(Notice(_told(lacking, config)))
     return made
+
+
+def tool(config: Config, lock: Lock, name: str, platform: Platform) -> ResolvedImage:
+    """An image that makes wheel layers, as the lock has it.
+
+    Nobody is asked whether it is there: one lock comes to the same images everywhere.
+    """
+    digest = lock.digest_of(name, platform)
+    problem = "" if digest else f"it is not in `{config.lock.name if config.lock else 'the lock'}`"
+    return ResolvedImage(name, str(location_of(config, name, digest)), digest, problem=problem)
 
 
 def named_images(specs: Specs) -> Sequence[tuple[Platform, ResolvedImage]]:

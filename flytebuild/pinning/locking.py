@@ -12,7 +12,7 @@ from flytebuild.build.secrets import host_passwords, layer_secrets
 from flytebuild.build.veil import Veil
 from flytebuild.config import Config
 from flytebuild.errors import RegistryUnavailableError
-from flytebuild.events import Emit
+from flytebuild.events import Emit, Notice
 from flytebuild.llb.trust import secret_id
 from flytebuild.pinning.locked import named_images
 from flytebuild.registry.client import RegistryClient
@@ -85,18 +85,27 @@ async def with_tools(
     lock: Lock,
     specs: Specs,
     before: Lock,
-    resolve: Callable[[str, Platform, str | None], Awaitable[ResolvedImage]],
+    resolve: Callable[[str, Platform], Awaitable[ResolvedImage]],
+    emit: Emit,
 ) -> Lock:
-    """The lock with the images that make wheel layers, where these are there: the layers' keys have their digests."""
+    """The lock with the images that make wheel layers: the layers' keys have their digests.
+
+    Those that it has stay, whether they are there at the moment or not. Of one that is not known it is told.
+    """
     made, _ = apply(specs, lock)
     wanted = {
         (tool, item) for variants in made.values() for item, spec in variants.items() for tool in tools_needed(spec)
     }
-    found = [
-        LockedImage(tool, str(platform), image.digest)
-        for tool, platform in sorted(wanted, key=str)
-        if (image := await resolve(tool, platform, before.digest_of(tool, platform))).digest
-    ]
+    found = set[LockedImage]()
+    for tool, platform in sorted(wanted, key=str):
+        digest, problem = before.digest_of(tool, platform), ""
+        if digest is None:
+            image = await resolve(tool, platform)
+            digest, problem = image.digest, image.problem
+        if digest:
+            found.add(LockedImage(tool, str(platform), digest))
+        else:
+            emit(Notice(f"`{tool}`, which makes wheel layers, is not locked, so images will have none: {problem}"))
     return replace(lock, images=tuple(sorted({*lock.images, *found})))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform as host
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -53,9 +52,9 @@ async def pinned(
         return specs
 
     async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        return await source.image(name, platform, lock.digest_of(name, platform))
+        return locked.tool(config, kept, name, platform) if kept else await source.image(name, platform)
 
-    return await sharing.shared(specs, os.environ, resolve)
+    return await sharing.shared(specs, resolve)
 
 
 async def decided(config: Config, outside: Outside, state: State, emit: Emit, specs: Specs) -> Lock | None:

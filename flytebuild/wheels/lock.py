@@ -36,7 +36,7 @@ class LockedLayer(Struct, frozen=True):
 
     `where` are the options about indexes that its requirements file has, `python` is what they are for (`3.11`), and
     `replaces` are those packages that have another version below. `obstacle` says, as half a sentence, what of the base
-    keeps them from being merged with it.
+    or of an index keeps them from being wheel layers.
     """
 
     asked: str

@@ -6,16 +6,18 @@ import hashlib
 import io
 import ssl
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.parser import HeaderParser
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 import httpx
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from flytebuild.errors import UnavailableError
@@ -43,21 +45,34 @@ class MetadataReader(Struct, frozen=True):
     memory: Memory
     ca_bundle: Path | None = None
 
-    def read(self, pins: Sequence[Pin], indexes: Sequence[str]) -> dict[str, str]:
+    def read(
+        self, pins: Sequence[Pin], indexes: Sequence[str], signed: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, str]:
         """The METADATA of wheels, by name; `indexes` are URLs whose credentials count for what is on their hosts.
 
-        Raises UnavailableError for a wheel that cannot be read.
+        `signed` are URLs to take instead, by hash. Raises UnavailableError for a wheel that cannot be read.
         """
         found = {pin.name: text for pin in pins if (text := self.memory.remembered("metadata", pin.sha256))}
         missing = [pin for pin in pins if pin.name not in found]
         if missing:
             with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
                 known = _credentials(indexes)
-                texts = pool.map(lambda pin: _read(client, pin, known), missing)
+                texts = pool.map(lambda pin: _read(client, _with_url(pin, signed), known), missing)
                 for pin, text in zip(missing, texts, strict=True):
                     found[pin.name] = text
                     self.memory.remember("metadata", pin.sha256, text)
         return found
+
+    def closed(self, pins: Sequence[Pin], signed: Container[str] = ()) -> str:
+        """The host that does not give one of these wheels to whoever asks, or nothing.
+
+        One wheel of each host is asked for, and each one in `signed` (by hash): no more than its first byte. Raises
+        UnavailableError where a host does not answer.
+        """
+        online = (pin for pin in pins if pin.url.startswith(("https://", "http://")))
+        asked = {(urlsplit(pin.url).hostname or "", pin.sha256 if pin.sha256 in signed else ""): pin for pin in online}
+        with self._client() as client:
+            return next((host for (host, _), pin in asked.items() if not _is_open(client, pin)), "")
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
@@ -76,6 +91,32 @@ def _credentials(indexes: Sequence[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
+def _with_url(pin: Pin, signed: Mapping[str, str]) -> Pin:
+    """The wheel where it is at this moment."""
+    return replace(pin, url=signed[pin.sha256]) if pin.sha256 in signed else pin
+
+
+def _is_open(client: httpx.Client, pin: Pin) -> bool:
+    try:
+        with client.stream("GET", pin.url, headers={"Range": "bytes=0-0"}) as answer:
+            return answer.is_success
+    except httpx.HTTPError as error:
+        raise _unavailable(pin, error) from error
+
+
+def _unavailable(pin: Pin, error: Exception) -> UnavailableError:
+    return UnavailableError(
+        f"What `{pin.filename}` needs cannot be read from `{_host(pin)}` ({_reason(error)})",
+        hint="see whether the index can be reached, and run `flytebuild lock` again",
+    )
+
+
+def _host(pin: Pin) -> str:
+    """Where a wheel is, without credentials."""
+    parts = urlsplit(pin.url)
+    return parts.netloc.rpartition("@")[2] or pin.url
+
+
 def _read(client: httpx.Client, pin: Pin, known: Mapping[str, tuple[str, str]]) -> str:
     parts = urlsplit(pin.url)
     try:
@@ -84,10 +125,7 @@ def _read(client: httpx.Client, pin: Pin, known: Mapping[str, tuple[str, str]]) 
         else:
             text = _fetch(client, pin, httpx.BasicAuth(*known[parts.netloc]) if parts.netloc in known else None)
     except (httpx.HTTPError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UnavailableError(
-            f"What `{pin.filename}` needs cannot be read from `{parts.netloc or pin.url}` ({_reason(error)})",
-            hint="see whether the index can be reached, and run `flytebuild lock` again",
-        ) from error
+        raise _unavailable(pin, error) from error
     header = HeaderParser().parsestr(text)
     if (canonicalize_name(header["Name"] or ""), header["Version"]) != (pin.name, pin.version):
         raise UnavailableError(f"`{pin.filename}` says that it is `{header['Name']}` {header['Version']}")
@@ -96,9 +134,10 @@ def _read(client: httpx.Client, pin: Pin, known: Mapping[str, tuple[str, str]]) 
 
 def _fetch(client: httpx.Client, pin: Pin, auth: httpx.Auth | None) -> str:
     """The metadata beside the wheel (PEP 658) where an index has it, else from the wheel's end."""
-    beside = client.get(f"{pin.url}.metadata", auth=auth)
-    if beside.is_success:
-        return beside.text
+    if "?" not in pin.url:
+        beside = client.get(f"{pin.url}.metadata", auth=auth)
+        if beside.is_success:
+            return beside.text
     head = client.get(pin.url, auth=auth, headers={"Range": "bytes=0-0"}) if pin.size else None
     if pin.size and head is not None and head.status_code == httpx.codes.PARTIAL_CONTENT:
         return _inside(io.BufferedReader(_Remote(client, pin.url, pin.size, auth), _CHUNK))

@@ -17,7 +17,10 @@ Choose = Callable[[Sequence[str]], "str | None"]
 
 
 def pin(package: Mapping[str, Any], choose: Choose) -> Pin:
-    """The wheel of one entry of `packages`. Raises NotLockableError where none fits, or no hash is known."""
+    """The wheel of one entry of `packages`, with the URL that the index gives, which may have credentials.
+
+    Raises NotLockableError where none fits, or no hash is known.
+    """
     name, version = canonicalize_name(package["name"]), str(package.get("version", ""))
     wheels = {_filename(wheel): wheel for wheel in package.get("wheels", ())}
     chosen = choose(list(wheels))
@@ -27,7 +30,7 @@ def pin(package: Mapping[str, Any], choose: Choose) -> Pin:
     sha256 = wheel.get("hashes", {}).get("sha256")
     if not sha256:
         raise NotLockableError(f"its index gives no SHA-256 of `{chosen}`")
-    return Pin(name, version, chosen, sha256, without_credentials(str(wheel.get("url", ""))), wheel.get("size"))
+    return Pin(name, version, chosen, sha256, str(wheel.get("url", "")), wheel.get("size"))
 
 
 def without_credentials(url: str) -> str:

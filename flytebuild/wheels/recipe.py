@@ -34,15 +34,12 @@ def tools_needed(spec: ImageSpec) -> frozenset[str]:
     return frozenset(tool_of(layer.python) for layer in _pinned(spec) if layer.python and layer.pins)
 
 
-def with_wheel_layers(
-    spec: ImageSpec, tools: Mapping[str, ResolvedImage], private: frozenset[str] = frozenset()
-) -> ImageSpec:
+def with_wheel_layers(spec: ImageSpec, tools: Mapping[str, ResolvedImage]) -> ImageSpec:
     """The image with wheel layers where its packages are pinned; layers that stay a step get the reason why.
 
-    `tools` has what `tools_needed` asks for, and `private` are hosts that want credentials, which a builder's own
-    downloads have not.
+    `tools` has what `tools_needed` asks for.
     """
-    steps = [part for step in spec.steps for part in _parts(step, tools, private)]
+    steps = [part for step in spec.steps for part in _parts(step, tools)]
     shared = {
         number: step.layer
         for number, step in enumerate(steps)
@@ -56,7 +53,7 @@ def with_wheel_layers(
     return replace(spec, steps=tuple(steps))
 
 
-def _parts(step: Step, tools: Mapping[str, ResolvedImage], private: frozenset[str]) -> tuple[Step, ...]:
+def _parts(step: Step, tools: Mapping[str, ResolvedImage]) -> tuple[Step, ...]:
     """A step, or two of them where only some packages replace others: those have a step of their own, with a reason.
 
     That is below the wheel layers: these stay as they are when it changes, and nobody looks into them for it. One step
@@ -70,7 +67,7 @@ def _parts(step: Step, tools: Mapping[str, ResolvedImage], private: frozenset[st
     added = tuple(pin for pin in layer.pins if pin not in replacing)
     why = f"it replaces {_names(layer.replaces)} of what is below" if replacing else ""
     rest = replace(layer, pins=added, replaces=())
-    reason = _obstacle(rest, step.context, tools, private) if added else why
+    reason = _obstacle(rest, step.context, tools) if added else why
     if reason or not replacing:
         return (replace(step, layer=replace(layer, reason=reason)),)
     return (
@@ -89,37 +86,33 @@ def _layers(
     return tuple(WheelLayer(pins, tools[tool_of(layer.python)], layer.python, platform, VENV) for pins in groups)
 
 
-def _obstacle(
-    layer: Pinned, context: RuntimeConfig, tools: Mapping[str, ResolvedImage], private: frozenset[str]
-) -> str:
+def _obstacle(layer: Pinned, context: RuntimeConfig, tools: Mapping[str, ResolvedImage]) -> str:
     """Why a layer stays a step, as half a sentence, or nothing."""
     if not layer.python:
         return "it is not known which Python it is for"
-    if layer.obstacle:
-        return layer.obstacle
     if layer.options.secrets:
         return "its index wants a secret"
+    if layer.obstacle:
+        return layer.obstacle
     for pin in layer.pins:
-        if reason := _unreachable(pin, private):
+        if reason := _unreachable(pin):
             return reason
     env = dict(context.env)
     for name in _TELLING:
         if env.get(name, "") != _GIVEN.get(name, ""):
             return f"the image sets `{name}`"
     tool = tools[tool_of(layer.python)]
-    return "" if tool.is_resolved else f"`{tool.reference}`, which makes wheel layers, is not there: {tool.problem}"
+    return "" if tool.is_resolved else f"`{tool.reference}`, which makes wheel layers, is not known: {tool.problem}"
 
 
-def _unreachable(pin: Pin, private: frozenset[str]) -> str:
+def _unreachable(pin: Pin) -> str:
     """Why a builder does not get a wheel by itself."""
     address = urlsplit(pin.url)
     if not pin.filename.endswith(".whl"):
         return f"`{pin.filename}` is no wheel"
     if address.scheme not in ("http", "https"):
         return f"`{pin.filename}` is not on the network"
-    if address.username is not None or address.netloc in private:
-        return f"`{address.hostname}` wants credentials"
-    return ""
+    return f"`{address.hostname}` wants credentials" if address.username is not None else ""
 
 
 def _names(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from flytebuild.errors import DefinitionError, UnavailableError
 from flytebuild.events import Emit, Notice
-from flytebuild.spec.layers import Pin, PipPackages, Requirements, Venv
+from flytebuild.spec.layers import Pin, PipPackages, Requirements, Venv, secrets_of
 from flytebuild.spec.model import ImageSpec
 from flytebuild.threads import in_thread
 from flytebuild.wheels import staging
@@ -26,7 +26,7 @@ from flytebuild.wheels.environment import Environment, Installed, with_installed
 from flytebuild.wheels.lock import Lock, LockedLayer, Specs, UnlockedLayer, order
 from flytebuild.wheels.metadata import MetadataReader
 from flytebuild.wheels.questions import Question, questions
-from flytebuild.wheels.uv import Asking, Target, Uv
+from flytebuild.wheels.uv import Asking, Found, Target, Uv
 
 _AT_ONCE = 4
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -82,6 +82,7 @@ class Resolver(Struct):
     _answers: dict[str, asyncio.Task[Answer]] = field(default_factory=dict)
     _environments: dict[str, asyncio.Task[Environment]] = field(default_factory=dict)
     _bases: dict[str, asyncio.Task[Base]] = field(default_factory=dict)
+    _found: dict[str, Found] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     async def layers(self, specs: Specs) -> tuple[tuple[LockedLayer, ...], tuple[UnlockedLayer, ...]]:
@@ -148,16 +149,31 @@ class Resolver(Struct):
         async with self._slots:
             with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
                 asking, where = _asking(spec, question, variables, Path(folder), self.hide)
-                pins = await in_thread(lambda: self._pins(asking, target, below, preferences), "flytebuild-uv")
+                found = await in_thread(lambda: self._asked(asking, target, below, preferences), "flytebuild-uv")
+        self._found[question.fingerprint], pins = found, found.pins
         python = ".".join(target.python.split(".")[:2])
         replaces = tuple(pin.name for pin in pins if pin.name in below)
-        odd = (await self._base(spec)).odd
-        obstacle = f"`{odd[0]}` of its base is not a folder of root's as others are" if odd else ""
+        added = [pin for pin in pins if pin.name not in replaces]
+        obstacle = await self._obstacle(spec, question, added, found.signed)
         return Answer(pins, where, python, replaces, obstacle, is_moved=known is None or known.pins != pins)
 
-    def _pins(
-        self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]
-    ) -> tuple[Pin, ...]:
+    async def _obstacle(
+        self, spec: ImageSpec, question: Question, pins: Sequence[Pin], signed: Mapping[str, str]
+    ) -> str:
+        """What keeps wheels from becoming layers that cannot be seen from the lock: of the base, or of an index.
+
+        It is written into the lock, so that one lock comes to the same images wherever they are built, whatever
+        credentials there are.
+        """
+        odd = (await self._base(spec)).odd
+        if odd:
+            return f"`{odd[0]}` of its base is not a folder of root's as others are"
+        if secrets_of(question.layer):
+            return ""
+        closed = await in_thread(lambda: self.metadata.closed(pins, signed), "flytebuild-metadata")
+        return f"`{closed}` wants credentials" if closed else ""
+
+    def _asked(self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]) -> Found:
         wanted = self.uv.preferred(asking, target, below, preferences) if preferences else None
         try:
             versions = self.uv.changes(asking, target, below, wanted)
@@ -189,19 +205,22 @@ class Resolver(Struct):
         variables = {**question.variables, **self.secrets(spec, question)}
         arguments = with_words(question.arguments, list(answer.where))
         asking, target = Asking((), arguments, variables, hide=self.hide), await self._target(spec)
-        texts = await in_thread(lambda: self._metadata(answer.pins, asking, target), "flytebuild-metadata")
+        signed = self._found.get(question.fingerprint, Found()).signed
+        texts = await in_thread(lambda: self._metadata(answer.pins, signed, asking, target), "flytebuild-metadata")
         return with_installed(below, (Installed.of(pin, texts[pin.name]) for pin in answer.pins))
 
-    def _metadata(self, pins: Sequence[Pin], asking: Asking, target: Target) -> dict[str, str]:
+    def _metadata(
+        self, pins: Sequence[Pin], signed: Mapping[str, str], asking: Asking, target: Target
+    ) -> dict[str, str]:
         indexes = self.uv.indexes(asking)
         try:
-            return self.metadata.read(pins, indexes)
+            return self.metadata.read(pins, indexes, signed)
         except UnavailableError:
             # Where a wheel was found when it was locked is not where it is for ever.
             with suppress(NotLockableError, DefinitionError):
                 found = self.uv.files({pin.name: pin.version for pin in pins}, asking, target)
-                if found == pins:
-                    return self.metadata.read(found, indexes)
+                if found.pins == pins:
+                    return self.metadata.read(found.pins, indexes, found.signed)
             raise
 
     async def _base(self, spec: ImageSpec) -> Base:

@@ -30,7 +30,7 @@ from flytebuild.spec.layers import Pin
 from flytebuild.wheels import complaints
 from flytebuild.wheels.arguments import Arguments, NotLockableError
 from flytebuild.wheels.environment import Environment, write
-from flytebuild.wheels.pylock import pin
+from flytebuild.wheels.pylock import pin, without_credentials
 from flytebuild.wheels.tags import best
 
 _DEADLINE = 600.0
@@ -46,7 +46,10 @@ _GLIBC_MINORS = (17, 28, *range(31, 41))
 """The glibc 2.X that `--python-platform` knows; for a newer one, wheels of the newest of these are taken."""
 
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
-"""Package index settings of the host: those that build steps are given, but for folders of the host's."""
+"""Package index settings of the host, which build steps are given as well."""
+
+_LINKS = "UV_FIND_LINKS"
+"""Another one, of which only URLs count: a step does not have the host's folders."""
 
 
 class Target(Struct, frozen=True):
@@ -82,6 +85,17 @@ class Asking:
     hide: Callable[[str], str] = str
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Wheels, sorted by name. `signed` are the URLs of those that an index gives with credentials or a query, by hash.
+
+    Such a URL may be good for minutes, or let everybody in: it is used, and kept nowhere.
+    """
+
+    pins: tuple[Pin, ...] = ()
+    signed: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
 @dataclass(frozen=True)
 class Uv:
     """uv, with the host's ways to reach indexes (`environ`) and the CA bundle that it trusts."""
@@ -92,7 +106,7 @@ class Uv:
     def indexes(self, asking: Asking) -> tuple[str, ...]:
         """The URLs of the indexes that are asked, with their credentials."""
         given = self._variables({**asking.variables, **_index_variables(asking)})
-        words = (word for name in INDEX_VARIABLES for word in given.get(name, "").split())
+        words = (word for name in (*INDEX_VARIABLES, _LINKS) for word in given.get(name, "").replace(",", " ").split())
         # An index may have a name: `name=URL`.
         return tuple(word.partition("=")[2] if "=" in word.partition("://")[0] else word for word in words)
 
@@ -145,10 +159,10 @@ class Uv:
         pairs = (line.partition(";")[0].strip().partition("==") for line in lines if "==" in line)
         return {canonicalize_name(name): version for name, _, version in pairs}
 
-    def files(self, versions: Mapping[str, str], asking: Asking, target: Target) -> tuple[Pin, ...]:
-        """The wheel of each version that is installed, sorted by name. Raises as `changes` does."""
+    def files(self, versions: Mapping[str, str], asking: Asking, target: Target) -> Found:
+        """The wheel of each version that is installed. Raises as `changes` does."""
         if not versions:
-            return ()
+            return Found()
         with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
             listed = _listed(Path(folder) / "pins.in", versions)
             output = Path(folder) / "pylock.toml"
@@ -156,7 +170,10 @@ class Uv:
             command = ("pip", "compile", "--no-deps", "--format", "pylock.toml", "--output-file", str(output))
             self._ask((*command, str(listed), *self._options(where, target)), where)
             packages = tomli.loads(output.read_text(encoding="utf-8"))["packages"]
-        return tuple(sorted((pin(item, target.best) for item in packages), key=lambda found: found.name))
+        told = sorted((pin(item, target.best) for item in packages), key=lambda found: found.name)
+        pins = tuple(replace(item, url=without_credentials(item.url)) for item in told)
+        signed = {item.sha256: item.url for item, bare in zip(told, pins, strict=True) if item.url != bare.url}
+        return Found(pins, signed)
 
     def _options(self, asking: Asking, target: Target) -> tuple[str, ...]:
         told = asking.arguments
@@ -191,6 +208,9 @@ class Uv:
 
     def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
         given = {name: value for name, value in self.environ.items() if _KEPT.match(name) or name in INDEX_VARIABLES}
+        links = [link for link in self.environ.get(_LINKS, "").split(",") if link.startswith(("https://", "http://"))]
+        if links:
+            given[_LINKS] = ",".join(links)
         trusted = {"SSL_CERT_FILE": str(self.ca_bundle)} if self.ca_bundle else {}
         return {**given, **trusted, **more}
 

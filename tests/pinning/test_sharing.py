@@ -30,9 +30,7 @@ def test_every_tool_is_looked_up_once_for_each_platform() -> None:
 
     one = {platform: made_of(PINNED, platform=platform) for platform in (AMD64, ARM64)}
     newer = {AMD64: made_of(replace(PINNED, python="3.13"))}
-    found = asyncio.run(
-        shared({"one": one, "two": one, "newer": newer, "none": {AMD64: made_of(pip("a"))}}, {}, resolve)
-    )
+    found = asyncio.run(shared({"one": one, "two": one, "newer": newer, "none": {AMD64: made_of(pip("a"))}}, resolve))
     assert sorted(asked, key=str) == [
         (tool_of("3.11"), AMD64),
         (tool_of("3.11"), ARM64),
@@ -40,20 +38,3 @@ def test_every_tool_is_looked_up_once_for_each_platform() -> None:
     ]
     assert {recipe(spec) for name in ("one", "two", "newer") for spec in found[name].values()} == {("layers", "")}
     assert found["none"] == {AMD64: made_of(pip("a"))}
-
-
-def test_an_index_of_the_host_s_with_credentials_is_private() -> None:
-    async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        return replace(UV, reference=name)
-
-    def with_index(**environ: str) -> tuple[str, str]:
-        return recipe(asyncio.run(shared({"one": {AMD64: made_of(PINNED)}}, environ, resolve))["one"][AMD64])
-
-    for environ in (
-        {"UV_INDEX_URL": "https://me:secret@i.example:8443/simple"},
-        {"UV_INDEX": "https://pypi.org/simple corp=https://token@i.example:8443/simple"},
-        {"UV_FIND_LINKS": "https://a.example/links,https://:secret@i.example:8443/links"},
-    ):
-        assert with_index(**environ) == ("chain", "`i.example` wants credentials")
-    assert with_index(UV_INDEX_URL="https://i.example:8443/simple") == ("layers", "")
-    assert with_index(UV_INDEX_URL="https://me:secret@other.example/simple") == ("layers", "")

@@ -17,13 +17,15 @@ from urllib.parse import urlsplit
 from tests.engine import packages
 
 PASSWORD = "s3cr3t-of-the-index"
+SIGNATURE = f"signature={PASSWORD}"
 
 
 @dataclass
 class Index:
     """Files by project and name; `yanked` ones are only taken where they are named, `hidden` tells no metadata.
 
-    `requests` has every path that was asked for. What is below `/private` wants the password.
+    `requests` has every path that was asked for. What is below `/private` wants the password; the pages below `/signed`
+    tell it to everybody, as the query that the files there want.
     """
 
     address: str
@@ -43,6 +45,11 @@ class Index:
         """The same packages, for those who have the password; a shell puts it there."""
         return f"http://reader:${{TOKEN}}@{self.address}/private"
 
+    @property
+    def signed(self) -> str:
+        """The same packages, whose URLs have a query."""
+        return f"http://{self.address}/signed"
+
     def add(self, name: str, version: str, *requires: str, is_yanked: bool = False, is_hidden: bool = False) -> str:
         """Put a wheel there; returns its file's name."""
         wheel = packages.wheel(self.folder, name.replace("-", "_"), version, *requires)
@@ -60,15 +67,16 @@ class Index:
             return None
         if file.endswith(".metadata"):
             return _metadata(files, file.removesuffix(".metadata"))
-        return files.get(file) if file else _page(self, files) if files else None
+        query = f"?{SIGNATURE}" if path.startswith("/signed") else ""
+        return files.get(file) if file else _page(self, files, query) if files else None
 
 
-def _page(index: Index, files: dict[str, bytes]) -> bytes:
+def _page(index: Index, files: dict[str, bytes], query: str) -> bytes:
     links = ""
     for name, content in files.items():
         more = ' data-yanked=""' if name in index.yanked else ""
-        more += "" if name in index.hidden or not name.endswith(".whl") else ' data-core-metadata="true"'
-        links += f'<a href="{name}#sha256={hashlib.sha256(content).hexdigest()}"{more}>{name}</a>\n'
+        more += "" if name in index.hidden or query or not name.endswith(".whl") else ' data-core-metadata="true"'
+        links += f'<a href="{name}{query}#sha256={hashlib.sha256(content).hexdigest()}"{more}>{name}</a>\n'
     return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
 
 
@@ -86,11 +94,14 @@ def served(folder: Path) -> Iterator[Index]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            index, path = found[0], urlsplit(self.path).path
+            index, (_, _, path, query, _) = found[0], urlsplit(self.path)
             index.requests.append(path)
             wanted = "Basic " + base64.b64encode(f"reader:{PASSWORD}".encode()).decode()
             if path.startswith("/private") and self.headers.get("Authorization") != wanted:
                 self._send(401, b"", {"WWW-Authenticate": "Basic"})
+                return
+            if path.startswith("/signed") and not path.endswith("/") and query != SIGNATURE:
+                self._send(403, b"", {})
                 return
             content = index.answer(path)
             given = self.headers.get("Range", "")

@@ -61,12 +61,19 @@ class Desk:
     index: Index
     folder: Path
     memory: Memory = field(default_factory=Memory)
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environ(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         # What a user's configuration says must change nothing.
-        return {**kept, "UV_CACHE_DIR": str(self.folder / "cache"), "UV_RESOLUTION": "lowest", "PIP_PRE": "1"}
+        return {
+            **kept,
+            "UV_CACHE_DIR": str(self.folder / "cache"),
+            "UV_RESOLUTION": "lowest",
+            "PIP_PRE": "1",
+            **self.more,
+        }
 
     def layer(self, *requirements: str, **options: object) -> PipPackages:
         return PipPackages(requirements, PipOptions(**{"index_url": self.index.url, **options}))  # type: ignore[arg-type]
@@ -230,6 +237,37 @@ def test_pins_have_all_that_installing_needs_and_nothing_secret(desk: Desk, inde
     ) as caught:
         desk.lock(PipPackages(("common==1.5",), options), secrets={"TOKEN": f"{PASSWORD}x"})
     assert PASSWORD not in f"{caught.value.message} {caught.value.hint} {caught.value.details}"
+
+
+@pytest.mark.parametrize("name", ["UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_FIND_LINKS"])
+def test_that_an_index_wants_credentials_is_in_the_lock(name: str, desk: Desk, index: Index) -> None:
+    """Whoever has them: an image must not be another one where they are not there, or come from elsewhere."""
+    private = index.private.replace("${TOKEN}", PASSWORD)
+    url = f"{private}/leaf/" if name == "UV_FIND_LINKS" else private
+    environ = {"UV_INDEX_URL": f"{index.url}/nothing", name: url}
+    lock = replace(desk, more=environ).lock(PipPackages(("leaf==1.0",)))
+    assert [(layer.pins[0].version, layer.obstacle) for layer in lock.layers] == [
+        ("1.0", "`127.0.0.1` wants credentials")
+    ]
+    assert PASSWORD not in lockfile.encode(lock)
+    assert [layer.obstacle for layer in desk.lock(desk.layer("leaf==1.0")).layers] == [""]
+
+
+def test_an_index_that_signs_its_urls(desk: Desk, index: Index) -> None:
+    layers = [desk.layer(name, index_url=index.signed) for name in ("aa", "leaf")]
+    lock = desk.lock(*layers)
+    assert desk.versions(lock, layers) == {"aa": "1.0", "common": "1.5", "leaf": "1.1"}
+    assert {layer.obstacle for layer in lock.layers} == {"`127.0.0.1` wants credentials"}
+    assert PASSWORD not in lockfile.encode(lock)
+    # The lock's URLs lead nowhere, so the index is asked again.
+    again = replace(desk, memory=Memory()).lock(*layers, desk.layer("bb<2", index_url=index.signed), before=lock)
+    assert [layer for layer in again.layers if layer.asked != "pip: bb<2"] == list(lock.layers)
+    assert len(again.layers) == len(layers) + 1
+
+
+def test_a_folder_of_the_host_s_is_none_of_a_step_s(desk: Desk, index: Index) -> None:
+    layers = [desk.layer("leaf", index_url=index.url)]
+    assert replace(desk, more={"UV_FIND_LINKS": str(desk.folder / "none")}).lock(*layers) == desk.lock(*layers)
 
 
 @pytest.mark.parametrize("has_ranges", [True, False])

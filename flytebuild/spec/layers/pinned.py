@@ -26,7 +26,7 @@ class Pinned(Noted, frozen=True):
     needs: indexes and their secrets. Neither is part of the digest: the same wheels are the same layer.
 
     `python` is the Python they are for (`3.11`), `replaces` names those that take another version's place, and
-    `obstacle` is what of the base keeps them from being merged with it.
+    `obstacle` is what of the base or of an index keeps them from being wheel layers.
 
     `layers` are those that hold all pins between them where the recipe is `layers`, the last of them perhaps those of
     its neighbours as well; `reason` says why it is not.
