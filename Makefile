@@ -13,7 +13,7 @@ WORKERS := 2
 # A file's tests share fixtures; files begin in the order of tests/conftest.py. A process that dies ends the run.
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: help setup check test test-contract snapshots bench demo clean-demo proto
+.PHONY: help setup check test test-contract test-wheels snapshots bench demo clean-demo proto
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test: setup ## the tests, those on a real engine included
 
 test-contract: setup ## the wire protocol of every minor of flyte from 2.3 on
 	FLYTE_MINORS=all $(BIN)/python -m pytest tests/contract
+
+test-wheels: setup ## wheel layers beside steps for heavy packages; TEST_WHEELS=DIR may have torch
+	TEST_WHEELS="$${TEST_WHEELS:-all}" $(BIN)/python -m pytest tests/engine/test_wheel_recipes.py
 
 snapshots: setup ## write what users see into tests/snapshots; look at the diff
 	$(BIN)/python -m pytest --write-snapshots tests/words

@@ -138,6 +138,12 @@ class Built:
         }
 
 
+def gateway(client: docker.DockerClient) -> str:
+    """The address of this machine that steps and containers reach: they have a loopback of their own."""
+    (network,) = client.networks.list(names=["bridge"])
+    return str(network.attrs["IPAM"]["Config"][0]["Gateway"])
+
+
 def output_of(client: docker.DockerClient, reference: str, command: str | Sequence[str] = (), **options: Any) -> str:
     """What a command prints in a container of an image, both streams of it."""
     have(client, reference, platform=options.get("platform"))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+import docker
 import pytest
 
+from tests.conftest import Machine
+from tests.engine.building import gateway
 from tests.engine.conftest import Workspace, in_image
 from tests.engine.nowhere import Search
 from tests.wheels.index import PASSWORD, served
@@ -91,9 +95,11 @@ env = flyte.TaskEnvironment("private", image=image)
 """
 
 
-def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(workspace: Workspace, tmp_path: Path) -> None:
+def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(
+    workspace: Workspace, machine: Machine, tmp_path: Path
+) -> None:
     """A layer's index takes a secret of the layer's, the host's own index has a password in its URL."""
-    with served(tmp_path / "index") as index:
+    with closing(docker.from_env()) as client, served(tmp_path / "index", gateway(client)) as index:
         index.add("leaf", "1.0")
         index.add("other", "1.0")
         workspace.write({"main.py": PRIVATE.format(index=index.private)})
@@ -102,19 +108,29 @@ def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(workspace:
         told = [
             workspace.flytebuild("lock", "main.py", **environ),
             workspace.flytebuild("plan", "--json", "--locked", "-o", "plan.json", "main.py", **environ),
-            workspace.flytebuild("build", "--dry-run", "main.py", **environ),
+            workspace.flytebuild("build", "-v", "--json", "--locked", "main.py", **environ),
             workspace.flytebuild("lock", "--update", "leaf", "main.py", code=69, **{**environ, "TOKEN": PASSWORD[1:]}),
+            workspace.flytebuild("explain", "private", **environ),
         ]
     (image,) = json.loads(told[1].stdout)["images"]
     assert [layer["obstacle"] for layer in image["layers"] if layer["kind"] == "pinned"] == [
         "its index wants a secret",
-        "`127.0.0.1` wants credentials",
+        f"`{index.address.partition(':')[0]}` wants credentials",
     ]
+    # The image is the same where none of this is known.
+    assert workspace.plan("main.py")["images"][0]["digest"] == image["digest"]
+    (built,) = json.loads(told[2].stdout)["images"]
+    assert built["result"] == "built"
+    assert in_image(built["reference"], *FREEZE).split() == ["leaf==1.0", "other==1.0"]
+
     search = Search((PASSWORD, PASSWORD[1:]))
     for number, done in enumerate(told):
         search.look(f"output {number}", done.stdout)
         search.look(f"complaint {number}", done.stderr)
     search.look_below(tmp_path, tmp_path / "index")
+    base = f"{machine.mirrors['docker.io']}/library/python:3.11-slim-bookworm"
+    search.look_in_registry(workspace.registry, base)
     for ending in ("flytebuild.lock", "plan.json", "state.sqlite as SQL"):
         assert any(place.endswith(ending) for place in search.places), search.places
+    assert any("@" not in place and "sha256:" in place for place in search.places), search.places
     assert not search.found

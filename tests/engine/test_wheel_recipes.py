@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import flyte
@@ -18,7 +20,8 @@ from flytebuild.spec.layers import Pinned
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.resolver import Moves
 from tests.conftest import Machine
-from tests.engine.building import Builds, Built, Member, in_registry
+from tests.engine import packages
+from tests.engine.building import Builds, Built, Member, gateway, in_registry
 
 pytestmark = pytest.mark.engine
 
@@ -27,16 +30,45 @@ PYTHON = "docker.io/library/python:3.11-slim-bookworm"
 LEFT_BEHIND = {"/opt/venv/.lock"}
 """What uv leaves in an environment that it installs into, and not in one that wheels are merged with."""
 
-RUNS = {
+TORCH = "https://download.pytorch.org/whl/cpu"
+"""Where torch without CUDA is, unless the folder `TEST_WHEELS` has a wheel of it."""
+
+WHEELS = os.environ.get("TEST_WHEELS", "")
+"""Where it is set, heavy packages are compared as well, and all that runs in an image runs in both: that takes minutes.
+
+`make test-wheels` sets it; the line that counts the tests says so where it is not set.
+"""
+
+KINDS = ("light", "heavy") if WHEELS else ("light",)
+
+IMPORTS = {
     "native": "import zope.interface, zope.event, markupsafe; zope.interface.Interface",
     "google": "import google.rpc.status_pb2, google.protobuf.any_pb2",
     "scripts": "import subprocess; subprocess.run(['tabulate'], input=b'1', check=True)",
     "numpy": "import numpy; assert numpy.ones(3).sum() == 3",
     "replaced": "import urllib3; assert urllib3.__version__.startswith('2.')",
+    "conflict": "import werkzeug, jinja2; assert jinja2.Template('{{ 1 }}').render() == '1'",
+    "sdist": "import docopt, six; assert docopt.__version__ == '0.6.2'",
+    "shared": "import common; assert common.owner == 'alpha'",
     "command": "import click, tabulate",
     "flyte": "import flyte, rich, numpy; assert numpy.ones(3).sum() == 3",
+    "science": "import pandas, pyarrow, sklearn.svm; assert pandas.Series([1, 2]).sum() == 3",
+    "stacked": "import pandas, sklearn.svm, pyarrow; pyarrow.Table.from_pandas(pandas.DataFrame({'a': [1]}))",
+    "torch": "import torch, pandas; assert torch.ones(3).sum() == 3",
+    "cloud": "import google.cloud.storage, google.api_core, cv2, cryptography.hazmat.bindings._rust",
+    "tools": "import jupyter_core, IPython, matplotlib, sqlalchemy",
 }
-"""What runs in images of wheel layers, whose packages must also go together."""
+"""What runs in images of wheel layers."""
+
+BROKEN = {"conflict"}
+"""Those whose packages do not go together, whichever way they are installed."""
+
+ODD: Mapping[str, list[str]] = {
+    "replaced": ["layers", "chain", "layers"],
+    "conflict": ["layers", "chain"],
+    "flyte": ["chain", "layers"],
+}
+"""How packages get into those images that are not made of wheel layers alone."""
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +77,37 @@ def builds(machine: Machine) -> Iterator[Builds]:
         yield made
 
 
-def environments(builds: Builds, notes: Path) -> Mapping[str, flyte.Image]:
+@pytest.fixture
+def index(builds: Builds, tmp_path: Path) -> Iterator[str]:
+    """Packages of our own, and torch where the machine has it, at an address that steps reach as well."""
+    folder = tmp_path / "index"
+    for name in ("alpha", "beta"):
+        place = folder / "simple" / name
+        packages.wheel(place, name, "1", more={"common.py": f"owner = {name!r}\n"})
+        packages.listed(place)
+    for file in sorted(Path(WHEELS).glob("torch-*+cpu-cp311-*_x86_64.whl"))[:1] if WHEELS else ():
+        place = folder / "simple" / "torch"
+        place.mkdir()
+        (place / file.name).symlink_to(file.resolve())
+        packages.listed(place)
+    with packages.serving(folder, gateway(builds.client)) as url:
+        yield f"{url}/simple"
+
+
+def light(builds: Builds, index: str, notes: Path) -> Mapping[str, flyte.Image]:
     """Namespaces, native code, scripts, data files, several layers, packages that take the place of others."""
     base = builds.named(flyte.Image.from_base(PYTHON).clone(python_version=(3, 11), name="x"))
+    ours = partial(flyte.Image.with_pip_packages, index_url=index)
     return {
-        "alone": base.with_pip_packages("six==1.17.0"),
         "native": base.with_pip_packages("zope.interface==7.2", "zope.event==5.0", "MarkupSafe==3.0.2"),
         "google": base.with_pip_packages("googleapis-common-protos==1.70.0", "protobuf==6.31.1"),
         "scripts": base.with_pip_packages("pygments==2.19.2", "tabulate==0.9.0"),
         "data": base.with_pip_packages("notebook-shim==0.2.4", extra_args="--no-deps"),
         "layers": base.with_pip_packages("click==8.2.1").with_pip_packages("rich==14.0.0"),
         "replaced": base.with_pip_packages("urllib3<2").with_pip_packages("urllib3==2.5.0", "six==1.17.0"),
+        "conflict": base.with_pip_packages("flask==2.3.3").with_pip_packages("werkzeug==2.2.3"),
+        "sdist": base.with_pip_packages("six==1.17.0").with_pip_packages("docopt==0.6.2"),
+        "shared": ours(ours(base, "beta"), "alpha"),
         "command": base.with_pip_packages("tabulate==0.9.0")
         .with_commands(["echo 1 | tabulate >/srv/table"])
         .with_pip_packages("click==8.2.1"),
@@ -63,6 +115,21 @@ def environments(builds: Builds, notes: Path) -> Mapping[str, flyte.Image]:
         "numpy": base.with_pip_packages("numpy==2.3.1"),
         "flyte": builds.base.with_pip_packages("tabulate==0.9.0", "rich==14.1.0", "numpy==2.3.1"),
         "variables": base.with_env_vars({"GREETING": "hello"}).with_pip_packages("pygments==2.19.2"),
+    }
+
+
+def heavy(builds: Builds, index: str, _: Path) -> Mapping[str, flyte.Image]:
+    """What people have: large packages, alone and on top of each other, and many small ones with them."""
+    base = builds.named(flyte.Image.from_base(PYTHON).clone(python_version=(3, 11), name="x"))
+    torch = index if list(Path(WHEELS).glob("torch-*+cpu-cp311-*_x86_64.whl")) else TORCH
+    return {
+        "science": base.with_pip_packages("numpy", "pandas", "scikit-learn", "pyarrow"),
+        "stacked": base.with_pip_packages("numpy<2.3")
+        .with_pip_packages("pandas<3")
+        .with_pip_packages("scikit-learn", "pyarrow"),
+        "torch": base.with_pip_packages("torch", extra_index_urls=[torch]).with_pip_packages("pandas"),
+        "cloud": base.with_pip_packages("google-cloud-storage", "opencv-python-headless", "cryptography"),
+        "tools": base.with_pip_packages("jupyter-core", "ipython", "matplotlib", "sqlalchemy", "rich", "typer"),
     }
 
 
@@ -81,10 +148,11 @@ def files(image: Built) -> dict[str, Member]:
     return {path: dataclasses.replace(member, time=0) for path, member in added.items() if path not in LEFT_BEHIND}
 
 
-def test_the_same_files_by_both_recipes(builds: Builds, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_files_by_both_recipes(kind: str, builds: Builds, index: str, tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("notes")
-    images = environments(builds, notes)
+    images = {"light": light, "heavy": heavy}[kind](builds, index, notes)
     given = replace(builds.settings, lock=tmp_path / "flytebuild.lock")
     lock(builds, images, tmp_path / "flytebuild.lock")
 
@@ -100,14 +168,22 @@ def test_the_same_files_by_both_recipes(builds: Builds, tmp_path: Path) -> None:
         for name in image.environments
         if image.spec
     }
-    assert pinned.pop("replaced") == ["layers", "chain", "layers"]
-    assert pinned.pop("flyte") == ["chain", "layers"]
+    for name, expected in ODD.items():
+        assert pinned.pop(name, expected) == expected
     assert {recipe for recipes in pinned.values() for recipe in recipes} == {"layers"}
     for name in images:
         one, other = files(steps[name]), files(layers[name])
         assert one.keys() == other.keys(), name
         assert [path for path, member in one.items() if other[path] != member] == [], name
         assert steps[name].config["Env"] == layers[name].config["Env"]
-    for name, program in RUNS.items():
-        # Raises unless it ends well.
-        layers[name].run("sh", "-ec", 'uv --quiet pip check && python -c "$PROGRAM"', environment={"PROGRAM": program})
+    for name in images.keys() & IMPORTS.keys():
+        told = running(layers[name], IMPORTS[name])
+        assert ("do not go together" in told) == (name in BROKEN), name
+        if WHEELS:
+            assert running(steps[name], IMPORTS[name]) == told
+
+
+def running(image: Built, program: str) -> str:
+    """What uv says of the packages in an image, whose program must end well."""
+    told = "uv --quiet pip check || echo do not go together; uv --quiet pip freeze"
+    return image.run("sh", "-ec", f'{told}; python -c "$PROGRAM"', environment={"PROGRAM": program})

@@ -88,8 +88,8 @@ def _metadata(files: dict[str, bytes], wheel: str) -> bytes | None:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Index]:
-    """An index that has nothing yet."""
+def served(folder: Path, address: str = "127.0.0.1") -> Iterator[Index]:
+    """An index that has nothing yet, at an address of this machine."""
     found: list[Index] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -133,10 +133,10 @@ def served(folder: Path) -> Iterator[Index]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer((address, 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        found.append(Index(f"127.0.0.1:{server.server_address[1]}", folder))
+        found.append(Index(f"{address}:{server.server_address[1]}", folder))
         try:
             yield found[0]
         finally:

@@ -245,7 +245,7 @@ def test_that_an_index_wants_credentials_is_in_the_lock(name: str, desk: Desk, i
     private = index.private.replace("${TOKEN}", PASSWORD)
     url = f"{private}/leaf/" if name == "UV_FIND_LINKS" else private
     environ = {"UV_INDEX_URL": f"{index.url}/nothing", name: url}
-    lock = replace(desk, more=environ).lock(PipPackages(("leaf==1.0",)))
+    lock = dataclasses.replace(desk, more=environ).lock(PipPackages(("leaf==1.0",)))
     assert [(layer.pins[0].version, layer.obstacle) for layer in lock.layers] == [
         ("1.0", "`127.0.0.1` wants credentials")
     ]
@@ -260,14 +260,18 @@ def test_an_index_that_signs_its_urls(desk: Desk, index: Index) -> None:
     assert {layer.obstacle for layer in lock.layers} == {"`127.0.0.1` wants credentials"}
     assert PASSWORD not in lockfile.encode(lock)
     # The lock's URLs lead nowhere, so the index is asked again.
-    again = replace(desk, memory=Memory()).lock(*layers, desk.layer("bb<2", index_url=index.signed), before=lock)
+    again = dataclasses.replace(desk, memory=Memory()).lock(
+        *layers, desk.layer("bb<2", index_url=index.signed), before=lock
+    )
     assert [layer for layer in again.layers if layer.asked != "pip: bb<2"] == list(lock.layers)
     assert len(again.layers) == len(layers) + 1
 
 
 def test_a_folder_of_the_host_s_is_none_of_a_step_s(desk: Desk, index: Index) -> None:
     layers = [desk.layer("leaf", index_url=index.url)]
-    assert replace(desk, more={"UV_FIND_LINKS": str(desk.folder / "none")}).lock(*layers) == desk.lock(*layers)
+    assert dataclasses.replace(desk, more={"UV_FIND_LINKS": str(desk.folder / "none")}).lock(*layers) == desk.lock(
+        *layers
+    )
 
 
 @pytest.mark.parametrize("has_ranges", [True, False])
