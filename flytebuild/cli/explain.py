@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from flytebuild.plan import ImagePlan
+    from flytebuild.spec.model import ImageSpec
 
 SCHEMA = "flytebuild.explain/1"
 
@@ -29,7 +30,8 @@ def explain(paths: tuple[Path, ...], as_json: bool, name: str, flags: Mapping[st
     """Show everything that the digest of an environment's image is taken of, and nothing that it is not.
 
     Each document is shown with its canonical bytes (RFC 8785 JSON) and their digest (BLAKE3, with the context that is
-    named), so that anybody can compute it again: docs/spec.md says how. ENVIRONMENT may be a task's name as well.
+    named), so that anybody can compute it again: docs/spec.md says how. Then come the wheels of packages whose versions
+    are decided: where each was found, and which wheel layer it is in. ENVIRONMENT may be a task's name as well.
 
     \b
     Examples:
@@ -58,6 +60,7 @@ def explain(paths: tuple[Path, ...], as_json: bool, name: str, flags: Mapping[st
 
 def _document(image: ImagePlan) -> dict[str, Any]:
     from flytebuild.spec.key import key
+    from flytebuild.spec.resolution import resolution
 
     assert image.spec is not None  # noqa: S101 - the caller's choice
     return {
@@ -74,6 +77,20 @@ def _document(image: ImagePlan) -> dict[str, Any]:
                 "canonical": part.content.decode(),
             }
             for part in key(image.spec)
+        ],
+        "wheels": [
+            {
+                "name": item.pin.name,
+                "version": item.pin.version,
+                "filename": item.pin.filename,
+                "sha256": item.pin.sha256,
+                "url": item.pin.url or None,
+                "bytes": item.pin.size,
+                "wheel_layer": item.layer or None,
+                "asked": item.asked,
+                "origin": item.origin or None,
+            }
+            for item in resolution(image.spec)
         ],
     }
 
@@ -94,3 +111,20 @@ def _lines(name: str, image: ImagePlan) -> Iterator[Text]:
         yield Text.assemble("  ", (f"{part.digest[:12]}  {part.summary}", "bold"), (origin, "dim"))
         yield Text(f"    BLAKE3 {part.digest}, context `{part.context}`, of", "dim")
         yield Text(f"    {part.content.decode()}")
+    yield from _wheels(image.spec)
+
+
+def _wheels(spec: ImageSpec) -> Iterator[Text]:
+    """The wheels that the image has, where each was found, and how it gets there."""
+    from rich.text import Text
+
+    from flytebuild.spec.resolution import resolution
+
+    for number, item in enumerate(resolution(spec)):
+        if not number:
+            yield Text("  wheels", "bold")
+        size = "" if item.pin.size is None else f"  {item.pin.size / 1e6:,.1f} MB"
+        place = f"in wheel layer {item.layer[:12]}" if item.layer else "installed by a step"
+        yield Text.assemble("  ", (f"{item.pin.name} {item.pin.version}", "bold"), f"{size}  {place}")
+        yield Text(f"    sha256 {item.pin.sha256}", "dim")
+        yield Text(f"    {item.pin.url or item.pin.filename}", "dim")

@@ -119,6 +119,7 @@ def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(
     ]
     # The image is the same where none of this is known.
     assert workspace.plan("main.py")["images"][0]["digest"] == image["digest"]
+    assert told[4].stdout.count("installed by a step") == 2
     (built,) = json.loads(told[2].stdout)["images"]
     assert built["result"] == "built"
     assert in_image(built["reference"], *FREEZE).split() == ["leaf==1.0", "other==1.0"]

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import digests
 from flytebuild.spec.key import key
+from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from flytebuild.spec.model import Part
-from tests.samples import made_of, pip
+from flytebuild.spec.resolution import Resolved, resolution
+from tests.samples import AMD64, UV, made_of, pip
 from tests.spec.strategies import PARTS
 
 
@@ -25,6 +27,17 @@ def test_every_part_is_the_digest_of_its_bytes_and_the_last_is_the_image_s(parts
     own = [part for part in found if part.kind != "wheel-layer"]
     assert [part.digest for part in own] == [expected.base, *expected.layers, expected.config, expected.image]
     assert composition(spec, expected).digests == expected.layers
+
+
+def test_the_wheels_of_an_image_and_how_they_get_there() -> None:
+    six, rich = (Pin(name, "1", f"{name}-1.whl", "1" * 64, f"https://i.example/{name}", 1) for name in ("six", "rich"))
+    layer = WheelLayer((rich,), UV, "3.11", AMD64, "/opt/venv")
+    pinned = Pinned((rich,), "layers", layers=(layer,), asked=pip("rich"))
+    spec = made_of(Pinned((six,)), pinned, pip("later"))
+    assert list(resolution(spec)) == [
+        Resolved(six, "", "pip: six==1", "main.py:1"),
+        Resolved(rich, layer.key, "pip: rich", "main.py:2"),
+    ]
 
 
 def test_layers_say_where_they_are_written() -> None:
