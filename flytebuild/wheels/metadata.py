@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)
 _AT_ONCE = 8
 _CHUNK = 64 * 1024
+_KIND = "metadata 2"
+"""Of what is remembered: the text's SHA-256 in a line of its own, and the text."""
 
 
 class Memory(Protocol):
@@ -40,7 +42,7 @@ class Memory(Protocol):
 
 
 class MetadataReader(Struct, frozen=True):
-    """Reads metadata by HTTP, or from files; what was read is remembered by the wheel's hash."""
+    """Reads metadata by HTTP, or from files; what was read is remembered by the wheel's hash, with its own."""
 
     memory: Memory
     ca_bundle: Path | None = None
@@ -52,7 +54,7 @@ class MetadataReader(Struct, frozen=True):
 
         `signed` are URLs to take instead, by hash. Raises UnavailableError for a wheel that cannot be read.
         """
-        found = {pin.name: text for pin in pins if (text := self.memory.remembered("metadata", pin.sha256))}
+        found = {pin.name: text for pin in pins if (text := self._recall(pin))}
         missing = [pin for pin in pins if pin.name not in found]
         if missing:
             with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
@@ -60,8 +62,13 @@ class MetadataReader(Struct, frozen=True):
                 texts = pool.map(lambda pin: _read(client, _with_url(pin, signed), known), missing)
                 for pin, text in zip(missing, texts, strict=True):
                     found[pin.name] = text
-                    self.memory.remember("metadata", pin.sha256, text)
+                    self.memory.remember(_KIND, pin.sha256, f"{_digest(text)}\n{text}")
         return found
+
+    def _recall(self, pin: Pin) -> str:
+        """What was read before, if it is still what it was; else nothing."""
+        digest, _, text = (self.memory.remembered(_KIND, pin.sha256) or "").partition("\n")
+        return text if digest == _digest(text) else ""
 
     def closed(self, pins: Sequence[Pin], signed: Container[str] = ()) -> str:
         """The host that does not give one of these wheels to whoever asks, or nothing.
@@ -89,6 +96,10 @@ def _credentials(indexes: Sequence[str]) -> dict[str, tuple[str, str]]:
             host = parts.netloc.rpartition("@")[2]
             found[host] = (unquote(parts.username or ""), unquote(parts.password or ""))
     return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _with_url(pin: Pin, signed: Mapping[str, str]) -> Pin:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +31,17 @@ def wheel(folder: Path, name: str, version: str, *requires: str, more: Mapping[s
         for inside, text in files.items():
             archive.writestr(zipfile.ZipInfo(inside, (2020, 1, 1, 0, 0, 0)), text)
     return path
+
+
+def sdist(name: str, version: str, code: str) -> bytes:
+    """A source distribution of the old form, whose `setup.py` must be run to learn anything of it."""
+    found = io.BytesIO()
+    with tarfile.open(fileobj=found, mode="w:gz") as archive:
+        text = f"{code}from setuptools import setup\nsetup(name={name!r}, version={version!r})\n".encode()
+        member = tarfile.TarInfo(f"{name}-{version}/setup.py")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    return found.getvalue()
 
 
 def padded(folder: Path, name: str, version: str, size: int) -> Path:

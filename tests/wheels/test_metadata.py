@@ -49,3 +49,9 @@ def test_a_file_of_the_same_name_with_another_content_is_refused(index: Index, t
         right = Pin("leaf", "1.0", name, sha256(content).hexdigest(), url, len(content))
         assert "Requires-Dist: common<2" in MetadataReader(memory).read([right], ())["leaf"]
         assert list(memory.texts) == [right.sha256]
+        # From memory, unless that is damaged.
+        gone = Pin("leaf", "1.0", name, right.sha256, "http://127.0.0.1:1/gone", len(content))
+        assert "Requires-Dist: common<2" in MetadataReader(memory).read([gone], ())["leaf"]
+        memory.texts[right.sha256] = memory.texts[right.sha256].replace("common<2", "common<3")
+        with pytest.raises(UnavailableError):
+            MetadataReader(memory).read([gone], ())

@@ -33,6 +33,7 @@ from flytebuild.wheels.metadata import MetadataReader
 from flytebuild.wheels.questions import Question
 from flytebuild.wheels.resolver import Moves, Resolver
 from flytebuild.wheels.uv import Asking, Target, Uv
+from tests.engine import packages
 from tests.samples import AMD64, made_of
 from tests.wheels.index import PASSWORD, Index, served
 
@@ -293,6 +294,21 @@ def test_what_has_no_wheel_is_named_and_keeps_those_above_from_being_locked(desk
         "pip: source": "there is no wheel of `source` for this Python and platform",
         "pip: common": "`pip: source` below it is not locked",
     }
+
+
+def test_no_code_of_a_package_runs_here(desk: Desk, index: Index, tmp_path: Path) -> None:
+    """Not even to learn what a source distribution needs, nor where one is newer than all wheels."""
+    trace = tmp_path / "trace"
+    code = f"open({str(trace)!r}, 'w').close()\n"
+    index.files["eager"] = {"eager-1.0.tar.gz": packages.sdist("eager", "1.0", code)}
+    index.files["leaf"]["leaf-9.0.tar.gz"] = packages.sdist("leaf", "9.0", code)
+    try:
+        lock = desk.lock(desk.layer("leaf"), desk.layer("eager"))
+    finally:
+        del index.files["leaf"]["leaf-9.0.tar.gz"]
+    assert [[(pin.name, pin.version) for pin in layer.pins] for layer in lock.layers] == [[("leaf", "1.1")]]
+    assert [layer.reason for layer in lock.unlocked] == ["there is no wheel of `eager` for this Python and platform"]
+    assert not trace.exists()
 
 
 def test_an_image_keeps_no_other_one_from_being_locked(desk: Desk) -> None:
