@@ -82,7 +82,7 @@ def test_wheels_are_fetched_by_digest_and_known_by_that() -> None:
         "http.filename": NUMPY.filename,
         "http.perm": "0644",
     }
-    (step,) = [vertex for vertex in in_order(state) if vertex.name == "wheel: numpy 2.3.0"]
+    (step,) = [vertex for vertex in in_order(state) if vertex.name == "wheel: numpy 2.3.0 (Python 3.11)"]
     (mount,) = [item for item in step.operation.exec.mounts if item.dest == f"/mnt/wheels/{NUMPY.filename}"]
     assert (mount.selector, mount.readonly, mount.content_cache) == (f"/{NUMPY.filename}", True, ops_pb2.OFF)
 
@@ -93,7 +93,9 @@ def test_a_wheel_layer_is_known_by_its_command_which_is_what_histories_tell() ->
         for vertex in in_order(lower(made_of(pinned(layer(NUMPY)), Command(shell="true"))))
         if _kind(vertex) == "exec"
     }
-    assert [name for name, command in commands.items() if is_wheel_layer(command)] == ["wheel: numpy 2.3.0"]
+    assert [name for name, command in commands.items() if is_wheel_layer(command)] == [
+        "wheel: numpy 2.3.0 (Python 3.11)"
+    ]
 
 
 def test_files_and_folders_that_go_elsewhere_look_into_no_wheel() -> None:
