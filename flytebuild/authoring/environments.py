@@ -127,7 +127,12 @@ class Definitions(Struct, frozen=True, dict=True):
     def secrets(self) -> tuple[str, ...]:
         """The names of the secrets that tasks ask for: the key, after its group if it has one."""
         asked = [secret for item in self.environments.values() for secret in sdk.secrets_of(item)]
-        return tuple(dict.fromkeys("_".join(filter(None, (secret.group, secret.key))) for secret in asked))
+        return tuple(dict.fromkeys(map(sdk.secret_name, asked)))
+
+    def secret_variables(self, name: str) -> dict[str, str]:
+        """The variables in which an environment's tasks find secrets, with the names of these; files are left out."""
+        asked = sdk.secrets_of(self.environments[name])
+        return {item.as_env_var: sdk.secret_name(item) for item in asked if item.as_env_var}
 
     def open_bundles(self, names: Iterable[str]) -> Iterator[str]:
         """A sentence for each `with_code_bundle` in the images of these environments that no run has decided yet."""

@@ -60,6 +60,11 @@ def secrets_of(environment: flyte.Environment) -> list[flyte.Secret]:
     return [secret for request in requests if request for secret in secrets_from_request(request)]
 
 
+def secret_name(secret: flyte.Secret) -> str:
+    """What a secret is called where its value is looked for: the key, after its group if it has one."""
+    return "_".join(filter(None, (secret.group, secret.key)))
+
+
 def loaded_environments() -> list[flyte.Environment]:
     """The environments that this process has defined."""
     return list(list_loaded_environments())

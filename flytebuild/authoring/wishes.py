@@ -9,6 +9,7 @@ from flyte._internal.runtime.resources_serde import get_proto_resources
 from flyte._secret import secrets_from_request
 from msgspec import Struct
 
+from flytebuild.authoring import sdk
 from flytebuild.authoring.environments import Definitions
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def wishes(definitions: Definitions, names: Iterable[str]) -> Iterator[Wish]:
 
 def _secrets(task: Any) -> Iterator[str]:
     for secret in secrets_from_request(task.secrets) if task.secrets else ():
-        yield "_".join(filter(None, (secret.group, secret.key)))
+        yield sdk.secret_name(secret)
 
 
 def _resources(task: Any) -> Resources | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytebuild.cli import options
 from flytebuild.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -25,20 +26,25 @@ _INPUTS = f"/{_FOLDER}/inputs.json"
 
 @click.command(short_help="Run an action again by hand, or open a shell where it failed.")
 @click.option("--shell", "is_shell", is_flag=True, help="Open a shell instead, in which one command runs it again.")
+@options.secrets
 @click.argument("run")
 @click.argument("action", required=False)
-def rerun(is_shell: bool, run: str, action: str | None) -> int:
+def rerun(is_shell: bool, secrets: dict[str, str] | None, run: str, action: str | None) -> int:
     """Run ACTION of RUN again in its image, at this terminal, with its code, its variables and its inputs.
 
     ACTION is the one that failed where it is left out. Its record stays as it is, and so do its outputs. Tasks that it
-    calls answer with what they have returned, or raised, already. With --shell the code may be changed before.
+    calls answer with what they have returned, or raised, already. With --shell the code may be changed before. Secrets
+    are taken from where they are now, as `flytebuild run` does.
 
     \b
     Examples:
       flytebuild rerun --shell rxqxdzhuzdy33
       flytebuild rerun rxqxdzhuzdy33 a0
     """
+    import os
+
     from flytebuild import config
+    from flytebuild.build.secrets import task_secrets
     from flytebuild.cli.console import err
     from flytebuild.cli.shell import fetched
     from flytebuild.engine import connect
@@ -48,9 +54,11 @@ def rerun(is_shell: bool, run: str, action: str | None) -> int:
     from flytebuild.runtime.identity import read_bundle
     from flytebuild.runtime.shell import SHELL, Session, converse
 
-    settings = config.load(Path.cwd())
+    settings = config.load(Path.cwd(), secrets=secrets)
     plane = client.ensure(settings, err().print)
     action = action or _failed(plane, run)
+    # A control plane that was started since has none of them.
+    client.hand_over(plane, task_secrets(by_hand.secrets(plane, run, action), os.environ, settings.secrets))
     document = by_hand.again(plane, run, action)
     with contextlib.ExitStack() as stack:
         engine = connect()

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 def shell(paths: tuple[Path, ...], name: str, command: tuple[str, ...], flags: Mapping[str, Any]) -> int:
     """Open a shell in the image of an environment, or of a task's, with your code in its working directory.
 
-    The image is built first where it is missing. The container has the environment's variables, and is gone
-    afterwards. With COMMAND that is run instead, and its exit code is ours.
+    The image is built first where it is missing. The container has the environment's variables, secrets among them, and
+    is gone afterwards. With COMMAND that is run instead, and its exit code is ours.
 
     \b
     Examples:
@@ -67,8 +68,31 @@ def _session(settings: Config, paths: tuple[Path, ...], name: str, command: tupl
     definitions = code.definitions(settings, paths)
     with pipeline.reader(settings, notice) as read:
         environment = definitions.alone(name, read)
+    secrets = _secrets(settings, definitions.secret_variables(environment.name))
     (image,) = asyncio.run(built(settings, [environment]))
-    return session(settings, definitions, environment, image, command or SHELL, is_terminal=_has_terminal())
+    return session(
+        settings,
+        definitions,
+        environment,
+        image,
+        command or SHELL,
+        secrets,
+        is_terminal=_has_terminal(),
+    )
+
+
+def _secrets(settings: Config, asked: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the environment's secrets, found where `flytebuild run` finds them; what is missing is told."""
+    import os
+
+    from flytebuild.build.secrets import task_secrets
+    from flytebuild.cli.console import notice
+    from flytebuild.events import Notice
+
+    found = task_secrets(asked.values(), os.environ, settings.secrets)
+    for name, why in found.missing.items():
+        notice(Notice(f"the shell is without the secret `{name}`: {why}"))
+    return {variable: found.values[name] for variable, name in asked.items() if name in found.values}
 
 
 def _has_terminal() -> bool:
@@ -94,10 +118,11 @@ def session(
     environment: EnvironmentNode,
     image: str,
     command: Sequence[str],
+    secrets: Mapping[str, str] = MappingProxyType({}),
     *,
     is_terminal: bool = False,
 ) -> Session:
-    """A command in an environment's image, with the user's code and the environment's variables."""
+    """A command in an environment's image, with the user's code, the environment's variables, and those of secrets."""
     from flytebuild.authoring import sdk
     from flytebuild.authoring.roots import named
     from flytebuild.llb.trust import CA_VARIABLES
@@ -115,7 +140,7 @@ def session(
     return Session(
         image=fetched(image, settings),
         command=command,
-        environment=variables | definitions.variables(environment.name),
+        environment={**variables, **definitions.variables(environment.name), **secrets},
         code=pieces(Entry(file.relative_to(root).as_posix(), file, 0o644) for file in sdk.loaded_modules(root)),
         extra=trust(bundle),
         is_terminal=is_terminal,

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.archives import pieces
-from flytebuild.runtime.container import Order, OrderError, Secrets, Site, order
+from flytebuild.runtime.container import Order, OrderError, Secrets, Site, order, secret_names
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.http import Receive, Request, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.model import Action, ActionKey, Attempt
@@ -49,7 +49,7 @@ class NotRepeatableError(Exception):
 
 
 class Again:
-    """The ASGI application that answers `GET /again/RUN/ACTION` and `…/files` to whoever knows the owner's token."""
+    """The ASGI application that answers `GET /again/RUN/ACTION`, `…/files` and `…/secrets`, to the owner's token."""
 
     def __init__(
         self,
@@ -88,8 +88,11 @@ class Again:
                 case [_, run, action, "files"]:
                     wanted = await self._order(self._ledger.action(ActionKey(run, action)))
                     return Response(content_type="application/x-tar", pieces=_in_threads(pieces(wanted.files)))
+                case [_, run, action, "secrets"]:
+                    task = self._ledger.action(ActionKey(run, action)).task
+                    return json_response({"secrets": list(secret_names(task.task_template)) if task else []})
                 case _:
-                    return text_response("there is only /again/RUN/ACTION and /again/RUN/ACTION/files\n", 404)
+                    return text_response("there is only /again/RUN/ACTION, its files and its secrets\n", 404)
         except UnknownError as error:
             return text_response(str(error.args[0]), 404)
         except (OrderError, NotRepeatableError, StartError) as error:

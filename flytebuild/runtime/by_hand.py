@@ -20,7 +20,16 @@ def again(plane: ControlPlane, run: str, action: str) -> dict[str, Any]:
 
     Raises RunError for an action that is not there or has nothing to run, ControlPlaneError.
     """
-    with _answers(plane), _asked(plane, f"/again/{run}/{action}") as answer:
+    return _told(plane, f"/again/{run}/{action}")
+
+
+def secrets(plane: ControlPlane, run: str, action: str) -> tuple[str, ...]:
+    """The names of the secrets that an action's task asks for. Raises as `again` does."""
+    return tuple(_told(plane, f"/again/{run}/{action}/secrets")["secrets"])
+
+
+def _told(plane: ControlPlane, path: str) -> dict[str, Any]:
+    with _answers(plane), _asked(plane, path) as answer:
         answer.read()
         if not answer.is_success:
             said = answer.text.strip()

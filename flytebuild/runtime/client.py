@@ -147,6 +147,19 @@ def stop(config: Config) -> process.End:
         return _end_holder(config.home)
 
 
+def under_way(config: Config) -> tuple[str, ...]:
+    """The names of the runs that have not ended, as far as a control plane of the configured folder answers."""
+    plane = find(config)
+    try:
+        if plane:
+            with http(plane.endpoint) as connection:
+                found = connection.get("/api/runs").raise_for_status().json()["runs"]
+                return tuple(run["run"] for run in found if run["ended"] is None)
+    except httpx.HTTPError:
+        pass
+    return ()
+
+
 def has_object(home: Path, uri: str) -> bool:
     """Whether the store in a control plane's folder has an object, given as `s3://BUCKET/KEY`; it need not run."""
     scheme, _, path = uri.partition("://")

@@ -233,8 +233,17 @@ def secret_files(template: TaskTemplate, secrets: Secrets) -> dict[str, str]:
     return found
 
 
+def secret_names(template: TaskTemplate) -> tuple[str, ...]:
+    """The names of the secrets that a task asks for."""
+    return tuple(dict.fromkeys(map(_name, template.security_context.secrets)))
+
+
+def _name(secret: Secret) -> str:
+    return "_".join(filter(None, (secret.group, secret.key)))
+
+
 def _value(template: TaskTemplate, secret: Secret, secrets: Secrets) -> str:
-    name = "_".join(filter(None, (secret.group, secret.key)))
+    name = _name(secret)
     try:
         return secrets(name)
     except LookupError as why:

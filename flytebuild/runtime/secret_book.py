@@ -73,8 +73,8 @@ class SecretBook:
         if variable in self._values:
             return self._values[variable]
         unknown = (
-            "it was not handed over since the control plane was started, which keeps secrets in memory only; start the "
-            f"run again, with the variable `{variable}` set or with `--secret {name}=…`"
+            "it was not handed over since the control plane was started, which keeps secrets in memory only; give the "
+            f"same command the variable `{variable}`, or `--secret {name}=…`"
         )
         raise LookupError(self._missing.get(variable, unknown))
 

@@ -5,7 +5,6 @@ uv comes with flytebuild and is of a known minor: the answers of `--output-forma
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -184,7 +183,8 @@ class Uv:
         alone = replace(asking.arguments, which=(*asking.arguments.which, "--no-deps"))
         for wanted, what in ((f"{name}<{version}", "the one before it"), (name, "the newest")):
             with suppress(DefinitionError, UnavailableError, NotLockableError):
-                found = self.changes(dataclasses.replace(asking, what=(wanted,), arguments=alone), target, {})
+                question = Asking((wanted,), alone, asking.variables, asking.folder, asking.hide)
+                found = self.changes(question, target, {})
                 return f"{what}, for this Python and platform, is {found[canonicalize_name(name)]}"
         return "look at the versions that its index has"
 

@@ -67,6 +67,26 @@ def test_what_the_owner_is_told(server: str, executor: ScriptedExecutor) -> None
     assert len(httpx.get(f"{server}/api/runs/{run}").json()["actions"][0]["attempts"]) == 1
 
 
+def test_which_secrets_it_wants(server: str, executor: ScriptedExecutor) -> None:
+    executor.script = lambda _order, _number: Exit(3)
+    spec = samples.task_spec()
+    for group, key, variable in (("my", "token", "TOKEN"), ("", "other", "OTHER"), ("my", "token", "")):
+        spec.task_template.security_context.secrets.add(group=group, key=key, env_var=variable)
+    run = failed_run(server, spec)
+    told = httpx.get(f"{server}/again/{run}/a0", headers=OWNER)
+    assert told.status_code == 409
+    assert "asks for the secret `my_token`" in told.text
+    assert "--secret my_token=…" in told.text
+    asked = httpx.get(f"{server}/again/{run}/a0/secrets", headers=OWNER).json()
+    assert asked == {"secrets": ["my_token", "other"]}
+    values = {"values": {"my_token": "s3cr3t", "other": "0ther"}, "missing": {}}
+    assert httpx.put(f"{server}/secrets", json=values, headers=OWNER).is_success
+    document = httpx.get(f"{server}/again/{run}/a0", headers=OWNER).json()
+    assert (document["environment"]["TOKEN"], document["environment"]["OTHER"]) == ("s3cr3t", "0ther")
+    assert document["secret_files"] == ["my/token"]
+    assert httpx.get(f"{server}/again/{run}/a0/secrets").status_code in (401, 403)
+
+
 def test_nobody_else_is_told_anything(server: str, executor: ScriptedExecutor) -> None:
     executor.script = lambda _order, _number: Exit(3)
     run = failed_run(server, samples.task_spec())

@@ -218,7 +218,9 @@ def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     own.until_running(name, "flows.sleep_long")
     process.kill()
     process.communicate()
+    assert client.under_way(config) == (name,)
     assert client.stop(config) is End.STOPPED
+    assert client.under_way(config) == ()
     assert client.find(config) is None
     assert containers(config.home) == []
 

@@ -114,6 +114,6 @@ def test_a_file_stays_in_its_folder(secret: Secret) -> None:
 
 
 def test_one_that_nobody_has_is_named_with_what_to_do() -> None:
-    with pytest.raises(SecretUnknownError, match=r"`team_my-key`.* the variable `TEAM_MY_KEY` set"):
+    with pytest.raises(SecretUnknownError, match=r"`team_my-key`.* the variable `TEAM_MY_KEY`, or"):
         secret_variables(asking(Secret(group="team", key="my-key", env_var="X")), SecretBook().find)
     assert issubclass(SecretUnknownError, OrderError)

@@ -36,6 +36,11 @@ def test_imports_end_with_the_first_request() -> None:
     assert parts(4.0, Phase.FAILED) == ["waited", "started", "imported", "failed"]
 
 
+def test_what_was_aborted_has_not_failed() -> None:
+    assert parts(4.0, Phase.ABORTED) == ["waited", "started", "imported", "aborted"]
+    assert parts(4.0, Phase.TIMED_OUT) == ["waited", "started", "imported", "failed"]
+
+
 def test_without_a_request_nothing_is_known_of_imports() -> None:
     assert parts(None, Phase.SUCCEEDED) == ["waited", "started", "ran"]
 

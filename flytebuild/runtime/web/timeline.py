@@ -11,6 +11,9 @@ from flytebuild.runtime.model import Action, Attempt, Kind, Phase
 ROWS = 200
 """Actions that are drawn; the page's tree has all of them."""
 
+_ENDS = {Phase.FAILED: "failed", Phase.TIMED_OUT: "failed", Phase.ABORTED: "aborted"}
+"""What is drawn of the time that an attempt ran where it did not end well."""
+
 _WAITS = (Phase.QUEUED, Phase.WAITING_FOR_RESOURCES)
 _LEGEND = (
     ("waited", "waited"),
@@ -19,6 +22,7 @@ _LEGEND = (
     ("imported", "imported, until its first request"),
     ("ran", "ran"),
     ("failed", "failed"),
+    ("aborted", "ran until it was aborted"),
 )
 
 
@@ -69,8 +73,7 @@ def _bars(attempt: Attempt, begin: datetime, until: datetime) -> Iterator[Bar]:
             heard = min(max(attempt.heard or step.at, step.at), end)
             if attempt.heard:
                 yield _bar("imported", step.at, heard, begin)
-            is_bad = attempt.phase in (Phase.FAILED, Phase.TIMED_OUT, Phase.ABORTED)
-            yield _bar("failed" if is_bad else "ran", heard, end, begin)
+            yield _bar(_ENDS.get(attempt.phase, "ran"), heard, end, begin)
         elif step.phase is Phase.INITIALIZING:
             yield from _start(attempt, step.at, end, begin)
         elif step.phase in _WAITS:
