@@ -11,11 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote
 
+from flytebuild import indexes
 from flytebuild.build.secret_values import SecretMissingError, read
 from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.proxies import proxies_of
-from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, INDEX_VARIABLES, secret_id
+from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, secret_id
 from flytebuild.secret_source import SecretSource, TaskSecrets, variable_of
 from flytebuild.spec.layers import Secret, secrets_of
 from flytebuild.spec.model import ImageSpec
@@ -36,7 +37,7 @@ def host_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, bytes]
 
     Raises ConfigError when the CA bundle cannot be read.
     """
-    secrets = {name: environ[name].encode() for name in INDEX_VARIABLES if environ.get(name)}
+    secrets = {name: value.encode() for name, value in indexes.of_host(environ).items()}
     if config.ca_bundle:
         try:
             secrets[CA_BUNDLE] = config.ca_bundle.read_bytes()
@@ -54,8 +55,8 @@ def host_passwords(environ: Mapping[str, str]) -> Iterator[bytes]:
 
     As they are written and as they are meant (`%40` is `@`); a name without a password is one: a token.
     """
-    indexes = [environ.get(name, "") for name in INDEX_VARIABLES]
-    for text in (*indexes, *proxies_of(environ).variables().values()):
+    given = [environ.get(name, "") for name in indexes.VARIABLES]
+    for text in (*given, *proxies_of(environ).variables().values()):
         for found in _USER.findall(text):
             name, colon, password = found.partition(":")
             secret = password if colon else name

@@ -7,6 +7,7 @@ be read. So steps name a bundle only where there is one.
 
 from __future__ import annotations
 
+from flytebuild import indexes
 from flytebuild.llb.run import SecretFile, SecretVariable
 from flytebuild.spec.layers import Secret
 
@@ -20,12 +21,10 @@ CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CE
 CA_PATH_SECRET = "flytebuild.ca-path"  # noqa: S105 - the name of a secret
 """The session's secret that holds CA_PATH, where there is a bundle."""
 
-INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-"""Package index settings of the host that steps are given; the secret's id is the name."""
-
 BUNDLE_FILES = (SecretFile(CA_PATH, CA_BUNDLE),)
 BUNDLE_VARIABLES = tuple(SecretVariable(name, CA_PATH_SECRET) for name in CA_VARIABLES)
-INDEXES = tuple(SecretVariable(name, name) for name in INDEX_VARIABLES)
+INDEXES = tuple(SecretVariable(name, name) for name in indexes.VARIABLES)
+"""Package index settings of the host; the secret's id is the name."""
 
 _FILE_MODE = 0o400
 

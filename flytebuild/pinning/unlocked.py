@@ -14,10 +14,10 @@ from importlib.metadata import version
 
 from msgspec.structs import replace
 
+from flytebuild import indexes
 from flytebuild.config import Config
 from flytebuild.errors import UnavailableError
 from flytebuild.events import Emit, Notice
-from flytebuild.llb.trust import INDEX_VARIABLES
 from flytebuild.registry.client import RegistryClient
 from flytebuild.spec.images import Platform
 from flytebuild.state import State
@@ -68,9 +68,9 @@ async def decided(
 
 def _stamp() -> str:
     """What is said of an answer: who gave it, on which day, and from which of the host's indexes."""
-    urls = (without_credentials(url) for name in INDEX_VARIABLES for url in (name, *os.environ.get(name, "").split()))
-    indexes = sha256(" ".join(urls).encode()).hexdigest()[:_SHORT]
-    return f"{version('uv')} {datetime.now(timezone.utc).date()} {indexes}"
+    urls = (without_credentials(url) for name in indexes.VARIABLES for url in (name, *os.environ.get(name, "").split()))
+    asked = sha256(" ".join(urls).encode()).hexdigest()[:_SHORT]
+    return f"{version('uv')} {datetime.now(timezone.utc).date()} {asked}"
 
 
 def _questions(specs: Specs) -> Iterator[tuple[Platform, Question]]:

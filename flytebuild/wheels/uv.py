@@ -23,6 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
+from flytebuild import indexes
 from flytebuild.errors import DefectError, DefinitionError, UnavailableError
 from flytebuild.programs import Ended, ask
 from flytebuild.spec.layers import Pin
@@ -43,12 +44,6 @@ _NO_CACHE = "Failed to initialize cache"
 
 _GLIBC_MINORS = (17, 28, *range(31, 41))
 """The glibc 2.X that `--python-platform` knows; for a newer one, wheels of the newest of these are taken."""
-
-INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
-"""Package index settings of the host, which build steps are given as well."""
-
-_LINKS = "UV_FIND_LINKS"
-"""Another one, of which only URLs count: a step does not have the host's folders."""
 
 
 class Target(Struct, frozen=True):
@@ -104,10 +99,7 @@ class Uv:
 
     def indexes(self, asking: Asking) -> tuple[str, ...]:
         """The URLs of the indexes that are asked, with their credentials."""
-        given = self._variables({**asking.variables, **_index_variables(asking)})
-        words = (word for name in (*INDEX_VARIABLES, _LINKS) for word in given.get(name, "").replace(",", " ").split())
-        # An index may have a name: `name=URL`.
-        return tuple(word.partition("=")[2] if "=" in word.partition("://")[0] else word for word in words)
+        return indexes.urls(self._variables({**asking.variables, **_index_variables(asking)}))
 
     @cached_property
     def version(self) -> str:
@@ -207,10 +199,9 @@ class Uv:
         return ended
 
     def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
-        given = {name: value for name, value in self.environ.items() if _KEPT.match(name) or name in INDEX_VARIABLES}
-        links = [link for link in self.environ.get(_LINKS, "").split(",") if link.startswith(("https://", "http://"))]
-        if links:
-            given[_LINKS] = ",".join(links)
+        given = {name: value for name, value in self.environ.items() if _KEPT.match(name)} | indexes.of_host(
+            self.environ
+        )
         trusted = {"SSL_CERT_FILE": str(self.ca_bundle)} if self.ca_bundle else {}
         return {**given, **trusted, **more}
 
