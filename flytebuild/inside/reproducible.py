@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 import sys
-from glob import iglob
+from glob import glob
 
 LOCK = ".lock"
 NOTE = "uv_cache.json"
@@ -49,10 +49,11 @@ def _call(command: list[str]) -> int:
 
 def _rivals(folder: str, command: list[str]) -> list[str]:
     """The packages that have a file in common, of which each has another content, in the order of the requirements."""
-    if REQUIREMENTS not in command:
+    records = glob(os.path.join(folder, "lib/python*/site-packages/*.dist-info/RECORD"))
+    if REQUIREMENTS not in command or len(records) < 2:
         return []
     owners: dict[str, dict[str, str]] = {}
-    for record in iglob(os.path.join(folder, "lib/python*/site-packages/*.dist-info/RECORD")):
+    for record in records:
         package = _normal(os.path.basename(os.path.dirname(record)).partition("-")[0])
         with open(record, encoding="utf-8", newline="") as file:
             for path, digest, *_ in csv.reader(file):
