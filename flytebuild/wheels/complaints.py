@@ -1,6 +1,7 @@
 """What it means that uv gives no answer: its complaints, read. Pure.
 
-uv of the minor that comes with flytebuild is read; where no word is known, its whole complaint is shown.
+uv of the minor that comes with flytebuild is read, which breaks lines where a terminal would; where no word is known,
+its whole complaint is shown.
 """
 
 from __future__ import annotations
@@ -33,20 +34,21 @@ _CREDENTIALS = (
 
 def failure(complaint: str, code: int) -> Exception:
     """The error for what uv said when it ended with this code: NotLockableError, UnavailableError, DefinitionError."""
-    if names := sorted(set(_NO_WHEEL.findall(complaint))):
+    said = _in_one_line(complaint)
+    if names := sorted(set(_NO_WHEEL.findall(said))):
         shown = ", ".join(f"`{name}`" for name in names)
         return NotLockableError(f"there is no wheel of {shown} for this Python and platform")
-    if refused := _REFUSED.search(complaint):
+    if refused := _REFUSED.search(said):
         place, why = refused["index"] or refused["url"], refused["why"] or refused["status"]
         return UnavailableError(f"the index `{place}` wants other credentials ({why})", hint=_CREDENTIALS)
-    if _UNREACHABLE.search(complaint):
-        place = fetched[1] if (fetched := _FETCHED.search(complaint)) else ""
+    if _UNREACHABLE.search(said):
+        place = fetched[1] if (fetched := _FETCHED.search(said)) else ""
         return UnavailableError(
             f"`{place}` cannot be reached" if place else "uv cannot reach a package index",
             hint="see whether this machine reaches the index",
             details=complaint,
         )
-    if told := _unmet(complaint):
+    if told := _unmet(said):
         return DefinitionError(told[0], hint=told[1])
     return DefinitionError(
         "the requirements cannot be met" if code == _UNMET else "uv does not take what it is asked",
@@ -57,8 +59,12 @@ def failure(complaint: str, code: int) -> Exception:
 
 def absent(complaint: str) -> tuple[str, str] | None:
     """The name and the version of a package that has no such version."""
-    found = _NO_VERSION.search(complaint)
+    found = _NO_VERSION.search(_in_one_line(complaint))
     return (found[1], found[2]) if found else None
+
+
+def _in_one_line(complaint: str) -> str:
+    return " ".join(complaint.split())
 
 
 def no_version(name: str, version: str) -> str:
@@ -66,13 +72,13 @@ def no_version(name: str, version: str) -> str:
     return f"there is no `{name}` {version}"
 
 
-def _unmet(complaint: str) -> tuple[str, str] | None:
+def _unmet(said: str) -> tuple[str, str] | None:
     """What is missing where that is one thing alone, and what to do."""
-    if missing := absent(complaint):
+    if missing := absent(said):
         return no_version(*missing), "look at the versions that its index has"
-    if found := _NONE_ALLOWED.search(complaint):
+    if found := _NONE_ALLOWED.search(said):
         return f"there is no version that `{found[2]}` allows", f"what there is: `{found[1]}`"
-    if found := _UNKNOWN.search(complaint):
+    if found := _UNKNOWN.search(said):
         hint = "look at its name, or name its index with `index_url` or `extra_index_urls`"
         return f"no index that is asked has a package `{found[1]}`", hint
     return None

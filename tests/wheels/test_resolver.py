@@ -346,7 +346,11 @@ def test_what_cannot_be_met_is_an_error_that_names_the_layer(desk: Desk) -> None
         ("nobody", "no index that is asked has a package `nobody`", "`index_url`"),
     ],
 )
-def test_what_is_not_there_is_named_with_what_is(requirement: str, said: str, hint: str, desk: Desk) -> None:
+@pytest.mark.parametrize("columns", ["40", "400"])
+def test_what_is_not_there_is_named_with_what_is(
+    columns: str, requirement: str, said: str, hint: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Desk, "environ", {**desk.environ, "COLUMNS": columns})
     with pytest.raises(DefinitionError) as caught:
         desk.lock(desk.layer("leaf", requirement))
     assert caught.value.message.endswith(f"cannot be locked: {said}")
