@@ -6,7 +6,7 @@ import hashlib
 import io
 import ssl
 import zipfile
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.parser import HeaderParser
@@ -70,16 +70,18 @@ class MetadataReader(Struct, frozen=True):
         digest, _, text = (self.memory.remembered(_KIND, pin.sha256) or "").partition("\n")
         return text if digest == _digest(text) else ""
 
-    def closed(self, pins: Sequence[Pin], signed: Container[str] = ()) -> str:
-        """The host that does not give one of these wheels to whoever asks, or nothing.
+    def closed(self, pins: Sequence[Pin]) -> str:
+        """The host that does not give one of these wheels to whoever asks, or nothing; the first byte is asked for.
 
-        One wheel of each host is asked for, and each one in `signed` (by hash): no more than its first byte. Raises
-        UnavailableError where a host does not answer.
+        Raises UnavailableError where a host does not answer.
         """
-        online = (pin for pin in pins if pin.url.startswith(("https://", "http://")))
-        asked = {(urlsplit(pin.url).hostname or "", pin.sha256 if pin.sha256 in signed else ""): pin for pin in online}
-        with self._client() as client:
-            return next((host for (host, _), pin in asked.items() if not _is_open(client, pin)), "")
+        online = [pin for pin in pins if pin.url.startswith(("https://", "http://"))]
+        if not online:
+            return ""
+        with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
+            answers = list(pool.map(lambda pin: _is_open(client, pin), online))
+        refused = (pin for pin, is_open in zip(online, answers, strict=True) if not is_open)
+        return next((urlsplit(pin.url).hostname or "" for pin in refused), "")
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
@@ -108,9 +110,12 @@ def _with_url(pin: Pin, signed: Mapping[str, str]) -> Pin:
 
 
 def _is_open(client: httpx.Client, pin: Pin) -> bool:
+    """Whether a wheel is there for everybody, and no page to log in at."""
     try:
         with client.stream("GET", pin.url, headers={"Range": "bytes=0-0"}) as answer:
-            return answer.is_success
+            if answer.is_server_error:
+                answer.raise_for_status()
+            return answer.is_success and not answer.headers.get("Content-Type", "").startswith("text/html")
     except httpx.HTTPError as error:
         raise _unavailable(pin, error) from error
 

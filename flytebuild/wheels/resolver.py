@@ -154,12 +154,10 @@ class Resolver(Struct):
         python = ".".join(target.python.split(".")[:2])
         replaces = tuple(pin.name for pin in pins if pin.name in below)
         added = [pin for pin in pins if pin.name not in replaces]
-        obstacle = await self._obstacle(spec, question, added, found.signed)
+        obstacle = await self._obstacle(spec, question, added)
         return Answer(pins, where, python, replaces, obstacle, is_moved=known is None or known.pins != pins)
 
-    async def _obstacle(
-        self, spec: ImageSpec, question: Question, pins: Sequence[Pin], signed: Mapping[str, str]
-    ) -> str:
+    async def _obstacle(self, spec: ImageSpec, question: Question, pins: Sequence[Pin]) -> str:
         """What keeps wheels from becoming layers that cannot be seen from the lock: of the base, or of an index.
 
         It is written into the lock, so that one lock comes to the same images wherever they are built, whatever
@@ -170,7 +168,7 @@ class Resolver(Struct):
             return f"`{odd[0]}` of its base is not a folder of root's as others are"
         if secrets_of(question.layer):
             return ""
-        closed = await in_thread(lambda: self.metadata.closed(pins, signed), "flytebuild-metadata")
+        closed = await in_thread(lambda: self.metadata.closed(pins), "flytebuild-metadata")
         return f"`{closed}` wants credentials" if closed else ""
 
     def _asked(self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]) -> Found:

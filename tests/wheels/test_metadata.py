@@ -55,3 +55,18 @@ def test_a_file_of_the_same_name_with_another_content_is_refused(index: Index, t
         memory.texts[right.sha256] = memory.texts[right.sha256].replace("common<2", "common<3")
         with pytest.raises(UnavailableError):
             MetadataReader(memory).read([gone], ())
+
+
+def test_whether_everybody_is_given_a_wheel(index: Index) -> None:
+    (name,) = index.files["leaf"]
+
+    def closed(*places: str) -> str:
+        urls = [f"http://{index.address}/{place}/leaf/{name}" for place in places]
+        return MetadataReader(Memory()).closed([Pin("leaf", "1.0", name, "1" * 64, url, 1) for url in urls])
+
+    assert closed("simple", "simple") == ""
+    for place in ("private", "signed", "login", "simple/nothing"):
+        assert closed("simple", place, "simple") == "127.0.0.1"
+    with pytest.raises(UnavailableError, match="status 503"):
+        closed("simple", "busy")
+    assert MetadataReader(Memory()).closed([Pin("leaf", "1.0", name, "1" * 64, "file:///srv/leaf.whl", 1)]) == ""
