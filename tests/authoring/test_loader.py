@@ -1,8 +1,9 @@
-"""Importing users' files. Each test imports in a process of its own: modules and environments are process-wide."""
+"""Importing users' files. Each time in a process of its own: modules and environments are process-wide."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -20,11 +21,23 @@ def {task}() -> int:
 """
 
 
-def load(folder: Path, *paths: str, targets: tuple[str, ...] = ()) -> object:
-    command = [sys.executable, str(LOAD), json.dumps(targets), *paths]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+Load = Callable[..., object]
+
+
+@pytest.fixture(scope="module")
+def load() -> Iterator[Load]:
+    """Loads paths of a folder; gives what `targets` need, or the error."""
+    with subprocess.Popen(
+        [sys.executable, str(LOAD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+
+        def answer(folder: Path, *paths: str, targets: tuple[str, ...] = ()) -> object:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(json.dumps([str(folder), targets, paths]) + "\n")
+            return json.loads(process.stdout.readline())
+
+        yield answer
 
 
 def write(folder: Path, **files: str) -> None:
@@ -34,7 +47,7 @@ def write(folder: Path, **files: str) -> None:
         path.write_text(dedent(text))
 
 
-def test_the_example_is_loaded_once_from_a_folder_and_from_its_main_file() -> None:
+def test_the_example_is_loaded_once_from_a_folder_and_from_its_main_file(load: Load) -> None:
     example = Path(__file__).parents[2] / "examples" / "alphafold2"
     expected = [
         ["fold_env", ["fold_env.run_fold"], []],
@@ -47,7 +60,7 @@ def test_the_example_is_loaded_once_from_a_folder_and_from_its_main_file() -> No
     assert load(example, "fold/run.py") == [expected[0]]
 
 
-def test_folders_are_searched_for_files_that_import_flyte(tmp_path: Path) -> None:
+def test_folders_are_searched_for_files_that_import_flyte(load: Load, tmp_path: Path) -> None:
     write(
         tmp_path,
         a=ENVIRONMENT.format(name="a", task="t"),
@@ -62,7 +75,7 @@ def test_folders_are_searched_for_files_that_import_flyte(tmp_path: Path) -> Non
     assert [item[0] for item in load(tmp_path, ".")] == ["a", "b"]  # type: ignore[attr-defined, index]
 
 
-def test_a_failing_import_shows_the_user_s_frames_only(tmp_path: Path) -> None:
+def test_a_failing_import_shows_the_user_s_frames_only(load: Load, tmp_path: Path) -> None:
     write(tmp_path, broken="import flyte\ndef inner():\n    return 1 / 0\ninner()\n")
     error = load(tmp_path, "broken.py")
     assert isinstance(error, dict)
@@ -84,14 +97,14 @@ def test_a_failing_import_shows_the_user_s_frames_only(tmp_path: Path) -> None:
         ("import flyte\nraise SystemExit(3)\n", "SystemExit: 3"),
     ],
 )
-def test_whatever_a_module_raises_is_its_own(tmp_path: Path, text: str, message: str) -> None:
+def test_whatever_a_module_raises_is_its_own(load: Load, tmp_path: Path, text: str, message: str) -> None:
     write(tmp_path, broken=text)
     error = load(tmp_path, ".")
     assert isinstance(error, dict)
     assert message in error["message"]
 
 
-def test_two_environments_of_one_name_name_both_files(tmp_path: Path) -> None:
+def test_two_environments_of_one_name_name_both_files(load: Load, tmp_path: Path) -> None:
     write(tmp_path, one=ENVIRONMENT.format(name="same", task="a"), two=ENVIRONMENT.format(name="same", task="b"))
     error = load(tmp_path, ".")
     assert isinstance(error, dict)
@@ -99,7 +112,7 @@ def test_two_environments_of_one_name_name_both_files(tmp_path: Path) -> None:
     assert error["message"] == "Environment `same` is defined in `one.py:3` and in `two.py:3`"
 
 
-def test_a_cycle_is_named(tmp_path: Path) -> None:
+def test_a_cycle_is_named(load: Load, tmp_path: Path) -> None:
     write(
         tmp_path,
         loop="""
@@ -114,7 +127,7 @@ def test_a_cycle_is_named(tmp_path: Path) -> None:
     assert error["message"] == "`depends_on` forms a cycle: a (loop.py:3) → b (loop.py:4) → a"
 
 
-def test_unknown_and_ambiguous_targets(tmp_path: Path) -> None:
+def test_unknown_and_ambiguous_targets(load: Load, tmp_path: Path) -> None:
     write(tmp_path, one=ENVIRONMENT.format(name="one", task="train"), two=ENVIRONMENT.format(name="two", task="train"))
     unknown = load(tmp_path, ".", targets=("trian",))
     assert isinstance(unknown, dict)
@@ -126,7 +139,7 @@ def test_unknown_and_ambiguous_targets(tmp_path: Path) -> None:
     assert load(tmp_path, ".", targets=("two.train",)) == [["two", ["two.train"], []]]
 
 
-def test_targets_may_be_several_patterns_and_names_in_modules(tmp_path: Path) -> None:
+def test_targets_may_be_several_patterns_and_names_in_modules(load: Load, tmp_path: Path) -> None:
     app = "\nimport flyte.app\napp = flyte.app.AppEnvironment(name='app', depends_on=[env], image='acme/app:1')\n"
     write(
         tmp_path,
@@ -152,7 +165,7 @@ def test_targets_may_be_several_patterns_and_names_in_modules(tmp_path: Path) ->
     assert nothing["message"] == "No task or environment is called `one:other`"
 
 
-def test_odd_files_in_a_folder_are_passed_over_and_named_ones_refused(tmp_path: Path) -> None:
+def test_odd_files_in_a_folder_are_passed_over_and_named_ones_refused(load: Load, tmp_path: Path) -> None:
     write(tmp_path, a=ENVIRONMENT.format(name="a", task="t"))
     (tmp_path / ".#lock.py").symlink_to("nowhere")
     (tmp_path / "gone.py").symlink_to("nowhere")
@@ -163,13 +176,13 @@ def test_odd_files_in_a_folder_are_passed_over_and_named_ones_refused(tmp_path: 
     assert error["message"] == "`notes.txt` is not a Python file"
 
 
-def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+def test_a_path_that_is_not_there(load: Load, tmp_path: Path) -> None:
     error = load(tmp_path, "nowhere.py")
     assert isinstance(error, dict)
     assert error["message"] == "`nowhere.py` does not exist"
 
 
-def test_a_file_that_shadows_an_installed_module_is_not_mistaken_for_it(tmp_path: Path) -> None:
+def test_a_file_that_shadows_an_installed_module_is_not_mistaken_for_it(load: Load, tmp_path: Path) -> None:
     write(tmp_path, json=ENVIRONMENT.format(name="a", task="t"))
     error = load(tmp_path, "json.py")
     assert isinstance(error, dict)
@@ -187,7 +200,7 @@ def {name}_main() -> int:
 """
 
 
-def test_a_script_in_a_scanned_folder_finds_what_lies_beside_it() -> None:
+def test_a_script_in_a_scanned_folder_finds_what_lies_beside_it(load: Load) -> None:
     examples = Path(__file__).parents[2] / "examples"
     names = [["fold_env", "msa_env", "multi_env"], ["fold_env.run_fold"]]
     for folder, path in ((examples.parent, "examples"), (examples, ".")):
@@ -196,7 +209,7 @@ def test_a_script_in_a_scanned_folder_finds_what_lies_beside_it() -> None:
         assert [[item[0] for item in loaded], loaded[0][1]] == names
 
 
-def test_folders_with_modules_of_the_same_names_are_apart(tmp_path: Path) -> None:
+def test_folders_with_modules_of_the_same_names_are_apart(load: Load, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(
             tmp_path / name,
@@ -210,7 +223,7 @@ def test_folders_with_modules_of_the_same_names_are_apart(tmp_path: Path) -> Non
         assert {item[0]: item[2] for item in loaded} == expected
 
 
-def test_a_file_known_by_two_names_is_loaded_once(tmp_path: Path) -> None:
+def test_a_file_known_by_two_names_is_loaded_once(load: Load, tmp_path: Path) -> None:
     """The folder's modules call it `lib.shared`, the scripts beside it `shared`; one of them is scanned before it."""
     write(
         tmp_path,
@@ -229,7 +242,7 @@ def test_a_file_known_by_two_names_is_loaded_once(tmp_path: Path) -> None:
     }
 
 
-def test_a_script_in_a_folder_that_is_a_package_finds_what_lies_beside_it(tmp_path: Path) -> None:
+def test_a_script_in_a_folder_that_is_a_package_finds_what_lies_beside_it(load: Load, tmp_path: Path) -> None:
     write(
         tmp_path,
         pkg__main=IMPORTER.format(name="main", imports="from helper import env as helper", depends_on="helper"),
@@ -245,7 +258,7 @@ def test_a_script_in_a_folder_that_is_a_package_finds_what_lies_beside_it(tmp_pa
         assert {item[0] for item in loaded} == {"helper", "main", "inside", "out"}
 
 
-def test_folders_whose_names_no_module_can_have(tmp_path: Path) -> None:
+def test_folders_whose_names_no_module_can_have(load: Load, tmp_path: Path) -> None:
     helped = IMPORTER.format(name="main", imports="from helper import env as helper", depends_on="helper")
     write(tmp_path / "my.tools" / "v1.0", main=helped, helper=ENVIRONMENT.format(name="helper", task="t"))
     write(tmp_path / "my-flows", other=ENVIRONMENT.format(name="other", task="t"))
@@ -254,7 +267,7 @@ def test_folders_whose_names_no_module_can_have(tmp_path: Path) -> None:
     assert {item[0]: item[2] for item in loaded} == {"main": ["helper"], "helper": [], "other": []}
 
 
-def test_an_import_that_fails_and_is_tried_again_fails_again(tmp_path: Path) -> None:
+def test_an_import_that_fails_and_is_tried_again_fails_again(load: Load, tmp_path: Path) -> None:
     write(
         tmp_path,
         lib__slow="raise ImportError('not here')",
@@ -273,13 +286,13 @@ def test_an_import_that_fails_and_is_tried_again_fails_again(tmp_path: Path) -> 
     assert load(tmp_path, ".") == [["main", [], []]]
 
 
-def test_an_installed_module_is_not_replaced_by_a_folder_of_its_name(tmp_path: Path) -> None:
+def test_an_installed_module_is_not_replaced_by_a_folder_of_its_name(load: Load, tmp_path: Path) -> None:
     write(tmp_path / "click", other="x = 1")
     write(tmp_path, main="import flyte\nfrom click import Command\nenv = flyte.TaskEnvironment(name='main')\n")
     assert load(tmp_path, ".") == load(tmp_path, "main.py") == [["main", [], []]]
 
 
-def test_the_trace_of_an_import_in_an_import_has_the_user_s_frames_only(tmp_path: Path) -> None:
+def test_the_trace_of_an_import_in_an_import_has_the_user_s_frames_only(load: Load, tmp_path: Path) -> None:
     write(tmp_path, main="import flyte\nimport lib.inner\n", lib__inner="1 / 0\n")
     error = load(tmp_path, ".")
     assert isinstance(error, dict)
