@@ -10,6 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
+import flyte.io
 import flyte.types  # noqa: F401 - what the SDK imports with the first task
 
 from flytebuild.authoring.loader import load

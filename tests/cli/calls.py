@@ -7,7 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,14 +57,27 @@ def each(calls: Sequence[Call], home: Path) -> list[Told]:
         "COLUMNS": "100",
         "TERM": "xterm-256color",
     }
-    done = subprocess.run(
+    with serving({**kept, **nowhere}) as tell:
+        return [tell(call) for call in calls]
+
+
+@contextmanager
+def serving(environ: Mapping[str, str]) -> Iterator[Callable[[Call], Told]]:
+    """Runs calls in forks of one process, which has this environment."""
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.cli.each"],
         cwd=Path(__file__).parents[2],
-        input=json.dumps([(str(call.folder), list(call.arguments), dict(call.environ)) for call in calls]),
-        env={**kept, **nowhere},
+        env=environ,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=600,
-        check=True,
-    )
-    return [Told(call, *told) for call, told in zip(calls, json.loads(done.stdout), strict=True)]
+    ) as process:
+
+        def tell(call: Call) -> Told:
+            assert process.stdin
+            assert process.stdout
+            line = json.dumps((str(call.folder), list(call.arguments), dict(call.environ)))
+            print(line, file=process.stdin, flush=True)
+            return Told(call, *json.loads(process.stdout.readline()))
+
+        yield tell

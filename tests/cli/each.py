@@ -1,9 +1,9 @@
 """Runs `flytebuild` many times, each time in a process of its own; run as a script.
 
-The processes are forks of this one, which has imported everything: a start takes most of a command's time. Reads from
-stdin a JSON list of calls: a folder, arguments, and variables of the environment. Prints a JSON list with each one's
-exit code, what went to stdout and what went to stderr. With `PLAN_WITHOUT_PRIVILEGES` among the variables, root may
-read no more than others.
+The processes are forks of this one, which has imported everything: a start takes most of a command's time. Every line
+of its input is a call, as a JSON list: a folder, arguments, and variables of the environment. For each it prints a line
+with the exit code, what went to stdout and what went to stderr. With `PLAN_WITHOUT_PRIVILEGES` among the variables,
+root may read no more than others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import tempfile
 # Imported for the forks.
 import anyio._backends._asyncio  # noqa: F401
 import docker  # noqa: F401
+import flyte.io
+import flyte.types  # noqa: F401 - what the SDK imports with the first task
 import httpcore  # noqa: F401
 
 import flytebuild.authoring.loader
@@ -26,7 +28,9 @@ import flytebuild.checks
 import flytebuild.cli.plan
 import flytebuild.cli.plan_text
 import flytebuild.cli.progress
-import flytebuild.pipeline  # noqa: F401
+import flytebuild.pinning.locking
+import flytebuild.pipeline
+import flytebuild.runtime.client  # noqa: F401
 from flytebuild.check import distributions
 from flytebuild.cli.main import main
 
@@ -37,6 +41,7 @@ def called(folder: str, arguments: list[str], environ: dict[str, str]) -> tuple[
         if child == 0:
             os.chdir(folder)
             os.environ.update(environ)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             if "PLAN_WITHOUT_PRIVILEGES" in environ:
@@ -64,4 +69,5 @@ def drop_capabilities() -> None:
 if __name__ == "__main__":
     # Reads what is installed, which stays the same.
     distributions.providers("flyte")
-    print(json.dumps([called(*call) for call in json.load(sys.stdin)]))
+    for line in iter(sys.stdin.readline, ""):
+        print(json.dumps(called(*json.loads(line))), flush=True)

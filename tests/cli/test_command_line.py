@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from flytebuild.cli import main
+from tests.cli.calls import Call, Told, serving
 
 TASKS = """
 import enum
@@ -66,21 +67,46 @@ class Desk:
 
     folder: Path
     environ: dict[str, str]
+    tell: Callable[[Call], Told]
 
-    def call(self, *arguments: str, code: int, **streams: int) -> subprocess.CompletedProcess[str]:
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    def call(self, *arguments: str, code: int) -> Told:
+        told = self.tell(Call(self.folder, arguments, self.environ))
+        assert told.code == code, told.transcript
+        assert "Traceback" not in told.err
+        return told
+
+    def writing_to(self, stdout: int, *arguments: str, code: int) -> str:
+        """What is told on stderr where the command itself is given its stdout."""
         command = [sys.executable, "-m", "flytebuild", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=self.environ, text=True, timeout=60, **streams)
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in (done.stderr or "")
-        return done
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+
+@pytest.fixture(scope="module")
+def tell() -> Iterator[Callable[[Call], Told]]:
+    """Runs commands, each in a process that has imported what they take."""
+    with serving(_kept()) as made:
+        yield made
+
+
+def _kept() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "DOCKER"))}
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "DOCKER"))}
+def desk(tmp_path: Path, tell: Callable[[Call], Told]) -> Iterator[Desk]:
     environ = {
-        **kept,
+        **_kept(),
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "HOME": str(tmp_path),
         "FLYTEBUILD_HOME": str(tmp_path / "home"),
@@ -90,7 +116,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     folder = tmp_path / "desk"
     folder.mkdir()
     (folder / "main.py").write_text(TASKS)
-    yield Desk(folder, environ)
+    yield Desk(folder, environ, tell)
     assert not (tmp_path / "home" / "lock").exists()
 
 
@@ -110,16 +136,16 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 )
 def test_inputs_that_do_not_fit(desk: Desk, inputs: tuple[str, ...], message: str) -> None:
     done = desk.call("run", "main.py", *inputs, code=main.USAGE)
-    first, blank, hint = done.stderr.splitlines()[1:]
+    first, blank, hint = done.err.splitlines()[1:]
     assert first.startswith("error: ")
     assert message in first
     assert (blank, hint) == ("", f"hint: `flytebuild run main.py {inputs[0]} --help` shows what can be given")
-    assert done.stdout == ""
+    assert done.out == ""
 
 
 def test_an_input_that_can_be_no_option(desk: Desk) -> None:
     (desk.folder / "main.py").write_text(TASKS + "\n\n@env.task\ndef loud(Name: int) -> None: ...\n")
-    error = desk.call("run", "main.py", "loud", "--Name", "1", code=65).stderr
+    error = desk.call("run", "main.py", "loud", "--Name", "1", code=65).err
     assert "error: The inputs of `env.loud` cannot be given on a command line: " in error
     assert "must be lowercase: 'Name'" in error
 
@@ -127,12 +153,12 @@ def test_an_input_that_can_be_no_option(desk: Desk) -> None:
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_is_everywhere(desk: Desk, flag: str) -> None:
     for command in ((), ("plan",), ("build",), ("run",), ("up",), ("down",), ("status",), ("run", "main.py", "train")):
-        assert "Usage" in desk.call(*command, flag, code=0).stdout
+        assert "Usage" in desk.call(*command, flag, code=0).out
 
 
 def test_the_tasks_of_a_file(desk: Desk) -> None:
     done = desk.call("run", "main.py", "--help", code=0)
-    assert done.stdout.splitlines() == [
+    assert done.out.splitlines() == [
         "Usage: flytebuild run [OPTIONS] main.py TASK [--INPUT VALUE]...",
         "",
         "Tasks:",
@@ -141,7 +167,7 @@ def test_the_tasks_of_a_file(desk: Desk) -> None:
         "  env.clean",
         "  other.clean",
     ]
-    error = desk.call("run", "main.py", code=main.USAGE).stderr
+    error = desk.call("run", "main.py", code=main.USAGE).err
     assert "error: Which task of `main.py` is to run?" in error
     assert "hint: its tasks: `train`, `fit`, `env.clean`, `other.clean`" in error
 
@@ -152,8 +178,8 @@ def test_a_container_of_the_user_s_has_a_name_of_its_own(desk: Desk) -> None:
         "greet = ContainerTask(name='greet', image='busybox', inputs={'who': str}, outputs={}, command=['true'])\n"
         "env = flyte.TaskEnvironment.from_task('raw', greet)\n"
     )
-    assert desk.call("run", "raw.py", "--help", code=0).stdout.splitlines()[-1] == "  greet  --who"
-    assert "hint: its tasks: `greet`" in desk.call("run", "raw.py", code=main.USAGE).stderr
+    assert desk.call("run", "raw.py", "--help", code=0).out.splitlines()[-1] == "  greet  --who"
+    assert "hint: its tasks: `greet`" in desk.call("run", "raw.py", code=main.USAGE).err
 
 
 @pytest.mark.parametrize(
@@ -161,27 +187,27 @@ def test_a_container_of_the_user_s_has_a_name_of_its_own(desk: Desk) -> None:
     [("-d", ""), ("--detach", ""), ("--json", ""), ("--name", " TEXT"), ("--secret", " NAME=SOURCE")],
 )
 def test_options_behind_the_task(desk: Desk, option: str, value: str) -> None:
-    error = desk.call("run", "main.py", "fit", option, code=main.USAGE).stderr
+    error = desk.call("run", "main.py", "fit", option, code=main.USAGE).err
     assert f"error: `{option}` is an option of `flytebuild run` and goes before the file" in error
     assert f"hint: `flytebuild run {option}{value} main.py" in error
 
 
 def test_a_name_that_no_run_can_have(desk: Desk) -> None:
-    error = desk.call("run", "--name", "no/name", "main.py", "env.clean", code=main.USAGE).stderr
+    error = desk.call("run", "--name", "no/name", "main.py", "env.clean", code=main.USAGE).err
     assert "`no/name` is not a valid name" in error
 
 
 def test_unknown_commands(desk: Desk) -> None:
-    bild = desk.call("bild", code=main.USAGE).stderr
+    bild = desk.call("bild", code=main.USAGE).err
     assert bild == "error: There is no command `bild`\n\nhint: did you mean `build`?\n"
-    assert "hint: commands: `plan`, `build`" in desk.call("xyz", code=main.USAGE).stderr
+    assert "hint: commands: `plan`, `build`" in desk.call("xyz", code=main.USAGE).err
 
 
 def test_nobody_reads(desk: Desk) -> None:
     for arguments in (("plan", "--json", "main.py"), ("plan", "main.py"), ("run", "main.py", "train", "--help")):
         reader, writer = os.pipe()
         os.close(reader)
-        told = desk.call(*arguments, code=main.READER_GONE, stdout=writer).stderr.splitlines()
+        told = desk.writing_to(writer, *arguments, code=main.READER_GONE).splitlines()
         assert [line for line in told if not line.startswith("note: ")] in ([], ["imported"])
         os.close(writer)
 
@@ -189,7 +215,7 @@ def test_nobody_reads(desk: Desk) -> None:
 def test_a_disk_that_is_full(desk: Desk) -> None:
     for arguments in (("plan", "--json", "main.py"), ("plan", "main.py"), ("run", "main.py", "train", "--help")):
         with open("/dev/full", "wb") as full:
-            error = desk.call(*arguments, code=74, stdout=full.fileno()).stderr
+            error = desk.writing_to(full.fileno(), *arguments, code=74)
         assert error.splitlines()[-1] == "error: The output cannot be written: No space left on device"
 
 
@@ -197,7 +223,7 @@ def test_a_disk_that_is_full_is_told_before_anything_is_done(desk: Desk) -> None
     """No engine answers here either, and it is not even looked for."""
     for arguments in (("build", "--json", "main.py"), ("run", "main.py", "train")):
         with open("/dev/full", "wb") as full:
-            error = desk.call(*arguments, code=74, stdout=full.fileno()).stderr
+            error = desk.writing_to(full.fileno(), *arguments, code=74)
         assert error == "error: The output cannot be written: No space left on device\n"
 
 
@@ -220,30 +246,30 @@ start()
 
 def test_a_saved_plan_whose_name_is_misspelt(desk: Desk) -> None:
     (desk.folder / "plan.json").write_text("{}")
-    error = desk.call("build", "plann.json", code=64).stderr
+    error = desk.call("build", "plann.json", code=64).err
     assert error == "error: There is no saved plan `plann.json`\n\nhint: did you mean `plan.json`?\n"
 
 
 def test_what_modules_print_is_no_result(desk: Desk) -> None:
     done = desk.call("plan", "--json", "main.py", code=0)
-    assert done.stdout.startswith("{")
-    assert "imported" in done.stderr
+    assert done.out.startswith("{")
+    assert "imported" in done.err
 
 
 def test_up_looks_whether_its_file_can_be_before_it_starts_anything(desk: Desk) -> None:
     (desk.folder / ".flyte").touch()
-    error = desk.call("up", code=74).stderr
+    error = desk.call("up", code=74).err
     assert error.splitlines()[0] == "error: `.flyte/config.yaml` cannot be written: `.flyte` is not a folder"
-    assert "No Docker Engine" in desk.call("up", "--no-config", code=69).stderr
+    assert "No Docker Engine" in desk.call("up", "--no-config", code=69).err
 
 
 def test_the_platform_is_told_where_no_engine_says_it(desk: Desk) -> None:
     note = "note: No Docker Engine answers, so images are planned for `linux/"
-    assert note not in desk.call("plan", "main.py", code=0).stderr
+    assert note not in desk.call("plan", "main.py", code=0).err
     image = 'flyte.Image.from_base("127.0.0.1:1/x").clone(name="x", extendable=True).with_pip_packages("a")'
     (desk.folder / "main.py").write_text(f"import flyte\nenv = flyte.TaskEnvironment('env', image={image})\n")
-    assert desk.call("plan", "main.py", code=0).stderr.count(note) == 1
-    assert note not in desk.call("plan", "--platform", "linux/amd64", "main.py", code=0).stderr
+    assert desk.call("plan", "main.py", code=0).err.count(note) == 1
+    assert note not in desk.call("plan", "--platform", "linux/amd64", "main.py", code=0).err
 
 
 DEFECT = """
@@ -258,7 +284,7 @@ flytebuild.pipeline.plan_definitions = fail
 
 def test_our_own_defects(desk: Desk) -> None:
     (desk.folder / "main.py").write_text(TASKS + DEFECT)
-    error = desk.call("plan", "--json", "main.py", code=70).stderr
+    error = desk.call("plan", "--json", "main.py", code=70).err
     assert "error: This is a defect of flytebuild: KeyError: 'a thing" in error
     assert "hint: please report it" in error
     desk.environ["FLYTEBUILD_TRACEBACK"] = "1"
