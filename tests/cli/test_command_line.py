@@ -93,9 +93,9 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def tell() -> Iterator[Callable[[Call], Told]]:
-    """Runs commands, each in a process that has imported what they take."""
-    with serving(_kept()) as made:
+def tell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Call], Told]]:
+    """Runs commands, each in a process that has imported what they take, by which it is decided where state is."""
+    with serving({**_kept(), "HOME": str(tmp_path_factory.mktemp("home"))}) as made:
         yield made
 
 
