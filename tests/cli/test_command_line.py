@@ -85,7 +85,7 @@ class Desk:
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stderr}"
         assert "Traceback" not in done.stderr
