@@ -72,7 +72,7 @@ class Targets:
             module, _, pattern = target.rpartition(":")
             found = [item.environment for item in self._candidates if _is_meant(item, module, pattern)]
             if not found:
-                raise UnknownTargetError(target, closest=None, known=sorted(self._tasks))
+                raise UnknownTargetError(target, closest=None, known=self._known())
             yield from found
         else:
             yield self._tasks[self._task_called(target)]
@@ -88,8 +88,12 @@ class Targets:
                     hint=f"`{short}:NAME` is a task or an environment in it, and `{short}:*` all of them",
                 )
             nearest = difflib.get_close_matches(short, [*self._by_short, *self._environments, *self._tasks], 1)
-            raise UnknownTargetError(short, closest=nearest[0] if nearest else None, known=sorted(self._tasks))
+            raise UnknownTargetError(short, closest=nearest[0] if nearest else None, known=self._known())
         return matches[0]
+
+    def _known(self) -> list[str]:
+        """What tells somebody best what there is: all tasks, and the environments that have none, such as apps."""
+        return sorted({*self._tasks, *self._environments.difference(self._tasks.values())})
 
 
 def _is_meant(item: Candidate, module: str, pattern: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from flytebuild.spec.composition import Composition
-from flytebuild.spec.differences import pin_changes, requirement_changes, unmet_requirements
+from flytebuild.spec.differences import moved_requirements, pin_changes, requirement_changes, unmet_requirements
 
 Files: TypeAlias = Mapping[str, str]
 """A tree's files: what each path holds, as a digest or anything else that changes with it."""
@@ -109,24 +109,28 @@ class _Comparison(Struct, frozen=True):
             yield moved
             return
         waiting = list(old)
+        locked: set[str] = set()
         for number in new:
             kind = self.after.layers[number]["kind"]
             twin = next((item for item in waiting if self.before.layers[item]["kind"] == kind), None)
             if twin is None:
                 twin = next((item for item in waiting if _is_pin_of(self.before.layers[item]["kind"], kind)), None)
             if twin is None:
-                yield self._change(number, "layer", f"`{self._summary(number)}` is new")
+                is_rest = kind == "pinned" and self._origin(number) in locked
+                words = "is locked now" if is_rest else "is new"
+                yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
                 continue
             waiting.remove(twin)
             if self.before.layers[twin]["kind"] == kind:
                 yield from self._layer(self.before.layers[twin], number)
+                continue
+            if kind == "pinned":
+                # A lock may make two layers of one: what replaces packages below, and the rest.
+                locked.update(filter(None, [self._origin(number)]))
+                words = _locked(self.before.layers[twin], self.after.layers[number])
             else:
-                words = (
-                    "is locked now"
-                    if kind == "pinned"
-                    else _unlocked(self.before.layers[twin], self.after.layers[number])
-                )
-                yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
+                words = _unlocked(self.before.layers[twin], self.after.layers[number])
+            yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
         for item in waiting:
             yield Change(None, "layer", f"`{layer_name(self.before.layers[item])}` is not in it any more")
 
@@ -220,8 +224,10 @@ class _Comparison(Struct, frozen=True):
                 yield Change(None, name, f"`{name}` of its config changed", before.get(name), after.get(name))
 
     def _change(self, number: int, what: str, words: str, before: Any = None, after: Any = None) -> Change:
-        origin = self.origins[number] if number < len(self.origins) else ""
-        return Change(number, what, words, before, after, origin)
+        return Change(number, what, words, before, after, self._origin(number))
+
+    def _origin(self, number: int) -> str:
+        return self.origins[number] if number < len(self.origins) else ""
 
     def _summary(self, number: int) -> str:
         return self.summaries[number] if number < len(self.summaries) else layer_name(self.after.layers[number])
@@ -247,6 +253,12 @@ def _key(layer: Mapping[str, Any]) -> str:
 def _is_pin_of(before: str, after: str) -> bool:
     """Whether layers of these kinds may be the same one, without a lock and with one."""
     return (before == "pinned" and after in _PINNABLE) or (after == "pinned" and before in _PINNABLE)
+
+
+def _locked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """That a lock counts from now on, and what was asked for in another version before, where that is known."""
+    moved = list(moved_requirements(before["spec"].get("requirements", ()), after["spec"]["pins"]))
+    return f"is locked now ({'; '.join(moved)})" if moved else "is locked now"
 
 
 def _unlocked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -5,16 +5,15 @@ import pytest
 from flytebuild.errors import UnknownTargetError, UsageError
 from flytebuild.targets import Candidate, Targets
 
-TARGETS = Targets(
-    [
-        Candidate("train", "train", "flows.train", "/src/flows/train.py"),
-        Candidate("train.run", "train", "flows.train", "/src/flows/train.py"),
-        Candidate("train-gpu", "train-gpu", "flows.train", "/src/flows/train.py"),
-        Candidate("train-gpu.fit", "train-gpu", "flows.gpu", "/src/flows/gpu.py"),
-        Candidate("eval", "eval", "flows.evaluate", "/src/flows/evaluate.py"),
-        Candidate("eval.run", "eval", "flows.evaluate", "/src/flows/evaluate.py"),
-    ]
-)
+CANDIDATES = [
+    Candidate("train", "train", "flows.train", "/src/flows/train.py"),
+    Candidate("train.run", "train", "flows.train", "/src/flows/train.py"),
+    Candidate("train-gpu", "train-gpu", "flows.train", "/src/flows/train.py"),
+    Candidate("train-gpu.fit", "train-gpu", "flows.gpu", "/src/flows/gpu.py"),
+    Candidate("eval", "eval", "flows.evaluate", "/src/flows/evaluate.py"),
+    Candidate("eval.run", "eval", "flows.evaluate", "/src/flows/evaluate.py"),
+]
+TARGETS = Targets(CANDIDATES)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +40,13 @@ def test_names_patterns_and_modules(asked: list[str], found: list[str]) -> None:
 def test_what_stands_for_nothing(asked: str) -> None:
     with pytest.raises(UnknownTargetError, match="No task or environment is called"):
         TARGETS.environments([asked])
+
+
+def test_what_there_is_is_told_where_nothing_is_similar() -> None:
+    app = Candidate("api", "api", "flows.api", "/src/flows/api.py")
+    with pytest.raises(UnknownTargetError) as caught:
+        Targets([app, *CANDIDATES]).environments(["zzzzzz"])
+    assert caught.value.hint == "known names: `api`, `eval.run`, `train-gpu.fit`, `train.run`"
 
 
 def test_one_is_one() -> None:

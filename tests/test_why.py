@@ -173,6 +173,11 @@ def pinned(*versions: str, sha256: str = "a" * 64, tag: str = "py3-none-any") ->
             "pip: a 1 → 2; b 1 → 2; c 1 → 2; and 1 more",
         ),
         (pip("pandas"), pinned("pandas==2.3.0"), "`pip: pandas` is locked now"),
+        (
+            pip("pandas==2.2.3", "six"),
+            pinned("pandas==2.3.0", "six==1.16.0"),
+            "`pip: pandas` is locked now (pandas 2.2.3 → 2.3.0)",
+        ),
         (pinned("pandas==2.3.0"), pip("pandas"), "`pip: pandas` is not locked any more"),
         (
             pinned("pandas==2.3.0", "six==1.16.0"),
@@ -183,6 +188,14 @@ def pinned(*versions: str, sha256: str = "a" * 64, tag: str = "py3-none-any") ->
 )
 def test_pins_are_told_by_their_versions(before: Part, after: Part, said: str) -> None:
     assert words(made_of(before), made_of(after)) == [said]
+
+
+def test_a_layer_that_a_lock_makes_two_of_is_not_new() -> None:
+    before = made_of(pip("rich", "humanize"))
+    after = made_of(pinned("rich==14"), wheel_layers(pinned("humanize==4")))
+    origins = ("", "", "main.py:3", "main.py:3")
+    told = [item.words for item in changes(composed(before), composed(after), origins=origins)]
+    assert told == ["`pip: rich==14` is locked now", "`pip: humanize==4` is locked now"]
 
 
 def wheel_layers(layer: Pinned, tool: str = "6") -> Pinned:

@@ -90,8 +90,7 @@ def _failures(name: str, answer: Answer, whose: Whose, places: Mapping[str, str]
 
 
 def _hint(name: str, module: str, whose: Whose, places: Mapping[str, str]) -> str:
-    where = f" ({places[name]})" if places.get(name) else ""
-    return f'add `.with_pip_packages("{whose(name, module)[1]}")` to the image of `{name}`{where}'
+    return inclusion.addition(name, module, whose(name, module)[1], places.get(name, ""))
 
 
 def _first(failure: Mapping[str, Any]) -> str:

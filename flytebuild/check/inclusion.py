@@ -127,10 +127,23 @@ def _missing(subject: Subject, item: Import, owners: Sequence[str], package: str
     where = f" ({subject.origin})" if subject.origin else ""
     if isinstance(subject.image, ExternalImage):
         image = f'flyte.Image.from_debian_base().with_pip_packages("{package}")'
-        hint = f"give `{subject.name}`{where} an image that has it: `{image}`"
+        hint = f"give `{subject.name}`{where} an image that has it: `{image}`{_unless(item.module, package)}"
     else:
-        hint = f'add `.with_pip_packages("{package}")` to the image of `{subject.name}`{where}'
+        hint = addition(subject.name, item.module, package, subject.origin)
     return Finding(RULE, "error", message, subject.name, item.file, item.line, hint, modules=(item.top,))
+
+
+def addition(name: str, module: str, package: str, origin: str) -> str:
+    """What to add to the image of an environment that lacks a module."""
+    where = f" ({origin})" if origin else ""
+    return f'add `.with_pip_packages("{package}")` to the image of `{name}`{where}{_unless(module, package)}'
+
+
+def _unless(module: str, package: str) -> str:
+    """That a package is proposed only because it is called as the module is, where nothing else is known."""
+    top = module.partition(".")[0]
+    is_guess = package == top and not distributions.providers(module)
+    return f"; or what brings `{top}`, if that is called otherwise" if is_guess else ""
 
 
 def _doubtful(subject: Subject, items: Mapping[Import, Sequence[str]]) -> Finding:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
 
+_NAMED = 3
+"""So many environments are named that share a layer; how many others there are is counted."""
+
 
 def render(plan: Plan, forecast: Forecast | None = None, *, verbose: bool = False) -> Text:
     """The whole plan, without a line end after its last line; when `verbose`, what each layer will take."""
@@ -172,9 +175,9 @@ def _wheel_layers(plan: Plan) -> Iterable[Text]:
     names = {image.reference: image.environments for image in plan.images}
     yield Text("Wheel layers", "bold")
     for layer in plan.wheel_layers:
-        users = ", ".join(name for reference in layer.images for name in names[reference])
-        size = "" if layer.size is None else f"  {layer.size / 1e6:,.1f} MB"
-        line = f" {layer.key[:8]}  {layer.summary}{size}"
+        users = _some([name for reference in layer.images for name in names[reference]])
+        large = "" if layer.size is None else f"  {size(layer.size)}"
+        line = f" {layer.key[:8]}  {layer.summary}{large}"
         yield Text.assemble("  ", _SIGNS[layer.status], line, (f"  ({users})", "dim"))
 
 
@@ -199,6 +202,12 @@ def recipe(layer: LayerPlan, new: Collection[str]) -> str:
 def _layer(layer: LayerPlan, others: Sequence[str], notes: Sequence[str]) -> Text:
     sign, style = _SIGNS[layer.status]
     line = Text.assemble("      ", (sign, style), f" {layer.digest[:8]}  {layer.summary}")
-    shared = "shared with " + ", ".join(others) if others else ""
+    shared = f"shared with {_some(others)}" if others else ""
     told = "; ".join(filter(None, (*notes, shared)))
     return line.append(f"  ({told})", "dim") if told else line
+
+
+def _some(names: Sequence[str]) -> str:
+    """Environments in one line, however many there are: the first ones, and how many more."""
+    rest = len(names) - _NAMED
+    return ", ".join(names) if rest <= 1 else f"{', '.join(names[:_NAMED])} and {rest} others"

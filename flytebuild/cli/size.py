@@ -58,6 +58,7 @@ def size(
     """
     from flytebuild import config, pipeline
     from flytebuild.cli.console import err, notice, out
+    from flytebuild.events import Notice
     from flytebuild.size import account
 
     settings = config.load(Path.cwd(), **flags)
@@ -75,6 +76,8 @@ def size(
             out().print(line)
     for share in over:
         err().print(_excess(share, budget or 0))
+    if budget is not None and absent:
+        notice(Notice(_unmeasured(absent)))
     code.refuse(planned.problems)
     return OVER_BUDGET if over else 0
 
@@ -135,6 +138,14 @@ def _words(made_by: str) -> str:
         made_by = made_by.removeprefix(prefix)
     line = " ".join(made_by.split())
     return line if len(line) <= 80 else line[:79] + "…"
+
+
+def _unmeasured(absent: list[ImagePlan]) -> str:
+    names = ", ".join(f"`{name}`" for image in absent for name in image.environments)
+    what = "the image of" if len(absent) == 1 else "the images of"
+    return (
+        f"{what} {names} {'is' if len(absent) == 1 else 'are'} not compared with the budget: `flytebuild build` first"
+    )
 
 
 def _excess(share: Share, budget: int) -> Text:

@@ -45,6 +45,18 @@ def pin_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str
 
 def unmet_requirements(pins: Sequence[Mapping[str, Any]], requirements: Sequence[str]) -> Iterator[str]:
     """Requirements that want another version than the one that is pinned."""
+    for name, version, asked in _unmet(pins, requirements):
+        yield f"{name} {version} → {asked}"
+
+
+def moved_requirements(requirements: Sequence[str], pins: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Requirements that wanted another version than the one that is pinned now."""
+    for name, version, asked in _unmet(pins, requirements):
+        yield f"{name} {asked} → {version}"
+
+
+def _unmet(pins: Sequence[Mapping[str, Any]], requirements: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """The name, the pinned version, and the version or the requirement that does not allow it."""
     versions = {item["name"]: item["version"] for item in pins}
     for item in requirements:
         try:
@@ -53,7 +65,7 @@ def unmet_requirements(pins: Sequence[Mapping[str, Any]], requirements: Sequence
             continue
         version = versions.get(canonicalize_name(wanted.name))
         if version and not wanted.specifier.contains(version, prereleases=True):
-            yield f"{wanted.name} {version} → {_version(item) or item}"
+            yield wanted.name, version, _version(item) or item
 
 
 def _package(item: str) -> str:

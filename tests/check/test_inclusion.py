@@ -136,6 +136,21 @@ def test_a_package_that_nobody_has(tmp_path: Path) -> None:
     ]
 
 
+def test_a_package_that_is_only_called_like_the_module_is_proposed_as_such(tmp_path: Path) -> None:
+    files = {
+        "parts__tool": HAS.format(imports="", layers="", body="import nobody_has_this, slugify"),
+        "main": CALLER.format(layers=""),
+    }
+    found = [item for item in examined(tmp_path, **files) if item.rule == "missing-package"]
+    hints = {item.modules[0]: item.hint for item in found if item.environment == "tool"}
+    where = f"to the image of `tool` ({tmp_path}/parts/tool.py:4)"
+    assert hints == {
+        "nobody_has_this": f'add `.with_pip_packages("nobody_has_this")` {where}; or what brings `nobody_has_this`, '
+        "if that is called otherwise",
+        "slugify": f'add `.with_pip_packages("python-slugify")` {where}',
+    }
+
+
 def test_a_lock_has_everything(tmp_path: Path) -> None:
     lock = 'version = 1\nrequires-python = ">=3.10"\n'
     for name in ("user", "hypothesis"):

@@ -6,7 +6,7 @@ from flytebuild.cli.plan_text import render, summary
 from flytebuild.facts import Absent
 from flytebuild.plan import Observation, make_plan
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
-from tests.samples import AMD64, UV, made_of
+from tests.samples import AMD64, UV, made_of, pip
 from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 EXPECTED = """\
@@ -59,9 +59,21 @@ def test_the_whole_plan() -> None:
     )
 
 
+def test_of_many_environments_that_share_a_layer_some_are_named() -> None:
+    specs = {f"env{number}": made_of(pip(f"six=={number}")) for number in range(9)}
+    nodes = [replace(NODES[0], name=name) for name in specs]
+    nowhere = {target(spec): Observation(Absent()) for spec in specs.values()}
+    shown = render(make_plan(nodes, variants(specs), None, nowhere)).plain
+    assert shown.count("; shared with env1, env2, env3 and 5 others)\n") > 0, shown
+    assert "env4, env5" not in shown
+
+
 def test_packages_that_come_as_wheel_layers_and_such_that_do_not() -> None:
     shared = WheelLayer((Pin("numpy", "2.3.5", "n.whl", "1" * 64, size=16_900_000),), UV, "3.11", AMD64, "/opt/venv")
-    own = replace(shared, pins=(Pin("six", "1.17", "s.whl", "2" * 64), Pin("tqdm", "4.6", "t.whl", "3" * 64)))
+    own = replace(
+        shared,
+        pins=(Pin("six", "1.17", "s.whl", "2" * 64, size=11_000), Pin("tqdm", "4.6", "t.whl", "3" * 64, size=8_000)),
+    )
     one = made_of(Pinned((*shared.pins, *own.pins), "layers", layers=(shared, own)))
     two = made_of(Pinned(shared.pins, "layers", layers=(shared,)), Pinned(own.pins, reason="it replaces `six`"))
     specs = {"fold": one, "msa": two, "main": two}
@@ -75,7 +87,7 @@ def test_packages_that_come_as_wheel_layers_and_such_that_do_not() -> None:
     assert shown.endswith(
         "Wheel layers\n"
         f"  = {shared.key[:8]}  wheel: numpy 2.3.5  16.9 MB  (fold, msa, main)\n"
-        f"  + {own.key[:8]}  wheels: six 1.17, tqdm 4.6  (fold)\n\n"
+        f"  + {own.key[:8]}  wheels: six 1.17, tqdm 4.6  19.0 kB  (fold)\n\n"
         "2 images, 2 to build"
     )
 

@@ -110,6 +110,8 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
 
     sizes = json.loads(workspace.flytebuild("size", "--json", "main.py", main).stdout)
     assert (len(sizes["images"]), len(sizes["not_there"])) == (1, 3)
+    within = workspace.flytebuild("size", "--budget", "9GB", "main.py", main)
+    assert "are not compared with the budget: `flytebuild build` first" in within.stderr
 
 
 def statuses(image: dict[str, Any]) -> list[str]:
