@@ -118,13 +118,14 @@ def _wheels(spec: ImageSpec) -> Iterator[Text]:
     """The wheels that the image has, where each was found, and how it gets there."""
     from rich.text import Text
 
+    from flytebuild.amounts import size
     from flytebuild.spec.resolution import resolution
 
     for number, item in enumerate(resolution(spec)):
         if not number:
             yield Text("  wheels", "bold")
-        size = "" if item.pin.size is None else f"  {item.pin.size / 1e6:,.1f} MB"
+        told = "" if item.pin.size is None else f"  {size(item.pin.size)}"
         place = f"in wheel layer {item.layer[:12]}" if item.layer else "installed by a step"
-        yield Text.assemble("  ", (f"{item.pin.name} {item.pin.version}", "bold"), f"{size}  {place}")
+        yield Text.assemble("  ", (f"{item.pin.name} {item.pin.version}", "bold"), f"{told}  {place}")
         yield Text(f"    sha256 {item.pin.sha256}", "dim")
         yield Text(f"    {item.pin.url or item.pin.filename}", "dim")

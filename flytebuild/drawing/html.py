@@ -123,7 +123,7 @@ def _wheel_layers(plan: Plan, experience: Experience) -> Iterator[str]:
         users = " ".join(
             f'<span class="environment">{escape(name)}</span>' for place in layer.images for name in names[place]
         )
-        facts = [] if layer.size is None else [f"{layer.size / 1e6:,.1f} MB"]
+        facts = [] if layer.size is None else [size(layer.size)]
         if (took := experience.seconds(layer.step)) is not None:
             facts.append(f"{took:.1f} s")
         yield (

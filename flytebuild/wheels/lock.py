@@ -132,7 +132,9 @@ def _unlocked(environment: str, spec: ImageSpec, lock: Lock) -> Iterator[Unlocke
         if reason:
             yield Unlocked(environment, str(spec.platform), question, reason)
         elif question.fingerprint not in lock.by_fingerprint:
-            yield Unlocked(environment, str(spec.platform), question, "it is not in the lock", is_drift=True)
+            yield Unlocked(
+                environment, str(spec.platform), question, "`flytebuild lock` has not seen it", is_drift=True
+            )
 
 
 def _pinned(spec: ImageSpec, lock: Lock, left: Mapping[int, str]) -> ImageSpec:
