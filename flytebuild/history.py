@@ -27,7 +27,7 @@ _MADE = "wheel layer"
 
 _TAG = re.compile(r"[^A-Za-z0-9_.-]")
 _TAG_LENGTH = 128
-_OURS = re.compile(rf"{TAG_PREFIX}[0-9a-f]{{32}}|env-[A-Za-z0-9_.-]+")
+_OURS = re.compile(rf"{TAG_PREFIX}[0-9a-f]{{32}}|env-[A-Za-z0-9_.-]+|[vd]-[0-9a-f]{{32}}")
 
 
 def remember(images: Iterable[ImagePlan], plan: Plan, state: State) -> None:
@@ -114,7 +114,9 @@ def latest_tag(environment: str, platform: str) -> str:
 
 
 def is_tag_of_ours(tag: str) -> bool:
-    """Whether a tag has the form of those that flytebuild puts: by the digest of an image, or by its environment."""
+    """Whether a tag has the form of those that flytebuild puts: by the digest of an image, by its environment,
+    or by the result that an image holds for the cache (`inline`).
+    """
     return bool(_OURS.fullmatch(tag))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -20,6 +21,16 @@ class Tagged(Struct, frozen=True):
     digest: str
     is_ours: bool
     platform: str = ""
+
+
+class Named(Protocol):
+    """Something in a store: its digest, and all the references that lead there."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def references(self) -> tuple[str, ...]: ...
 
 
 class Leftover(Struct, frozen=True):

@@ -34,7 +34,10 @@ from flytebuild.trees.statcache import StatCache
 from flytebuild.why import Earlier
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from flytebuild.build.builder import Outcome
+    from flytebuild.build.cache.unreached import CachedResults
     from flytebuild.build.output import Output
     from flytebuild.build.stores import Stores
     from flytebuild.wheels.lock import Lock
@@ -210,14 +213,36 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
         return leftovers(planned, await stores.tagged(repositories))
 
 
-async def forget(config: Config, found: Sequence[Leftover], emit: Emit = ignore) -> None:
-    """Delete images for good. Raises RegistryUnavailableError and EngineUnavailableError at the first that stays."""
+async def forget(config: Config, found: Sequence[Leftover | CachedResults], emit: Emit = ignore) -> None:
+    """Delete images, and results of the cache, for good.
+
+    Raises RegistryUnavailableError and EngineUnavailableError at the first that stays.
+    """
     async with _outside(config, emit) as (stores, state):
         try:
             for leftover in found:
                 await stores.forget(leftover)
         finally:
             state.outdate_answers()
+
+
+async def unreached_results(
+    config: Config, planned: Plan, until: datetime, emit: Emit = ignore
+) -> tuple[CachedResults, ...]:
+    """What is in the remote cache that no image of a plan reaches, and was made before `until`.
+
+    Raises UsageError where there is no repository of a cache, RegistryUnavailableError.
+    """
+    from flytebuild.build.cache import repository_of, unreached  # as in `build`
+
+    repository = repository_of(config)
+    if repository is None:
+        raise UsageError(
+            f"There is no remote cache: `cache` is `{config.cache}`" if config.cache else "There is no remote cache",
+            hint="it is in a repository of a registry; set `registry`, or `cache` to a repository",
+        )
+    async with _outside(config, emit) as (stores, _):
+        return await unreached.find(stores.client, repository, unreached.reached_by(planned), until)
 
 
 async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[StoredImage]:

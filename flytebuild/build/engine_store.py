@@ -14,7 +14,7 @@ from flytebuild.buildkit.export import Export
 from flytebuild.engine import connect
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.facts import Absent, Present, Unknown
-from flytebuild.leftovers import Leftover, Tagged
+from flytebuild.leftovers import Named, Tagged
 from flytebuild.plan import ImagePlan, Observation
 from flytebuild.size import StoredLayer
 from flytebuild.spec.images import Platform
@@ -51,7 +51,7 @@ class EngineStore:
         """All references in a repository to images of flytebuild. Raises EngineUnavailableError."""
         return await asyncio.to_thread(self._tagged, repository)
 
-    async def forget(self, leftover: Leftover) -> None:
+    async def forget(self, leftover: Named) -> None:
         """Take away an image's names, and the image where it has no other. Raises EngineUnavailableError."""
         await asyncio.to_thread(self._forget, leftover)
 
@@ -113,7 +113,7 @@ class EngineStore:
             if name.rpartition(":")[0] == repository
         ]
 
-    def _forget(self, leftover: Leftover) -> None:
+    def _forget(self, leftover: Named) -> None:
         from docker.errors import DockerException, ImageNotFound
 
         for name in leftover.references:

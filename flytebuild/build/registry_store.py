@@ -13,7 +13,7 @@ from flytebuild.config_values import Compression
 from flytebuild.errors import RegistryUnavailableError
 from flytebuild.facts import Present, Unknown
 from flytebuild.history import is_tag_of_ours, tags
-from flytebuild.leftovers import Leftover, Tagged
+from flytebuild.leftovers import Named, Tagged
 from flytebuild.plan import ImagePlan, Observation
 from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.layers import stored_layers
@@ -58,7 +58,7 @@ class RegistryStore(Struct, frozen=True):
         known = dict(zip(asked, labels, strict=True))
         return [tagged(f"{repository}:{tag}", digest, known.get(digest)) for tag, digest in digests.items()]
 
-    async def forget(self, leftover: Leftover) -> None:
+    async def forget(self, leftover: Named) -> None:
         """Delete what a digest names. Raises RegistryUnavailableError."""
         place = parse(leftover.references[0])
         try:

@@ -14,7 +14,7 @@ from flytebuild.build.registry_store import RegistryStore
 from flytebuild.buildkit.export import Export
 from flytebuild.errors import UsageError
 from flytebuild.facts import Absent
-from flytebuild.leftovers import Leftover, Tagged
+from flytebuild.leftovers import Named, Tagged
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.copy import copy_image
@@ -116,8 +116,11 @@ class Stores(Struct, frozen=True):
         found = await asyncio.gather(*(store.tagged(item) for store, item in places))
         return [item for items in found for item in items]
 
-    async def forget(self, leftover: Leftover) -> None:
-        """Delete an image with all its references. Raises RegistryUnavailableError or EngineUnavailableError."""
+    async def forget(self, leftover: Named) -> None:
+        """Delete what a digest names, with all its references.
+
+        Raises RegistryUnavailableError or EngineUnavailableError.
+        """
         await (self._engine() if is_in_engine(leftover.references[0]) else self.registry).forget(leftover)
 
     async def copy(self, image: ImagePlan, source: str) -> str:

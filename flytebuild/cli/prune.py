@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytebuild.amounts import size
 from flytebuild.cli import code, options
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from flytebuild.build.cache.unreached import CachedResults
     from flytebuild.leftovers import Leftover
 
 SCHEMA = "flytebuild.leftovers/1"
@@ -24,54 +27,99 @@ SCHEMA = "flytebuild.leftovers/1"
 
 @click.command(short_help="Delete images that no environment needs any more.")
 @click.option("--yes", is_flag=True, help="Delete them. Without it they are only shown.")
+@click.option("--cache", is_flag=True, help="Also results in the remote cache that no image of this code is made of.")
+@click.option(
+    "--older-than",
+    "days",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="With `--cache`: only those that were made before.",
+)
 @click.option("--json", "as_json", is_flag=True, help=f"Print one JSON document (`{SCHEMA}`).")
 @options.settings()
 @options.paths
-def prune(yes: bool, as_json: bool, paths: tuple[Path, ...], flags: Mapping[str, Any]) -> int:
+def prune(yes: bool, cache: bool, days: int, as_json: bool, paths: tuple[Path, ...], flags: Mapping[str, Any]) -> int:
     """Show what is left of images that no environment of the code at PATH reaches; with `--yes` delete it.
 
     Looked at are the repositories that its images are published in, or those of the engine's own store where they are
     there. Only images that flytebuild has built count, for the platforms that are planned, and only while nobody else
-    has put a tag to them. Who shares a repository with other projects gives the code of all of them. The remote cache
-    stays as it is; a registry frees the disk when it collects its garbage.
+    has put a tag to them. Who shares a repository with other projects gives the code of all of them. A registry frees
+    the disk when it collects its garbage.
+
+    The remote cache is everybody's who pushes to the registry, and does not say who still uses what: `--cache` takes
+    what this code does not and what is older than `--older-than`. That costs others the time of a build at most.
+    An engine's own build cache does not say which results are of whom, either, and stays as it is: the engine keeps it
+    to a size, and `docker builder prune --filter until=720h` removes what nobody has used for 30 days.
 
     \b
     Examples:
       flytebuild prune workflows/
       flytebuild prune --yes workflows/
+      flytebuild prune --cache --older-than 90 .
     """
     from flytebuild import config, pipeline
     from flytebuild.cli.console import notice, out
 
     settings = config.load(Path.cwd(), **flags)
     definitions = code.definitions(settings, paths)
+    until = datetime.now(timezone.utc) - timedelta(days=days)
 
-    async def find() -> tuple[Leftover, ...]:
+    async def find() -> tuple[tuple[Leftover, ...], tuple[CachedResults, ...]]:
         planned = await pipeline.plan_definitions(settings, definitions, (), notice, is_checked=False)
-        found = await pipeline.unreached(settings, planned, notice)
+        images = await pipeline.unreached(settings, planned, notice)
+        results = await pipeline.unreached_results(settings, planned, until, notice) if cache else ()
         if yes:
-            await pipeline.forget(settings, found, notice)
-        return found
+            await pipeline.forget(settings, (*images, *results), notice)
+        return images, results
 
-    found = asyncio.run(find())
+    images, results = asyncio.run(find())
     if as_json:
-        images = [{"digest": item.digest.split()[0], "references": list(item.references)} for item in found]
-        click.echo(json.dumps({"schema": SCHEMA, "deleted": yes, "images": images}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_document(images, results, are_gone=yes), indent=2, ensure_ascii=False))
     else:
-        for line in _lines(found, are_gone=yes):
+        for line in _lines(images, results, are_gone=yes):
             out().print(line)
     return 0
 
 
-def _lines(found: Sequence[Leftover], *, are_gone: bool) -> Iterator[Text]:
+def _document(images: Sequence[Leftover], results: Sequence[CachedResults], *, are_gone: bool) -> dict[str, object]:
+    return {
+        "schema": SCHEMA,
+        "deleted": are_gone,
+        "images": [{"digest": item.digest.split()[0], "references": list(item.references)} for item in images],
+        "cache": [
+            {
+                "digest": item.digest,
+                "references": list(item.references),
+                "made": item.made.isoformat(),
+                "bytes": item.size,
+            }
+            for item in results
+        ],
+    }
+
+
+def _lines(images: Sequence[Leftover], results: Sequence[CachedResults], *, are_gone: bool) -> Iterator[Text]:
     from rich.text import Text
 
-    for item in found:
+    for item in images:
         yield Text.assemble("  - ", ("\n    ".join(item.references), "bold"), (f"  {item.digest[:19]}", "dim"))
-    count = f"{len(found)} image{'s' * (len(found) != 1)}"
-    if not found:
+    for found in results:
+        place, count = found.references[0].rpartition(":")[0], len(found.references)
+        what = f"{count} result{'s' * (count != 1)} of {found.made:%Y-%m-%d}, {size(found.size)}"
+        yield Text.assemble("  - ", (f"{place}@{found.digest[:19]}", "bold"), (f"  {what}", "dim"))
+    if not images and not results:
         yield Text("Nothing is left over", "bold")
-    elif are_gone:
-        yield Text(f"Deleted {count}", "bold")
+        return
+    parts = [_count(len(images), "image")] if images or not results else []
+    parts += [_count(len(results), "manifest") + " of the cache"] if results else []
+    told = " and ".join(parts)
+    if are_gone:
+        yield Text(f"Deleted {told}", "bold")
     else:
-        yield Text(f"{count} that no environment here reaches; `flytebuild prune --yes` deletes them", "bold")
+        yield Text(f"{told} that no environment here reaches; with `--yes` they are deleted", "bold")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timezone
 
 import httpx
 import pytest
 from msgspec.structs import replace
 
-from flytebuild.build.cache import BuildCache, NoCache, open_cache
+from flytebuild.build.cache import BuildCache, NoCache, open_cache, unreached
 from flytebuild.build.cache.inline import InlineCache
 from flytebuild.build.cache.keys import CacheKey, key_of, tag_of_all
 from flytebuild.build.cache.lookup import IMPORTS, Found, look_up
-from flytebuild.build.cache.probe import why_no_cache
+from flytebuild.build.cache.probe import CONFIG_TYPE, why_no_cache
 from flytebuild.build.cache.remote import RemoteCache
 from flytebuild.config import Config
 from flytebuild.events import Event, Notice
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.client import RegistryClient
+from flytebuild.registry.content import Manifest
 from flytebuild.registry.reference import parse
 from flytebuild.spec.images import ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import Command, Dockerfile
@@ -175,3 +177,45 @@ def test_a_registry_is_asked_whether_it_takes_a_cache(status: int, problem: int 
             return refusal.status if refusal else None
 
     assert asyncio.run(act()) == problem
+
+
+OLD, NEW = "2026-01-02T03:04:05.123456789Z", "2026-03-01T00:00:00Z"
+
+
+def kept(*tags: str, made: str = OLD, kind: str = CONFIG_TYPE) -> list[tuple[str, ...]]:
+    """The tags of what may go until February, of a cache with one manifest; `v-aaa…` is reached."""
+    document = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": kind, "digest": "sha256:0", "size": 1},
+        "layers": [
+            {"digest": f"sha256:{number}", "size": 10, "annotations": {"buildkit/createdat": text}}
+            for number, text in enumerate((OLD, made))
+        ],
+    }
+    manifest = Manifest.of(document)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/tags/list"):
+            return httpx.Response(200, json={"tags": tags})
+        headers = {"docker-content-digest": manifest.digest, "content-type": manifest.media_type}
+        return httpx.Response(200, headers=headers, content=b"" if request.method == "HEAD" else manifest.content)
+
+    async def run() -> list[tuple[str, ...]]:
+        async with RegistryClient(transport=httpx.MockTransport(answer)) as client:
+            until = datetime(2026, 2, 1, tzinfo=timezone.utc)
+            repository = parse("registry.example/cache")
+            found = await unreached.find(client, repository, {f"v-{'a' * 32}"}, until)
+            assert all(item.size == 20 for item in found)
+            return [tuple(name.rpartition(":")[2] for name in item.references) for item in found]
+
+    return asyncio.run(run())
+
+
+def test_what_of_a_cache_may_go_is_reached_by_nothing_ours_and_old() -> None:
+    reached, other, whole = f"v-{'a' * 32}", f"v-{'b' * 32}", f"all-{'c' * 32}"
+    assert kept(other, whole) == [(other, whole)]
+    assert kept(other, reached) == []
+    assert kept(other, "stable") == []
+    assert kept(other, made=NEW) == []
+    assert kept(other, made="") == [(other,)]
+    assert kept(other, kind="application/vnd.oci.image.config.v1+json") == []

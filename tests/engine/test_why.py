@@ -114,6 +114,9 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
     assert "are not compared with the budget: `flytebuild build` first" in within.stderr
 
 
+CACHE = "flytebuild-cache"
+
+
 def statuses(image: dict[str, Any]) -> list[str]:
     return [layer["status"] for layer in image["layers"]]
 
@@ -160,3 +163,20 @@ env = flyte.TaskEnvironment("timed", image=image)
     assert known["unmeasured"] == 0
     kept = json.loads((workspace.folder / "kept.json").read_text())["plan"]["forecast"]
     assert (kept["push"], kept["critical"]) == (known["push"], known["critical"])
+
+    # What is in the cache goes only where no code needs it that is given, and when it is as old as is said.
+    other = code.replace("from_debian_base()", "from_debian_base(install_flyte=False)")
+    workspace.write({"other.py": other.format(before="", token=token)})
+
+    def pruned(*arguments: str) -> list[dict[str, Any]]:
+        shown = json.loads(workspace.flytebuild("prune", "--json", "--cache", *arguments).stdout)
+        found: list[dict[str, Any]] = shown["cache"]
+        return found
+
+    assert pruned("--older-than", "0", "timed.py") == pruned("other.py") == []
+    (old,) = pruned("--older-than", "0", "other.py")
+    assert old["bytes"] > 0
+    assert {name.rpartition(":")[2] for name in old["references"]} == repository_tags(workspace.registry, CACHE)
+    told = workspace.flytebuild("prune", "--yes", "--cache", "--older-than", "0", "other.py").stdout
+    assert told.endswith("Deleted 1 manifest of the cache\n")
+    assert repository_tags(workspace.registry, CACHE) == set()

@@ -71,7 +71,7 @@ async def open_cache(
         keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
         opening = partial(LocalCache.open, folder, keys, config.compression, has_bundle=has_bundle)
         return await asyncio.to_thread(opening)
-    repository = _repository(config)
+    repository = repository_of(config)
     if repository is None:
         return NoCache()
     keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
@@ -100,7 +100,8 @@ async def _inline(client: RegistryClient, images: Sequence[ImagePlan], has_bundl
     return InlineCache(client, has_bundle, await look_up(client, places))
 
 
-def _repository(config: Config) -> Reference | None:
-    if config.cache == "off" or not (config.cache or config.registry):
+def repository_of(config: Config) -> Reference | None:
+    """The repository that the cache is in; None where there is none, or it is somewhere else."""
+    if config.cache in ("off", "inline") or local_folder(config) or not (config.cache or config.registry):
         return None
     return parse(config.cache or f"{config.registry}/{REPOSITORY}")
