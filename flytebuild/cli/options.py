@@ -33,7 +33,7 @@ platforms = click.option(
     multiple=True,
     metavar="OS/ARCH",
     shell_complete=completion.platforms,
-    help="Make images for this, instead of the engine's own platform. Repeatable with a registry.",
+    help="Images for this, instead of the engine's own platform. Repeatable with a registry.",
 )
 
 progress = click.option(

@@ -31,7 +31,7 @@ LACKS = {
     "shell": {"--platform"},
     "lock": {"--locked", "--no-wheel-layers"},
 }
-OWN_MEANING = {"--output", "--format", "--verbose", "--dry-run", "--strict", "--exit-code", "--json"}
+OWN_MEANING = {"--output", "--cache", "--format", "--verbose", "--dry-run", "--strict", "--exit-code", "--json"}
 """Options that are told for each command apart."""
 
 JSON = [name for name, command in COMMANDS.items() if any("--json" in item.opts for item in command.params)]
