@@ -178,7 +178,7 @@ class _Comparison(Struct, frozen=True):
                 words = "comes as wheel layers now" if after == "layers" else "is installed by a step now"
             yield self._change(number, name, f"`{self._summary(number)}` {words}", before, after)
         elif name == "tree" and before and after:
-            words = self._files(before, after) or f"files of `{self._summary(number)}` changed"
+            words = self._files(before, after, self._called(number)) or f"files of `{self._summary(number)}` changed"
             yield self._change(number, name, words, before, after)
         elif name == "packages":
             yield from self._local_packages(number, before or (), after or ())
@@ -196,15 +196,20 @@ class _Comparison(Struct, frozen=True):
                 words = f"local package `{path}`: {files}"
             yield self._change(number, "packages", words, old.get(path), new.get(path))
 
-    def _files(self, before: str, after: str) -> str:
-        """What happened to the files of a tree; nothing where they are not known."""
+    def _called(self, number: int) -> Mapping[str, str]:
+        """What the user calls a requirements file, whatever its name in the tree is."""
+        layer, (kind, _, name) = self.after.layers[number], self._summary(number).partition(": ")
+        return {layer["spec"]["file"]: name} if layer["kind"] == kind == "requirements" and name else _NOTHING
+
+    def _files(self, before: str, after: str, called: Mapping[str, str] = _NOTHING) -> str:
+        """What happened to the files of a tree, by their paths or what they are `called`; nothing if not known."""
         old, new = self.trees.get(before), self.trees.get(after)
         paths = _differing(old, new) if old is not None and new is not None else []
         if old is None or new is None or not paths:
             return ""
         if len(paths) == 1:
-            return f"`{paths[0]}` {_verb(old, new, paths[0])}"
-        return f"{len(paths)} files changed: {_some(paths)}"
+            return f"`{called.get(paths[0], paths[0])}` {_verb(old, new, paths[0])}"
+        return f"{len(paths)} files changed: {_some([called.get(path, path) for path in paths])}"
 
     def _seen(self, number: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
         """What a step sees; variables only by their names, since people put into them what is nobody's business."""

@@ -18,6 +18,7 @@ from flytebuild.spec.layers import (
     LocalPackage,
     Pin,
     Pinned,
+    Requirements,
     UvProject,
     WheelLayer,
     trees_of,
@@ -139,6 +140,14 @@ def test_settings_and_platforms() -> None:
         "`labels` of its config changed"
     ]
     assert words(made_of(), made_of(platform=ARM64)) == [f"platform {AMD64} → {ARM64}"]
+
+
+def test_a_requirements_file_is_called_what_it_is_called() -> None:
+    before, after = (
+        Requirements(tree(requirements=content, more=content), "requirements.py", origin="light.txt")
+        for content in (1, 2)
+    )
+    assert words(made_of(before), made_of(after)) == ["2 files changed: `more.py`, `light.txt`"]
 
 
 def test_another_translation_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
