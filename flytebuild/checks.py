@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -13,12 +13,14 @@ from flytebuild.authoring.roots import named
 from flytebuild.authoring.site import relative
 from flytebuild.authoring.subjects import LiveObjects, subjects
 from flytebuild.check import inclusion
-from flytebuild.check.exact import Answer, merge
 from flytebuild.check.examination import examine, task_files
 from flytebuild.check.finding import RULES, Finding
 from flytebuild.config import Config
 from flytebuild.errors import CheckError, ConfigError, UsageError
 from flytebuild.graph import EnvironmentNode
+
+if TYPE_CHECKING:
+    from flytebuild.check.exact import Answer
 
 _SHOWN = 5
 """Findings that a plan tells; `flytebuild check` has them all."""
@@ -35,6 +37,8 @@ def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentN
     """
     for name in config.ignore:
         if name not in RULES:
+            import difflib
+
             nearest = difflib.get_close_matches(name, RULES, 1)
             hint = f"did you mean `{nearest[0]}`?" if nearest else "rules: " + ", ".join(f"`{rule}`" for rule in RULES)
             raise ConfigError(f"`ignore` in `{config.sources.get('ignore', '?')}` names no rule: `{name}`", hint=hint)
@@ -77,6 +81,8 @@ def exact(
     answers: Mapping[str, Answer],
 ) -> tuple[Finding, ...]:
     """The findings with what importing modules in the images has shown, by the environments' names."""
+    from flytebuild.check.exact import merge  # a plan imports nothing there
+
     installed = {node.name: inclusion.Installed(node.image, _text_of) for node in nodes}
     places = {node.name: definitions.place(node.name) for node in nodes}
     return merge(findings, answers, lambda name, module: inclusion.whose(name, module, installed), places)

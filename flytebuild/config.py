@@ -5,7 +5,6 @@ Both files are looked for in the given folder and then upwards; the nearest of e
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -168,6 +167,8 @@ def _project(folder: Path, configured: Sequence[Path]) -> Path:
 
 
 def _unknown(key: str, source: str) -> ConfigError:
+    import difflib
+
     nearest = difflib.get_close_matches(key, KEYS, 1)
     if is_variable(source):
         names = [f"`{PREFIX}{known.upper()}`" for known in nearest or KEYS]

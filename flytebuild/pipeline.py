@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -22,12 +21,10 @@ from flytebuild.config import Config
 from flytebuild.errors import DefinitionError, UnavailableError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
-from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.looking import Outside, Remembered, published
 from flytebuild.measures import Measures
 from flytebuild.pinning.specified import decided, pinned, platforms, specified, undecided
 from flytebuild.plan import Experience, Forecast, Observation, Plan, forecast, is_in_engine, make_plan, references
-from flytebuild.size import StoredImage, with_wheels_named
 from flytebuild.spec.model import ExternalImage
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.trees.statcache import StatCache
@@ -40,6 +37,8 @@ if TYPE_CHECKING:
     from flytebuild.build.cache.unreached import CachedResults
     from flytebuild.build.output import Output
     from flytebuild.build.stores import Stores
+    from flytebuild.leftovers import Leftover
+    from flytebuild.size import StoredImage
     from flytebuild.wheels.lock import Lock
     from flytebuild.wheels.resolver import Moves
 
@@ -201,6 +200,8 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
 
     Raises UnavailableError, of a kind that tells who does not answer, also where it is not known what is needed.
     """
+    from flytebuild.leftovers import leftovers
+
     for image in planned.images:
         if image.spec and image.spec.problem:
             names = ", ".join(f"`{name}`" for name in image.environments)
@@ -251,6 +252,7 @@ async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[Sto
     Raises RegistryUnavailableError and EngineUnavailableError.
     """
     from flytebuild.llb.wheels import is_wheel_layer  # as in `build`
+    from flytebuild.size import StoredImage, with_wheels_named
 
     there = [image for image in planned.images if image.status == "present" and not image.members]
     async with _outside(config, emit) as (stores, _):
@@ -277,6 +279,8 @@ async def build(
     if not output and not planned.to_build and not planned.to_copy:
         return ()
     # Loaded here: most commands find nothing to build, and need neither LLB nor gRPC.
+    import secrets
+
     from flytebuild.build.images import build_images
     from flytebuild.build.output import write_images
     from flytebuild.build.recording import Recording

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
@@ -37,17 +34,6 @@ class SecretSource(Struct, frozen=True):
             if kind == known and colon and rest.strip():
                 return cls(known, rest.strip(), folder, configured)
         raise ValueError(f"a secret is taken from {FORMS}")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSecrets:
-    """What was found of the secrets that tasks ask for, by name.
-
-    `missing` says of each of the others why, as the end of a sentence that names it; no part of a value is in there.
-    """
-
-    values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    missing: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def variable_of(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
@@ -87,6 +86,8 @@ class Targets:
                     f"`{short}` is a file, and neither a task nor an environment",
                     hint=f"`{short}:NAME` is a task or an environment in it, and `{short}:*` all of them",
                 )
+            import difflib
+
             nearest = difflib.get_close_matches(short, [*self._by_short, *self._environments, *self._tasks], 1)
             raise UnknownTargetError(short, closest=nearest[0] if nearest else None, known=self._known())
         return matches[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 from typing import Any, TypeAlias
 
 from msgspec import Struct, field
@@ -84,6 +83,8 @@ class _Comparison(Struct, frozen=True):
     trees: Mapping[str, Files]
 
     def changes(self) -> Iterator[Change]:
+        from difflib import SequenceMatcher
+
         yield from self._base()
         yield from self._config()
         old, new = ([_key(layer) for layer in item.layers] for item in (self.before, self.after))

@@ -8,7 +8,7 @@ from pathlib import Path
 import flyte
 from flyte._image import DockerIgnore, Layer
 
-from flytebuild.authoring import dockerfiles, references, sdk
+from flytebuild.authoring import references, sdk
 from flytebuild.authoring.annotations import misfit
 from flytebuild.authoring.files import LEFT_OUT, MISSING_HINT, HostFiles, blamed
 from flytebuild.authoring.interpreter import python_of
@@ -137,6 +137,8 @@ class Reader:
         return self._filtered[name]
 
     def _dockerfile(self, file: Path, image: flyte.Image, environment: str, site: Site) -> DockerfileDefinition:
+        from flytebuild.authoring import dockerfiles  # most images have none
+
         platforms = _platforms(image, site)
         where = site.at("Dockerfile", site.origin)
         dockerfile, images = dockerfiles.read(file, self._files, where, [str(platform) for platform in platforms])

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import tomli
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import LocalPackage, Mode
 from flytebuild.spec.normalise import is_archive
+from flytebuild.spec.requirement import normal_name, parse
 from flytebuild.spec.tree import Tree
 
 Table = Mapping[str, Any]
@@ -250,13 +249,10 @@ def _check_dependencies(
     texts: Iterable[object], locked: Container[str], lock_path: Path, manifest: Path, command: str, site: Site
 ) -> None:
     for text in texts:
-        try:
-            wanted = Requirement(str(text))
-        except InvalidRequirement:
-            continue
+        wanted = parse(str(text))
         # What a marker leaves out everywhere need not be in the lock.
-        if wanted.marker is None and canonicalize_name(wanted.name) not in locked:
-            raise _foreign(lock_path, manifest, f"it has no package `{wanted.name}`", command, site)
+        if wanted and not wanted.marker and wanted.name not in locked:
+            raise _foreign(lock_path, manifest, f"it has no package `{wanted.written}`", command, site)
 
 
 def _foreign(lock: Path, manifest: Path, why: str, command: str, site: Site) -> Exception:
@@ -272,7 +268,7 @@ def _is_optional(value: object) -> bool:
 
 def _name(package: Table) -> str:
     name = package.get("name")
-    return canonicalize_name(name) if isinstance(name, str) else ""
+    return normal_name(name) if isinstance(name, str) else ""
 
 
 def _table(owner: Table, *keys: str) -> Table:

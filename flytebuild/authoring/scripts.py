@@ -16,15 +16,13 @@ from urllib.parse import parse_qs
 import tomli
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.markers import InvalidMarker, Marker
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 
 from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.requirements import local_path
 from flytebuild.authoring.site import Site
 from flytebuild.spec.layers import PipOptions
+from flytebuild.spec.requirement import normal_name
 
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(?:^#(?:| .*)$\s)+)^# ///$")
 """The expression of the standard, but for names; it allows no blanks at the ends of the lines that are the marks."""
@@ -109,6 +107,8 @@ def check_python(header: Mapping[str, Any], version: tuple[int, int] | None, scr
     wanted = header.get("requires-python")
     if not wanted or not version:
         return
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     try:
         specifier = SpecifierSet(wanted)
     except InvalidSpecifier as error:
@@ -198,7 +198,7 @@ def dependencies(
             requirements.append(text)
         elif _holds(match["marker"] or "", version, text, script, site):
             names = filter(None, (extra.strip() for extra in (match["extras"] or "").split(",")))
-            extras = tuple(sorted({canonicalize_name(extra) for extra in names}))
+            extras = tuple(sorted({normal_name(extra) for extra in names}))
             projects.append(LocalProject(_folder(match["url"], text, script, site), match["name"] or "", extras))
     return requirements, projects
 
@@ -216,6 +216,8 @@ def _holds(condition: str, version: tuple[int, int] | None, text: str, script: P
     """Whether a marker, which may be empty, holds in the image."""
     if not condition.strip():
         return True
+    from packaging.markers import InvalidMarker, Marker
+
     try:
         marker = Marker(condition.strip())
     except InvalidMarker as error:

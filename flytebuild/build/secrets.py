@@ -17,10 +17,11 @@ from flytebuild.config import Config
 from flytebuild.errors import ConfigError, DefinitionError
 from flytebuild.llb.proxies import proxies_of
 from flytebuild.llb.trust import CA_BUNDLE, CA_PATH, CA_PATH_SECRET, secret_id
-from flytebuild.secret_source import SecretSource, TaskSecrets, variable_of
+from flytebuild.secret_source import SecretSource, variable_of
 from flytebuild.spec.layers import Secret, secrets_of
 from flytebuild.spec.model import ImageSpec
 from flytebuild.spec.step import Step
+from flytebuild.task_secrets import TaskSecrets
 
 FOLDER = Path("/etc/secrets")
 """Where secrets lie as files, as for Flyte's own builder."""

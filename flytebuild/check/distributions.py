@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from flytebuild.spec.requirement import Requirement, normal_name, parse
 
 _KNOWN = {
     "Bio": "biopython",
@@ -64,7 +63,7 @@ def stem(name: str) -> str:
 def providers(module: str) -> frozenset[str]:
     """The distributions that bring a module, by its whole name; nothing where that is not known."""
     top = module.partition(".")[0]
-    found = frozenset(map(canonicalize_name, _by_module().get(top, ())))
+    found = frozenset(map(normal_name, _by_module().get(top, ())))
     if len(found) > 1:
         # A namespace, such as `google`: whose files are there decides.
         return frozenset(name for name in found if _has(name, module)) or _by_namespace(module) or found
@@ -78,7 +77,7 @@ def _by_namespace(module: str) -> frozenset[str]:
     for namespace, count in _NAMESPACES.items():
         names = module.split(".")[:count]
         if len(names) == count and module.startswith(f"{namespace}."):
-            return frozenset({canonicalize_name("-".join(names))})
+            return frozenset({normal_name("-".join(names))})
     return frozenset()
 
 
@@ -101,9 +100,9 @@ def closure(requirements: Mapping[str, frozenset[str]]) -> tuple[frozenset[str],
             continue
         for need in needs:
             if _is_needed(need, extras):
-                pending.append((canonicalize_name(need.name), frozenset(map(canonicalize_name, need.extras))))
-            elif "python" in str(need.marker) and "extra" not in str(need.marker):
-                found.setdefault(canonicalize_name(need.name), frozenset())
+                pending.append((need.name, frozenset(need.extras)))
+            elif "python" in need.marker and "extra" not in need.marker:
+                found.setdefault(need.name, frozenset())
     return frozenset(found), frozenset(unknown)
 
 
@@ -113,7 +112,12 @@ def is_here(name: str) -> bool:
 
 
 def _is_needed(need: Requirement, extras: frozenset[str]) -> bool:
-    return need.marker is None or any(need.marker.evaluate({**_LINUX, "extra": extra}) for extra in ("", *extras))
+    if not need.marker:
+        return True
+    from packaging.markers import Marker
+
+    marker = Marker(need.marker)
+    return any(marker.evaluate({**_LINUX, "extra": extra}) for extra in ("", *extras))
 
 
 @cache
@@ -124,13 +128,7 @@ def _needs(name: str) -> tuple[Requirement, ...] | None:
         texts = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
         return None
-    found = []
-    for text in texts:
-        try:
-            found.append(Requirement(text))
-        except InvalidRequirement:
-            continue
-    return tuple(found)
+    return tuple(filter(None, map(parse, texts)))
 
 
 @cache

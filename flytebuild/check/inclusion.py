@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from msgspec import Struct
-from packaging.utils import canonicalize_name
 
 from flytebuild.check import distributions
 from flytebuild.check.calls import Reading
@@ -16,6 +15,7 @@ from flytebuild.check.packages import Contents, Read, contents
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Subject
 from flytebuild.spec.model import Definition, ExternalImage
+from flytebuild.spec.requirement import normal_name
 
 RULE = "missing-package"
 
@@ -47,7 +47,7 @@ class Installed(Struct, frozen=True, dict=True):
     def has(self, module: str) -> bool:
         """Whether a module is there. What the definition names itself is found without a look at any metadata."""
         top = module.partition(".")[0]
-        named = canonicalize_name(top)
+        named = normal_name(top)
         mine = self.contents
         if top in mine.modules or named in mine.requirements or named in mine.complete:
             return True
@@ -57,7 +57,7 @@ class Installed(Struct, frozen=True, dict=True):
 
     def requirement(self, module: str) -> str:
         """How the definition asks for what brings a module; nothing where it only comes along."""
-        names = distributions.providers(module) or {canonicalize_name(module.partition(".")[0])}
+        names = distributions.providers(module) or {normal_name(module.partition(".")[0])}
         return next((self.contents.written[name] for name in names if name in self.contents.written), "")
 
 

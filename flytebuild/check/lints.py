@@ -6,8 +6,6 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from msgspec.structs import replace
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from flytebuild.check.finding import Finding, split_place
 from flytebuild.check.packages import Read, asked
@@ -23,6 +21,7 @@ from flytebuild.spec.layers import (
     UvProject,
 )
 from flytebuild.spec.model import DockerfileDefinition, ImageDefinition, Placed
+from flytebuild.spec.requirement import Requirement, parse
 
 HEAVY = frozenset(
     {
@@ -98,14 +97,7 @@ def _late(subject: Subject, placed: Placed, copied: Placed, what: str) -> Findin
 
 
 def _heavy(texts: Sequence[str]) -> list[str]:
-    return [name for name in map(_name, texts) if name in HEAVY]
-
-
-def _name(text: str) -> str:
-    try:
-        return canonicalize_name(Requirement(text).name)
-    except InvalidRequirement:
-        return ""
+    return [found.name for found in map(parse, texts) if found and found.name in HEAVY]
 
 
 def _pins(subject: Subject, image: ImageDefinition, read: Read) -> Iterator[Finding]:
@@ -133,12 +125,8 @@ def _bases(subject: Subject, names: Sequence[str], origin: str, locked: Collecti
 def _loose(texts: Sequence[str]) -> list[str]:
     """The packages of which no requirement says exactly which one it is; files of constraints count as well."""
     found: dict[str, bool] = {}
-    for text in texts:
-        try:
-            parsed = Requirement(text)
-        except InvalidRequirement:
-            continue
-        found[parsed.name] = found.get(parsed.name, False) or _is_exact(parsed)
+    for parsed in filter(None, map(parse, texts)):
+        found[parsed.written] = found.get(parsed.written, False) or _is_exact(parsed)
     return [name for name, is_exact in found.items() if not is_exact]
 
 
@@ -146,8 +134,8 @@ def _is_exact(requirement: Requirement) -> bool:
     if requirement.url:
         return not requirement.url.startswith("git+") or bool(_COMMIT.search(requirement.url))
     return any(
-        item.operator == "===" or (item.operator == "==" and not item.version.endswith(".*"))
-        for item in requirement.specifier
+        operator == "===" or (operator == "==" and not version.endswith(".*"))
+        for operator, version in requirement.specifiers
     )
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import tomli
 from msgspec import Struct, field
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from flytebuild.spec.layers import (
     AptPackages,
@@ -24,6 +22,7 @@ from flytebuild.spec.layers import (
     Wheels,
 )
 from flytebuild.spec.model import Definition, DockerfileDefinition, ExternalImage, HostFolder, Placed
+from flytebuild.spec.requirement import normal_name, parse
 from flytebuild.spec.tree import Tree
 
 _PLAIN_BASE = re.compile(r"(?:^|/)flyteorg/flyte:|^(?:docker\.io/)?(?:library/)?(?:python|debian|ubuntu):")
@@ -122,15 +121,13 @@ class _Collector:
 
     def require(self, text: str) -> None:
         """One requirement, as a package or a line of a file has it."""
-        try:
-            parsed = Requirement(text)
-        except InvalidRequirement:
+        parsed = parse(text)
+        if parsed is None:
             self.unknown.append(f"`{text}` names no package")
             return
-        name = canonicalize_name(parsed.name)
         self.texts.append(text)
-        self.requirements.setdefault(name, set()).update(map(canonicalize_name, parsed.extras))
-        self.written.setdefault(name, text)
+        self.requirements.setdefault(parsed.name, set()).update(parsed.extras)
+        self.written.setdefault(parsed.name, text)
 
     def _files(self, tree: Tree) -> None:
         """Requirements files: what they include is in the same tree, so all its text files are read."""
@@ -159,7 +156,7 @@ class _Collector:
         if lock := files.get("uv.lock") or files.get("poetry.lock"):
             for package in _tables(_toml(lock).get("package")):
                 if isinstance(name := package.get("name"), str):
-                    self.complete.add(canonicalize_name(name))
+                    self.complete.add(normal_name(name))
             return
         table = _toml(files.get("pyproject.toml", "")).get("project")
         declared = table.get("dependencies") if isinstance(table, dict) else None

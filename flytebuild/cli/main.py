@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import io
 import os
@@ -65,6 +64,8 @@ class _LazyCommands(click.Group):
                 if args[0] == "help" and args[1:2] and args[1] in _COMMANDS:
                     known = f"`flytebuild {args[1]} --help` shows it"
                 raise UsageError(f"There is no command `{args[0]}`", hint=known)
+            import difflib
+
             nearest = difflib.get_close_matches(args[0], _COMMANDS, 1)
             known = "commands: " + ", ".join(f"`{name}`" for name in _COMMANDS)
             hint = f"did you mean `{nearest[0]}`?" if nearest else known

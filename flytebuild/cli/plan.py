@@ -82,7 +82,6 @@ def plan(
     """
     from flytebuild import config, pipeline
     from flytebuild.build.foresight import obstacles
-    from flytebuild.cli import saved
     from flytebuild.cli.console import notice, out
     from flytebuild.cli.plan_text import render
     from flytebuild.events import Notice
@@ -113,6 +112,8 @@ def plan(
         notice(Notice(f"a fresh lock would change {told or 'nothing'}"))
     foreseen = pipeline.foresee(settings, planned) if planned.to_build else None
     if output:
+        from flytebuild.cli import saved
+
         saved.write(output, planned, settings, here.or_here(paths), targets, foreseen)
     if form == "json":
         click.echo(json.dumps(to_document(planned, foreseen), indent=2, ensure_ascii=False))

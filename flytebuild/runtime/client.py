@@ -23,7 +23,7 @@ from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.home import Holder
 from flytebuild.runtime.own_storage import OwnStorage
 from flytebuild.runtime.storage import OBJECTS
-from flytebuild.secret_source import TaskSecrets
+from flytebuild.task_secrets import TaskSecrets
 
 _TURN_SECONDS = 120.0
 """How long another command may take that starts or stops the same control plane."""

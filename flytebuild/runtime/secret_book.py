@@ -17,7 +17,8 @@ from datetime import datetime
 
 from flytebuild.runtime.http import BodyError, Receive, Request, Scope, Send, json_response, text_response
 from flytebuild.runtime.model import now
-from flytebuild.secret_source import TaskSecrets, variable_of
+from flytebuild.secret_source import variable_of
+from flytebuild.task_secrets import TaskSecrets
 
 LARGEST = 8 << 20
 """Bytes of all that is handed over at a time."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from flytebuild.spec.requirement import parse
 
 
 def requirement_changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
@@ -59,28 +58,22 @@ def _unmet(pins: Sequence[Mapping[str, Any]], requirements: Sequence[str]) -> It
     """The name, the pinned version, and the version or the requirement that does not allow it."""
     versions = {item["name"]: item["version"] for item in pins}
     for item in requirements:
-        try:
-            wanted = Requirement(item)
-        except InvalidRequirement:
-            continue
-        version = versions.get(canonicalize_name(wanted.name))
-        if version and not wanted.specifier.contains(version, prereleases=True):
-            yield wanted.name, version, _version(item) or item
+        wanted = parse(item)
+        version = versions.get(wanted.name) if wanted else None
+        if wanted and version and not wanted.allows(version):
+            yield wanted.written, version, _version(item) or item
 
 
 def _package(item: str) -> str:
     """The name of a package of Python or Debian; the whole text for what has none."""
-    try:
-        return canonicalize_name(Requirement(item).name)
-    except InvalidRequirement:
-        return item.partition("=")[0]
+    found = parse(item)
+    return found.name if found else item.partition("=")[0]
 
 
 def _version(item: str) -> str:
     """The one version that a requirement allows, else nothing."""
-    try:
-        found = Requirement(item)
-    except InvalidRequirement:
+    found = parse(item)
+    if found is None:
         return item.partition("=")[2]
-    versions = [one.version for one in found.specifier if one.operator == "=="]
-    return versions[0] if len(found.specifier) == 1 and versions and not (found.extras or found.marker) else ""
+    versions = [version for operator, version in found.specifiers if operator == "=="]
+    return versions[0] if len(found.specifiers) == 1 and versions and not (found.extras or found.marker) else ""

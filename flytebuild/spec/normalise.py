@@ -7,19 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidName, canonicalize_name
+from flytebuild.spec.requirement import normal_name, parse
 
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma|zst))$")
 _AFTER_PATH = re.compile(r"(?:\[[^]]*\])?\s*(?:;.*)?$")
-
-_PLAIN = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
-    r"(?:(?P<one>(?P<operator>==|!=|<=|>=|<|>)[0-9]+(?:\.[0-9]+)*)"
-    r"(?:,(?P<other>(?!(?P=operator)[0-9])(?:==|!=|<=|>=|<|>)[0-9]+(?:\.[0-9]+)*))?)?"
-)
 
 
 def requirement(text: str) -> str:
@@ -39,7 +31,7 @@ def is_archive(path: str) -> bool:
 
 def name(text: str) -> str:
     """A project's name in normal form (PEP 503)."""
-    return str(canonicalize_name(text))
+    return normal_name(text)
 
 
 def requirements(texts: Sequence[str]) -> tuple[str, ...]:
@@ -52,23 +44,9 @@ def requirements(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(requirement(text) for text in texts))
 
 
-@lru_cache(maxsize=4096)
 def _normal(text: str) -> str | None:
     """A requirement's normal form; None for what is none."""
+    parsed = parse(text)
     # The file name of an archive would pass for a project's name.
     is_file = "." in text and "@" not in text and is_archive(_AFTER_PATH.sub("", text))
-    plain = _PLAIN.fullmatch(text)
-    if plain and not is_file:
-        # Most are of this form, and the full parser takes fifty times as long.
-        return name(plain["name"]) + ",".join(sorted(filter(None, (plain["one"], plain["other"]))))
-    try:
-        parsed = Requirement(text)
-        canonicalize_name(parsed.name, validate=True)
-    except (InvalidRequirement, InvalidName):
-        return None
-    if is_file and parsed.url is None:
-        return None
-    extras = f"[{','.join(sorted({name(extra) for extra in parsed.extras}))}]" if parsed.extras else ""
-    target = f" @ {parsed.url}" if parsed.url else str(parsed.specifier)
-    marker = f" ; {parsed.marker}" if parsed.marker else ""
-    return f"{name(parsed.name)}{extras}{target}{marker}"
+    return None if parsed is None or (is_file and not parsed.url) else str(parsed)

@@ -14,7 +14,7 @@ from flyteidl2.core.security_pb2 import Secret
 from flytebuild.runtime.container import OrderError, SecretUnknownError, secret_files, secret_variables
 from flytebuild.runtime.http import Message
 from flytebuild.runtime.secret_book import LARGEST, Handover, SecretBook
-from flytebuild.secret_source import TaskSecrets
+from flytebuild.task_secrets import TaskSecrets
 from tests.runtime import samples
 
 TOKEN = "the owner's"

@@ -7,7 +7,7 @@ Every layer type of the SDK has one function in this package, and every field of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from importlib import import_module
 
 import flyte
 from flyte._image import (
@@ -31,7 +31,6 @@ from flyte._image import (
 )
 
 from flytebuild.authoring.files import HostFiles, blamed
-from flytebuild.authoring.layers import commands, files, packages, projects, scripts, settings
 from flytebuild.authoring.site import Site
 from flytebuild.spec.canonical import is_plain
 from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
@@ -59,9 +58,11 @@ OUTSIDE = {
 def parts(layer: Layer, image: flyte.Image, host: HostFiles, site: Site) -> Iterator[Part]:
     """What a layer comes to. Raises UnsupportedImageError, naming the place, for what cannot be honoured."""
     # The exact type: a subclass may mean something else, as `Requirements` does.
-    convert = _KINDS.get(type(layer))
-    if convert is None:
+    kind = _KINDS.get(type(layer))
+    if kind is None:
         raise site.error("this kind of layer is not known to this version", hint="update flytebuild, or leave it out")
+    module, function = kind
+    convert = getattr(import_module(f"{__name__}.{module}"), function)
     with blamed(site):
         for part in convert(layer, image, host, site):
             if not _is_unicode(part):
@@ -83,21 +84,22 @@ def _is_unicode(part: Part) -> bool:
             return is_plain(part.fields())
 
 
-_KINDS: dict[type[Layer], Any] = {
-    PipPackages: packages.pip,
-    Requirements: packages.requirements_file,
-    PythonWheels: packages.wheels,
-    UVProject: projects.uv_project,
-    PoetryProject: projects.poetry_project,
-    PixiProject: projects.pixi_project,
-    UVScript: scripts.uv_script,
-    PixiScript: scripts.pixi_script,
-    AptPackages: packages.apt,
-    Commands: commands.commands,
-    Env: settings.env,
-    WorkDir: settings.workdir,
-    CopyConfig: files.copy,
-    CodeBundleLayer: files.code_bundle,
-    DockerIgnore: files.docker_ignore,
-    _DockerLines: settings.docker_lines,
+_KINDS: dict[type[Layer], tuple[str, str]] = {
+    PipPackages: ("packages", "pip"),
+    Requirements: ("packages", "requirements_file"),
+    PythonWheels: ("packages", "wheels"),
+    UVProject: ("projects", "uv_project"),
+    PoetryProject: ("projects", "poetry_project"),
+    PixiProject: ("projects", "pixi_project"),
+    UVScript: ("scripts", "uv_script"),
+    PixiScript: ("scripts", "pixi_script"),
+    AptPackages: ("packages", "apt"),
+    Commands: ("commands", "commands"),
+    Env: ("settings", "env"),
+    WorkDir: ("settings", "workdir"),
+    CopyConfig: ("files", "copy"),
+    CodeBundleLayer: ("files", "code_bundle"),
+    DockerIgnore: ("files", "docker_ignore"),
+    _DockerLines: ("settings", "docker_lines"),
 }
+"""The function of each kind, and its module here, which is imported when a layer needs it."""
