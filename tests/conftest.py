@@ -14,10 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.snapshot import Snapshots
 
 TOP = Path(__file__).parent.parent
+
+# By default an example that takes 200 ms fails its test: on a busy machine any does.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ def test_a_headline_is_no_list() -> None:
     assert headline([]) == ""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(PARTS, max_size=3), st.lists(PARTS, max_size=3), st.booleans())
 def test_images_differ_exactly_if_there_is_something_to_tell(
     one: list[Part], other: list[Part], are_trees_known: bool
@@ -277,7 +277,7 @@ def test_images_differ_exactly_if_there_is_something_to_tell(
     assert (not compare(before, after, are_trees_known=are_trees_known)) == is_same
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(BY_KIND)).flatmap(lambda kind: st.tuples(BY_KIND[kind], BY_KIND[kind])))
 def test_every_field_of_a_layer_is_told(pair: tuple[LayerSpec, LayerSpec]) -> None:
     before, after = made_of(pair[0]), made_of(pair[1])

@@ -13,7 +13,7 @@ from tests.samples import made_of
 from tests.spec.strategies import PARTS
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(PARTS, max_size=4))
 def test_a_composition_survives_its_label(parts: list[Part]) -> None:
     spec = made_of(*parts)

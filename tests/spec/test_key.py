@@ -16,7 +16,7 @@ from tests.samples import AMD64, UV, made_of, pip
 from tests.spec.strategies import PARTS
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(PARTS, max_size=4))
 def test_every_part_is_the_digest_of_its_bytes_and_the_last_is_the_image_s(parts: list[Part]) -> None:
     spec = made_of(*parts)

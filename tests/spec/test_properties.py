@@ -17,7 +17,7 @@ from tests.spec import independent
 from tests.spec.strategies import BY_KIND, KINDS, LAYERS, MAYBE, PAIRS, PARTS, TEXT
 from tests.spec.test_independent import described
 
-BOUNDED = settings(max_examples=200, deadline=None)
+BOUNDED = settings(max_examples=200)
 CONTEXTS = st.builds(RuntimeConfig, PAIRS, MAYBE, TEXT, labels=PAIRS)
 
 

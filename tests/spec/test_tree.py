@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flytebuild.spec.tree import (
@@ -82,13 +82,11 @@ def test_an_independent_implementation_agrees() -> None:
     assert tree.digest == expected.hex()
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_names_survive_whatever_their_bytes(raw: bytes) -> None:
     assert encode_name(decode_name(raw)) == raw
 
 
-@settings(deadline=None)
 @given(entry_lists(), st.randoms(use_true_random=False))
 def test_order_does_not_matter(entries: list[Entry], shuffler: random.Random) -> None:
     tree = assemble(entries)
@@ -97,7 +95,6 @@ def test_order_does_not_matter(entries: list[Entry], shuffler: random.Random) ->
     assert assemble(tree.entries) == tree
 
 
-@settings(deadline=None)
 @given(entry_lists(), entry_lists())
 def test_equal_digests_mean_equal_trees(one: list[Entry], other: list[Entry]) -> None:
     first, second = assemble(one), assemble(other)
@@ -106,14 +103,12 @@ def test_equal_digests_mean_equal_trees(one: list[Entry], other: list[Entry]) ->
     assert bool(diff(first, second)) != same
 
 
-@settings(deadline=None)
 @given(entry_lists())
 def test_entries_are_in_the_order_of_a_walk(entries: list[Entry]) -> None:
     paths = [entry.raw_path.split(b"/") for entry in assemble(entries).entries]
     assert paths == sorted(paths)
 
 
-@settings(deadline=None)
 @given(entry_lists())
 def test_a_folder_is_the_same_tree_anywhere(entries: list[Entry]) -> None:
     tree = assemble(entries)

@@ -4,7 +4,7 @@ The verdicts of `PATHS` and `FILES` are those of Docker's own matcher, `github.c
 """
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flytebuild.errors import IgnoreFileError
@@ -170,7 +170,6 @@ LINES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(LINES, max_size=5), st.lists(NAMES, min_size=2, max_size=4))
 def test_no_look_inside_is_spared_wrongly(lines: list[str], parts: list[str]) -> None:
     ignore = parse(*lines)

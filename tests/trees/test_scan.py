@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flytebuild.errors import SourceChangedError, SourceError
@@ -77,7 +77,6 @@ def expected(layout: Layout, prefix: str = "") -> Tree:
     return assemble(entries(layout, prefix.encode()))  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(LAYOUTS)
 def test_any_tree_is_found_as_it_is(layout: Layout) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +85,6 @@ def test_any_tree_is_found_as_it_is(layout: Layout) -> None:
         assert scan(Path(os.fsdecode(root)), NONE, None).tree == expected(layout)
 
 
-@settings(deadline=None)
 @given(LAYOUTS)
 def test_order_place_owner_and_times_do_not_matter(layout: Layout) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -214,7 +214,7 @@ LOCKS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(LOCKS)
 def test_a_file_holds_all_of_a_lock(lock: Lock) -> None:
     text = lockfile.encode(lock)

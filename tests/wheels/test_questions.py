@@ -127,7 +127,7 @@ def test_nothing_is_asked_where_the_base_is_not_known() -> None:
     assert questions(ImageSpec("n", None, ARM64, None, (), BASE.config)) == ()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(PARTS, max_size=4), PARTS)
 def test_a_layer_on_top_moves_no_question_below(parts: list[Part], part: Part) -> None:
     before, after = asked(*parts), asked(*parts, part)
