@@ -73,7 +73,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     Workers leave that to the process that started them, which comes here when they have ended.
     """
-    if hasattr(session.config, "workerinput") or os.environ.get("TEST_MACHINE") or not USED.exists():
+    if hasattr(session.config, "workerinput") or os.environ.get("TEST_MACHINE") or not machine_state().exists():
         return
     with USED.open("w") as file:
         try:
