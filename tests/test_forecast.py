@@ -110,6 +110,8 @@ def test_what_was_never_timed_is_said_and_not_guessed() -> None:
     assert half.untimed == 3
     told = "at least 16 s, and 3 layers never built here before; the longest is msa with 8 s"
     assert told in render(plan({}), half).plain
+    nearly = forecast(plan({}), Seen({"pip: pytest": 0.1}), 1)
+    assert "time unknown: 3 layers never built here before; nothing to send" in render(plan({}), nearly).plain
 
 
 def test_wheel_layers_that_were_made_before_take_nothing() -> None:

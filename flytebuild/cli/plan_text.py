@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
 
+_TOLD = 0.5
+"""Seconds below which a time rounds to none, and says nothing."""
+
 _NAMED = 3
 """So many environments are named that share a layer; how many others there are is counted."""
 
@@ -40,7 +43,7 @@ def prospects(plan: Plan, forecast: Forecast) -> str:
     names = {image.reference: ", ".join(image.environments) for image in plan.images}
     critical = next((names[image.reference] for image in forecast.images if image.is_critical), "")
     parts = [_time(forecast.seconds, forecast.untimed, len(forecast.layers))]
-    if critical and len(forecast.images) > 1:
+    if critical and len(forecast.images) > 1 and forecast.critical_seconds >= _TOLD:
         parts.append(f"the longest is {critical} with {duration(forecast.critical_seconds)}")
     return "; ".join((*parts, _bytes(forecast)))
 
@@ -51,6 +54,8 @@ def _time(seconds: float, untimed: int, layers: int) -> str:
         return "time unknown: none of these layers was built here before" if layers else "no layer to make"
     told = duration(seconds)
     count = "1 layer" if untimed == 1 else f"{untimed} layers"
+    if untimed and seconds < _TOLD:
+        return f"time unknown: {count} never built here before"
     return f"at least {told}, and {count} never built here before" if untimed else f"about {told}"
 
 
