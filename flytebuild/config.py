@@ -76,7 +76,8 @@ class Config(Struct, frozen=True):
     of the day, and images others when indexes have newer ones.
     `ignore` are rules of `flytebuild check` that are off.
     `offline` lets nobody be asked over a network; what was answered before counts, and what was not is unknown.
-    `fresh` is for how many seconds `flytebuild plan` takes an answer of a registry or an engine as it is.
+    `fresh` is for how many seconds `flytebuild plan` takes an answer of a registry or an engine as it is, and
+    `fresh_for_runs` for how many a run does, where it needs nothing that is not there by those answers.
 
     `sources` is no key: it says what set the keys that are set, in words for messages.
     """
@@ -111,6 +112,7 @@ class Config(Struct, frozen=True):
     ignore: tuple[str, ...] = ()
     offline: bool = False
     fresh: int = 10
+    fresh_for_runs: int = 300
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -14,10 +14,18 @@ from flytebuild.secret_source import FORMS, SecretSource
 PREFIX = "FLYTEBUILD_"
 """What the variables of settings begin with."""
 
-_BOUNDS = {"jobs": 64, "port": 65535, "push_timeout": 86_400, "contact_timeout": 86_400, "fresh": 86_400}
+_DAY = 86_400
+_BOUNDS = {
+    "jobs": 64,
+    "port": 65535,
+    "push_timeout": _DAY,
+    "contact_timeout": _DAY,
+    "fresh": _DAY,
+    "fresh_for_runs": _DAY,
+}
 """The largest value of the keys that are whole numbers; the smallest is 1, but for those in `_FROM_ZERO`."""
 
-_FROM_ZERO = ("fresh",)
+_FROM_ZERO = ("fresh", "fresh_for_runs")
 
 _SWITCHES = ("stat_cache", "strict_imports", "warm", "locked", "offline")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -209,7 +209,7 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
                 f"It is not known which image {names} needs: {image.spec.problem}",
                 hint="check the name and the network, or set `mirrors` to where the base can be found",
             )
-    repositories = dict.fromkeys(image.reference.rpartition(":")[0] for image in planned.images if image.digest)
+    repositories = _repositories(image.reference for image in planned.images if image.digest)
     async with _outside(config, emit) as (stores, _):
         return leftovers(planned, await stores.tagged(repositories))
 
@@ -224,7 +224,7 @@ async def forget(config: Config, found: Sequence[Leftover | CachedResults], emit
             for leftover in found:
                 await stores.forget(leftover)
         finally:
-            state.outdate_answers()
+            state.outdate_answers(_repositories(name for leftover in found for name in leftover.references))
 
 
 async def unreached_results(
@@ -291,14 +291,14 @@ async def build(
             if output:
                 return await write_images(planned, config, stores, state, output, recording, fail_fast=fail_fast)
             outcomes = await build_images(planned, config, stores, state, recording, fail_fast=fail_fast)
-            answers = dict(published(config, item.image, item.manifest) for item in outcomes if item.manifest)
-            state.record_answers({asked: text for asked, text in answers.items() if text})
-            return outcomes
         finally:
-            state.outdate_answers()
+            state.outdate_answers(_repositories(item.reference for item in (*planned.to_build, *planned.to_copy)))
             if not recording.is_empty:
                 document = json.dumps(recording.document())
                 state.record_build(BuildRecord(secrets.token_hex(8), recording.started, document))
+        answers = dict(published(config, item.image, item.manifest) for item in outcomes if item.manifest)
+        state.record_answers({asked: text for asked, text in answers.items() if text})
+        return outcomes
 
 
 @contextmanager
@@ -349,3 +349,8 @@ async def _asking(config: Config, emit: Emit) -> AsyncIterator[tuple[Outside, St
     async with Outside(config) as outside:
         with State.open(_STATE, emit=emit) as state:
             yield outside, state
+
+
+def _repositories(references: Iterable[str]) -> tuple[str, ...]:
+    """The repositories of references that have tags, each once."""
+    return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in references))

@@ -213,9 +213,9 @@ class State:
         is_young = seconds is None or (is_fresh and 0 <= self._clock() - seen < seconds)
         return Answer(text, seen) if is_young else None
 
-    def outdate_answers(self) -> None:
-        """Note that what was answered may have changed."""
-        self._write("UPDATE answers SET is_fresh = ?", [(0,)])
+    def outdate_answers(self, names: Iterable[str]) -> None:
+        """Note that what was answered about these repositories, or single references, may have changed."""
+        self._write("UPDATE answers SET is_fresh = 0 WHERE instr(question, ?) > 0", [(name,) for name in names])
 
     # Builds
 

@@ -97,9 +97,19 @@ def test_who_wants_to_know_it_now_asks(tmp_path: Path, seconds: float) -> None:
     with State.open(tmp_path / "state.sqlite", clock=Clock()) as state:
         look(state, source, Config(), seconds)
         if seconds:
-            state.outdate_answers()
+            state.outdate_answers(["r.test/a", "r.test/b:1"])
         source.seen = Observation(Absent())
         assert look(state, source, Config(), seconds)[2] == dict.fromkeys(("r.test/a:1", "r.test/b:1"), source.seen)
+
+
+def test_what_a_build_does_not_touch_stays_fresh(tmp_path: Path) -> None:
+    source = Asked()
+    with State.open(tmp_path / "state.sqlite", clock=Clock()) as state:
+        look(state, source, Config(), 10)
+        source.questions.clear()
+        state.outdate_answers(["r.test/a"])
+        look(state, source, Config(), 10)
+    assert source.questions == ["r.test/a:1"]
 
 
 def test_a_clock_that_was_set_back_makes_nothing_fresh(tmp_path: Path) -> None:
@@ -130,7 +140,7 @@ def test_offline_answers_are_of_any_age_and_what_was_never_answered_is_unknown(t
         assert isinstance(seen, dict)
         assert all(isinstance(item.fact, Unknown) for item in seen.values())
         look(state, Asked(), replace(NOWHERE, offline=False))
-        state.outdate_answers()
+        state.outdate_answers(["r.test/a", "docker.io/library/python"])
         clock.now += 86_400 * 30
         assert look(state, Outside(NOWHERE), NOWHERE) == (
             AMD64,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytebuild.authoring import leaving, sdk
+from flytebuild.authoring import broken_pipe, leaving, sdk
 from flytebuild.authoring.environments import Definitions
 from flytebuild.authoring.hooks import before_leaves
 from flytebuild.authoring.images import Reader
@@ -115,13 +115,17 @@ def _batch_of(loop: asyncio.AbstractEventLoop) -> _Batch:
 
 def hook_run(command: click.Command) -> click.Command:
     """Prepare images before `flyte run` starts a task remotely."""
-    record()
-    return before_leaves(command, _prepare_closure)
+    return _before(command)
 
 
 def hook_deploy(command: click.Command) -> click.Command:
     """Prepare images before `flyte deploy` deploys an environment."""
+    return _before(command)
+
+
+def _before(command: click.Command) -> click.Command:
     record()
+    broken_pipe.ends_the_process()
     return before_leaves(command, _prepare_closure)
 
 

@@ -42,6 +42,9 @@ def _valid_name(_context: click.Context, _option: click.Parameter, name: str | N
 @click.option("--detach", "-d", is_flag=True, help="Start the run and return; its page shows how it goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as one JSON document (`flytebuild.run/1`).")
 @click.option("--warm", is_flag=True, help="Let tasks share containers that have started already, to save their start.")
+@click.option(
+    "--refresh", is_flag=True, help="Ask again which images are there (`fresh_for_runs` in the configuration)."
+)
 @options.settings(without=("platforms",))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("task", required=False)
@@ -53,6 +56,7 @@ def run(
     detach: bool,
     as_json: bool,
     warm: bool,
+    refresh: bool,
     file: Path,
     task: str | None,
     inputs: tuple[str, ...],
@@ -76,7 +80,7 @@ def run(
 
     refuse_full()
     _refuse_what_is_no_file(file)
-    settings = config.load(Path.cwd(), **flags)
+    settings = config.load(Path.cwd(), fresh_for_runs=0 if refresh else None, **flags)
     stand_in = not settings.strict_imports
     _refuse_own_option(context, file, "TASK", task)
     if task is None or task in _HELP:

@@ -14,6 +14,7 @@ from flytebuild.registry.reference import mirrored, parse
 from flytebuild.runtime.executor import StartError, Tell, tell_nobody
 from flytebuild.runtime.requests import Requests, reason
 from flytebuild.runtime.watcher import Patience
+from flytebuild.state import DEFAULT_PATH, State
 from flytebuild.threads import in_thread
 
 _TELL_SECONDS = 1.0
@@ -53,6 +54,7 @@ class Images:
         except StartError:
             raise
         except APIError as error:
+            await self._requests.ask(partial(_doubt, image))
             raise StartError("ImagePullBackOff", f"Image `{image}` cannot be pulled: {reason(error)}") from error
         except Exception as error:  # Of several HTTP layers, where a pull breaks off.
             raise StartError("EngineUnavailable", f"The engine does not answer: {error}") from error
@@ -89,6 +91,12 @@ class Images:
             await asyncio.wait([pulling], timeout=min(left, _TELL_SECONDS))
         tell("")
         await pulling
+
+
+def _doubt(image: str) -> None:
+    """Have the next plan ask for an image again, however short a time ago it was seen in its registry."""
+    with State.open(DEFAULT_PATH) as state:
+        state.outdate_answers([image])
 
 
 class _Pull:

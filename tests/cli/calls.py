@@ -53,6 +53,7 @@ def each(calls: Sequence[Call], home: Path) -> list[Told]:
         "DOCKER_HOST": f"unix://{home}/no-engine.sock",
         # Each call sees what is there, and not what one before it has seen.
         "FLYTEBUILD_FRESH": "0",
+        "FLYTEBUILD_FRESH_FOR_RUNS": "0",
         "FLYTE_DISABLE_TELEMETRY": "1",
         "COLUMNS": "100",
         "TERM": "xterm-256color",

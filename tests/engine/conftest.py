@@ -131,6 +131,7 @@ def workspace_in(folder: Path, machine: Machine, registry: str) -> Iterator[Work
         "FLYTEBUILD_HOME": str(home),
         # Tests change what registries and engines have behind our back, and plan again in the same moment.
         "FLYTEBUILD_FRESH": "0",
+        "FLYTEBUILD_FRESH_FOR_RUNS": "0",
         "FLYTEBUILD_PORT": str(free_port()),
         "FLYTE_DISABLE_TELEMETRY": "1",
         "HOME": str(folder.parent),

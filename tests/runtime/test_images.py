@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.images import Images
 from flytebuild.runtime.requests import Requests
 from flytebuild.runtime.watcher import Patience
+from flytebuild.state import State
 
 IMAGE = "registry.test/app:1"
 
@@ -35,8 +37,9 @@ class Engine:
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(images, "_PAUSES", (0, 0))
+    monkeypatch.setattr(images, "DEFAULT_PATH", tmp_path / "state.sqlite")
 
 
 def pulled(engine: Engine) -> str:
@@ -57,6 +60,15 @@ def test_one_that_breaks_off_every_time_is_given_up_with_what_the_engine_said_la
     with pytest.raises(StartError, match=r"`registry\.test/app:1` cannot be pulled: third") as caught:
         pulled(Engine("first", "second", "third"))
     assert caught.value.code == "ImagePullBackOff"
+
+
+def test_an_image_that_cannot_be_pulled_is_asked_for_again_before_the_next_run(tmp_path: Path) -> None:
+    with State.open(tmp_path / "state.sqlite") as state:
+        state.record_answers({f"observe  {IMAGE}": "seen", "observe  registry.test/other:1": "seen"})
+        with pytest.raises(StartError):
+            pulled(Engine(NotFound("manifest unknown")))
+        assert state.answer(f"observe  {IMAGE}", 60) is None
+        assert state.answer("observe  registry.test/other:1", 60) is not None
 
 
 def test_a_refusal_is_not_asked_again() -> None:
