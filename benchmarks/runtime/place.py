@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from flytebuild import config, engine
 from flytebuild.runtime import client
-from flytebuild.runtime.container import LABEL
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.home import make
 from flytebuild.runtime.reuse import WARM_LABEL
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,12 +175,22 @@ _told: set[str] = set()
 
 
 def _ensure_control_plane() -> None:
-    """Have the control plane up that this process talks to, if it is ours."""
+    """Have the control plane up that this process talks to, if it is ours, and if it was not seen a moment ago."""
+    global _seen
+    settings = _settings()
+    if not _is_ours(settings) or time.monotonic() - _seen < _MOMENT_SECONDS:
+        return
+    # Loaded here: who speaks to another control plane needs none of it.
     from flytebuild.runtime import client
 
-    settings = _settings()
-    if _is_ours(settings):
-        sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings, err().print)))
+    sdk.set_storage_defaults(client.flyte_environment(client.ensure(settings, err().print)))
+    _seen = time.monotonic()
+
+
+_MOMENT_SECONDS = 5.0
+"""The SDK is initialised, which asks for it, and then a run is prepared, which asks again."""
+
+_seen = -_MOMENT_SECONDS
 
 
 def _hand_over(definitions: Definitions) -> None:

@@ -29,6 +29,7 @@ from flytebuild.runtime.container import Site
 from flytebuild.runtime.credentials import Credentials
 from flytebuild.runtime.dispatcher import MAX_MESSAGE, Dispatcher
 from flytebuild.runtime.executor import Executor
+from flytebuild.runtime.home import OBJECTS
 from flytebuild.runtime.http import Application
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.logs import LogBook
@@ -45,7 +46,7 @@ from flytebuild.runtime.services.project import Projects
 from flytebuild.runtime.services.run import Runs
 from flytebuild.runtime.services.secret import Secrets
 from flytebuild.runtime.services.task import Tasks
-from flytebuild.runtime.storage import OBJECTS, ObjectStore
+from flytebuild.runtime.storage import ObjectStore
 from flytebuild.runtime.stores import Store
 from flytebuild.runtime.supervisor import Supervisor
 from flytebuild.runtime.transfer import Links, Transfer

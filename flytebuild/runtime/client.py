@@ -18,11 +18,10 @@ from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError
 from flytebuild.runtime import flyte_config, identity, own_storage, process, remains
 from flytebuild.runtime import home as folder
-from flytebuild.runtime.container import LOOPBACK, object_store_variables
+from flytebuild.runtime.addresses import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
-from flytebuild.runtime.home import Holder
+from flytebuild.runtime.home import OBJECTS, Holder
 from flytebuild.runtime.own_storage import OwnStorage
-from flytebuild.runtime.storage import OBJECTS
 from flytebuild.task_secrets import TaskSecrets
 
 _TURN_SECONDS = 120.0

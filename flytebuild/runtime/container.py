@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from flytebuild.runtime import quantity
+from flytebuild.runtime.addresses import HOST_NAME, LABEL, object_store_variables
 from flytebuild.runtime.archives import Entry
 from flytebuild.runtime.model import Action, Attempt, Run
 from flytebuild.runtime.passes import Bearer, Passes
@@ -22,16 +23,6 @@ from flytebuild.runtime.reuse import Reuse, reuse
 if TYPE_CHECKING:
     from flyteidl2.core.security_pb2 import Secret
     from flyteidl2.core.tasks_pb2 import Container, TaskTemplate
-
-LABEL = "dev.flytebuild"
-"""Prefix of the labels that tell our containers from others: `.home`, then `.run`, `.action`, `.attempt`, or `.worker`,
-or `.ahead`."""
-
-HOST_NAME = "host.docker.internal"
-"""What containers call the machine that the control plane runs on."""
-
-LOOPBACK = "127.0.0.1"
-"""Where the SDK and the browser on this machine reach the control plane."""
 
 CA_PATH = "/run/flytebuild/ca.crt"
 """Where containers find the bundle of trusted certificates."""
@@ -281,18 +272,6 @@ def own_variables(run: Run, action: Action, attempt: Attempt, site: Site) -> dic
         "_U_INSECURE": "1",
         "_U_USE_ACTIONS": "1",
         **(site.storage() if site.storage else object_store_variables(site.endpoint, own.key_id, own.key_secret)),
-    }
-
-
-def object_store_variables(endpoint: str, key_id: str, key_secret: str) -> dict[str, str]:
-    """How the SDK finds the embedded object store, in a container or on the host."""
-    return {
-        "FLYTE_AWS_ENDPOINT": f"{endpoint}/s3",
-        "FLYTE_AWS_ACCESS_KEY_ID": key_id,
-        "FLYTE_AWS_SECRET_ACCESS_KEY": key_secret,
-        "AWS_REGION": "us-east-1",
-        # The digest of what is written takes as long as the writing, and is not looked at here.
-        "AWS_UNSIGNED_PAYLOAD": "true",
     }
 
 

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from flytebuild.runtime import archives
+from flytebuild.runtime.addresses import HOST_NAME, LABEL
 from flytebuild.runtime.archives import Entry
-from flytebuild.runtime.container import CA_PATH, HOST_NAME, LABEL, Limits, Order
+from flytebuild.runtime.container import CA_PATH, Limits, Order
 from flytebuild.runtime.executor import Started, StartError
 from flytebuild.runtime.requests import Requests, reason
 from flytebuild.runtime.secret_files import TMPFS, Feed, entry

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flytebuild.runtime.addresses import HOST_NAME
 from flytebuild.runtime.bounds import bounded, is_longer
 from flytebuild.runtime.callers import CALLER, Caller, Door, Guest, Owner
-from flytebuild.runtime.container import HOST_NAME
 from flytebuild.runtime.http import Application, Receive, Response, Scope, Send, json_response, text_response
 from flytebuild.runtime.passes import PREFIX
 

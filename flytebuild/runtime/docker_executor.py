@@ -14,8 +14,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.admission import Capacity, capacity_of
-from flytebuild.runtime.container import LABEL, Order
+from flytebuild.runtime.container import Order
 from flytebuild.runtime.containers import Containers
 from flytebuild.runtime.executor import Started, StartError, Survivor, Tell, tell_nobody
 from flytebuild.runtime.images import Images

@@ -23,6 +23,9 @@ LOCK_FILE = "lock"
 MARKER = "flytebuild-home"
 """The file that makes a folder ours, with what tells it from all others: its path may be another machine's as well."""
 
+OBJECTS = "objects"
+"""The folder of the embedded object store in it."""
+
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
 """`struct flock`: type, whence, start, length, process; Apple has the first two at the end."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flytebuild.errors import ControlPlaneError
-from flytebuild.runtime.container import LOOPBACK
+from flytebuild.runtime.addresses import LOOPBACK
 
 log = logging.getLogger(__name__)
 

@@ -21,11 +21,12 @@ from pathlib import Path
 from flytebuild.errors import ControlPlaneError
 from flytebuild.runtime import references, remote_prune
 from flytebuild.runtime.catalogue import TaskKey, versions
+from flytebuild.runtime.home import OBJECTS
 from flytebuild.runtime.journal import FILE_NAME, Database, Ended
 from flytebuild.runtime.remote_prune import Emptied, Needed
 from flytebuild.runtime.remote_store import RemoteStore
 from flytebuild.runtime.retention import ASIDE, has_newer
-from flytebuild.runtime.storage import BUCKET, OBJECTS
+from flytebuild.runtime.storage import BUCKET
 
 _BELIEVED_SECONDS = 2 * 24 * 3600
 """The SDK believes for a day that what it has uploaded is there; so long, and as long again, nothing of it goes."""

@@ -25,7 +25,7 @@ from flytebuild.buildkit.upgrade import upgrade
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import ConfigError
 from flytebuild.inside.relay import ALIVE, Stream, Tunnel
-from flytebuild.runtime.container import HOST_NAME, LABEL
+from flytebuild.runtime.addresses import HOST_NAME, LABEL
 from flytebuild.runtime.containers import Containers
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.interpreter import command_of

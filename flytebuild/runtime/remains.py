@@ -7,7 +7,7 @@ from pathlib import Path
 from flytebuild import engine
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.runtime import home
-from flytebuild.runtime.container import LABEL
+from flytebuild.runtime.addresses import LABEL
 
 
 def are_there(folder: Path) -> bool:

@@ -15,7 +15,8 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from flytebuild.runtime.storage import BUCKET, OBJECTS
+from flytebuild.runtime.home import OBJECTS
+from flytebuild.runtime.storage import BUCKET
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,11 @@ from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError, EngineUnavailableError
 from flytebuild.runtime import home, identity, own_storage
+from flytebuild.runtime.addresses import HOST_NAME
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.again import prepare_nothing
 from flytebuild.runtime.app import ControlPlane, assemble
-from flytebuild.runtime.container import HOST_NAME, OrderError, Site
+from flytebuild.runtime.container import OrderError, Site
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.dispatcher import IS_OWNER
 from flytebuild.runtime.docker_executor import DockerExecutor

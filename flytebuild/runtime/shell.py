@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from flytebuild.errors import EngineUnavailableError
 from flytebuild.runtime import archives
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.archives import Entry
-from flytebuild.runtime.container import LABEL, Limits
+from flytebuild.runtime.container import Limits
 from flytebuild.runtime.containers import host_settings
 
 if TYPE_CHECKING:

@@ -28,9 +28,6 @@ from flytebuild.runtime.writing import Writer
 BUCKET = "flytebuild"
 """The bucket of everything that the control plane names itself."""
 
-OBJECTS = "objects"
-"""The store's folder in the control plane's data folder."""
-
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The system's errors for a disk without room."""
 

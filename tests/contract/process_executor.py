@@ -11,7 +11,8 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flytebuild.runtime.container import HOST_NAME, LOOPBACK, Order
+from flytebuild.runtime.addresses import HOST_NAME, LOOPBACK
+from flytebuild.runtime.container import Order
 from flytebuild.runtime.executor import Started, StartError, Tell
 from flytebuild.runtime.verdict import Exit
 

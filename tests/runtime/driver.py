@@ -18,7 +18,7 @@ import httpx
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.runtime import client
-from flytebuild.runtime.container import LABEL
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.home import make
 from tests.conftest import Machine
 from tests.runs import ENDED, tell_failures

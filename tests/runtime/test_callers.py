@@ -37,7 +37,8 @@ from flyteidl2.workflow.state_service_pb2 import WatchRequest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from flytebuild.runtime.container import HOST_NAME, Order
+from flytebuild.runtime.addresses import HOST_NAME
+from flytebuild.runtime.container import Order
 from flytebuild.runtime.listening import private_socket
 from flytebuild.runtime.passes import Bearer
 from flytebuild.runtime.peers import is_owner, user_of

@@ -19,7 +19,8 @@ import pytest
 
 from flytebuild import engine
 from flytebuild.authoring.images import define
-from flytebuild.runtime.container import LABEL, Limits, Order
+from flytebuild.runtime.addresses import LABEL
+from flytebuild.runtime.container import Limits, Order
 from flytebuild.runtime.containers import host_settings
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import Started, StartError

@@ -18,7 +18,8 @@ from msgspec.structs import replace
 
 from flytebuild import engine
 from flytebuild.runtime import client
-from flytebuild.runtime.container import CA_PATH, LABEL
+from flytebuild.runtime.addresses import LABEL
+from flytebuild.runtime.container import CA_PATH
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.process import End
 from tests.runtime.driver import WORKFLOW, Driver, containers, free_port

@@ -13,7 +13,7 @@ import pytest
 
 from flytebuild import engine
 from flytebuild.runtime import client
-from flytebuild.runtime.container import LABEL
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.home import make
 from flytebuild.runtime.process import End
 from flytebuild.runtime.relay import network_of

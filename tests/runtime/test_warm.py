@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.runtime import client
-from flytebuild.runtime.container import LABEL
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.home import make
 from flytebuild.runtime.process import End
 from tests.conftest import Machine

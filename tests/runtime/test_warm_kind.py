@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.archives import Entry
-from flytebuild.runtime.container import LABEL, SECRETS_FOLDER, Limits, Order
+from flytebuild.runtime.container import SECRETS_FOLDER, Limits, Order
 from flytebuild.runtime.reuse import Reuse
 from flytebuild.runtime.warm.kind import kind, warm_order
 

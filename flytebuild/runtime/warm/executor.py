@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.chores import Chores
-from flytebuild.runtime.container import LABEL, Order
+from flytebuild.runtime.container import Order
 from flytebuild.runtime.docker_executor import DockerExecutor
 from flytebuild.runtime.executor import Executor, Started, StartError, Survivor, Tell, tell_nobody
 from flytebuild.runtime.verdict import Exit

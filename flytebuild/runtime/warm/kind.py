@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from flytebuild.runtime.container import LABEL, SECRETS_FOLDER, Limits, Order
+from flytebuild.runtime.addresses import LABEL
+from flytebuild.runtime.container import SECRETS_FOLDER, Limits, Order
 from flytebuild.runtime.interpreter import command_of
 from flytebuild.runtime.reuse import Reuse
 

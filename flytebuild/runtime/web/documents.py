@@ -6,7 +6,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from flytebuild.runtime.actions import Ledger
-from flytebuild.runtime.container import LOOPBACK
+from flytebuild.runtime.addresses import LOOPBACK
 from flytebuild.runtime.model import Action, Attempt, Failure, Run
 from flytebuild.runtime.web.values import Values
 
