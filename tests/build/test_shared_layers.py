@@ -53,7 +53,7 @@ class Solver:
     async def solve(self, work: Any, *_: Any, imports: Sequence[Any] = (), **__: Any) -> Mapping[str, str]:
         names = [item.description["llb.customname"] for item in work.metadata.values()]
         self.solved += [name for name in names if name.startswith("wheel: ")]
-        if self.fails and f"wheel: {self.fails} 1" in names:
+        if self.fails and f"wheel: {self.fails} 1 (Python 3.11)" in names:
             raise SolveError(Failure("no such wheel"))
         return {}
 
@@ -78,7 +78,7 @@ def test_a_layer_that_fails_is_left_to_the_images_and_stops_no_other() -> None:
     before = cache(Absent())
     found = asyncio.run(make_first(before, states("a", "b"), solver, 1, events.append))
     assert found == before
-    assert solver.solved == ["wheel: a 1", "wheel: b 1"]
+    assert solver.solved == ["wheel: a 1 (Python 3.11)", "wheel: b 1 (Python 3.11)"]
     assert [event.message for event in events if isinstance(event, Notice)] == [
         "before the images come 2 wheel layers, to be mounted in their repositories"
     ]
@@ -90,7 +90,7 @@ def test_a_layer_that_another_manifest_has_is_not_made_again() -> None:
     known = replace(cache(Absent()), found=Found(OTHERS, frozenset({key.tag})))
     solver = Solver(fails="b")
     asyncio.run(make_first(known, states("a", "b"), solver, 1, ignore))
-    assert solver.solved == ["wheel: b 1"]
+    assert solver.solved == ["wheel: b 1 (Python 3.11)"]
 
 
 def test_every_layer_of_all_images_once() -> None:
