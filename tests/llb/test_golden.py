@@ -55,7 +55,7 @@ GOLDEN = {
     ),
     "wheel layer": (
         wheel_layer(WheelLayer((PIN,), TOOL, "3.11", AMD64, "/opt/venv")),
-        "c4c0395578137717383a1dc0a5303efd30e62cefcade50e4e5878fd7b18d0413",
+        "cd5c2d1264bbdb55cce0f6c5f6f91c7b97547ec401baefcf3f7aa9e34aede4fa",
     ),
     "local": (TREE, "790efda5e54a499fcf39032999dd956ce396291842ea7c2cbd4ba09d3ebf066a"),
     "copy": (
