@@ -9,7 +9,6 @@ not our matter: TCP's own timeouts end them.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -23,11 +22,11 @@ from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import Cache, SolveError
 from flytebuild.buildkit.uploads import Uploads
 from flytebuild.registry.client import Refused, RegistryClient, Silent
-from flytebuild.registry.content import Blob, start_upload, upload_blob
+from flytebuild.registry.content import Blob, send_blob
 from flytebuild.registry.reference import Reference, parse
 
 _CONTENT = b"{}"
-_BLOB = Blob("sha256:" + hashlib.sha256(_CONTENT).hexdigest(), len(_CONTENT))
+_BLOB = Blob.of(_CONTENT)
 """OCI's empty descriptor, which registries have of other artifacts."""
 
 _LOOKS = 4
@@ -96,7 +95,7 @@ class WatchedPushes(Struct, frozen=True):
         return True
 
     async def _upload(self, target: Reference) -> None:
-        await upload_blob(self.client, target, await start_upload(self.client, target), _BLOB, _CONTENT)
+        await send_blob(self.client, target, _BLOB, _CONTENT)
 
 
 def _target(export: Export | None, exports: Sequence[Cache]) -> Reference | None:

@@ -1,31 +1,37 @@
 """Layers that images share are made before the images, and kept in the remote cache before those are pushed.
 
 BuildKit pushes a layer that it has made itself to every repository anew. One that it knows from a cache which the solve
-imports it has the registry mount there instead: so the images' solves import what these layers were written to.
+imports it has the registry mount there instead: so the images' solves import what these layers were written to. Each is
+written by the solve that makes it, compressed and sent while others are still made; then one manifest is put together
+of theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
 
 from flytebuild.build.cache import BuildCache, RemoteCache
+from flytebuild.build.cache.keys import wheel_layers
 from flytebuild.build.push_watch import WatchedPushes
 from flytebuild.build.recorded import noted
 from flytebuild.build.solves import Solves
 from flytebuild.build.station import Station
 from flytebuild.build.stores import Destination
 from flytebuild.buildkit.progress import Progress
-from flytebuild.buildkit.solve import SolveError
+from flytebuild.buildkit.solve import Cache, SolveError
 from flytebuild.config import Config
 from flytebuild.events import WHEEL_LAYERS, Emit, Event, Notice
 from flytebuild.history import remember_made
+from flytebuild.llb.lower import beginning
 from flytebuild.llb.marshal import marshal
+from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State as Layer
 from flytebuild.llb.wheels import wheel_layer
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.images import Platform
-from flytebuild.spec.layers import Pinned, WheelLayer
 from flytebuild.state import State
 
 
@@ -36,6 +42,7 @@ async def with_shared_layers(
     stores: Destination,
     state: State,
     config: Config,
+    proxies: Proxies,
     emit: Emit,
 ) -> BuildCache:
     """The cache that has the wheel layers of these images as well.
@@ -46,47 +53,64 @@ async def with_shared_layers(
         return cache
     for platform, layers in wheel_layers(images).items():
         station = _station(stations, platform)
-        if station is not None:
-            solver = WatchedPushes(station, stores.client, config.push_timeout)
-            async with noted(state, station.address.shown, emit) as take:
-                cache = await make_first(cache, [wheel_layer(layer) for layer in layers], solver, config.jobs, take)
-            remember_made((layer for layer in layers if cache.has(wheel_layer(layer))), state)
+        if station is None:
+            continue
+        solver = WatchedPushes(station, stores.client, config.push_timeout)
+        beginnings = _beginnings(images, platform, proxies, has_bundle=cache.has_bundle)
+        async with noted(state, station.address.shown, emit) as take:
+            making = Making(solver, asyncio.Semaphore(config.jobs), take)
+            cache = await make_first(cache, [wheel_layer(layer) for layer in layers], beginnings, making)
+        remember_made((layer for layer in layers if cache.has(wheel_layer(layer))), state)
     return cache
 
 
-async def make_first(cache: RemoteCache, layers: Sequence[Layer], solver: Solves, jobs: int, emit: Emit) -> RemoteCache:
-    """The cache that has these layers: as it was found, or once they have been made, `jobs` at a time."""
-    found = await cache.having(layers)
-    if found is not None:
-        return found
-    loop, turns = asyncio.get_running_loop(), asyncio.Semaphore(jobs)
+class Making(Struct, frozen=True):
+    """Makes layers by `solver`, as many at a time as there are `turns`."""
 
-    def tell(event: Event) -> None:
-        loop.call_soon_threadsafe(emit, event)
+    solver: Solves
+    turns: asyncio.Semaphore
+    emit: Emit
 
-    async def make(layer: Layer) -> None:
-        async with turns:
-            await solver.solve(marshal(layer), None, Progress(WHEEL_LAYERS, tell), WHEEL_LAYERS, imports=cache.imports)
+    async def make(self, layer: Layer, *exports: Cache) -> None:
+        """Make one of which no cache is known. Raises SolveError."""
+        loop = asyncio.get_running_loop()
 
+        def tell(event: Event) -> None:
+            loop.call_soon_threadsafe(self.emit, event)
+
+        async with self.turns:
+            progress = Progress(WHEEL_LAYERS, tell)
+            await self.solver.solve(marshal(layer), None, progress, WHEEL_LAYERS, exports=exports)
+
+
+async def make_first(
+    cache: RemoteCache, layers: Sequence[Layer], beginnings: Iterable[Layer], making: Making
+) -> RemoteCache:
+    """The cache that has these layers: as it was found, or once those that it lacks have been made.
+
+    What images begin with is fetched and made meanwhile, since they wait for that as well.
+    """
     missing = [layer for layer in layers if not cache.has(layer)]
-    if missing:
-        count = "comes a wheel layer" if len(missing) == 1 else f"come {len(missing)} wheel layers"
-        emit(Notice(f"before the images {count}, to be mounted in their repositories"))
-    ends = await asyncio.gather(*map(make, missing), return_exceptions=True)
+    if not missing:
+        return await cache.with_layers(layers, making.emit)
+    count = "comes a wheel layer" if len(missing) == 1 else f"come {len(missing)} wheel layers"
+    making.emit(Notice(f"before the images {count}, to be mounted in their repositories"))
+    # Those that the cache has are fetched by whoever needs them, if anybody does.
+    begun = [making.make(layer) for layer in beginnings if not cache.has(layer)]
+    made = [making.make(layer, cache.place_of(layer)) for layer in missing]
+    ends = await asyncio.gather(*begun, *made, return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, SolveError):
             raise end
-    return cache if any(ends) else await cache.with_layers(layers, solver, emit)
+    return cache if any(ends[len(begun) :]) else await cache.with_layers(layers, making.emit)
 
 
-def wheel_layers(images: Sequence[ImagePlan]) -> Mapping[Platform, Sequence[WheelLayer]]:
-    """The wheel layers of all these images, each once, in the order of their keys."""
-    steps = [step for image in images if image.spec for step in image.spec.steps]
-    every = {layer.key: layer for step in steps if isinstance(step.layer, Pinned) for layer in step.layer.layers}
-    found: dict[Platform, list[WheelLayer]] = {}
-    for key in sorted(every):
-        found.setdefault(every[key].platform, []).append(every[key])
-    return found
+def _beginnings(
+    images: Iterable[ImagePlan], platform: Platform, proxies: Proxies, *, has_bundle: bool
+) -> Iterable[Layer]:
+    """What those images begin with that have wheel layers, each once."""
+    specs = [image.spec for image in images if image.spec and image.wheel_layers and image.spec.platform == platform]
+    return dict.fromkeys(beginning(spec, has_bundle=has_bundle, proxies=proxies) for spec in specs)
 
 
 def _station(stations: Sequence[Station], platform: Platform) -> Station | None:

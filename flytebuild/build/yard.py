@@ -29,7 +29,7 @@ from flytebuild.config import Config
 from flytebuild.engine import EngineAddress
 from flytebuild.errors import EngineUnavailableError, UnavailableError
 from flytebuild.events import Emit, Notice
-from flytebuild.llb.proxies import proxies_of
+from flytebuild.llb.proxies import Proxies, proxies_of
 from flytebuild.plan import ImagePlan, LayerPlan, is_in_engine
 from flytebuild.state import State
 
@@ -73,8 +73,9 @@ async def open_yard(
     try:
         has_bundle = config.ca_bundle is not None
         cache = await open_cache(config, stores.client, images, emit, has_bundle=has_bundle)
-        cache = await with_shared_layers(cache, images, stations, stores, state, config, emit)
-        ends = [_end(station, config, stores, cache, has_bundle=has_bundle) for station in stations]
+        proxies = proxies_of(os.environ)
+        cache = await with_shared_layers(cache, images, stations, stores, state, config, proxies, emit)
+        ends = [_end(station, config, stores, cache, proxies, has_bundle=has_bundle) for station in stations]
         members = [
             _member(station, end, config, stores, state, is_alone=len(stations) == 1)
             for station, end in zip(stations, ends, strict=True)
@@ -91,10 +92,10 @@ async def open_yard(
 
 
 def _end(
-    station: Station, config: Config, stores: Destination, cache: BuildCache, *, has_bundle: bool
+    station: Station, config: Config, stores: Destination, cache: BuildCache, proxies: Proxies, *, has_bundle: bool
 ) -> BuildKitBuilder:
     solver = WatchedPushes(station, stores.client, config.push_timeout)
-    return BuildKitBuilder(solver, stores, cache, has_bundle, station.can_merge, proxies_of(os.environ))
+    return BuildKitBuilder(solver, stores, cache, has_bundle, station.can_merge, proxies)
 
 
 def _member(

@@ -66,6 +66,12 @@ def lower(
     return _states(spec, has_bundle, can_merge, proxies or Proxies())[-1]
 
 
+def beginning(spec: ImageSpec, *, has_bundle: bool = False, proxies: Proxies | None = None) -> State:
+    """What the file system of an image begins with: the base, and what comes before its packages are installed."""
+    count = next((n for n, step in enumerate(spec.steps) if isinstance(step.layer, Venv)), -1) + 1
+    return _states(spec, has_bundle, True, proxies or Proxies())[count]
+
+
 def origins(
     spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True, proxies: Proxies | None = None
 ) -> dict[str, str]:

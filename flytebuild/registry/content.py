@@ -25,6 +25,11 @@ class Blob(Struct, frozen=True):
     digest: str
     size: int
 
+    @classmethod
+    def of(cls, content: bytes) -> Blob:
+        """What some content is as a blob."""
+        return cls("sha256:" + hashlib.sha256(content).hexdigest(), len(content))
+
 
 class Manifest(Struct, frozen=True):
     """A manifest or an index, byte for byte: its digest is taken of `content`."""
@@ -138,6 +143,16 @@ async def open_blob(client: RegistryClient, repository: Reference, digest: str) 
         await response.aclose()
 
 
+async def fetch_blob(client: RegistryClient, repository: Reference, digest: str) -> bytes:
+    """The content of a blob that is small."""
+    response = await client.request("GET", repository, f"blobs/{digest}")
+    if not response.is_success:
+        raise Refused(f"`{repository}` is incomplete: its registry lacks `{digest}`", status=response.status_code)
+    if Blob.of(response.content).digest != digest:
+        raise Refused(f"`{repository.registry}` answered with other content than `{digest}`")
+    return response.content
+
+
 async def mount_blob(client: RegistryClient, source: Reference, target: Reference, digest: str) -> str | None:
     """Have a blob of another repository of the same registry in `target` too, without moving it.
 
@@ -189,6 +204,11 @@ async def upload_blob(
     )
     if not response.is_success:
         raise Refused(f"`{target.registry}` does not take `{blob.digest}`", status=response.status_code)
+
+
+async def send_blob(client: RegistryClient, target: Reference, blob: Blob, content: bytes) -> None:
+    """Send a blob that is small."""
+    await upload_blob(client, target, await start_upload(client, target), blob, content)
 
 
 def _blobs(descriptors: Iterable[Any]) -> tuple[Blob, ...]:

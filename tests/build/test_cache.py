@@ -10,13 +10,25 @@ import pytest
 from msgspec.structs import replace
 
 from flytebuild.build.cache import BuildCache, NoCache, open_cache, unreached
+from flytebuild.build.cache.configs import CONFIG_TYPE
 from flytebuild.build.cache.inline import InlineCache
-from flytebuild.build.cache.keys import CacheKey, key_of, tag_of_all
-from flytebuild.build.cache.lookup import IMPORTS, Found, look_up
-from flytebuild.build.cache.probe import CONFIG_TYPE, why_no_cache
+from flytebuild.build.cache.keys import (
+    CacheKey,
+    key_of_last,
+    key_together,
+    keys_of,
+    keys_of_state,
+    parts_of,
+    tag_of_all,
+)
+from flytebuild.build.cache.lookup import IMPORTS, Found, imports, look_up
+from flytebuild.build.cache.probe import why_no_cache
 from flytebuild.build.cache.remote import RemoteCache
 from flytebuild.config import Config
 from flytebuild.events import Event, Notice
+from flytebuild.llb.file import make_folder
+from flytebuild.llb.merge import diff, merge
+from flytebuild.llb.source import image
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.client import RegistryClient
 from flytebuild.registry.content import Manifest
@@ -57,7 +69,7 @@ def test_nothing_more_is_asked_for_than_what_is_missing() -> None:
     assert asked == ["v-one"]
     assert [str(item) for item in what.manifests] == ["registry.example/cache@sha256:1"]
     assert what.tags == {"v-one", "v-deps", "v-base"}
-    assert [(item.type, item.attrs["ref"]) for item in what.imports] == [
+    assert [(item.type, item.attrs["ref"]) for item in imports(what.manifests)] == [
         ("registry", "registry.example/cache@sha256:1")
     ]
 
@@ -86,28 +98,42 @@ def test_keys_are_those_of_operations_and_the_same_everywhere() -> None:
     base = ResolvedImage("x", "registry.example/x:1", "sha256:" + "0" * 64, RuntimeConfig())
     step = Step(Command("true"), RuntimeConfig())
     plain = ImageSpec("a", None, AMD64, base, (), RuntimeConfig())
-    assert key_of(plain, has_bundle=False) is None
-    made = [
-        key_of(ImageSpec(name, None, AMD64, base, (step, step), RuntimeConfig()), has_bundle=False) for name in "ab"
-    ]
-    assert made[0] is not None
-    assert made[1] is not None
-    assert made[0].tag == made[1].tag
-    assert len(made[0].closure()) == 2
+    assert keys_of(plain, has_bundle=False) == ()
+    assert key_of_last(plain, has_bundle=False) is None
+    one, other = (
+        keys_of(ImageSpec(name, None, AMD64, base, (step, step), RuntimeConfig()), has_bundle=False) for name in "ab"
+    )
+    assert [key.tag for key in one] == [key.tag for key in other]
+    assert len(one[0].closure()) == 2
     # Steps that trust another bundle are other steps.
-    with_bundle = key_of(ImageSpec("a", None, AMD64, base, (step,), RuntimeConfig()), has_bundle=True)
-    assert with_bundle is not None
-    assert with_bundle.tag not in made[0].closure()
+    spec = ImageSpec("a", None, AMD64, base, (step,), RuntimeConfig())
+    (with_bundle,) = keys_of(spec, has_bundle=True)
+    assert with_bundle.tag not in one[0].closure()
+    last = key_of_last(spec, has_bundle=True)
+    assert last
+    assert (last.tag, last.below) == (with_bundle.tag, ())
+
+
+def test_what_is_merged_is_found_by_its_parts() -> None:
+    base = image("registry.example/x@sha256:" + "0" * 64, AMD64, name="base")
+    lower = make_folder(base, "/a", AMD64, name="a")
+    upper, beside = make_folder(lower, "/b", AMD64, name="b"), make_folder(base, "/c", AMD64, name="c")
+    whole = merge((beside, diff(lower, upper, name="b alone"), merge((beside, base), name="more")), name="all")
+    assert parts_of(whole) == (beside, upper)
+    above = keys_of_state(make_folder(whole, "/d", AMD64, name="d"))
+    assert [key.tag for key in above[0].below] == [key.tag for key in keys_of_state(whole)]
+    assert [len(key.below) for key in keys_of_state(whole)] == [0, 1]
+    assert key_together(keys_of_state(upper)).tag == keys_of_state(upper)[0].tag
+    together = key_together(keys_of_state(whole))
+    assert together.tag == tag_of_all(together.below)
 
 
 def test_a_dockerfile_is_found_by_itself_when_its_context_has_changed() -> None:
     def key(notes: str) -> CacheKey:
         file = assemble([Entry("Dockerfile", "file", "1" * 64, 9)])
         layer = Dockerfile(file, assemble([*file.entries, Entry("notes", "file", notes * 64, 9)]))
-        made = key_of(
-            ImageSpec("a", None, AMD64, None, (Step(layer, RuntimeConfig()),), RuntimeConfig()), has_bundle=False
-        )
-        assert made is not None
+        spec = ImageSpec("a", None, AMD64, None, (Step(layer, RuntimeConfig()),), RuntimeConfig())
+        (made,) = keys_of(spec, has_bundle=False)
         return made
 
     before, after = key("2"), key("3")
@@ -132,12 +158,12 @@ def opened(looks: int, pushes: int, settings: Config) -> tuple[type[BuildCache],
 
     base = ResolvedImage("x", "registry.example/x:1", "sha256:" + "0" * 64, RuntimeConfig())
     spec = ImageSpec("a", None, AMD64, base, (Step(Command("true"), RuntimeConfig()),), RuntimeConfig())
-    image = ImagePlan("registry.example/team/a:b3-1", "missing", "not there", ("env",), "1" * 64, (), spec)
+    planned = ImagePlan("registry.example/team/a:b3-1", "missing", "not there", ("env",), "1" * 64, (), spec)
     events: list[Event] = []
 
     async def act() -> type[BuildCache]:
         async with RegistryClient(httpx.MockTransport(answer)) as client:
-            return type(await open_cache(settings, client, [image], events.append, has_bundle=False))
+            return type(await open_cache(settings, client, [planned], events.append, has_bundle=False))
 
     return asyncio.run(act()), [event.message for event in events if isinstance(event, Notice)]
 

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from msgspec.structs import replace
 
 from flytebuild.build.cache import RemoteCache
-from flytebuild.build.cache.keys import key_of_state
+from flytebuild.build.cache.keys import key_together, keys_of_state, wheel_layers
 from flytebuild.build.cache.lookup import IMPORTS, Found
-from flytebuild.build.shared_layers import make_first, wheel_layers
+from flytebuild.build.shared_layers import Making, make_first
 from flytebuild.buildkit.failure import Failure
-from flytebuild.buildkit.solve import SolveError
-from flytebuild.events import Event, Notice, ignore
-from flytebuild.facts import Absent, Fact, Present
+from flytebuild.buildkit.solve import Cache, SolveError
+from flytebuild.events import Event, Notice
+from flytebuild.llb.file import make_folder
+from flytebuild.llb.source import image
 from flytebuild.llb.state import State
 from flytebuild.llb.wheels import wheel_layer
 from flytebuild.plan import ImagePlan
-from flytebuild.registry.reference import Reference, parse
+from flytebuild.registry.client import MANIFEST_TYPES, RegistryClient
+from flytebuild.registry.content import Blob
+from flytebuild.registry.reference import parse
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from tests.samples import AMD64, ARM64, UV, made_of
 
-HELD = "sha256:" + "9" * 64
-OTHERS = tuple(parse(f"r.example/cache@sha256:{number:064}") for number in range(IMPORTS))
+HELD = parse("r.example/cache@sha256:" + "9" * 64)
+OTHERS = {f"v-{number}": parse(f"r.example/cache@sha256:{number:064}") for number in range(IMPORTS)}
 
 
 def layer(name: str) -> WheelLayer:
@@ -34,63 +39,117 @@ def layer(name: str) -> WheelLayer:
 
 
 @dataclass
-class Registry:
-    """Has one manifest under every tag, or none."""
-
-    fact: Fact
-
-    async def presence(self, reference: Reference) -> Fact:
-        return self.fact
-
-
-@dataclass
 class Solver:
-    """Fails what has a name in it."""
+    """Fails what has a name in it, and notes what was solved and what it was written to."""
 
     fails: str = ""
     solved: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
 
-    async def solve(self, work: Any, *_: Any, imports: Sequence[Any] = (), **__: Any) -> Mapping[str, str]:
+    async def solve(self, work: Any, *_: Any, exports: Sequence[Cache] = (), **__: Any) -> Mapping[str, str]:
         names = [item.description["llb.customname"] for item in work.metadata.values()]
-        self.solved += [name for name in names if name.startswith("wheel: ")]
-        if self.fails and f"wheel: {self.fails} 1 (Python 3.11)" in names:
+        made = [name for name in names if name.startswith("wheel: ")]
+        self.solved += made or sorted(names)
+        if self.fails and f"wheel: {self.fails} 1 (Python 3.11)" in made:
             raise SolveError(Failure("no such wheel"))
+        self.written += [f"{item.attrs['ref']} {item.attrs['mode']}" for item in exports]
         return {}
 
 
-def cache(fact: Fact) -> RemoteCache:
-    return RemoteCache(Registry(fact), parse("r.example/cache"), "zstd", False, Found(OTHERS))  # type: ignore[arg-type]
+@dataclass
+class Registry:
+    """Has a manifest of its own under every tag, and notes which are put there."""
+
+    put: list[str] = field(default_factory=list)
+    configs: dict[str, bytes] = field(default_factory=dict)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        *_, kind, name = request.url.path.split("/")
+        if request.method == "POST":
+            return httpx.Response(202, headers={"location": "/v2/cache/blobs/uploads/1"})
+        if request.method == "PUT":
+            self.put += [name] if kind == "manifests" else []
+            return httpx.Response(201)
+        if request.method == "HEAD":
+            return httpx.Response(404)
+        config = json.dumps({"records": [{"digest": name}]}).encode()
+        if kind == "manifests":
+            document = {"mediaType": MANIFEST_TYPES[0], "layers": [], "config": {"digest": Blob.of(config).digest}}
+            self.configs[Blob.of(config).digest] = config
+            return httpx.Response(200, json=document)
+        return httpx.Response(200, content=self.configs[name])
+
+
+def cache(found: Found, registry: Registry) -> RemoteCache:
+    client = RegistryClient(httpx.MockTransport(registry))
+    return RemoteCache(client, parse("r.example/cache"), "zstd", False, found)
 
 
 def states(*names: str) -> list[State]:
     return [wheel_layer(layer(name)) for name in names]
 
 
-def test_layers_that_are_there_are_imported_first_and_not_made() -> None:
-    solver, events = Solver(), list[Event]()
-    found = asyncio.run(make_first(cache(Present(HELD)), states("a", "b"), solver, 2, events.append))
-    assert (solver.solved, events) == ([], [])
-    assert found.found.manifests == (parse(f"r.example/cache@{HELD}"), *OTHERS[:-1])
+def tag(*names: str) -> str:
+    return key_together([key for state in states(*names) for key in keys_of_state(state)]).tag
+
+
+def make(
+    known: RemoteCache, names: Sequence[str], solver: Solver, beginnings: Sequence[State] = ()
+) -> tuple[RemoteCache, list[str]]:
+    """What comes of making these layers first, and what the user is told."""
+    events = list[Event]()
+
+    async def act() -> RemoteCache:
+        async with known.client:
+            return await make_first(
+                known, states(*names), beginnings, Making(solver, asyncio.Semaphore(2), events.append)
+            )
+
+    return asyncio.run(act()), [event.message for event in events if isinstance(event, Notice)]
+
+
+def test_layers_that_are_there_together_are_imported_first_and_not_made() -> None:
+    solver, registry, whole = Solver(), Registry(), tag("a", "b")
+    known = Found({**OTHERS, whole: HELD}, frozenset({whole, tag("a"), tag("b")}))
+    found, told = make(cache(known, registry), "ab", solver)
+    assert (solver.solved, told, registry.put) == ([], [], [])
+    refs = [item.attrs["ref"] for item in found.imports]
+    assert refs == [str(HELD), *map(str, list(OTHERS.values())[:-1])]
+
+
+def test_each_layer_is_written_alone_and_then_one_manifest_of_all() -> None:
+    solver, registry = Solver(), Registry()
+    known = Found({tag("b"): parse("r.example/cache:b")}, frozenset({tag("b")}))
+    base = image("r.example/base@sha256:" + "0" * 64, AMD64, name="base")
+    begin = make_folder(base, "/opt", AMD64, name="environment")
+    found, told = make(cache(known, registry), "abc", solver, [base, begin])
+    # Of a base alone there is nothing to make.
+    assert solver.solved == ["base", "environment", "wheel: a 1 (Python 3.11)", "wheel: c 1 (Python 3.11)"]
+    assert solver.written == [f"r.example/cache:{tag(name)} min" for name in "ac"]
+    assert told == ["before the images come 2 wheel layers, to be mounted in their repositories"]
+    assert registry.put == [tag("a", "b", "c")]
+    assert all(found.has(state) for state in states("a", "b", "c"))
+    # What was found of them alone need not be imported any more.
+    assert [item.attrs["ref"] for item in found.imports] == [str(found.layers[tag("a", "b", "c")])]
 
 
 def test_a_layer_that_fails_is_left_to_the_images_and_stops_no_other() -> None:
-    solver, events = Solver(fails="a"), list[Event]()
-    before = cache(Absent())
-    found = asyncio.run(make_first(before, states("a", "b"), solver, 1, events.append))
+    solver, registry = Solver(fails="a"), Registry()
+    before = cache(Found(), registry)
+    found, _ = make(before, "ab", solver)
     assert found == before
-    assert solver.solved == ["wheel: a 1 (Python 3.11)", "wheel: b 1 (Python 3.11)"]
-    assert [event.message for event in events if isinstance(event, Notice)] == [
-        "before the images come 2 wheel layers, to be mounted in their repositories"
-    ]
+    assert solver.solved == [f"wheel: {name} 1 (Python 3.11)" for name in "ab"]
+    assert registry.put == []
 
 
-def test_a_layer_that_another_manifest_has_is_not_made_again() -> None:
-    key = key_of_state(wheel_layer(layer("a")))
-    assert key
-    known = replace(cache(Absent()), found=Found(OTHERS, frozenset({key.tag})))
-    solver = Solver(fails="b")
-    asyncio.run(make_first(known, states("a", "b"), solver, 1, ignore))
-    assert solver.solved == ["wheel: b 1 (Python 3.11)"]
+def test_layers_whose_manifests_cannot_be_read_are_told() -> None:
+    def broken(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    before = RemoteCache(RegistryClient(httpx.MockTransport(broken)), parse("r.example/cache"), "zstd", False, Found())
+    found, told = make(before, "a", Solver())
+    assert found == before
+    assert told[1:] == ["wheel layers cannot be imported from `r.example/cache`: `r.example` answers with status 500"]
 
 
 def test_every_layer_of_all_images_once() -> None:

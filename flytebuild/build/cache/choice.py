@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from flytebuild.build.cache.inline import InlineCache
-from flytebuild.build.cache.keys import BuiltImage, key_of
+from flytebuild.build.cache.keys import BuiltImage, key_of_last, keys_of_all
 from flytebuild.build.cache.local import PREFIX, LocalCache
 from flytebuild.build.cache.lookup import look_up
 from flytebuild.build.cache.probe import why_no_cache
@@ -68,13 +68,13 @@ async def open_cache(
     if config.cache == "inline":
         return await _inline(client, images, has_bundle)
     if folder := local_folder(config):
-        keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
+        keys = keys_of_all(images, has_bundle=has_bundle)
         opening = partial(LocalCache.open, folder, keys, config.compression, has_bundle=has_bundle)
         return await asyncio.to_thread(opening)
     repository = repository_of(config)
     if repository is None:
         return NoCache()
-    keys = [key for image in images if image.spec and (key := key_of(image.spec, has_bundle=has_bundle))]
+    keys = keys_of_all(images, has_bundle=has_bundle)
     found = await look_up(client, dict.fromkeys(keys, repository))
     # Of a repository that is not there yet, some registries say only that it may not be looked into.
     if keys and not found.manifests and (refusal := await why_no_cache(client, repository)):
@@ -95,8 +95,8 @@ def local_folder(config: Config) -> Path | None:
 
 async def _inline(client: RegistryClient, images: Sequence[ImagePlan], has_bundle: bool) -> BuildCache:
     pushed = [image for image in images if image.spec and not is_in_engine(image.reference)]
-    keys = {image.reference: key_of(image.spec, has_bundle=has_bundle) for image in pushed if image.spec}
-    places = {key.alone: parse(reference) for reference, key in keys.items() if key}
+    keys = {image.reference: key_of_last(image.spec, has_bundle=has_bundle) for image in pushed if image.spec}
+    places = {key: parse(reference) for reference, key in keys.items() if key}
     return InlineCache(client, has_bundle, await look_up(client, places))
 
 

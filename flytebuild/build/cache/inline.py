@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from flytebuild.build.cache.keys import BuiltImage, key_of
-from flytebuild.build.cache.lookup import Found
+from flytebuild.build.cache.keys import BuiltImage, key_of_last
+from flytebuild.build.cache.lookup import Found, imports
 from flytebuild.build.solves import Solves
 from flytebuild.buildkit.solve import Cache
 from flytebuild.events import Emit, Notice
@@ -28,7 +28,7 @@ class InlineCache(Struct, frozen=True):
 
     @property
     def imports(self) -> tuple[Cache, ...]:
-        return self.found.imports
+        return imports(self.found.manifests)
 
     @property
     def exports(self) -> tuple[Cache, ...]:
@@ -41,6 +41,6 @@ class InlineCache(Struct, frozen=True):
             emit(Notice(f"images were not tagged for the cache: {refusal}"))
 
     async def _tag(self, image: BuiltImage) -> None:
-        key = key_of(image.spec, has_bundle=self.has_bundle)
+        key = key_of_last(image.spec, has_bundle=self.has_bundle)
         if image.place and key:
             await put_manifest(self.client, image.place.tagged(key.tag), await fetch_manifest(self.client, image.place))

@@ -1,26 +1,31 @@
 """What the results in a remote cache are called: tags made of the digests of the operations that they are of.
 
-A tag in the cache's repository leads to a cache manifest that holds the result of that operation, and of all that is
-below it. `docs/decisions/0003-a-cache-by-content.md` says why.
+A tag in the cache's repository leads to a cache manifest by which nothing of that operation need be executed, nor of
+what is below it. Merges and differences have none, since they cost nothing. `docs/decisions/0003-a-cache-by-content.md`
+says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from flytebuild.llb.lower import lower
 from flytebuild.llb.marshal import in_order
-from flytebuild.llb.state import State
-from flytebuild.plan import is_in_engine
+from flytebuild.llb.state import State, Vertex
+from flytebuild.llb.wheels import wheel_layer
+from flytebuild.plan import ImagePlan, is_in_engine
 from flytebuild.registry.reference import Reference, parse
 from flytebuild.spec.canonical import Value, digest
 from flytebuild.spec.digests import digests
-from flytebuild.spec.layers import Dockerfile
+from flytebuild.spec.images import Platform
+from flytebuild.spec.layers import Dockerfile, WheelLayer
 from flytebuild.spec.model import ImageSpec
 
 _DIGITS = 32
+_FREE = ("merge", "diff")
+"""What takes nothing to do, once its inputs are there."""
 
 
 class CacheKey(Struct, frozen=True, eq=False):
@@ -59,9 +64,17 @@ class BuiltImage(Struct, frozen=True, eq=False):
         return None if is_in_engine(self.reference) else parse(self.reference).pinned(self.manifest)
 
 
-def key_of(spec: ImageSpec, *, has_bundle: bool) -> CacheKey | None:
-    """The key of an image's file system; None where there is nothing but the base."""
-    return key_of_state(lower(spec, has_bundle=has_bundle)) if spec.base else _of_dockerfile(spec)
+def keys_of(spec: ImageSpec, *, has_bundle: bool) -> tuple[CacheKey, ...]:
+    """The keys of all that an image's file system is put together of; none where there is nothing but the base."""
+    return keys_of_state(lower(spec, has_bundle=has_bundle)) if spec.base else (_of_dockerfile(spec),)
+
+
+def key_of_last(spec: ImageSpec, *, has_bundle: bool) -> CacheKey | None:
+    """The key of an image's very last operation, alone; None where there is nothing but the base."""
+    if spec.base is None:
+        return _of_dockerfile(spec).alone
+    vertex = lower(spec, has_bundle=has_bundle).vertex
+    return None if _kind(vertex) == "source" else CacheKey(_tag(vertex))
 
 
 def tag_of_all(keys: Iterable[CacheKey]) -> str:
@@ -70,16 +83,64 @@ def tag_of_all(keys: Iterable[CacheKey]) -> str:
     return "all-" + digest("cache", {"keys": names})[:_DIGITS]
 
 
-def key_of_state(state: State) -> CacheKey | None:
-    """The key of a state. Sources have none: images are where they are, and files are with whoever builds."""
-    known: dict[str, CacheKey] = {}
-    last = None
+def wheel_layers(images: Iterable[ImagePlan]) -> Mapping[Platform, Sequence[WheelLayer]]:
+    """The wheel layers of all these images, each once; those first that take longest."""
+    every = {layer.key: layer for image in images for layer in image.wheel_layers}
+    found: dict[Platform, list[WheelLayer]] = {}
+    for key in sorted(every, key=lambda key: (-(every[key].size or 0), key)):
+        found.setdefault(every[key].platform, []).append(every[key])
+    return found
+
+
+def keys_of_all(images: Sequence[ImagePlan], *, has_bundle: bool) -> list[CacheKey]:
+    """What is to be known for some images: their wheel layers, together, and what else they are put together of."""
+    specs = [image.spec for image in images if image.spec]
+    shared = [
+        key_together([key for layer in layers for key in keys_of_state(wheel_layer(layer))])
+        for layers in wheel_layers(images).values()
+    ]
+    known = {tag for key in shared for tag in key.closure()}
+    others = {key.tag: key for spec in specs for key in keys_of(spec, has_bundle=has_bundle)}
+    return [*shared, *(key for tag, key in others.items() if tag not in known)]
+
+
+def key_together(keys: Sequence[CacheKey]) -> CacheKey:
+    """The key of several results that are kept as one."""
+    return CacheKey(tag_of_all(keys), tuple(keys)) if len(keys) > 1 else keys[0]
+
+
+def parts_of(state: State) -> tuple[State, ...]:
+    """The results that a state is put together of, each once: what it takes to merge them is nothing.
+
+    Sources are none of them: images are where they are, and files are with whoever builds. Of a difference it is the
+    upper state, which has the lower one below it.
+    """
+    kind, inputs = _kind(state.vertex), state.vertex.inputs
+    if kind in _FREE:
+        return tuple(dict.fromkeys(part for item in inputs[kind == "diff" :] for part in parts_of(item)))
+    return () if kind == "source" else (state,)
+
+
+def keys_of_state(state: State) -> tuple[CacheKey, ...]:
+    """The keys of a state's parts, in their order."""
+    known: dict[str, tuple[CacheKey, ...]] = {}
     for vertex in in_order(state):
-        if vertex.operation.WhichOneof("op") != "source":
-            below = {item.vertex.digest: known.get(item.vertex.digest) for item in vertex.inputs}
-            tag = "v-" + vertex.digest.removeprefix("sha256:")[:_DIGITS]
-            last = known[vertex.digest] = CacheKey(tag, tuple(filter(None, below.values())))
-    return last
+        kind = _kind(vertex)
+        inputs = vertex.inputs[kind == "diff" :]
+        below = tuple({key.tag: key for item in inputs for key in known[item.vertex.digest]}.values())
+        if kind == "source":
+            known[vertex.digest] = ()
+        else:
+            known[vertex.digest] = below if kind in _FREE else (CacheKey(_tag(vertex), below),)
+    return known[state.vertex.digest]
+
+
+def _kind(vertex: Vertex) -> str:
+    return str(vertex.operation.WhichOneof("op"))
+
+
+def _tag(vertex: Vertex) -> str:
+    return "v-" + vertex.digest.removeprefix("sha256:")[:_DIGITS]
 
 
 def _of_dockerfile(spec: ImageSpec) -> CacheKey:

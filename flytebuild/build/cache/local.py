@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from flytebuild.build.cache.export import export, works
-from flytebuild.build.cache.keys import BuiltImage, CacheKey, key_of
+from flytebuild.build.cache.keys import BuiltImage, CacheKey
 from flytebuild.build.cache.lookup import IMPORTS
 from flytebuild.build.solves import Solves
 from flytebuild.buildkit.solve import Cache, SolveError
@@ -58,8 +58,6 @@ class LocalCache(Struct, frozen=True):
 
     async def keep(self, built: Sequence[BuiltImage], solver: Solves, emit: Emit, *, all_of_it: bool) -> None:
         known: frozenset[str] = frozenset() if all_of_it else self.tags
-        keys = {image: key_of(image.spec, has_bundle=self.has_bundle) for image in built}
-        new = {image: key for image, key in keys.items() if key and key.tag not in known}
         attrs = {
             "dest": _STORE,
             "mode": "max",
@@ -68,10 +66,10 @@ class LocalCache(Struct, frozen=True):
             "compression": self.compression,
         }
         try:
-            for work, members in works(new, has_bundle=self.has_bundle):
+            for work in works(built, known, has_bundle=self.has_bundle):
                 imports = () if all_of_it else self.imports
-                digest = await export(work, str(self.folder), Cache("local", attrs), imports, solver, emit)
-                tags = {tag for key in members for tag in key.closure()} - known
+                digest = await export(work.work, str(self.folder), Cache("local", attrs), imports, solver, emit)
+                tags = {tag for key in work.keys for tag in key.closure()} - known
                 await asyncio.to_thread(_add, self.folder, tags, digest)
         except (SolveError, OSError) as error:
             emit(Notice(f"the cache in `{self.folder}` was not written: {error}"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from flytebuild.build.cache.keys import CacheKey
 from flytebuild.buildkit.solve import Cache
@@ -18,16 +19,27 @@ IMPORTS = 8
 
 
 class Found(Struct, frozen=True):
-    """The manifests that hold results of a build, and the tags of all results that they hold, or what went wrong."""
+    """Results of a build that are there: where those are that were asked for, by their tags; and the tags of all, those
+    below included. Or what went wrong."""
 
-    manifests: tuple[Reference, ...] = ()
+    places: Mapping[str, Reference] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()
     problem: str = ""
 
     @property
-    def imports(self) -> tuple[Cache, ...]:
-        """The same as what solves take."""
-        return tuple(Cache("registry", {"ref": str(reference)}) for reference in self.manifests)
+    def manifests(self) -> tuple[Reference, ...]:
+        """The manifests that hold them, the fullest first, no more than are imported."""
+        holders = Counter(self.places.values())
+        return tuple(sorted(holders, key=lambda holder: (-holders[holder], str(holder)))[:IMPORTS])
+
+    def without(self, tags: frozenset[str]) -> Found:
+        """The same but for where these results are."""
+        return Found({tag: place for tag, place in self.places.items() if tag not in tags}, self.tags, self.problem)
+
+
+def imports(manifests: tuple[Reference, ...]) -> tuple[Cache, ...]:
+    """The same as what solves take."""
+    return tuple(Cache("registry", {"ref": str(reference)}) for reference in manifests)
 
 
 async def look_up(client: RegistryClient, places: Mapping[CacheKey, Reference]) -> Found:
@@ -35,7 +47,7 @@ async def look_up(client: RegistryClient, places: Mapping[CacheKey, Reference]) 
 
     `places` has the repository that each image's key, and those below it, are looked for in.
     """
-    holders: dict[Reference, int] = {}
+    found: dict[str, Reference] = {}
     tags: set[str] = set()
     asked: set[str] = set()
     pending = dict(places)
@@ -46,13 +58,11 @@ async def look_up(client: RegistryClient, places: Mapping[CacheKey, Reference]) 
             asked.add(key.tag)
             match fact:
                 case Present(digest=digest):
-                    holder = place.pinned(digest)
-                    holders[holder] = holders.get(holder, 0) + 1
+                    found[key.tag] = place.pinned(digest)
                     tags.update(key.closure())
                 case Absent():
                     below.update({item.tag: (item, place) for item in key.below})
                 case Unknown(reason=reason):
                     return Found(problem=reason)
         pending = {key: place for tag, (key, place) in below.items() if tag not in asked | tags}
-    best = sorted(holders, key=lambda holder: (-holders[holder], str(holder)))
-    return Found(tuple(best[:IMPORTS]), frozenset(tags))
+    return Found(found, frozenset(tags))

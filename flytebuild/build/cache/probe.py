@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 
+from flytebuild.build.cache.configs import CONFIG_TYPE
 from flytebuild.registry.client import MANIFEST_TYPES, Refused, RegistryClient
-from flytebuild.registry.content import Blob, Manifest, has_blob, put_manifest, start_upload, upload_blob
+from flytebuild.registry.content import Blob, Manifest, has_blob, put_manifest, send_blob
 from flytebuild.registry.reference import Reference
-
-CONFIG_TYPE = "application/vnd.buildkit.cacheconfig.v0"
-"""What a cache has where an image has its config (buildkit `cache/remotecache/v1/spec.go`)."""
 
 _LAYER = gzip.compress(bytes(1024), mtime=0)
 _CONFIG = b'{"layers":[],"records":[]}'
@@ -21,7 +18,7 @@ async def why_no_cache(client: RegistryClient, repository: Reference) -> Refused
 
     The manifest has no tag, and is the same each time.
     """
-    blobs = {_blob(content): content for content in (_CONFIG, _LAYER)}
+    blobs = {Blob.of(content): content for content in (_CONFIG, _LAYER)}
     config, layer = blobs
     document = {
         "schemaVersion": 2,
@@ -34,13 +31,9 @@ async def why_no_cache(client: RegistryClient, repository: Reference) -> Refused
     try:
         for blob, content in blobs.items():
             if not await has_blob(client, repository, blob.digest):
-                await upload_blob(client, repository, await start_upload(client, repository), blob, content)
+                await send_blob(client, repository, blob, content)
         manifest = Manifest.of(document)
         await put_manifest(client, repository.pinned(manifest.digest), manifest)
     except Refused as refusal:
         return refusal
     return None
-
-
-def _blob(content: bytes) -> Blob:
-    return Blob("sha256:" + hashlib.sha256(content).hexdigest(), len(content))

@@ -1,24 +1,20 @@
-"""A cache in a repository of its own: one manifest for all images of a build, and a tag for every result in it."""
+"""A cache in a repository of its own: one manifest for what is new in a build, and a tag for every result in it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from flytebuild.build.cache.export import export, works
-from flytebuild.build.cache.keys import BuiltImage, CacheKey, key_of, key_of_state, tag_of_all
-from flytebuild.build.cache.lookup import IMPORTS, Found
+from flytebuild.build.cache.export import Work, export, works
+from flytebuild.build.cache.keys import BuiltImage, key_together, keys_of_state, tag_of_all
+from flytebuild.build.cache.lookup import IMPORTS, Found, imports
+from flytebuild.build.cache.union import unite
 from flytebuild.build.solves import Solves
-from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.buildkit.frontend import Frontend
 from flytebuild.buildkit.solve import Cache, SolveError
 from flytebuild.events import Emit, Notice
-from flytebuild.facts import Present
-from flytebuild.llb.marshal import marshal
-from flytebuild.llb.merge import merge
 from flytebuild.llb.state import State
 from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.content import fetch_manifest, put_manifest
@@ -27,17 +23,21 @@ from flytebuild.registry.reference import Reference
 
 
 class RemoteCache(Struct, frozen=True):
-    """Looked up in `found`, kept in `repository`."""
+    """Looked up in `found`, kept in `repository`.
+
+    `layers` are the manifests of layers that images share, by their tags; they are imported first.
+    """
 
     client: RegistryClient
     repository: Reference
     compression: str
     has_bundle: bool
     found: Found
+    layers: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
     def imports(self) -> tuple[Cache, ...]:
-        return self.found.imports
+        return imports((*self.layers.values(), *self.found.manifests)[:IMPORTS])
 
     @property
     def exports(self) -> tuple[Cache, ...]:
@@ -45,41 +45,44 @@ class RemoteCache(Struct, frozen=True):
         return ()
 
     async def keep(self, built: Sequence[BuiltImage], solver: Solves, emit: Emit, *, all_of_it: bool) -> None:
-        before = Found() if all_of_it else self.found
-        keys = {image: key_of(image.spec, has_bundle=self.has_bundle) for image in built}
-        new = {image: key for image, key in keys.items() if key and key.tag not in before.tags}
+        known = frozenset() if all_of_it else self.found.tags
+        # Where something is doubted, so is what has the layers; what is written now has them, too.
+        also = self.layers.keys() if all_of_it else frozenset()
         try:
-            await asyncio.gather(*(self._mount(image) for image in new))
-            for work, members in works(new, has_bundle=self.has_bundle):
-                await self._export(work, members, before, solver, emit)
+            for work in works(built, known, has_bundle=self.has_bundle):
+                await asyncio.gather(*(self._mount(image) for image in work.images))
+                digest = await self._export(work, () if all_of_it else self.imports, solver, emit)
+                tags = {tag for key in work.keys for tag in key.closure()} - known
+                await self._tag(digest, tags | also)
         except (SolveError, Refused) as error:
             emit(Notice(f"the cache in `{self.repository.name}` was not written: {error}"))
 
     def has(self, layer: State) -> bool:
         """Whether one of the manifests that were found has a layer."""
-        key = key_of_state(layer)
-        return key is not None and key.tag in self.found.tags
+        return all(key.tag in self.found.tags for key in keys_of_state(layer))
 
-    async def having(self, layers: Sequence[State]) -> RemoteCache | None:
-        """The cache with the manifest that has all these layers first; None where there is none."""
-        key = _key_of_all(layers)
-        fact = await self.client.presence(self.repository.tagged(key.tag))
-        return self._with(self.repository.pinned(fact.digest), key) if isinstance(fact, Present) else None
+    def place_of(self, layer: State) -> Cache:
+        """What the solve that makes a layer is to export it to: a manifest that holds the layer and nothing else.
 
-    async def with_layers(self, layers: Sequence[State], solver: Solves, emit: Emit) -> RemoteCache:
-        """The cache with a manifest more that has all these layers, which have been made; trouble is a notice."""
-        key = _key_of_all(layers)
+        With everything below it that would be the image that made it as well.
+        """
+        return self._at(keys_of_state(layer)[0].tag, "min")
+
+    async def with_layers(self, layers: Sequence[State], emit: Emit) -> RemoteCache:
+        """The cache with one manifest first that has all these layers, each of which is in one; trouble is a notice."""
+        keys = [key for layer in layers for key in keys_of_state(layer)]
+        together = key_together(keys)
+        whole = self.found.places.get(together.tag)
         try:
-            digest = await self._export(marshal(_all_of(layers)), [key], self.found, solver, emit)
-        except (SolveError, Refused) as error:
-            emit(Notice(f"wheel layers were not written to `{self.repository.name}`: {error}"))
+            if whole is None:
+                sources = [self.found.places.get(key.tag) or self.repository.tagged(key.tag) for key in keys]
+                whole = await unite(self.client, sources, self.repository.tagged(together.tag))
+        except Refused as error:
+            emit(Notice(f"wheel layers cannot be imported from `{self.repository.name}`: {error}"))
             return self
-        return self._with(self.repository.pinned(digest), key)
-
-    def _with(self, manifest: Reference, key: CacheKey) -> RemoteCache:
-        """The first of what is imported is never one too many."""
-        others = [item for item in self.found.manifests if item != manifest]
-        return replace(self, found=Found((manifest, *others)[:IMPORTS], self.found.tags | set(key.closure())))
+        tags = frozenset(together.closure())
+        found = replace(self.found.without(tags), tags=self.found.tags | tags)
+        return replace(self, found=found, layers={**self.layers, together.tag: whole})
 
     async def _mount(self, image: BuiltImage) -> None:
         """What was pushed with an image must not be pushed again; BuildKit mounts only what it has not unpacked."""
@@ -87,36 +90,24 @@ class RemoteCache(Struct, frozen=True):
             manifest = await fetch_manifest(self.client, image.place)
             await mount(self.client, image.place, self.repository, manifest.layers)
 
-    async def _export(
-        self,
-        work: ops_pb2.Definition | Frontend,
-        keys: Sequence[CacheKey],
-        before: Found,
-        solver: Solves,
-        emit: Emit,
-    ) -> str:
-        """Write one manifest and give it a tag for every operation that has none yet; returns its digest."""
-        target = self.repository.tagged(tag_of_all(keys))
+    async def _export(self, work: Work, imports: Sequence[Cache], solver: Solves, emit: Emit) -> str:
+        """Write one manifest with all of a work's results; returns its digest."""
+        tag = tag_of_all(work.keys)
+        name = str(self.repository.tagged(tag))
+        return await export(work.work, name, self._at(tag, "max"), imports, solver, emit)
+
+    async def _tag(self, digest: str, tags: Iterable[str]) -> None:
+        manifest = await fetch_manifest(self.client, self.repository.pinned(digest))
+        await asyncio.gather(
+            *(put_manifest(self.client, self.repository.tagged(tag), manifest) for tag in sorted(tags))
+        )
+
+    def _at(self, tag: str, mode: str) -> Cache:
         attrs = {
-            "ref": str(target),
-            "mode": "max",
+            "ref": str(self.repository.tagged(tag)),
+            "mode": mode,
             "image-manifest": "true",
             "oci-mediatypes": "true",
             "compression": self.compression,
         }
-
-        digest = await export(work, str(target), Cache("registry", attrs), before.imports, solver, emit)
-        manifest = await fetch_manifest(self.client, target.pinned(digest))
-        tags = {tag for key in keys for tag in key.closure()} - before.tags
-        await asyncio.gather(*(put_manifest(self.client, target.tagged(tag), manifest) for tag in sorted(tags)))
-        return digest
-
-
-def _all_of(layers: Sequence[State]) -> State:
-    return merge(layers, name="all wheel layers") if len(layers) > 1 else layers[0]
-
-
-def _key_of_all(layers: Sequence[State]) -> CacheKey:
-    key = key_of_state(_all_of(layers))
-    assert key is not None  # noqa: S101 - layers are no sources
-    return key
+        return Cache("registry", attrs)

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from flytebuild.build.cache.keys import key_of
-from flytebuild.build.cache.probe import CONFIG_TYPE
+from flytebuild.build.cache.configs import CONFIG_TYPE
+from flytebuild.build.cache.keys import keys_of_all
 from flytebuild.errors import RegistryUnavailableError
 from flytebuild.plan import Plan
 from flytebuild.registry.client import Refused, RegistryClient
@@ -60,10 +60,8 @@ async def find(
 
 def reached_by(plan: Plan) -> frozenset[str]:
     """The tags of all results that a plan's images are made of, with a CA bundle for their steps and without."""
-    keys = (
-        key_of(image.spec, has_bundle=has_bundle) for image in plan.images if image.spec for has_bundle in (True, False)
-    )
-    return frozenset(tag for key in keys if key for tag in key.closure())
+    keys = [key for has_bundle in (True, False) for key in keys_of_all(plan.images, has_bundle=has_bundle)]
+    return frozenset(tag for key in keys for tag in key.closure())
 
 
 def unreached(tags: Iterable[tuple[str, str]], reached: Collection[str]) -> Iterator[str]:
