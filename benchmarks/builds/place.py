@@ -41,11 +41,20 @@ class Engine:
 
     def forget(self) -> None:
         """Throw away every image, layer, build result and cache mount."""
-        with httpx.Client(transport=httpx.HTTPTransport(uds=self.host.removeprefix("unix://")), timeout=600) as client:
+        with self._client() as client:
             for image in client.get("http://engine/images/json", params={"all": "1"}).json():
                 client.delete(f"http://engine/images/{image['Id']}", params={"force": "1"})
             client.post("http://engine/build/prune", params={"all": "1"}).raise_for_status()
             client.post("http://engine/images/prune", params={"filters": '{"dangling":["false"]}'}).raise_for_status()
+
+    def gateway(self) -> str:
+        """The address by which containers reach this machine."""
+        with self._client() as client:
+            network = client.get("http://engine/networks/bridge").raise_for_status().json()
+        return str(network["IPAM"]["Config"][0]["Gateway"])
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.HTTPTransport(uds=self.host.removeprefix("unix://")), timeout=600)
 
 
 @dataclass(frozen=True)
