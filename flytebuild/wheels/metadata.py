@@ -1,4 +1,5 @@
-"""What wheels on an index say of themselves: their METADATA, with as little of the wheel as the index lets us have."""
+"""What wheels on an index say of themselves: their METADATA, with as little of the wheel as the index lets us have, and
+their sizes where an index does not tell them."""
 
 from __future__ import annotations
 
@@ -83,6 +84,20 @@ class MetadataReader(Struct, frozen=True):
         refused = (pin for pin, is_open in zip(online, answers, strict=True) if not is_open)
         return next((urlsplit(pin.url).hostname or "" for pin in refused), "")
 
+    def sized(
+        self, pins: Sequence[Pin], indexes: Sequence[str], signed: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[Pin, ...]:
+        """The same wheels with their sizes, as far as their servers say them; `indexes` and `signed` are as for `read`.
+
+        PyTorch's index tells none. A wheel of which nobody says how large it is can be locked all the same.
+        """
+        if all(pin.size is not None for pin in pins):
+            return tuple(pins)
+        known = _credentials(indexes)
+        with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
+            sizes = pool.map(lambda pin: _size(client, _with_url(pin, signed), known), pins)
+            return tuple(replace(pin, size=size) for pin, size in zip(pins, sizes, strict=True))
+
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
         trusted = ssl.create_default_context(cafile=str(self.ca_bundle) if self.ca_bundle else None)
@@ -139,13 +154,30 @@ def _read(client: httpx.Client, pin: Pin, known: Mapping[str, tuple[str, str]]) 
         if parts.scheme == "file":
             text = _inside(_whole(Path(unquote(parts.path)).read_bytes(), pin))
         else:
-            text = _fetch(client, pin, httpx.BasicAuth(*known[parts.netloc]) if parts.netloc in known else None)
+            text = _fetch(client, pin, _auth(pin, known))
     except (httpx.HTTPError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise _unavailable(pin, error) from error
     header = HeaderParser().parsestr(text)
     if (canonicalize_name(header["Name"] or ""), header["Version"]) != (pin.name, pin.version):
         raise UnavailableError(f"`{pin.filename}` says that it is `{header['Name']}` {header['Version']}")
     return text
+
+
+def _size(client: httpx.Client, pin: Pin, known: Mapping[str, tuple[str, str]]) -> int | None:
+    if pin.size is not None or urlsplit(pin.url).scheme not in ("http", "https"):
+        return pin.size
+    try:
+        headers = {"Accept-Encoding": "identity"}
+        answer = client.request("HEAD", pin.url, auth=_auth(pin, known), headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+    length = answer.headers.get("content-length", "")
+    return int(length) if answer.is_success and length.isdecimal() else None
+
+
+def _auth(pin: Pin, known: Mapping[str, tuple[str, str]]) -> httpx.Auth | None:
+    place = urlsplit(pin.url).netloc
+    return httpx.BasicAuth(*known[place]) if place in known else None
 
 
 def _fetch(client: httpx.Client, pin: Pin, auth: httpx.Auth | None) -> str:

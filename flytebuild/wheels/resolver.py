@@ -180,7 +180,8 @@ class Resolver(Struct):
                 raise
             # What the resolver prefers on its own may not go together with what is installed below.
             versions = self.uv.changes(asking, target, below)
-        return self.uv.files(versions, asking, target)
+        found = self.uv.files(versions, asking, target)
+        return Found(self.metadata.sized(found.pins, self.uv.indexes(asking), found.signed), found.signed)
 
     def _preferences(self, spec: ImageSpec, question: Question) -> dict[str, str]:
         """The versions that the earlier lock has for the same environments, but for those that are to move."""
@@ -217,7 +218,7 @@ class Resolver(Struct):
             # Where a wheel was found when it was locked is not where it is for ever.
             with suppress(NotLockableError, DefinitionError):
                 found = self.uv.files({pin.name: pin.version for pin in pins}, asking, target)
-                if found.pins == pins:
+                if [pin.sha256 for pin in found.pins] == [pin.sha256 for pin in pins]:
                     return self.metadata.read(found.pins, indexes, found.signed)
             raise
 

@@ -8,11 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from flytebuild.errors import UnavailableError
 from flytebuild.spec.layers import Pin
 from flytebuild.wheels.metadata import MetadataReader
-from tests.wheels.index import Index, served
+from tests.wheels.index import PASSWORD, Index, served
 
 
 @dataclass
@@ -70,3 +71,17 @@ def test_whether_everybody_is_given_a_wheel(index: Index) -> None:
     with pytest.raises(UnavailableError, match="status 503"):
         closed("simple", "busy")
     assert MetadataReader(Memory()).closed([Pin("leaf", "1.0", name, "1" * 64, "file:///srv/leaf.whl", 1)]) == ""
+
+
+def test_a_wheel_whose_index_says_no_size_is_as_large_as_its_server_says(index: Index) -> None:
+    (name,) = index.files["leaf"]
+    content = index.files["leaf"][name]
+    pin = Pin("leaf", "1.0", name, sha256(content).hexdigest(), f"{index.url}/leaf/{name}")
+    known, gone = replace(pin, size=7), replace(pin, url=f"{index.url}/leaf/gone.whl")
+    private = replace(pin, url=pin.url.replace("/simple/", "/private/"))
+    nowhere, local = replace(pin, url="http://127.0.0.1:1/x.whl"), replace(pin, url="file:///x.whl")
+    reader = MetadataReader(Memory())
+    found = reader.sized([pin, known, gone, private, nowhere, local], ())
+    assert [item.size for item in found] == [len(content), 7, None, None, None, None]
+    (read,) = reader.sized([private], [index.private.replace("${TOKEN}", PASSWORD)])
+    assert read == replace(private, size=len(content))
