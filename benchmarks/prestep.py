@@ -4,8 +4,9 @@
 
 Whole processes, in turns: `flyte run` of a trivial task, whose closure has three environments with an image each, from
 its start until the run is created. *Without* is the same command in a process that sees nothing of flytebuild, of the
-same code with its images written as references, so that flyte has nothing to look up. Both speak to one control plane;
-a round begins when the run before it has ended. Seconds by the clock, and of processor time, which other work on the
+same code with its images written as references, so that flyte has nothing to look up. With *fresh* answers nobody is
+asked (`fresh_for_runs`), *asked* asks in every run. All speak to one control plane; a round begins when the run before
+it has ended. Seconds by the clock, and of processor time, which other work on the
 machine changes less.
 """
 
@@ -74,11 +75,13 @@ class Side:
 
     folder: Path
     program: str
+    fresh_for_runs: int = 0
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
 
     def run(self, environ: dict[str, str]) -> None:
         """One round. Raises CalledProcessError with what it said."""
+        environ = {**environ, "FLYTEBUILD_FRESH_FOR_RUNS": str(self.fresh_for_runs)}
         before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         command = [sys.executable, "-c", self.program, "run", "main.py", "main", "--x", "1"]
         subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=True, timeout=120)
@@ -87,24 +90,25 @@ class Side:
         self.processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def measure(place: Place, folder: Path, rounds: int) -> tuple[Side, Side]:
-    """Both sides, each once to warm up, and then in turns."""
+def measure(place: Place, folder: Path, rounds: int) -> dict[str, Side]:
+    """All sides, each once to warm up, and then in turns."""
     environ = {**os.environ, "FLYTEBUILD_HOME": str(place.plane.home), "FLYTEBUILD_PORT": place.port}
     # An interpreter that keeps no bytecode compiles all modules in each process.
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    with_hook, without = Side(folder / "with", WITH), Side(folder / "without", BARE)
-    references = _write(with_hook.folder, BUILT, environ)
+    asked, fresh = Side(folder / "with", WITH), Side(folder / "with", WITH, 86_400)
+    without = Side(folder / "without", BARE)
+    references = _write(asked.folder, BUILT, environ)
     _write(without.folder, f"images = {references!r}\n", environ)
     config = without.folder / ".flyte" / "config.yaml"
     config.write_text(config.read_text().replace("image:\n  builder: flytebuild\n", ""))
     for number in range(rounds + 1):
-        for side in (with_hook, without):
+        for side in (asked, fresh, without):
             side.run(environ)
             _wait(place)
             if not number:
                 side.wall.clear()
                 side.processor.clear()
-    return with_hook, without
+    return {"without": without, "fresh": fresh, "asked": asked}
 
 
 def _write(folder: Path, images: str, environ: dict[str, str]) -> list[str]:
@@ -132,16 +136,19 @@ def main() -> None:
             stack.enter_context(machine(options.state.resolve()))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flytebuild-bench-")))
         place = stack.enter_context(control_plane(folder / "home"))
-        with_hook, without = measure(place, folder, options.rounds)
+        sides = measure(place, folder, options.rounds)
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     if options.json:
-        sides = {"with": asdict(with_hook), "without": asdict(without)}
-        print(json.dumps({"load": load, "cores": os.cpu_count(), **sides}, indent=2, default=str))
+        told = {name: asdict(side) for name, side in sides.items()}
+        print(json.dumps({"load": load, "cores": os.cpu_count(), **told}, indent=2, default=str))
         return
     print(f"{'median of':24} {'without':>10} {'with':>10} {'more':>10} {'ratio':>8}   target {TARGET_MS} ms")
     for name in ("wall", "processor"):
-        bare, ours = (statistics.median(getattr(side, name)) for side in (without, with_hook))
-        print(f"{name:24} {bare:8.3f} s {ours:8.3f} s {(ours - bare) * 1000:7.0f} ms {ours / bare:7.2f}x")
+        bare = statistics.median(getattr(sides["without"], name))
+        for kind in ("fresh", "asked"):
+            ours = statistics.median(getattr(sides[kind], name))
+            what = f"{name}, {kind}"
+            print(f"{what:24} {bare:8.3f} s {ours:8.3f} s {(ours - bare) * 1000:7.0f} ms {ours / bare:7.2f}x")
     print(f"{options.rounds} rounds in turns, {os.cpu_count()} cores, load {load}")
 
 
