@@ -20,6 +20,9 @@ from tests.snapshot import Snapshots
 
 TOP = Path(__file__).parent.parent
 
+# Programs that tests start keep their bytecode, whatever the machine says: else each of them compiles all its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # By default an example that takes 200 ms fails its test: on a busy machine any does.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -62,7 +62,6 @@ def imports(folder: Path, program: str) -> Mapping[str, int]:
     places = {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("STATE", "CACHE", "CONFIG", "DATA")}
     ours = {"FLYTEBUILD_PLATFORMS": "linux/amd64", "FLYTEBUILD_REGISTRY": "registry.test/mine"}
     environ = {**os.environ, **places, **ours}
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", BEGIN + program],
         cwd=folder / "code",
