@@ -8,22 +8,19 @@ told with less foresight. Any number of processes may use it at once. A file tha
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import platformdirs
 from msgspec import Struct
 
-from flytebuild.database import connect, is_broken, reason, transaction
-from flytebuild.events import Emit, Notice, ignore
+from flytebuild.database import transaction
+from flytebuild.events import Emit, ignore
+from flytebuild.spare_database import Layout, SpareDatabase
 
 SCHEMA = 5
 """Raised with the meaning of a row; what another version has written is dropped."""
@@ -63,6 +60,7 @@ _TABLES = (
     " is_fresh INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA user_version = {SCHEMA}",
 )
+_LAYOUT = Layout(SCHEMA, _TABLES, "SELECT count(*) FROM published")
 
 
 class StepRecord(Struct, frozen=True):
@@ -102,29 +100,18 @@ class BuildRecord(Struct, frozen=True):
     document: str
 
 
-class State:
+class State(SpareDatabase):
     """The state in one file. `State.open` never fails, and no method does."""
 
     def __init__(self, path: Path, emit: Emit, clock: Callable[[], float]) -> None:
-        self._path = path
-        self._emit = emit
+        super().__init__(path, emit, subject="the state in", cost=_COST, put_away=self._move_aside)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
 
     @classmethod
     def open(cls, path: Path, *, emit: Emit = ignore, clock: Callable[[], float] = time.time) -> State:
         """The state at `path`, made where there is none. `clock` gives seconds since the epoch."""
         state = cls(path, emit, clock)
-        for is_last in (False, True):
-            try:
-                state._database = _connect(path)
-                break
-            except (sqlite3.Error, OSError) as error:
-                if not is_last and is_broken(error) and state._move_aside():
-                    continue
-                emit(Notice(f"the state in `{path}` cannot be used, {_COST}: {reason(error)}"))
-                break
+        state.connect(_LAYOUT, _BUSY_SECONDS)
         return state
 
     # Where images are
@@ -249,19 +236,6 @@ class State:
         rows = self._read(query, (builder, name, digest, digest))
         return StepRecord(*rows[0]) if rows else None
 
-    def close(self) -> None:
-        """Let go of the file; the state knows nothing from then on."""
-        with self._lock:
-            self._let_go()
-
-    def __enter__(self) -> State:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._guarded() as database:
             return database.execute(query, values).fetchall() if database else []
@@ -284,40 +258,9 @@ class State:
                     kept = "SELECT identifier FROM builds ORDER BY started DESC LIMIT ?"
                     database.execute(f"DELETE FROM builds WHERE identifier NOT IN ({kept})", (KEPT_BUILDS,))  # noqa: S608
 
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[sqlite3.Connection | None]:
-        """The database for one use by one thread; trouble with it is told, and ends its use."""
-        with self._lock:
-            try:
-                yield self._database
-            except sqlite3.Error as error:
-                self._let_go()
-                if not (is_broken(error) and self._move_aside()):
-                    self._emit(Notice(f"the state in `{self._path}` cannot be used any more, {_COST}: {error}"))
-
-    def _move_aside(self) -> bool:
-        aside = self._path.with_name(f"{self._path.name}.broken-{int(self._clock())}")
-        try:
-            self._path.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        except OSError:
-            return False
-        self._emit(Notice(f"the state in `{self._path}` was broken and starts anew; the old file is `{aside.name}`"))
-        return True
-
-    def _let_go(self) -> None:
-        if self._database:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    database = connect(path, SCHEMA, _TABLES, _BUSY_SECONDS)
-    try:
-        database.execute("SELECT count(*) FROM published").fetchone()
-    except BaseException:
-        database.close()
-        raise
-    return database
+    def _move_aside(self, path: Path) -> str:
+        aside = path.with_name(f"{path.name}.broken-{int(self._clock())}")
+        path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return f"; the old file is `{aside.name}`"

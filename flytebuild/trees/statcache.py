@@ -14,21 +14,19 @@ nothing fails.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import struct
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from zlib import crc32
 
 from msgspec import Struct, field
 
-from flytebuild.database import connect, is_broken, reason, transaction
-from flytebuild.events import Emit, Notice, ignore
+from flytebuild.database import transaction
+from flytebuild.events import Emit, ignore
+from flytebuild.spare_database import Layout, SpareDatabase
 
 SCHEMA = 1
 """Raised with the meaning of a row; other schemas are forgotten."""
@@ -53,6 +51,7 @@ _TABLES = (
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA user_version = {SCHEMA}",
 )
+_LAYOUT = Layout(SCHEMA, _TABLES, "SELECT count(*) FROM facts")
 _SET_WRITTEN = """
 INSERT INTO facts VALUES ('written', ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)
 """
@@ -96,15 +95,12 @@ class KnownFiles(Struct):
         return content + _CHECK.pack(crc32(content, crc32(self.folder + path)))
 
 
-class StatCache:
+class StatCache(SpareDatabase):
     """A stat cache in one SQLite file, for any number of threads and processes. `StatCache.open` never fails."""
 
     def __init__(self, path: Path, emit: Emit, clock: Callable[[], int]) -> None:
-        self._path = path
-        self._emit = emit
+        super().__init__(path, emit, subject="the stat cache", cost="so files are read again", put_away=_remove)
         self._clock = clock
-        self._database: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, *, emit: Emit = ignore, clock: Callable[[], int] = time.time_ns) -> StatCache:
@@ -113,16 +109,7 @@ class StatCache:
         `clock` gives nanoseconds since the epoch, the clock that stamps the files.
         """
         cache = cls(path, emit, clock)
-        for is_last in (False, True):
-            try:
-                cache._database = _connect(path)
-                break
-            except (sqlite3.Error, OSError) as error:
-                if not is_last and is_broken(error) and _remove(path):
-                    emit(Notice(f"the stat cache `{path}` was broken and starts anew"))
-                    continue
-                emit(Notice(f"the stat cache `{path}` cannot be used, so files are read again: {reason(error)}"))
-                break
+        cache.connect(_LAYOUT, _BUSY_SECONDS)
         return cache
 
     def known(self, folder: bytes, *, only: bytes = b"") -> KnownFiles:
@@ -154,47 +141,6 @@ class StatCache:
                             _prune(database, day)
                         # Taken last: whoever reads this has a later time, or a clock that went back.
                         database.execute(_SET_WRITTEN, (self._clock(),))
-
-    def close(self) -> None:
-        """Let go of the file. The cache knows nothing from then on."""
-        with self._lock:
-            self._let_go()
-
-    def __enter__(self) -> StatCache:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[sqlite3.Connection | None]:
-        """The database for one use by one thread; trouble with it is told, and ends its use."""
-        with self._lock:
-            try:
-                yield self._database
-            except sqlite3.Error as error:
-                self._let_go()
-                if is_broken(error):
-                    _remove(self._path)
-                self._emit(Notice(f"the stat cache `{self._path}` failed, so files are read again: {error}"))
-
-    def _let_go(self) -> None:
-        if self._database:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    database = connect(path, SCHEMA, _TABLES, _BUSY_SECONDS)
-    try:
-        _fact(database, "written")
-    except BaseException:
-        database.close()
-        raise
-    return database
 
 
 def _fact(database: sqlite3.Connection, name: str) -> int:
@@ -232,10 +178,7 @@ def _forget(database: sqlite3.Connection, now: int) -> None:
         database.execute("INSERT OR REPLACE INTO facts VALUES ('written', ?)", (now,))
 
 
-def _remove(path: Path) -> bool:
-    try:
-        for suffix in ("-wal", "-shm", ""):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
+def _remove(path: Path) -> str:
+    for suffix in ("-wal", "-shm", ""):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return ""
