@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)
 _AT_ONCE = 8
 _CHUNK = 64 * 1024
+_BUSY = (408, 425, 429)
+"""Statuses of a server that gives another answer at another time."""
+
 _KIND = "metadata 2"
 """Of what is remembered: the text's SHA-256 in a line of its own, and the text."""
 
@@ -128,7 +131,7 @@ def _is_open(client: httpx.Client, pin: Pin) -> bool:
     """Whether a wheel is there for everybody, and no page to log in at."""
     try:
         with client.stream("GET", pin.url, headers={"Range": "bytes=0-0"}) as answer:
-            if answer.is_server_error:
+            if answer.is_server_error or answer.status_code in _BUSY:
                 answer.raise_for_status()
             return answer.is_success and not answer.headers.get("Content-Type", "").startswith("text/html")
     except httpx.HTTPError as error:

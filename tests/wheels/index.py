@@ -25,7 +25,8 @@ class Index:
     """Files by project and name; `yanked` ones are only taken where they are named, `hidden` tells no metadata.
 
     `requests` has every path that was asked for. What is below `/private` wants the password; the pages below `/signed`
-    tell it to everybody, as the query that the files there want. `/busy` has no time, `/login` is a page for all.
+    tell it to everybody, as the query that the files there want. `/busy` and `/limited` have no time, `/login` is a
+    page for all.
     """
 
     address: str
@@ -103,8 +104,8 @@ def served(folder: Path, address: str = "127.0.0.1") -> Iterator[Index]:
             if path.startswith("/signed") and not path.endswith("/") and query != SIGNATURE:
                 self._send(403, b"", {})
                 return
-            if path.startswith("/busy"):
-                self._send(503, b"", {})
+            if path.startswith(("/busy", "/limited")):
+                self._send(503 if path.startswith("/busy") else 429, b"", {})
                 return
             if path.startswith("/login"):
                 self._send(200, b"<html>", {"Content-Type": "text/html; charset=utf-8"})

@@ -68,8 +68,9 @@ def test_whether_everybody_is_given_a_wheel(index: Index) -> None:
     assert closed("simple", "simple") == ""
     for place in ("private", "signed", "login", "simple/nothing"):
         assert closed("simple", place, "simple") == "127.0.0.1"
-    with pytest.raises(UnavailableError, match="status 503"):
-        closed("simple", "busy")
+    for place, status in (("busy", 503), ("limited", 429)):
+        with pytest.raises(UnavailableError, match=f"status {status}"):
+            closed("simple", place)
     assert MetadataReader(Memory()).closed([Pin("leaf", "1.0", name, "1" * 64, "file:///srv/leaf.whl", 1)]) == ""
 
 
