@@ -124,7 +124,8 @@ def test_one_manifest_is_its_own_union() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [b"[]", b"no", b'{"records":[{"digest":"a","inputs":[[{"link":0}]]}]}', b'{"layers":3}']
+    "config",
+    [b"[]", b"no", b'{"records":[{"digest":"a","inputs":[[{"link":0}]]}]}', b'{"layers":3}', b'{"records":["a"]}'],
 )
 def test_what_is_no_cache_is_refused(config: bytes) -> None:
     with pytest.raises(Refused, match="has a cache manifest that is none"):

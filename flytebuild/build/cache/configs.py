@@ -17,8 +17,8 @@ Config: TypeAlias = Mapping[str, Any]
 
 
 def united(configs: Iterable[Config]) -> dict[str, Any]:
-    """One config with the layers and records of all, equal ones once. Raises LookupError, TypeError or RecursionError
-    for what is no config."""
+    """One config with the layers and records of all, equal ones once. Raises LookupError, TypeError, AttributeError
+    or RecursionError for what is no config."""
     layers, records = _Numbered(), _Numbered()
     for config in configs:
         _add_records(config.get("records") or (), records, _add_layers(config.get("layers") or (), layers))

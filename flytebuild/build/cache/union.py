@@ -27,7 +27,7 @@ async def unite(client: RegistryClient, sources: Sequence[Reference], target: Re
         configs = await asyncio.gather(*(_config(client, target, document) for document in documents))
         content = json.dumps(united(configs), sort_keys=True, separators=(",", ":")).encode()
         layers = {layer["digest"]: layer for document in documents for layer in document["layers"]}
-    except (LookupError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise Refused(f"`{target.name}` has a cache manifest that is none") from error
     config = Blob.of(content)
     if not await has_blob(client, target, config.digest):
