@@ -52,7 +52,11 @@ async def pinned(
         return specs
 
     async def resolve(name: str, platform: Platform) -> ResolvedImage:
-        return locked.tool(config, kept, name, platform) if kept else await source.image(name, platform)
+        if kept:
+            return locked.tool(config, kept, name, platform)
+        from flytebuild.pinning import unlocked
+
+        return await unlocked.tool(source, name, platform, emit)
 
     return await sharing.shared(specs, resolve)
 

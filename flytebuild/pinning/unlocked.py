@@ -18,8 +18,9 @@ from flytebuild import indexes
 from flytebuild.config import Config
 from flytebuild.errors import UnavailableError
 from flytebuild.events import Emit, Notice
+from flytebuild.looking import Source
 from flytebuild.registry.client import RegistryClient
-from flytebuild.spec.images import Platform
+from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.state import State
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.lock import Lock, Specs, UnlockedLayer
@@ -64,6 +65,14 @@ async def decided(
     for other in unlocked:
         _remember(Lock(stamp, unlocked=(other,)), other.fingerprint, state)
     return Lock(stamp, layers=layers, unlocked=unlocked)
+
+
+async def tool(source: Source, name: str, platform: Platform, emit: Emit) -> ResolvedImage:
+    """An image that makes wheel layers, as it is found. Images are others without it, so it is told where it is not."""
+    found = await source.image(name, platform)
+    if not found.is_resolved:
+        emit(Notice(f"`{name}`, which makes wheel layers, is not known, so images have none: {found.problem}"))
+    return found
 
 
 def _stamp() -> str:

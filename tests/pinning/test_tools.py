@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from flytebuild.config import Config
 from flytebuild.events import Event, Notice
-from flytebuild.pinning import locked
+from flytebuild.pinning import locked, unlocked
 from flytebuild.pinning.locking import with_tools
+from flytebuild.plan import Observation
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import Pin
 from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer
@@ -69,3 +70,22 @@ def test_what_a_plan_takes_is_what_the_lock_has() -> None:
     assert (taken.reference, taken.digest, taken.location) == (TOOL, DIGEST, f"{place}@{DIGEST}")
     missing = locked.tool(config, found, TOOL, ARM64)
     assert (missing.digest, missing.problem) == (None, "it is not in `flytebuild.lock`")
+
+
+def test_without_a_lock_it_is_told_where_images_are_others_for_want_of_it() -> None:
+    told = list[Event]()
+
+    class Outside:
+        async def platform(self) -> Platform | None:
+            return None
+
+        async def image(self, name: str, platform: Platform | None, digest: str | None = None) -> ResolvedImage:
+            is_there = platform == AMD64
+            return replace(UV, reference=name, **({} if is_there else {"digest": None, "problem": "no answer"}))
+
+        async def observe(self, reference: str) -> Observation:
+            raise AssertionError(reference)
+
+    found = [asyncio.run(unlocked.tool(Outside(), TOOL, item, told.append)) for item in (AMD64, ARM64)]
+    assert [image.is_resolved for image in found] == [True, False]
+    assert told == [Notice(f"`{TOOL}`, which makes wheel layers, is not known, so images have none: no answer")]
