@@ -82,9 +82,7 @@ def _step(
     """What a command leaves in `folder`, the same whenever it is executed."""
     program = text_of("reproducible")
     # Python keeps bytecode of its own library beside that, which must not be in the layer.
-    library = BindMount(
-        "/usr", image(pinned(layer.tool), layer.platform, name=f"uv and Python {layer.python}"), "/usr", is_known=True
-    )
+    library = BindMount("/usr", _tool(layer), "/usr", is_known=True)
     return run(
         state,
         ("python3", "-I", "-S", "-c", program, str(FIXED_TIME), folder, *arguments),
