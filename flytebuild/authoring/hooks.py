@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import flyte
@@ -11,27 +12,45 @@ import rich_click as click
 Before = Callable[[Iterable[flyte.Environment], str], None]
 
 
-def before_leaves(command: click.Command, act: Before) -> click.Command:
+def before_leaves(command: click.Command, act: Before, *, without_packages: str = "") -> click.Command:
     """Make every command below `command` that runs a task or deploys an environment call `act` first.
 
     `act` gets the environments that the command starts from, and its copy style: how code comes into the containers.
-    Commands about other things are left alone.
+    Commands about other things are left alone. `without_packages` is the hint for code that cannot be imported since
+    it needs a package that is not installed here.
     """
     if isinstance(command, click.Group):
-        _wrap_group(command, act)
+        _wrap_group(command, act, without_packages)
     else:
         _wrap_leaf(command, act)
     return command
 
 
-def _wrap_group(group: click.Group, act: Before) -> None:
-    get_command = group.get_command
+def _wrap_group(group: click.Group, act: Before, without_packages: str) -> None:
+    get_command, list_commands = group.get_command, group.list_commands
 
     def wrapped(ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = get_command(ctx, cmd_name)
-        return before_leaves(found, act) if found is not None else None
+        with _hinting(without_packages):
+            found = get_command(ctx, cmd_name)
+        return before_leaves(found, act, without_packages=without_packages) if found is not None else None
+
+    def listed(ctx: click.Context) -> list[str]:
+        with _hinting(without_packages):
+            return list_commands(ctx)
 
     group.get_command = wrapped  # type: ignore[method-assign]
+    group.list_commands = listed  # type: ignore[method-assign]
+
+
+@contextmanager
+def _hinting(hint: str) -> Iterator[None]:
+    """Put a hint to what the SDK says of a user's file that it cannot import for want of a package."""
+    try:
+        yield
+    except click.ClickException as error:
+        if not hint or not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        raise click.ClickException(f"{error.message}\n\nhint: {hint}") from error.__cause__
 
 
 def _wrap_leaf(command: click.Command, act: Before) -> None:

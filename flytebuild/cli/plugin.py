@@ -116,7 +116,7 @@ def _batch_of(loop: asyncio.AbstractEventLoop) -> _Batch:
 
 def hook_run(command: click.Command) -> click.Command:
     """Prepare images before `flyte run` starts a task remotely."""
-    return _before(command)
+    return _before(command, "`flytebuild run` needs no package here that only tasks use")
 
 
 def hook_deploy(command: click.Command) -> click.Command:
@@ -124,10 +124,10 @@ def hook_deploy(command: click.Command) -> click.Command:
     return _before(command)
 
 
-def _before(command: click.Command) -> click.Command:
+def _before(command: click.Command, without_packages: str = "") -> click.Command:
     record()
     broken_pipe.ends_the_process()
-    return before_leaves(command, _prepare_closure)
+    return before_leaves(command, _prepare_closure, without_packages=without_packages)
 
 
 def _prepare_closure(environments: Iterable[flyte.Environment], copy_style: str) -> None:

@@ -27,3 +27,17 @@ def test_commands_exit_codes_and_errors_are_ours(tmp_path: Path) -> None:
     assert unknown.returncode == 64
     assert "error: No task or environment is called `nothing`" in unknown.stderr
     assert "flyte check --for train" in run("check", "--help").stdout
+
+
+def test_a_run_that_lacks_a_package_is_told_what_needs_none(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import nowhere_to_be_found\n")
+
+    def told(*arguments: str) -> str:
+        done = subprocess.run([str(FLYTE), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert "nowhere_to_be_found" in done.stderr
+        return done.stderr
+
+    hint = "hint: `flytebuild run` needs no package here that only tasks use"
+    assert told("run", "main.py", "main").count(hint) == 1
+    assert told("run", "main.py").count(hint) == 1
+    assert hint not in told("deploy", "main.py", "env")
