@@ -124,10 +124,9 @@ def _bases(subject: Subject, names: Sequence[str], origin: str, locked: Collecti
 
 def _loose(texts: Sequence[str]) -> list[str]:
     """The packages of which no requirement says exactly which one it is; files of constraints count as well."""
-    found: dict[str, bool] = {}
-    for parsed in filter(None, map(parse, texts)):
-        found[parsed.written] = found.get(parsed.written, False) or _is_exact(parsed)
-    return [name for name, is_exact in found.items() if not is_exact]
+    asked = [parsed for parsed in map(parse, texts) if parsed]
+    exact = {parsed.name for parsed in asked if _is_exact(parsed)}
+    return list({parsed.name: parsed.written for parsed in asked if parsed.name not in exact}.values())
 
 
 def _is_exact(requirement: Requirement) -> bool:

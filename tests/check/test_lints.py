@@ -140,7 +140,7 @@ def test_pins(tmp_path: Path) -> None:
 
 def test_pins_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = MAIN.format(layers='.with_requirements(Path("requirements.txt"))', variables="")
-    for name, lines in (("loose", "torch\nsix==1.16\n"), ("exact", "-c pins.txt\ntorch\nsix\n")):
+    for name, lines in (("loose", "torch\nsix==1.16\n"), ("exact", "-c pins.txt\ntorch\nSix\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "requirements.txt").write_text(lines)
         (tmp_path / name / "pins.txt").write_text("torch==2.9\nsix==1.16\n")
