@@ -46,8 +46,8 @@ class Session:
 
     image: str
     command: Sequence[str]
-    environment: Mapping[str, str]
-    code: bytes | Iterable[bytes]
+    environment: Mapping[str, str] = field(repr=False)
+    code: bytes | Iterable[bytes] = field(repr=False)
     extra: Sequence[Entry]
     is_terminal: bool
     network: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
