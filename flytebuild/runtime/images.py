@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from flytebuild.errors import UsageError
+from flytebuild.plan import is_in_engine
 from flytebuild.registry.credentials import Credentials, api_host, find
 from flytebuild.registry.reference import mirrored, parse
 from flytebuild.runtime.executor import StartError, Tell, tell_nobody
@@ -44,6 +45,11 @@ class Images:
         try:
             if await self._requests.ask(partial(self._has, image)):
                 return image
+            if is_in_engine(image):
+                await self._requests.ask(partial(_doubt, image))
+                raise StartError(
+                    "ImagePullBackOff", f"Image `{image}` is not in the engine's store; the next run builds it"
+                )
             source = mirrored(image, self._mirrors)
             async with self._pulls.setdefault(source, asyncio.Lock()):
                 if not await self._requests.ask(partial(self._has, source)):

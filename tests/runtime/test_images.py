@@ -42,10 +42,10 @@ def _at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(images, "DEFAULT_PATH", tmp_path / "state.sqlite")
 
 
-def pulled(engine: Engine) -> str:
+def pulled(engine: Engine, image: str = IMAGE) -> str:
     requests = Requests()
     try:
-        return asyncio.run(Images(engine, requests, {}, Patience()).present(IMAGE))
+        return asyncio.run(Images(engine, requests, {}, Patience()).present(image))
     finally:
         requests.close()
 
@@ -69,6 +69,15 @@ def test_an_image_that_cannot_be_pulled_is_asked_for_again_before_the_next_run(t
             pulled(Engine(NotFound("manifest unknown")))
         assert state.answer(f"observe  {IMAGE}", 60) is None
         assert state.answer("observe  registry.test/other:1", 60) is not None
+
+
+def test_an_image_that_the_engine_alone_has_had_is_pulled_from_nowhere(tmp_path: Path) -> None:
+    image = "flytebuild.local/env:b3-1"
+    with State.open(tmp_path / "state.sqlite") as state:
+        state.record_answers({f"observe 0 {image}": "seen"})
+        with pytest.raises(StartError, match="is not in the engine's store; the next run builds it"):
+            pulled(Engine(), image)
+        assert state.answer(f"observe 0 {image}", 60) is None
 
 
 def test_a_refusal_is_not_asked_again() -> None:
