@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from flytebuild.build.secrets import host_passwords, layer_secrets
@@ -109,18 +108,19 @@ async def with_tools(
     return replace(lock, images=tuple(sorted({*lock.images, *found})))
 
 
-class _Secrets(Struct):
-    """The secrets of layers that are resolved, and what hides them in messages."""
+class _Secrets:
+    """The secrets of layers that are resolved, and what hides them in messages; no struct, which would show them."""
 
-    config: Config
-    _known: dict[str, bytes] = field(default_factory=dict)
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._known: dict[str, bytes] = {}
 
     def variables(self, spec: ImageSpec, question: Question) -> Mapping[str, str]:
         """The variables of one layer's secrets. Raises DefinitionError for one that is not where it should be."""
         wanted = secrets_of(question.layer)
         if any(secret_id(secret) not in self._known for secret in wanted):
             alone = replace(spec, steps=(question.step,))
-            self._known.update(layer_secrets((alone,), os.environ, self.config.secrets))
+            self._known.update(layer_secrets((alone,), os.environ, self._config.secrets))
         return {secret.env: self._known[secret_id(secret)].decode() for secret in wanted if secret.env}
 
     def hide(self, text: str) -> str:
