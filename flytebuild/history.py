@@ -27,7 +27,8 @@ _MADE = "wheel layer"
 
 _TAG = re.compile(r"[^A-Za-z0-9_.-]")
 _TAG_LENGTH = 128
-_OURS = re.compile(rf"{TAG_PREFIX}[0-9a-f]{{32}}|env-[A-Za-z0-9_.-]+|[vd]-[0-9a-f]{{32}}")
+_OF_ENVIRONMENT = rf"env-[A-Za-z0-9_.-]+-linux-[a-z0-9-]+|(?=.{{{_TAG_LENGTH}}}\Z)env-[A-Za-z0-9_.-]+-[0-9a-f]{{8}}"
+_OURS = re.compile(rf"{TAG_PREFIX}[0-9a-f]{{32}}|{_OF_ENVIRONMENT}|[vd]-[0-9a-f]{{32}}")
 
 
 def remember(images: Iterable[ImagePlan], plan: Plan, state: State) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from flytebuild.history import is_tag_of_ours, latest_tag
 from flytebuild.leftovers import Leftover, Tagged, leftovers
 from flytebuild.spec.digests import digests
 from tests.samples import spec
@@ -40,6 +43,19 @@ def test_the_last_image_of_an_environment_stays() -> None:
 def test_somebody_else_s_tag_keeps_an_image() -> None:
     assert found((OLD, "sha256:1", True, AMD64), ("r.example/flyte:stable", "sha256:1", False, AMD64)) == []
     assert found(("r.example/flyte:b3-1", "sha256:1", False, AMD64)) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "platform"),
+    [("train", AMD64), ("a.b_c", "linux/arm/v7"), ("of / signs", AMD64), ("long" * 40, AMD64), ("a/b", "linux/arm64")],
+)
+def test_tags_of_environments_are_ours(environment: str, platform: str) -> None:
+    assert is_tag_of_ours(latest_tag(environment, platform))
+
+
+@pytest.mark.parametrize("tag", ["env-prod", "env-prod-20261130", "env-linux", "stable", "b3-1", f"v-{'0' * 31}"])
+def test_tags_of_others_are_not(tag: str) -> None:
+    assert not is_tag_of_ours(tag)
 
 
 def test_what_other_platforms_need_is_not_known() -> None:
