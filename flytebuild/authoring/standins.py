@@ -153,8 +153,7 @@ class _Finder(MetaPathFinder):
         asking = next(_callers(), None)
         if asking is None or not _is_for_user(asking) or _is_answered():
             return None
-        file = next((frame.f_code.co_filename for frame in _callers() if not _is_library(frame.f_code.co_filename)), "")
-        self.made.setdefault(name.partition(".")[0], file)
+        self.made.setdefault(name.partition(".")[0], _users_file() or asking.f_code.co_filename)
         return ModuleSpec(name, _Loader(), is_package=True)
 
 
@@ -285,6 +284,12 @@ def _is_for_user(asking: FrameType) -> bool:
         return not _is_library(file)
     tree = _parsed(file)
     return tree is not None and not is_answered(tree, asking.f_lineno)
+
+
+def _users_file() -> str:
+    """The nearest file of the user's; code that a decorator writes, as that of dataclasses, is in none."""
+    files = (frame.f_code.co_filename for frame in _callers())
+    return next((file for file in files if not _is_library(file) and not file.startswith("<")), "")
 
 
 def _is_answered() -> bool:

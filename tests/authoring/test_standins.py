@@ -171,6 +171,7 @@ def test_an_app_is_planned_without_its_framework(tmp_path: Path) -> None:
     assert list(definitions.environments) == ["serving"]
     assert definitions.walk() == ("serving",)
     assert {line.split()[0] for line in said} >= {"`absent_torch`"}
+    assert all("main.py` is read without it" in line for line in said)
     assert (logging.getLogger().level, logging.getLogger().handlers) == before
 
 
