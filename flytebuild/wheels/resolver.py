@@ -135,10 +135,7 @@ class Resolver(Struct):
             is_named = error.message.startswith(f"`{question.layer.summary}`")
             message = error.message if is_named else f"{question.shown} cannot be locked: {error.message}"
             raise type(error)(message, hint=error.hint, details=error.details) from error
-        count = (
-            f"{len(answer.pins)} wheel{'s' * (len(answer.pins) != 1)}" if answer.pins else "nothing that is not there"
-        )
-        self.emit(Notice(f"{question.shown}: {count}"))
+        self.emit(Notice(f"{question.shown}: {_counted(answer.pins)}"))
         return answer
 
     async def _resolve(self, spec: ImageSpec, question: Question, known: LockedLayer | None) -> Answer:
@@ -239,6 +236,13 @@ class Resolver(Struct):
         # Where there is no such Python in the base, uv brings its latest one.
         python = base.python or (fitting[0] if len(fitting) == 1 else asked)
         return Target(python, _MACHINES[spec.platform.architecture], base.glibc or _OLD_GLIBC)
+
+
+def _counted(pins: Sequence[Pin]) -> str:
+    if not pins:
+        return "nothing that is not there"
+    unknown = sum(pin.size is None for pin in pins)
+    return f"{len(pins)} wheel{'s' * (len(pins) != 1)}" + (f", {unknown} of unknown size" if unknown else "")
 
 
 def _below(spec: ImageSpec, question: Question) -> Question | None:

@@ -35,6 +35,7 @@ class Index:
     yanked: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
     has_ranges: bool = True
+    has_sizes: bool = True
     requests: list[str] = field(default_factory=list)
 
     @property
@@ -126,7 +127,11 @@ def served(folder: Path, address: str = "127.0.0.1") -> Iterator[Index]:
                     200, content, {"Content-Type": kind, "Accept-Ranges": "bytes" if index.has_ranges else "none"}
                 )
 
-        do_HEAD = do_GET
+        def do_HEAD(self) -> None:
+            if found[0].has_sizes:
+                self.do_GET()
+            else:
+                self._send(405, b"", {})
 
         def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)

@@ -20,7 +20,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from flytebuild.errors import DefinitionError, SourceChangedError, UnavailableError
-from flytebuild.events import ignore
+from flytebuild.events import Event, Notice, ignore
 from flytebuild.spec.layers import Command, PipOptions, PipPackages, Requirements, Secret
 from flytebuild.spec.model import HostFolder, ImageSpec
 from flytebuild.spec.tree import assemble, file_entry
@@ -63,6 +63,7 @@ class Desk:
     folder: Path
     memory: Memory = field(default_factory=Memory)
     more: Mapping[str, str] = field(default_factory=dict)
+    told: list[Event] = field(default_factory=list)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -101,7 +102,7 @@ class Desk:
             lambda text: text.replace(PASSWORD, "***"),
             before or Lock(),
             moves or Moves(),
-            ignore,
+            self.told.append,
         )
         found, unlocked = asyncio.run(resolver.layers({"env": {AMD64: spec}}))
         return Lock("", (), found, unlocked)
@@ -266,6 +267,19 @@ def test_an_index_that_signs_its_urls(desk: Desk, index: Index) -> None:
     )
     assert [layer for layer in again.layers if layer.asked != "pip: bb<2"] == list(lock.layers)
     assert len(again.layers) == len(layers) + 1
+
+
+def test_it_is_told_of_wheels_whose_size_nobody_says(desk: Desk, index: Index) -> None:
+    own = dataclasses.replace(desk, told=[])
+    index.has_sizes = False
+    try:
+        own.lock(own.layer("aa"), own.layer("common"))
+    finally:
+        index.has_sizes = True
+    assert own.told == [
+        Notice("`pip: aa` (main.py:1): 2 wheels, 2 of unknown size"),
+        Notice("`pip: common` (main.py:2): nothing that is not there"),
+    ]
 
 
 def test_a_folder_of_the_host_s_is_none_of_a_step_s(desk: Desk, index: Index) -> None:
