@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Collection, Iterator
 
 from flytebuild.cli.plan_text import new_wheels, prospects, recipe, summary, verdict
 from flytebuild.drawing.mermaid import mermaid
 from flytebuild.plan import Forecast, ImagePlan, LayerPlan, Plan
 
+_CODE = re.compile(r"((?<!`)`[^`]+`(?!`))")
 _ORDER = ("missing", "unknown", "present", "external")
 
 
@@ -53,11 +55,21 @@ def _layer(layer: LayerPlan, reason: str, how: str) -> str:
 
 def _text(text: str) -> str:
     """Words of others, which are no markup: of ours, what is between backticks stays code."""
-    line = html.escape(" ".join(text.split()), quote=False)
+    parts = _CODE.split(" ".join(text.split()))
+    return "".join(_cell(part) if number % 2 else _plain(part) for number, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    line = html.escape(text, quote=False)
     for character in "\\*_|[]":
         line = line.replace(character, f"\\{character}")
     return line
 
 
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", "\\|")
+    return _cell(f"`{text}`")
+
+
+def _cell(code: str) -> str:
+    """Code, of which nothing but the bars of tables has a meaning."""
+    return code.replace("|", "\\|")
