@@ -31,6 +31,7 @@ MANIFESTS = (
 FLYTE = "flyteorg/flyte"
 UV = "astral-sh/uv"
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+NEWS = "etc/flytebuild-benchmark"
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,15 @@ class Place:
         """A part of the registry that nothing was pushed to."""
         return f"{self.registry}/r{secrets.token_hex(4)}"
 
-    def new_bases(self) -> Mapping[str, str]:
+    def new_bases(self, *, are_moved: bool = False) -> Mapping[str, str]:
         """Flyte's and uv's image under digests that no engine has seen, by what they are called in public.
 
-        Their layers stay the same ones: only their configs differ.
+        Their layers stay the same ones, and BuildKit knows what it has made of them: only their configs differ. Where
+        they `are_moved` Flyte's has a layer more, as after an update of a package.
         """
         mirror = f"{self.registry}/m{secrets.token_hex(4)}/ghcr.io"
         with httpx.Client(base_url=f"http://{self.registry}/v2/", timeout=60) as client:
-            flyte = _copy(client, FLYTE, mirror.partition("/")[2])
+            flyte = _copy(client, FLYTE, mirror.partition("/")[2], secrets.token_bytes(8) if are_moved else b"")
             uv = _copy(client, UV, mirror.partition("/")[2])
         return {f"ghcr.io/{FLYTE}:{flyte}": f"{mirror}/{FLYTE}:{flyte}", f"ghcr.io/{UV}:{uv}": f"{mirror}/{UV}:{uv}"}
 
@@ -149,10 +151,11 @@ def _buildx(root: Path, folder: Path) -> Path:
     return folder
 
 
-def _copy(client: httpx.Client, repository: str, mirror: str) -> str:
+def _copy(client: httpx.Client, repository: str, mirror: str, news: bytes = b"") -> str:
     """Copy the one tag of a repository, with a label of its own in its config; returns the tag.
 
-    Flyte's image gets what this machine trusts as well: its own builder has no other way to hand that to steps.
+    Flyte's image gets what this machine trusts as well: its own builder has no other way to hand that to steps. What is
+    `news` comes as a layer on top.
     """
     source = f"ghcr.io/{repository}"
     # uv is there with Pythons as well, by longer tags.
@@ -164,13 +167,16 @@ def _copy(client: httpx.Client, repository: str, mirror: str) -> str:
     target = f"{mirror}/{repository}"
     for layer in manifest["layers"]:
         client.post(f"{target}/blobs/uploads/", params={"mount": layer["digest"], "from": source}).raise_for_status()
+    files = {NEWS: news} if news else {}
     bundle = ca_bundle()
     if bundle and repository == FLYTE:
-        tar = _tar(BUNDLE, bundle.read_bytes())
+        files[BUNDLE] = bundle.read_bytes()
+        settings["Env"] = [*(settings.get("Env") or ()), *(f"{name}=/{BUNDLE}" for name in BUNDLE_VARIABLES)]
+    for name, content in files.items():
+        tar = _tar(name, content)
         config["rootfs"]["diff_ids"].append("sha256:" + hashlib.sha256(tar).hexdigest())
         packed = _push(client, target, gzip.compress(tar, mtime=0))
         manifest["layers"].append({"mediaType": manifest["layers"][0]["mediaType"], **packed})
-        settings["Env"] = [*(settings.get("Env") or ()), *(f"{name}=/{BUNDLE}" for name in BUNDLE_VARIABLES)]
         config.pop("history", None)
     manifest["config"] |= _push(client, target, json.dumps(config).encode())
     headers = {"Content-Type": manifest["mediaType"]}

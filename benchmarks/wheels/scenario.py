@@ -126,8 +126,9 @@ class Round:
                 yield name, measured
 
     def move_base(self) -> None:
-        """Let the base's name lead to another digest; its layers stay, and so does the image of uv."""
-        self.bases |= {name: at for name, at in self.place.new_bases().items() if "flyteorg/flyte" in name}
+        """Let the base's name lead to one that has a layer more; the image of uv stays."""
+        moved = self.place.new_bases(are_moved=True)
+        self.bases |= {name: at for name, at in moved.items() if "flyteorg/flyte" in name}
 
     def begin_anew(self) -> None:
         """Leave nothing of the images before, in the registry either."""
