@@ -244,4 +244,5 @@ def test_what_of_a_cache_may_go_is_reached_by_nothing_ours_and_old() -> None:
     assert kept(other, "stable") == []
     assert kept(other, made=NEW) == []
     assert kept(other, made="") == [(other,)]
+    assert kept(other, made="sometime, a while ago") == []
     assert kept(other, kind="application/vnd.oci.image.config.v1+json") == []

@@ -47,15 +47,15 @@ async def find(
         tags = await digests_of(client, repository, await list_tags(client, repository))
         digests = tuple(unreached(tags.items(), reached))
         manifests = await asyncio.gather(*(fetch_manifest(client, repository.pinned(digest)) for digest in digests))
+        found = []
+        for digest, manifest in zip(digests, manifests, strict=True):
+            made = _made(manifest)
+            if _is_cache(manifest) and made is not None and made < until:
+                names = tuple(f"{repository.name}:{tag}" for tag, behind in tags.items() if behind == digest)
+                found.append(CachedResults(digest, names, made, sum(blob.size for blob in manifest.layers)))
+        return tuple(found)
     except Refused as refusal:
         raise RegistryUnavailableError(f"The cache in `{repository.name}` cannot be looked at: {refusal}") from refusal
-    found = []
-    for digest, manifest in zip(digests, manifests, strict=True):
-        made = _made(manifest)
-        if _is_cache(manifest) and made is not None and made < until:
-            names = tuple(f"{repository.name}:{tag}" for tag, behind in tags.items() if behind == digest)
-            found.append(CachedResults(digest, names, made, sum(blob.size for blob in manifest.layers)))
-    return tuple(found)
 
 
 def reached_by(plan: Plan) -> frozenset[str]:
@@ -83,4 +83,7 @@ def _made(manifest: Manifest) -> datetime | None:
     said = [(layer.get("annotations") or {}).get(_CREATED, "") for layer in manifest.document.get("layers") or ()]
     # Python reads no nanoseconds; RFC 3339 in UTC sorts as text up to the seconds.
     latest = max((text[:19] for text in said), default="")
-    return datetime.fromisoformat(f"{latest}+00:00") if len(latest) == 19 else None
+    try:
+        return datetime.fromisoformat(f"{latest}+00:00")
+    except ValueError:
+        return None
