@@ -53,10 +53,10 @@ def main() -> None:
         document = {"load": load, "cores": os.cpu_count(), "heavy": packages.heavy, "cases": rows}
         print(json.dumps(document, indent=2))
         return
-    print(f"{'':56} {'flyte':>9} {'steps':>9} {'layers':>9} {'faster':>7} {'target':>7}  sent by steps, layers")
+    print(f"{'':56} {'flyte':>9} {'steps':>9} {'layers':>9} {'faster':>7} {'target':>7}  steps sent (fetched), layers")
     for name, row in rows.items():
         times = " ".join(_shown(row[recipe], "8.2f", " s") for recipe in ("flyte", "steps", "layers"))
-        sent = ", ".join(_shown(row[f"{recipe}_sent"], ".1f", " MB") for recipe in ("steps", "layers"))
+        sent = ", ".join(_moved(row, recipe) for recipe in ("steps", "layers"))
         print(f"{CASES[name][0]:56} {times} {_shown(row['ratio'], '6.1f', 'x')} {row['target']:6.1f}x  {sent}")
     print(f"\n{', '.join(packages.heavy)}; {SMALLER.partition('==')[0]} stands in where {TORCH} is not to be had")
     print(f"medians of {options.repeat} interleaved runs, {os.cpu_count()} cores, load {load}")
@@ -109,6 +109,11 @@ def _row(found: dict[Recipe, list[Measured]], target: float) -> dict[str, Any]:
 def _median(numbers: Iterator[float]) -> float | None:
     known = list(numbers)
     return statistics.median(known) if known else None
+
+
+def _moved(row: dict[str, Any], recipe: Recipe) -> str:
+    """What the registry was sent, and what it gave."""
+    return f"{_shown(row[f'{recipe}_sent'], '.1f', ' MB')} ({_shown(row[f'{recipe}_fetched'], '.1f', ' MB')})"
 
 
 def _shown(number: float | None, form: str, unit: str) -> str:

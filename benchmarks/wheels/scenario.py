@@ -102,7 +102,8 @@ class Round:
             "below": (below, self.place.first, None),
             "base": (below, self.place.first, self.move_base),
             "second": (
-                {"train": [*below["train"], ("humanize==4.14.0",)]},
+                # Not the light package of `top`, whose layer is there.
+                {"train": [*below["train"], ("texttable==1.7.0",)]},
                 self.place.second,
                 self.place.second.forget,
             ),
