@@ -18,9 +18,12 @@ from flytebuild.check.finding import RULES, Finding
 from flytebuild.config import Config
 from flytebuild.errors import CheckError, ConfigError, UsageError
 from flytebuild.graph import EnvironmentNode
+from flytebuild.spec.images import Platform
+from flytebuild.spec.model import Definition, ImageDefinition
 
 if TYPE_CHECKING:
     from flytebuild.check.exact import Answer
+    from flytebuild.wheels.lock import Lock
 
 _SHOWN = 5
 """Findings that a plan tells; `flytebuild check` has them all."""
@@ -43,24 +46,42 @@ def check(config: Config, definitions: Definitions, nodes: Sequence[EnvironmentN
             hint = f"did you mean `{nearest[0]}`?" if nearest else "rules: " + ", ".join(f"`{rule}`" for rule in RULES)
             raise ConfigError(f"`ignore` in `{config.sources.get('ignore', '?')}` names no rule: `{name}`", hint=hint)
     ignored = (*config.ignore, *(_LOCKED if config.lock and config.lock.is_file() else ()))
+    lock = _lock(config)
     found = examine(
-        tuple(subjects(definitions, nodes)), LiveObjects(), _text_of, ignored=ignored, locked=_locked_images(config)
+        tuple(subjects(definitions, nodes)),
+        LiveObjects(),
+        _text_of,
+        ignored=ignored,
+        locked=frozenset(image.reference for image in lock.images) if lock else frozenset(),
+        images=_images(config, nodes, lock),
     )
     return tuple(replace(item, file=relative(item.file)) for item in found)
 
 
-def _locked_images(config: Config) -> frozenset[str]:
-    """The names of images that the lock has a digest of; a lock that cannot be read is a plan's to tell."""
+def _lock(config: Config) -> Lock | None:
+    """The lock, where there is one; one that cannot be read is a plan's to tell."""
     if not (config.lock and config.lock.is_file()):
-        return frozenset()
+        return None
     # Loaded here: only who has a lock needs what reads it.
     from flytebuild.wheels import lockfile
 
     try:
-        found = lockfile.read(config.lock)
+        return lockfile.read(config.lock)
     except UsageError:
-        return frozenset()
-    return frozenset(image.reference for image in found.images) if found else frozenset()
+        return None
+
+
+def _images(config: Config, nodes: Sequence[EnvironmentNode], lock: Lock | None) -> dict[str, Definition]:
+    """The images of environments, with what the lock installs in them."""
+    if lock is None:
+        return {node.name: node.image for node in nodes}
+    from flytebuild.wheels.definitions import with_locked  # as in `_lock`
+
+    platforms = tuple(map(Platform.parse, config.platforms))
+    return {
+        node.name: with_locked(node.image, lock, platforms) if isinstance(node.image, ImageDefinition) else node.image
+        for node in nodes
+    }
 
 
 def modules(definitions: Definitions, node: EnvironmentNode) -> tuple[str, ...]:
@@ -75,6 +96,7 @@ def modules(definitions: Definitions, node: EnvironmentNode) -> tuple[str, ...]:
 
 
 def exact(
+    config: Config,
     definitions: Definitions,
     nodes: Sequence[EnvironmentNode],
     findings: Sequence[Finding],
@@ -83,7 +105,8 @@ def exact(
     """The findings with what importing modules in the images has shown, by the environments' names."""
     from flytebuild.check.exact import merge  # a plan imports nothing there
 
-    installed = {node.name: inclusion.Installed(node.image, _text_of) for node in nodes}
+    images = _images(config, nodes, _lock(config))
+    installed = {name: inclusion.Installed(image, _text_of) for name, image in images.items()}
     places = {node.name: definitions.place(node.name) for node in nodes}
     return merge(findings, answers, lambda name, module: inclusion.whose(name, module, installed), places)
 

@@ -52,6 +52,9 @@ _NAMESPACES = {"flyteplugins": 2, "google.cloud": 3}
 
 _LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
 
+_OPEN = re.compile(r"\bextras?\b|python|implementation|platform_(?:machine|release|version)")
+"""Variables of markers whose values depend on more than the system."""
+
 _VARIANTS = re.compile(r"-(?:headless|binary|cpu|gpu|nightly|contrib|contrib-headless)$")
 
 
@@ -104,6 +107,15 @@ def closure(requirements: Mapping[str, frozenset[str]]) -> tuple[frozenset[str],
             elif "python" in need.marker and "extra" not in need.marker:
                 found.setdefault(need.name, frozenset())
     return frozenset(found), frozenset(unknown)
+
+
+def applies(marker: str) -> bool:
+    """Whether what has a marker may be installed on Linux; what only another Python or machine needs may be, too."""
+    if not marker or _OPEN.search(marker):
+        return True
+    from packaging.markers import Marker
+
+    return Marker(marker).evaluate(_LINUX)
 
 
 def is_here(name: str) -> bool:

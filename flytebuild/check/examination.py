@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from flytebuild.check import calls, dependencies, inclusion, lints, secrets
 from flytebuild.check.finding import Finding, in_order
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known, Subject
+from flytebuild.spec.model import Definition
 
 
 def examine(
@@ -18,18 +20,21 @@ def examine(
     *,
     ignored: Sequence[str] = (),
     locked: Collection[str] = (),
+    images: Mapping[str, Definition] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
     """What is found, the most serious first, then in the subjects' order.
 
-    `read` returns the text of a file; `ignored` are rules that are off, and `locked` the
-    names of images that a lock has the digests of. A comment in the user's code turns a rule off
-    for its line.
+    `read` returns the text of a file; `ignored` are rules that are off, `locked` the names of images that a lock has
+    the digests of, and `images` those of environments with what a lock installs in them. A comment in the user's code
+    turns a rule off for its line.
     """
     sources = Sources(read)
     reader = calls.Reader(known, sources)
     readings = {subject.name: tuple(_readings(subject, reader)) for subject in subjects}
     starts = {subject.name: tuple(dict.fromkeys(task_files(subject))) for subject in subjects}
-    installed = {subject.name: inclusion.Installed(subject.image, read) for subject in subjects}
+    installed = {
+        subject.name: inclusion.Installed(images.get(subject.name, subject.image), read) for subject in subjects
+    }
     found = [
         *dependencies.examine(subjects, readings),
         *inclusion.examine(subjects, installed, readings, starts, sources),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from msgspec import Struct
@@ -35,12 +35,18 @@ class Installed(Struct, frozen=True, dict=True):
     def _closure(self) -> tuple[frozenset[str], frozenset[str]]:
         return distributions.closure(self.contents.requirements)
 
+    @cached_property
+    def _strange(self) -> list[str]:
+        """What is there of which nobody here knows which modules it brings."""
+        mine = self.contents
+        return sorted(name for name in mine.complete if name not in mine.brings and not distributions.is_here(name))
+
     def doubts(self, module: str) -> tuple[str, ...]:
         """Why a module that is not seen may be there all the same."""
-        unknown = sorted(self._closure[1])
+        unknown = sorted(self._closure[1] - self.contents.complete)
         needs = f"what {_named(unknown)} {_verb(unknown, 'need')} is not known here" if unknown else ""
         # Of what this machine has it is known which modules it brings: all others may bring one that is here from none.
-        strange = [] if distributions.providers(module) else list(filter(_is_strange, sorted(self.contents.complete)))
+        strange = [] if distributions.providers(module) else self._strange
         brings = f"which modules {_named(strange)} {_verb(strange, 'bring')} is not known here" if strange else ""
         return (*self.contents.unknown, *filter(None, (needs, brings)))
 
@@ -49,16 +55,32 @@ class Installed(Struct, frozen=True, dict=True):
         top = module.partition(".")[0]
         named = normal_name(top)
         mine = self.contents
-        if top in mine.modules or named in mine.requirements or named in mine.complete:
+        if top in mine.modules or self._owner(module) or named in self._vague(mine.requirements):
             return True
         wanted = {distributions.stem(name) for name in distributions.providers(module)} or {named}
-        there = {distributions.stem(name) for name in self._closure[0] | mine.complete}
-        return not wanted.isdisjoint(there)
+        return not wanted.isdisjoint(map(distributions.stem, self._vague(self._closure[0])))
+
+    def distribution(self, module: str) -> str:
+        """The distribution that brings a module, by its name; nothing where it is not known to be there."""
+        names = distributions.providers(module) or {normal_name(module.partition(".")[0])}
+        return self._owner(module) or next((name for name in sorted(names) if name in self.contents.written), "")
 
     def requirement(self, module: str) -> str:
         """How the definition asks for what brings a module; nothing where it only comes along."""
-        names = distributions.providers(module) or {normal_name(module.partition(".")[0])}
-        return next((self.contents.written[name] for name in names if name in self.contents.written), "")
+        return self.contents.written.get(self.distribution(module), "")
+
+    def _vague(self, names: Collection[str]) -> set[str]:
+        """Those of some distributions, and of a lock's, whose modules no lock tells."""
+        return {*names, *self.contents.complete} - self.contents.brings.keys()
+
+    def _owner(self, module: str) -> str:
+        """The distribution whose modules a lock tells, this one among them; a namespace is of all that are in it."""
+        for name, modules in self.contents.brings.items():
+            if any(
+                module == item or module.startswith(f"{item}.") or item.startswith(f"{module}.") for item in modules
+            ):
+                return name
+        return ""
 
 
 def examine(
@@ -117,7 +139,9 @@ def whose(name: str, module: str, installed: Mapping[str, Installed]) -> tuple[l
     """The other environments whose images have a module, and the requirement that brings it, as one of them has it."""
     owners = [other for other, image in installed.items() if other != name and image.has(module)]
     written = next(filter(None, (installed[other].requirement(module) for other in owners)), "")
-    return owners, written or next(iter(sorted(distributions.providers(module))), module.partition(".")[0])
+    named = next(filter(None, (installed[other].distribution(module) for other in owners)), "")
+    known = named or next(iter(sorted(distributions.providers(module))), module.partition(".")[0])
+    return owners, written or known
 
 
 def _missing(subject: Subject, item: Import, owners: Sequence[str], package: str) -> Finding:

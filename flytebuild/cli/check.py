@@ -64,7 +64,9 @@ def check(
         nodes, problems = (definitions.needed(targets, read), ()) if targets else definitions.usable(read)
     findings = checks.check(settings, definitions, nodes)
     if in_image:
-        findings = checks.exact(definitions, nodes, findings, _answers(settings, definitions, nodes, findings))
+        findings = checks.exact(
+            settings, definitions, nodes, findings, _answers(settings, definitions, nodes, findings)
+        )
     if as_json:
         names = tuple(node.name for node in nodes)
         click.echo(json.dumps(to_document(findings, names), indent=2, ensure_ascii=False))

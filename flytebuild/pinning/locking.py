@@ -20,10 +20,12 @@ from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers import secrets_of
 from flytebuild.spec.model import ImageSpec
 from flytebuild.state import State
+from flytebuild.threads import in_thread
 from flytebuild.wheels import base as bases
 from flytebuild.wheels.base import Base
 from flytebuild.wheels.lock import Lock, LockedImage, Specs, apply, merged
 from flytebuild.wheels.metadata import MetadataReader
+from flytebuild.wheels.modules import ModuleReader
 from flytebuild.wheels.questions import Question
 from flytebuild.wheels.recipe import tools_needed
 from flytebuild.wheels.resolver import NOTHING, Moves, Resolver
@@ -56,7 +58,16 @@ async def lock(
     layers, unlocked = await answering.layers(specs)
     after = Lock(answering.uv.version, images, layers, unlocked)
     platforms = frozenset(str(platform) for variants in specs.values() for platform in variants)
-    return merged(before, after, platforms, frozenset(specs) if is_partial else None) if before else after
+    whole = merged(before, after, platforms, frozenset(specs) if is_partial else None) if before else after
+    return await _with_modules(whole, ModuleReader(state, config.ca_bundle))
+
+
+async def _with_modules(lock: Lock, reader: ModuleReader) -> Lock:
+    """The lock with the modules of its wheels, which checks ask for: as far as whoever serves these tells them."""
+    pins = list(dict.fromkeys(pin for layer in lock.layers for pin in layer.pins))
+    named = {pin: pin for pin in await in_thread(lambda: reader.named(pins), "flytebuild-modules")}
+    layers = (replace(layer, pins=tuple(named[pin] for pin in layer.pins)) for layer in lock.layers)
+    return replace(lock, layers=tuple(layers))
 
 
 def without(lock: Lock | None, moves: Moves) -> Lock:

@@ -121,7 +121,13 @@ def _hint(source: str) -> str:
 def _lock(document: Mapping[str, Any]) -> Lock:
     wheels = {
         item.get("id", item["filename"]): Pin(
-            item["name"], item["version"], item["filename"], _sha256(item), item.get("url", ""), item.get("size")
+            item["name"],
+            item["version"],
+            item["filename"],
+            _sha256(item),
+            item.get("url", ""),
+            item.get("size"),
+            tuple(map(str, item["modules"])) if "modules" in item else None,
         )
         for item in document.get("wheel", ())
     }
@@ -176,4 +182,5 @@ def _wheel(pin: Pin, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"id": name} if name != pin.filename else {}
     found |= {"name": pin.name, "version": pin.version, "filename": pin.filename, "sha256": pin.sha256}
     found |= {"url": pin.url} if pin.url else {}
-    return found | ({"size": pin.size} if pin.size is not None else {})
+    found |= {"size": pin.size} if pin.size is not None else {}
+    return found | ({"modules": list(pin.modules)} if pin.modules is not None else {})

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)
-_AT_ONCE = 8
+AT_ONCE = 8
+"""Requests that indexes are asked at a time."""
+
 _CHUNK = 64 * 1024
 _BUSY = (408, 425, 429)
 """Statuses of a server that gives another answer at another time."""
@@ -61,7 +63,7 @@ class MetadataReader(Struct, frozen=True):
         found = {pin.name: text for pin in pins if (text := self._recall(pin))}
         missing = [pin for pin in pins if pin.name not in found]
         if missing:
-            with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
+            with connected(self.ca_bundle) as client, ThreadPoolExecutor(AT_ONCE, "flytebuild-metadata") as pool:
                 known = _credentials(indexes)
                 texts = pool.map(lambda pin: _read(client, _with_url(pin, signed), known), missing)
                 for pin, text in zip(missing, texts, strict=True):
@@ -82,7 +84,7 @@ class MetadataReader(Struct, frozen=True):
         online = [pin for pin in pins if pin.url.startswith(("https://", "http://"))]
         if not online:
             return ""
-        with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
+        with connected(self.ca_bundle) as client, ThreadPoolExecutor(AT_ONCE, "flytebuild-metadata") as pool:
             answers = list(pool.map(lambda pin: _is_open(client, pin), online))
         refused = (pin for pin, is_open in zip(online, answers, strict=True) if not is_open)
         return next((urlsplit(pin.url).hostname or "" for pin in refused), "")
@@ -97,15 +99,17 @@ class MetadataReader(Struct, frozen=True):
         if all(pin.size is not None for pin in pins):
             return tuple(pins)
         known = _credentials(indexes)
-        with self._client() as client, ThreadPoolExecutor(_AT_ONCE, "flytebuild-metadata") as pool:
+        with connected(self.ca_bundle) as client, ThreadPoolExecutor(AT_ONCE, "flytebuild-metadata") as pool:
             sizes = pool.map(lambda pin: _size(client, _with_url(pin, signed), known), pins)
             return tuple(replace(pin, size=size) for pin, size in zip(pins, sizes, strict=True))
 
-    @contextmanager
-    def _client(self) -> Iterator[httpx.Client]:
-        trusted = ssl.create_default_context(cafile=str(self.ca_bundle) if self.ca_bundle else None)
-        with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, verify=trusted) as client:
-            yield client
+
+@contextmanager
+def connected(ca_bundle: Path | None) -> Iterator[httpx.Client]:
+    """What asks indexes, by the host's certificates or those of a bundle."""
+    trusted = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else None)
+    with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, verify=trusted) as client:
+        yield client
 
 
 def _credentials(indexes: Sequence[str]) -> dict[str, tuple[str, str]]:

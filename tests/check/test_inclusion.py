@@ -1,5 +1,6 @@
 """Rule `missing-package`: what modules import and images lack. The packages are those of the tests' own environment."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from flytebuild.check import distributions
 from flytebuild.check.imports import Modules
 from flytebuild.check.source import Sources
+from flytebuild.spec.layers import Pin
 from tests.check.project import examined, said, text_of
 
 HAS = """
@@ -36,14 +38,22 @@ def main(x: int = 1) -> int:
 HYPOTHESIS = '.with_pip_packages("hypothesis==6.100")'
 
 
-def project(folder: Path, *, imports: str = "", tool: str = "", caller: str = "", body: str = "pass") -> list[str]:
+def project(
+    folder: Path,
+    *,
+    imports: str = "",
+    tool: str = "",
+    caller: str = "",
+    body: str = "pass",
+    pins: Mapping[str, Sequence[Pin]] | None = None,
+) -> list[str]:
     files = {
         "parts__tool": HAS.format(imports=imports, layers=tool, body=body),
         "main": CALLER.format(layers=caller),
         "requirements.txt": "hypothesis==6.100 \\\n  --hash=sha256:0\n# trustme\n-r other.txt\n",
         "other.txt": "trustme\n",
     }
-    return said(examined(folder, **files), "missing-package", folder)
+    return said(examined(folder, pins=pins, **files), "missing-package", folder)
 
 
 def test_a_package_that_only_the_called_environment_has(tmp_path: Path) -> None:
@@ -151,24 +161,141 @@ def test_a_package_that_is_only_called_like_the_module_is_proposed_as_such(tmp_p
     }
 
 
-def test_a_lock_has_everything(tmp_path: Path) -> None:
-    lock = 'version = 1\nrequires-python = ">=3.10"\n'
-    for name in ("user", "hypothesis"):
-        source = "virtual = '.'" if name == "user" else "registry = 'https://pypi.org/simple'"
-        lock += f'[[package]]\nname = "{name}"\nversion = "1"\nsource = {{ {source} }}\n'
-    tmp_path.joinpath("uv.lock").write_text(lock)
-    manifest = '[project]\nname = "user"\nversion = "1"\ndependencies = ["hypothesis"]\n'
-    tmp_path.joinpath("pyproject.toml").write_text(manifest)
+UV_LOCK = """
+version = 1
+requires-python = ">=3.10"
+
+[[package]]
+name = "user"
+version = "1"
+source = { virtual = "." }
+dependencies = [
+    { name = "first" },
+    { name = "trustme", marker = "sys_platform == 'win32'" },
+]
+
+[package.optional-dependencies]
+plot = [{ name = "attrs" }]
+
+[package.dev-dependencies]
+dev = [{ name = "pytest" }]
+
+[[package]]
+name = "first"
+version = "1"
+source = { registry = "https://pypi.org/simple" }
+dependencies = [{ name = "hypothesis" }]
+
+"""
+for name in ("hypothesis", "trustme", "pytest", "attrs"):
+    UV_LOCK += f'[[package]]\nname = "{name}"\nversion = "1"\nsource = {{ registry = "https://pypi.org/simple" }}\n'
+MANIFEST = '[project]\nname = "user"\nversion = "1"\ndependencies = ["first", "trustme"]\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacking"),
+    [
+        ("", ["trustme"]),
+        ("--no-dev --extra=plot", ["trustme", "pytest"]),
+        ("--no-default-groups --all-extras", ["trustme", "pytest"]),
+        ("--no-default-groups --group dev --frozen", ["trustme"]),
+        ("--all-groups --no-group dev", ["trustme", "pytest"]),
+        ("--package user", []),
+    ],
+)
+def test_a_project_s_lock_has_everything(tmp_path: Path, arguments: str, lacking: list[str]) -> None:
+    """What `uv sync` takes of it; where it cannot be told which that is, all that it names."""
+    tmp_path.joinpath("uv.lock").write_text(UV_LOCK)
+    tmp_path.joinpath("pyproject.toml").write_text(MANIFEST)
+    tail = f"extra_args='{arguments}'" if arguments else ""
+    layers = f".with_uv_project('{tmp_path}/pyproject.toml', uvlock='{tmp_path}/uv.lock', {tail})"
+    found = project(tmp_path, body="import hypothesis, trustme, pytest", tool=layers, caller=layers)
+    assert [line.partition("lacks `")[2].partition("`")[0] for line in found] == lacking
+
+
+def test_what_a_project_s_lock_does_not_have(tmp_path: Path) -> None:
+    tmp_path.joinpath("uv.lock").write_text(UV_LOCK)
+    tmp_path.joinpath("pyproject.toml").write_text(MANIFEST)
     layers = f'.with_uv_project("{tmp_path}/pyproject.toml", uvlock="{tmp_path}/uv.lock")'
-    assert project(tmp_path, imports="import hypothesis", tool=layers, caller=layers) == []
-    assert [item[:5] for item in project(tmp_path / "two", imports="import trustme", tool=layers, caller=layers)] == [
+    assert [item[:5] for item in project(tmp_path / "a", imports="import trustme", tool=layers, caller=layers)] == [
         "error",
         "error",
     ]
-    assert project(tmp_path / "three", body="import nobody_has_this", tool=layers) == [
+    assert project(tmp_path / "b", body="import nobody_has_this", tool=layers) == [
         "unknown parts/tool.py:10: Whether the image of `tool` has `nobody_has_this` is not known: "
-        "which modules `user` brings is not known here"
+        "which modules `first` brings is not known here"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# This file was autogenerated by uv via the following command:\nstrange-thing==1\nalong==2", "error trustme"),
+        ("strange-thing==1 --hash=sha256:0\nalong==2 \\\n  --hash=sha256:1 --hash=sha256:2\n", "error trustme"),
+        ("strange-thing==1 --hash=sha256:0\ntrustme==2 ; sys_platform == 'win32' --hash=sha256:0", "error trustme"),
+        ("strange-thing==1\nalong==2", "unknown trustme"),
+        ("# This file was autogenerated by uv\nstrange-thing==1\nalong>=2", "unknown trustme"),
+    ],
+)
+def test_a_compiled_requirements_file_has_all_that_its_packages_need(tmp_path: Path, text: str, said: str) -> None:
+    tmp_path.joinpath("locked.txt").write_text(text)
+    found = project(tmp_path, body="import trustme", tool=f'.with_requirements("{tmp_path}/locked.txt")')
+    assert [f"{line.partition(' ')[0]} {line.split('`')[3]}" for line in found] == [said]
+
+
+def wheel(name: str, *modules: str) -> Pin:
+    return Pin(name, "1", f"{name}-1-py3-none-any.whl", "1" * 64, modules=modules)
+
+
+STRANGE = '.with_pip_packages("strange-thing")'
+"""What this machine has nothing of."""
+
+
+def test_what_a_lock_installs_is_certain(tmp_path: Path) -> None:
+    """A package that comes along is there, one that does not is not: whatever this machine has or knows."""
+    pins = [wheel("strange-thing", "strange", "deep.er.strange"), wheel("comes-along", "along", "_along")]
+    lines = "import strange.inner, along, deep.er\nimport hypothesis, nobody_has_this\nimport deep.other"
+    locked = {"tool": pins, "env": pins[:1]}
+    assert project(tmp_path / "a", imports=lines, tool=STRANGE, caller=STRANGE, pins=locked) == [
+        f"error parts/tool.py:{line}: The image of `{name}` lacks `{module}`, which the modules of its tasks "
+        f"import{more}"
+        for line, name, module, more in (
+            (4, "tool", "hypothesis", ""),
+            (4, "tool", "nobody_has_this", ""),
+            (5, "tool", "deep.other", ""),
+            (3, "env", "along", "; that of `tool` has it"),
+            (4, "env", "hypothesis", ""),
+            (4, "env", "nobody_has_this", ""),
+            (5, "env", "deep.other", ""),
+        )
+    ]
+    assert project(tmp_path / "b", imports="import along", tool=STRANGE) == [
+        "error parts/tool.py:3: The image of `env` lacks `along`, which the modules of its tasks import",
+        "unknown parts/tool.py:3: Whether the image of `tool` has `along` is not known: "
+        "what `strange-thing` needs is not known here",
+    ]
+
+
+def test_a_locked_wheel_s_modules_count_more_than_its_name(tmp_path: Path) -> None:
+    """Nothing is called `hypothesis` in it; where its modules are not known, it may bring what no other does."""
+    named = {"tool": [wheel("hypothesis", "other")]}
+    found = project(tmp_path / "a", imports="import hypothesis", tool=HYPOTHESIS, pins=named)
+    assert [line.partition(":")[0] for line in found] == ["error parts/tool.py", "error parts/tool.py"]
+    unnamed = {"tool": [Pin("strange-thing", "1", "s.whl", "1" * 64)]}
+    assert project(tmp_path / "b", body="import nobody_has_this", tool=STRANGE, pins=unnamed) == [
+        "unknown parts/tool.py:10: Whether the image of `tool` has `nobody_has_this` is not known: "
+        "which modules `strange-thing` brings is not known here"
+    ]
+
+
+def test_the_line_to_add_names_what_brings_the_module_where_a_lock_knows_it(tmp_path: Path) -> None:
+    files = {
+        "parts__tool": HAS.format(imports="import along", layers=STRANGE, body="pass"),
+        "main": CALLER.format(layers=""),
+    }
+    pins = {"tool": [wheel("strange-thing", "strange"), wheel("comes-along", "along")]}
+    (finding,) = [item for item in examined(tmp_path, pins=pins, **files) if item.rule == "missing-package"]
+    assert finding.hint == f'add `.with_pip_packages("comes-along")` to the image of `env` ({tmp_path}/main.py:5)'
 
 
 def test_imports_of_packages_and_relative_ones(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_a_lock_from_its_first_day_on(workspace: Workspace) -> None:
     assert locked != free
     assert in_image(locked, *FREEZE) == in_image(free, *FREEZE)
 
+    # Checks know all that is installed by now, and which modules that has.
+    lacking = MAIN.format(more="").replace("    return", "    import iniconfig, six, nobody_has_this\n    return")
+    workspace.write({"lock/lacking.py": lacking})
+    told = workspace.flytebuild("check", "lock/lacking.py", code=65).stdout
+    assert "The image of `locked` lacks `nobody_has_this`" in told
+    assert told.endswith("1 environment, 1 error\n"), told
+
     # A version of another day, which is taken whatever there is by now.
     older = text.replace(six["filename"], SIX).replace(six["sha256"], HASH)
     file.write_text(older.replace(f'version = "{six["version"]}"', 'version = "1.16.0"'))

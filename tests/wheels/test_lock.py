@@ -234,6 +234,14 @@ def test_wheels_are_described_once_and_told_apart_by_their_hashes() -> None:
     assert found.layers[0].pins[0].url == SIX.url
 
 
+@pytest.mark.parametrize("modules", [None, (), ("six",), ("google.rpc", "google.type")])
+def test_a_file_tells_the_modules_of_wheels_where_they_are_known(modules: tuple[str, ...] | None) -> None:
+    layer = locked(made_of(pip("six")), 0, replace(SIX, modules=modules))
+    text = lockfile.encode(Lock("", (), (layer,)))
+    assert lockfile.decode(text, "x").layers[0].pins[0].modules == modules
+    assert ("modules = " in text) == (modules is not None)
+
+
 def test_a_lock_takes_the_place_of_the_one_that_it_was_made_from_only(tmp_path: Path) -> None:
     file = tmp_path / "flytebuild.lock"
     mine, other = Lock("1"), Lock("2")
