@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from flytebuild.facts import Absent, Present
 from flytebuild.plan import ImagePlan, Observation, Plan, is_in_engine
@@ -17,7 +18,9 @@ from flytebuild.spec.digests import TAG_PREFIX, digests
 from flytebuild.spec.layers import WheelLayer, trees_of
 from flytebuild.spec.tree import Tree
 from flytebuild.state import EnvironmentRecord, State
-from flytebuild.why import Earlier
+
+if TYPE_CHECKING:
+    from flytebuild.why import Earlier
 
 _LARGEST = 20_000
 """Trees with more files than this are remembered by their digests alone."""
@@ -57,6 +60,8 @@ def made(plan: Plan, state: State) -> frozenset[str]:
 
 def recall(plan: Plan, state: State) -> dict[str, Earlier]:
     """What the environments of missing images had before, by the missing image's reference."""
+    from flytebuild.why import Earlier
+
     found, places = {}, _places(plan)
     for image in plan.images:
         record = next(_records(image, places, state), None)
@@ -77,6 +82,8 @@ def asked(plan: Plan, known: Mapping[str, Earlier]) -> dict[str, tuple[str, ...]
 
 def answered(questions: Mapping[str, tuple[str, ...]], seen: Mapping[str, Observation]) -> dict[str, Earlier]:
     """What came of looking at what was `asked`."""
+    from flytebuild.why import Earlier
+
     found = dict[str, Earlier]()
     for reference, names in questions.items():
         for observation in filter(None, map(seen.get, names)):

@@ -16,19 +16,16 @@ from msgspec.structs import replace
 from flytebuild import history
 from flytebuild.authoring.environments import Definitions, refuse
 from flytebuild.authoring.images import Reader
-from flytebuild.authoring.loader import load
 from flytebuild.config import Config
 from flytebuild.errors import DefinitionError, UnavailableError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.looking import Outside, Remembered, published
-from flytebuild.measures import Measures
 from flytebuild.pinning.specified import decided, pinned, platforms, specified, undecided
-from flytebuild.plan import Experience, Forecast, Observation, Plan, forecast, is_in_engine, make_plan, references
+from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
 from flytebuild.spec.model import ExternalImage
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.trees.statcache import StatCache
-from flytebuild.why import Earlier
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,9 +35,12 @@ if TYPE_CHECKING:
     from flytebuild.build.output import Output
     from flytebuild.build.stores import Stores
     from flytebuild.leftovers import Leftover
+    from flytebuild.plan.experience import Experience
+    from flytebuild.plan.forecast import Forecast
     from flytebuild.size import StoredImage
     from flytebuild.wheels.lock import Lock
     from flytebuild.wheels.resolver import Moves
+    from flytebuild.why import Earlier
 
 _STATE = DEFAULT_PATH
 _ELSEWHERE = 4
@@ -54,6 +54,9 @@ _STAT_CACHE = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) /
 
 async def plan(config: Config, paths: Sequence[Path], targets: Sequence[str] = (), emit: Emit = ignore) -> Plan:
     """What the targets in these files need (everything that they define, without targets), and what is there of it."""
+    # Loaded here: who is asked by Flyte's own tools has loaded the code already.
+    from flytebuild.authoring.loader import load
+
     return await plan_definitions(config, load(paths), targets, emit)
 
 
@@ -316,6 +319,7 @@ def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) ->
 def recorded(config: Config) -> Iterator[Experience]:
     """What was seen of builds before, at the builders that are configured."""
     from flytebuild.buildkit.address import locate_all
+    from flytebuild.measures import Measures
 
     with State.open(_STATE) as state:
         # Inline, and in a folder, a cache serves one repository, or one machine.
@@ -325,6 +329,9 @@ def recorded(config: Config) -> Iterator[Experience]:
 
 def foresee(config: Config, planned: Plan) -> Forecast:
     """What building a plan will take, as far as builds before it tell."""
+    # Loaded here: most plans find nothing to build.
+    from flytebuild.plan.forecast import forecast
+
     with recorded(config) as experience:
         # Each builder of a fleet builds so many images at the same time.
         jobs = config.jobs * max(len(config.builder), 1)

@@ -13,7 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from flytebuild.errors import DriftError, UsageError
-from flytebuild.plan import Forecast, Plan, to_document
+from flytebuild.plan import Plan
+from flytebuild.plan.document import to_document
+from flytebuild.plan.forecast import Forecast
 
 SCHEMA = "flytebuild.saved-plan/1"
 

@@ -13,7 +13,8 @@ from flytebuild.drawing.forest import bare, forest, levels
 from flytebuild.drawing.html import html
 from flytebuild.drawing.mermaid import mermaid
 from flytebuild.facts import Absent
-from flytebuild.plan import NOTHING, ImagePlan, Observation, Plan, make_plan
+from flytebuild.plan import ImagePlan, Observation, Plan, make_plan
+from flytebuild.plan.experience import NOTHING
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from flytebuild.why import Change
 from tests.samples import AMD64, UV, Seen, made_of

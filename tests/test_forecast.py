@@ -10,18 +10,11 @@ from msgspec.structs import replace
 
 from flytebuild.cli.plan_text import render
 from flytebuild.facts import Absent
-from flytebuild.plan import (
-    NOTHING,
-    LayerPlan,
-    Observation,
-    Plan,
-    critical_path,
-    forecast,
-    layer_seconds,
-    make_plan,
-    to_document,
-)
-from flytebuild.plan.durations import longest, makespan, seconds_anew
+from flytebuild.plan import LayerPlan, Observation, Plan, make_plan
+from flytebuild.plan.document import to_document
+from flytebuild.plan.durations import critical_path, layer_seconds, longest, makespan, seconds_anew
+from flytebuild.plan.experience import NOTHING
+from flytebuild.plan.forecast import forecast
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from tests.samples import AMD64, BASE, UV, Seen, made_of, pip
 from tests.test_plan import NODES, SPECS, plan, present, target, variants

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.graph import EnvironmentNode
-from flytebuild.plan import Observation, Plan, Variants, make_plan, reference, references, to_document
+from flytebuild.plan import Observation, Plan, Variants, make_plan, reference, references
+from flytebuild.plan.document import to_document
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import digests
 from flytebuild.spec.images import ResolvedImage

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import flyte
 import flyte._image
@@ -25,6 +26,7 @@ BUILDER = "flytebuild"
 __all__ = [
     "BUILDER",
     "ImageBuild",
+    "answer_for_images",
     "configured_endpoint",
     "environment_of",
     "image_references",
@@ -130,6 +132,24 @@ def open_bundles(image: object) -> list[CodeBundleLayer]:
     """The layers of an image that bring code along or not, as the copy style of a run will say."""
     layers = image._layers if isinstance(image, flyte.Image) else ()
     return [layer for layer in layers if isinstance(layer, CodeBundleLayer) and layer.root_dir is None]
+
+
+def answer_for_images(references: Iterable[tuple[object, str]]) -> None:
+    """Have the SDK use these images of environments under these references, without looking for them.
+
+    It would read all of their files, twice, for a tag that names nothing of ours, and say that it finds no image.
+    """
+    from flyte import _deploy
+
+    # The images are kept: a number stands for one as long as that lives.
+    known = {id(image): (image, reference) for image, reference in references}
+    build = _deploy._build_image_bg
+
+    async def answer_or_build(name: str, image: flyte.Image) -> tuple[str, str, Any]:
+        found = known.get(id(image))
+        return (name, found[1], None) if found else await build(name, image)
+
+    _deploy._build_image_bg = answer_or_build  # type: ignore[assignment]
 
 
 def keep_resolved_bundles() -> None:

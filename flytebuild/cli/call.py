@@ -44,7 +44,7 @@ def _start(task: Any, inputs: dict[str, Any]) -> Run:
     from flytebuild.cli import foreseen
     from flytebuild.cli.console import err
     from flytebuild.cli.prepare import prepare
-    from flytebuild.runtime import client
+    from flytebuild.runtime import client, owner
 
     settings = config.load(Path.cwd())
     program = sdk.Program.of(task, _source(task))
@@ -52,7 +52,7 @@ def _start(task: Any, inputs: dict[str, Any]) -> Run:
     os.environ.update(client.flyte_environment(plane))
     sdk.initialise(plane.config_file, program.root)
     secrets = task_secrets(program.definitions.secrets(), os.environ, settings.secrets)
-    unknown = client.hand_over(plane, secrets)
+    unknown = owner.hand_over(plane, secrets)
     foreseen.refuse(program.definitions, task.name, {name: secrets.missing[name] for name in unknown})
     asyncio.run(prepare(settings, program.definitions, [task.name]))
     return sdk.start(program, inputs).run

@@ -27,7 +27,7 @@ def down(as_json: bool) -> None:
     """
     from flytebuild import config
     from flytebuild.cli.console import err
-    from flytebuild.runtime import client
+    from flytebuild.runtime import client, owner
     from flytebuild.runtime.process import End
 
     words = {
@@ -38,7 +38,7 @@ def down(as_json: bool) -> None:
     }
     results = {End.NOT_RUNNING: "not running", End.STOPPED: "stopped", End.KILLED: "killed"}
     settings = config.load(Path.cwd())
-    under_way = client.under_way(settings)
+    under_way = owner.under_way(settings)
     end = client.stop(settings)
     aborted = under_way if end is End.STOPPED else ()
     err().print(words[end] + _aborted(aborted))

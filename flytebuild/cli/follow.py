@@ -17,7 +17,7 @@ from flytebuild.cli.console import err
 from flytebuild.cli.interruption import wants_to_leave
 from flytebuild.cli.run_text import ENDED, RunLines, culprit, failed, next_step
 from flytebuild.errors import ControlPlaneError, RunError
-from flytebuild.runtime import client
+from flytebuild.runtime import owner
 
 if TYPE_CHECKING:
     from flytebuild.authoring.run import StartedRun
@@ -38,7 +38,7 @@ def follow_run(plane: ControlPlane, started: StartedRun, *, as_json: bool) -> No
     lines = RunLines()
     try:
         console.print(Text(f"Run {started.name}: {started.url}"))
-        with client.http(plane.endpoint) as http:
+        with owner.http(plane.endpoint) as http:
             document = document_of(http, started.name)
             while True:
                 for line in lines.take(document["actions"]):

@@ -85,7 +85,6 @@ def plan(
     from flytebuild.cli.console import notice, out
     from flytebuild.cli.plan_text import render
     from flytebuild.events import Notice
-    from flytebuild.plan import to_document
 
     form = options.form(form, is_json=as_json)
     settings = config.load(Path.cwd(), offline=offline, **flags)
@@ -116,6 +115,8 @@ def plan(
 
         saved.write(output, planned, settings, here.or_here(paths), targets, foreseen)
     if form == "json":
+        from flytebuild.plan.document import to_document
+
         click.echo(json.dumps(to_document(planned, foreseen), indent=2, ensure_ascii=False))
     elif form == "markdown":
         from flytebuild.cli.plan_markdown import markdown

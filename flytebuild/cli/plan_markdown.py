@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 
 from flytebuild.cli.plan_text import new_wheels, prospects, recipe, summary, verdict
 from flytebuild.drawing.mermaid import mermaid
-from flytebuild.plan import Forecast, ImagePlan, LayerPlan, Plan
+from flytebuild.plan import ImagePlan, LayerPlan, Plan
+from flytebuild.plan.forecast import Forecast
 
 _CODE = re.compile(r"((?<!`)`[^`]+`(?!`))")
 _ORDER = ("missing", "unknown", "present", "external")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from flytebuild.amounts import duration, size
-from flytebuild.plan import Forecast, ImageForecast, ImagePlan, LayerPlan, Plan
+from flytebuild.plan import ImagePlan, LayerPlan, Plan
 from flytebuild.why import headline
 
 if TYPE_CHECKING:
     from flytebuild.build.preview import Preview
+    from flytebuild.plan.forecast import Forecast, ImageForecast
 
 _SIGNS = {"present": ("=", "green"), "missing": ("+", "yellow"), "unknown": ("?", "magenta"), "external": ("~", "blue")}
 

@@ -142,7 +142,9 @@ def _prepare_closure(environments: Iterable[flyte.Environment], copy_style: str)
         if copy_style == "none" and any(sdk.open_bundles(item.image) for item in definitions.environments.values()):
             # What these images are is not decided yet: they are built when the SDK asks for them, all at once.
             return
-        asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
+        planned = asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
+        found = definitions.environments.values()
+        sdk.answer_for_images((item.image, planned.reference_of(item.name)) for item in found)
         _hand_over(definitions)
     except FlytebuildError as error:
         _tell(error)
@@ -201,11 +203,11 @@ def _hand_over(definitions: Definitions) -> None:
     if not asked:
         return
     from flytebuild.build.secrets import task_secrets
-    from flytebuild.runtime import client
+    from flytebuild.runtime import client, owner
 
     settings = _settings()
     if _is_ours(settings) and (plane := client.find(settings)):
-        client.hand_over(plane, task_secrets(asked, os.environ, settings.secrets))
+        owner.hand_over(plane, task_secrets(asked, os.environ, settings.secrets))
 
 
 @contextmanager

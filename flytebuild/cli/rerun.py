@@ -48,7 +48,7 @@ def rerun(is_shell: bool, secrets: dict[str, str] | None, run: str, action: str 
     from flytebuild.cli.console import err
     from flytebuild.cli.shell import fetched
     from flytebuild.engine import connect
-    from flytebuild.runtime import by_hand, client
+    from flytebuild.runtime import by_hand, client, owner
     from flytebuild.runtime.container import Limits
     from flytebuild.runtime.containers import network_settings, trust
     from flytebuild.runtime.identity import read_bundle
@@ -58,7 +58,7 @@ def rerun(is_shell: bool, secrets: dict[str, str] | None, run: str, action: str 
     plane = client.ensure(settings, err().print)
     action = action or _failed(plane, run)
     # A control plane that was started since has none of them.
-    client.hand_over(plane, task_secrets(by_hand.secrets(plane, run, action), os.environ, settings.secrets))
+    owner.hand_over(plane, task_secrets(by_hand.secrets(plane, run, action), os.environ, settings.secrets))
     document = by_hand.again(plane, run, action)
     with contextlib.ExitStack() as stack:
         engine = connect()
@@ -89,9 +89,9 @@ def _failed(plane: ControlPlane, run: str) -> str:
     """The action in which a run's failure began. Raises UsageError, RunError, ControlPlaneError."""
     from flytebuild.cli.follow import find
     from flytebuild.cli.run_text import culprit
-    from flytebuild.runtime import client
+    from flytebuild.runtime import owner
 
-    with client.http(plane.endpoint) as http:
+    with owner.http(plane.endpoint) as http:
         document = find(http, run)
     if document is None:
         raise UsageError(f"There is no run `{run}`", hint=f"{plane.endpoint} shows those that there are")

@@ -193,12 +193,12 @@ def _run(
     from flytebuild.cli import foreseen
     from flytebuild.cli.follow import follow_run
     from flytebuild.cli.prepare import prepare
-    from flytebuild.runtime import client
+    from flytebuild.runtime import owner
     from flytebuild.runtime.names import new_run_name
     from flytebuild.runtime.reuse import WARM_LABEL
 
     secrets = task_secrets(program.definitions.secrets(), os.environ, settings.secrets)
-    unknown = client.hand_over(plane, secrets)
+    unknown = owner.hand_over(plane, secrets)
     foreseen.refuse(program.definitions, program.task.name, {name: secrets.missing[name] for name in unknown})
     asyncio.run(prepare(settings, program.definitions, [program.task.name], is_checked=True))
     # Named here, so that a run can be aborted that is asked for when Ctrl-C comes.

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from flytebuild.config import Config
 from flytebuild.errors import OutputError, UsageError
-from flytebuild.plan import Forecast, Plan
+from flytebuild.plan import Plan
+from flytebuild.plan.forecast import Forecast
 from flytebuild.saved_plan import SavedPlan, restore, save
 from flytebuild.whole_file import write_whole
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from flytebuild.drawing.forest import Node, forest
-from flytebuild.plan import Experience, Plan, critical_path, seconds_anew
-from flytebuild.plan.durations import LayerSeconds
+from flytebuild.plan import Plan
+from flytebuild.plan.durations import LayerSeconds, critical_path, seconds_anew
+from flytebuild.plan.experience import Experience
 
 SCHEMA = "flytebuild.graph/1"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flytebuild.drawing.forest import forest
-from flytebuild.plan import NOTHING, Experience, Plan, Status, critical_path, seconds_anew
+from flytebuild.plan import Plan, Status
+from flytebuild.plan.durations import critical_path, seconds_anew
+from flytebuild.plan.experience import NOTHING, Experience
 
 _STYLES: dict[Status, str] = {
     "present": "filled",

@@ -11,7 +11,9 @@ from typing import TypeAlias
 from flytebuild.amounts import size
 from flytebuild.drawing.forest import Node, bare, forest
 from flytebuild.drawing.svg import environments_map
-from flytebuild.plan import Experience, ImagePlan, LayerPlan, Plan, Status, critical_path, seconds_anew
+from flytebuild.plan import ImagePlan, LayerPlan, Plan, Status
+from flytebuild.plan.durations import critical_path, seconds_anew
+from flytebuild.plan.experience import Experience
 
 _SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "external": "~"}
 _WORDS: dict[Status, str] = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flytebuild.plan.forecast import Forecast
 from flytebuild.plan.model import ImagePlan, Plan
-from flytebuild.why import Change
+
+if TYPE_CHECKING:
+    from flytebuild.plan.forecast import Forecast
+    from flytebuild.why import Change
 
 SCHEMA = "flytebuild.plan/1"
 

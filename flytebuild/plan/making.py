@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,7 +20,9 @@ from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.layers import Pinned, trees_of
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.step import Step
-from flytebuild.why import Change, Earlier, changes
+
+if TYPE_CHECKING:
+    from flytebuild.why import Change, Earlier
 
 
 def make_plan(
@@ -131,6 +134,9 @@ def _as_new(image: ImagePlan) -> ImagePlan:
 
 
 def _changes(spec: ImageSpec, spec_digests: ImageDigests, earlier: Earlier) -> tuple[Change, ...]:
+    # Loaded here: most plans find everything built.
+    from flytebuild.why import changes
+
     trees = [tree for step in spec.steps for tree in trees_of(step.layer)]
     return changes(
         earlier.composition,

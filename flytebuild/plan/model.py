@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -13,7 +13,9 @@ from flytebuild.spec.composition import Composition
 from flytebuild.spec.images import Platform
 from flytebuild.spec.layers import Pinned, WheelLayer
 from flytebuild.spec.model import ImageSpec
-from flytebuild.why import Change, Earlier
+
+if TYPE_CHECKING:
+    from flytebuild.why import Change, Earlier
 
 Variants: TypeAlias = Mapping[Platform, ImageSpec]
 """One definition's specs, by platform."""

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from flytebuild.errors import ControlPlaneError, RunError
-from flytebuild.runtime.client import ControlPlane, owner_header
+from flytebuild.runtime.client import ControlPlane
+from flytebuild.runtime.owner import owner_header
 
 _ANSWER_SECONDS = 60.0
 """How long the next piece of an answer may take: inputs may be folders with many files."""

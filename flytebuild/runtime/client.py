@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGKILL
 
-import httpx
-
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError
@@ -20,14 +18,13 @@ from flytebuild.runtime import flyte_config, identity, own_storage, process, rem
 from flytebuild.runtime import home as folder
 from flytebuild.runtime.addresses import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
+from flytebuild.runtime.health import health_of
 from flytebuild.runtime.home import OBJECTS, Holder
 from flytebuild.runtime.own_storage import OwnStorage
-from flytebuild.task_secrets import TaskSecrets
 
 _TURN_SECONDS = 120.0
 """How long another command may take that starts or stops the same control plane."""
 _START_SECONDS = 30.0
-_HEALTH_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 Tell = Callable[[str], None]
@@ -102,33 +99,6 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
         return replace(plane, storage=own_storage.configured(config))
 
 
-def hand_over(plane: ControlPlane, secrets: TaskSecrets) -> tuple[str, ...]:
-    """Give the control plane the secrets that its tasks may ask for, by name; returns those that nobody has.
-
-    Raises ControlPlaneError.
-    """
-    if not secrets.values and not secrets.missing:
-        return ()
-    document = {"values": dict(secrets.values), "missing": dict(secrets.missing)}
-    try:
-        with http(plane.endpoint, _HEALTH_SECONDS) as connection:
-            answer = connection.put("/secrets", json=document, headers=owner_header(plane)).raise_for_status()
-            # One that runs since before this was told answers with nothing.
-            return tuple(answer.json()["unknown"]) if answer.content else ()
-    except httpx.HTTPError as error:
-        raise ControlPlaneError(
-            f"The control plane at {plane.endpoint} does not take the secrets of the run's tasks",
-            hint=f"its log is `{plane.log_file}`",
-        ) from error
-
-
-def http(endpoint: str, seconds: float = 10) -> httpx.Client:
-    """What speaks to a control plane, which has `seconds` for each answer."""
-    # Never through a proxy, and without TLS: the address is this machine's. To read the authorities that it would trust
-    # takes longer than all that is asked.
-    return httpx.Client(base_url=endpoint, timeout=seconds, trust_env=False, verify=False)  # noqa: S501
-
-
 def stop(config: Config) -> process.End:
     """Stop the control plane that holds the configured folder, and wait for its end.
 
@@ -137,26 +107,13 @@ def stop(config: Config) -> process.End:
     UsageError for a folder that cannot be used.
     """
     if folder.holder(config.home) is None:
-        if _is_orphan(health := _health(config.port), config.home):
+        if _is_orphan(health := health_of(config.port), config.home):
             raise _orphan(config, health)
         if not remains.are_there(config.home):
             return process.End.NOT_RUNNING
         ensure(config)
     with _turn(config.home):
         return _end_holder(config.home)
-
-
-def under_way(config: Config) -> tuple[str, ...]:
-    """The names of the runs that have not ended, as far as a control plane of the configured folder answers."""
-    plane = find(config)
-    try:
-        if plane:
-            with http(plane.endpoint) as connection:
-                found = connection.get("/api/runs").raise_for_status().json()["runs"]
-                return tuple(run["run"] for run in found if run["ended"] is None)
-    except httpx.HTTPError:
-        pass
-    return ()
 
 
 def has_object(home: Path, uri: str) -> bool:
@@ -183,11 +140,6 @@ def flyte_environment(plane: ControlPlane) -> dict[str, str]:
     }
 
 
-def owner_header(plane: ControlPlane) -> dict[str, str]:
-    """The header that shows whose control plane it is."""
-    return {"Authorization": f"Bearer {load_or_create(plane.home).owner_token}"}
-
-
 def _storage_variables(plane: ControlPlane) -> dict[str, str]:
     """How the SDK on the host reaches what tasks wrote. Raises ControlPlaneError where the credentials are missing."""
     if plane.storage is None:
@@ -199,24 +151,11 @@ def _storage_variables(plane: ControlPlane) -> dict[str, str]:
         raise own_storage.missing(plane.storage, error) from error
 
 
-def _health(port: int) -> dict[str, object] | None:
-    """What answers at a port: its health document, or None when nothing of ours does."""
-    try:
-        with http(_endpoint(port), _HEALTH_SECONDS) as connection:
-            answer = connection.get("/healthz")
-        document = answer.json() if answer.status_code == 200 else None
-    except (httpx.HTTPError, ValueError):
-        return None
-    if isinstance(document, dict) and str(document.get("schema", "")).startswith("flytebuild.health/"):
-        return document
-    return None
-
-
 def _ask(home: Path, holder: Holder | None) -> _Answer | None:
     """What the process that holds the folder says of itself, or None while it says nothing."""
     if holder is None or holder.port is None:
         return None
-    health = _health(holder.port)
+    health = health_of(holder.port)
     if health is None or not _is_same(health.get("home"), home):
         return None
     pid = health.get("pid")
@@ -264,7 +203,7 @@ def _differences(answer: _Answer, config: Config, wanted: Mapping[str, object]) 
 
 
 def _refuse_stranger(config: Config) -> None:
-    health = _health(config.port)
+    health = health_of(config.port)
     if _is_orphan(health, config.home):
         raise _orphan(config, health)
     if health is not None:

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError
-from flytebuild.runtime import client, home, process
+from flytebuild.runtime import client, health, home, process
 from flytebuild.runtime.home import make
 from flytebuild.runtime.model import Phase
 from tests.conftest import Machine
@@ -215,7 +215,7 @@ def test_one_that_does_not_answer(config: Config, monkeypatch: pytest.MonkeyPatc
     assert done.returncode == 1
     assert f"The control plane (process {plane.pid}) does not answer; `flytebuild down` ends it" in done.stdout
     with monkeypatch.context() as patch:
-        patch.setattr(client, "_HEALTH_SECONDS", 0.2)
+        patch.setattr(health, "_SECONDS", 0.2)
         patch.setattr(client, "_START_SECONDS", 0.2)
         patch.setattr(process, "_STOP_SECONDS", 0.2)
         with pytest.raises(ControlPlaneError, match=rf"\(process {plane.pid}\) does not answer") as error:

@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from flytebuild import engine
-from flytebuild.runtime import client
+from flytebuild.runtime import client, owner
 from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.container import CA_PATH
 from flytebuild.runtime.journal import FILE_NAME, Database
@@ -219,9 +219,9 @@ def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     own.until_running(name, "flows.sleep_long")
     process.kill()
     process.communicate()
-    assert client.under_way(config) == (name,)
+    assert owner.under_way(config) == (name,)
     assert client.stop(config) is End.STOPPED
-    assert client.under_way(config) == ()
+    assert owner.under_way(config) == ()
     assert client.find(config) is None
     assert containers(config.home) == []
 

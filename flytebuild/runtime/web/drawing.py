@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from flytebuild.drawing.html import html
 from flytebuild.errors import DependencyCycleError
 from flytebuild.graph import closure
-from flytebuild.plan import NOTHING, EnvironmentPlan, ImagePlan, LayerPlan, Plan
+from flytebuild.plan import EnvironmentPlan, ImagePlan, LayerPlan, Plan
+from flytebuild.plan.experience import NOTHING
 from flytebuild.runtime.model import Action, Run
 from flytebuild.spec.canonical import digest
 from flytebuild.spec.composition import Composition, decode
