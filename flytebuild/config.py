@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 import platformdirs
-import tomli
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -214,6 +213,9 @@ def _tables(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    # Loaded here: many users have no such file.
+    import tomli
+
     try:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except (tomli.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

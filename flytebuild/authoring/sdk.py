@@ -6,14 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import flyte
 import flyte._image
 import flyte.config
 from flyte._build import ImageBuild
+from flyte._code_bundle import _utils as _bundled
 from flyte._code_bundle import bundle as _bundle
-from flyte._code_bundle._utils import list_imported_modules_as_files
 from flyte._environment import list_loaded_environments
 from flyte._image import CodeBundleLayer, PixiScript
 from flyte._initialize import _get_init_config
@@ -31,6 +32,7 @@ __all__ = [
     "environment_of",
     "image_references",
     "keep_resolved_bundles",
+    "leave_us_out_of_bundles",
     "loaded_environments",
     "loaded_modules",
     "open_bundles",
@@ -102,7 +104,7 @@ def root_folder() -> Path:
 
 def loaded_modules(root: Path) -> list[Path]:
     """The files below `root` that the modules of this process came from: what a code bundle of that style holds."""
-    return [Path(file) for file in list_imported_modules_as_files(str(root), list(sys.modules.values()))]
+    return [Path(file) for file in _bundled.list_imported_modules_as_files(str(root), list(sys.modules.values()))]
 
 
 def pixi_manifest(script: PixiScript) -> str:
@@ -126,6 +128,23 @@ def remember_bundles_only_where(is_there: Callable[[str], bool]) -> None:
         return found if found is not None and is_there(found[1]) else None
 
     _bundle._read_bundle_cache = look_up_and_verify
+
+
+def leave_us_out_of_bundles() -> None:
+    """Let bundles of loaded modules pass over those of this package, unless it lies where the user's code starts.
+
+    The SDK finds by a dozen looks at the disk that a module is none of the user's; we have more than a hundred.
+    """
+    ours, look = Path(__file__).resolve().parents[1], _bundled.list_imported_modules_as_files
+
+    def look_at_theirs(source_path: str, modules: list[ModuleType]) -> list[str]:
+        if not ours.is_relative_to(Path(source_path).resolve()):
+            # By their names: some modules are loaded when one of their attributes is asked for.
+            known = {id(module) for name, module in sys.modules.items() if name.partition(".")[0] == ours.name}
+            modules = [module for module in modules if id(module) not in known]
+        return look(source_path, modules)
+
+    _bundled.list_imported_modules_as_files = look_at_theirs
 
 
 def open_bundles(image: object) -> list[CodeBundleLayer]:

@@ -7,20 +7,25 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGKILL
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.errors import ControlPlaneError
-from flytebuild.runtime import flyte_config, identity, own_storage, process, remains
+from flytebuild.runtime import flyte_config, identity, process, remains
 from flytebuild.runtime import home as folder
 from flytebuild.runtime.addresses import LOOPBACK, object_store_variables
 from flytebuild.runtime.credentials import load_or_create
 from flytebuild.runtime.health import health_of
 from flytebuild.runtime.home import OBJECTS, Holder
-from flytebuild.runtime.own_storage import OwnStorage
+
+if TYPE_CHECKING:
+    from flytebuild.runtime.own_storage import OwnStorage
 
 _TURN_SECONDS = 120.0
 """How long another command may take that starts or stops the same control plane."""
@@ -31,8 +36,7 @@ Tell = Callable[[str], None]
 """Gets a sentence that the user wants to read while something takes its time."""
 
 
-@dataclass(frozen=True, slots=True)
-class ControlPlane:
+class ControlPlane(Struct, frozen=True):
     """A control plane that answers: `http://127.0.0.1:PORT`, its process, its data folder, and where objects are if not
     in that.
     """
@@ -53,8 +57,7 @@ class ControlPlane:
         return self.home / process.LOG_FILE
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """What a control plane says of itself; `runs` counts the unfinished ones, None where it does not tell."""
 
     plane: ControlPlane
@@ -69,7 +72,7 @@ def find(config: Config) -> ControlPlane | None:
     Raises UsageError for a folder that cannot be used.
     """
     answer = _ask(config.home, folder.holder(config.home))
-    return replace(answer.plane, storage=own_storage.configured(config)) if answer else None
+    return replace(answer.plane, storage=_storage(config)) if answer else None
 
 
 def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
@@ -96,7 +99,7 @@ def ensure(config: Config, tell: Tell = lambda _: None) -> ControlPlane:
         else:
             plane = answer.plane
         flyte_config.write(plane.endpoint, plane.config_file)
-        return replace(plane, storage=own_storage.configured(config))
+        return replace(plane, storage=_storage(config))
 
 
 def stop(config: Config) -> process.End:
@@ -145,10 +148,21 @@ def _storage_variables(plane: ControlPlane) -> dict[str, str]:
     if plane.storage is None:
         credentials = load_or_create(plane.home)
         return object_store_variables(plane.endpoint, credentials.key_id, credentials.key_secret)
+    from flytebuild.runtime import own_storage
+
     try:
         return plane.storage.variables(own_storage.find_key(os.environ))
     except own_storage.CredentialsMissingError as error:
         raise own_storage.missing(plane.storage, error) from error
+
+
+def _storage(config: Config) -> OwnStorage | None:
+    if not config.storage:
+        return None
+    # Loaded here: few have a store of their own.
+    from flytebuild.runtime import own_storage
+
+    return own_storage.configured(config)
 
 
 def _ask(home: Path, holder: Holder | None) -> _Answer | None:

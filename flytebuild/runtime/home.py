@@ -14,8 +14,9 @@ import secrets
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from flytebuild.errors import ControlPlaneError, UsageError
 
@@ -30,8 +31,7 @@ _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
 """`struct flock`: type, whence, start, length, process; Apple has the first two at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """The process that holds a folder, and the port that it serves.
 
     `pid` is 0 or less where the process cannot be seen from here (another container, another machine), `port` is
