@@ -42,18 +42,19 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "wheel_layers": get_args(WheelLayers),
 }
 
-_NEXT_SECRET = re.compile(r",(?=[^,=]+=\s*(?:env|env-file|file|command):)")
+# Texts, compiled where a setting has such a value.
+_NEXT_SOURCE = r",(?=[^,=]+=\s*(?:env|env-file|file|command):)"
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 """What Flyte runs on."""
 
 _STORAGE = {
-    "storage": (re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(?:/[^/?#\s]+)*"), "`s3://BUCKET` or `s3://BUCKET/PREFIX`"),
-    "storage_endpoint": (re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?"), "`https://HOST` or `http://HOST:PORT`"),
-    "storage_region": (re.compile(r"[a-z0-9-]+"), "a region's name, such as `eu-central-1`"),
+    "storage": (r"s3://[a-z0-9][a-z0-9.-]{1,62}(?:/[^/?#\s]+)*", "`s3://BUCKET` or `s3://BUCKET/PREFIX`"),
+    "storage_endpoint": (r"https?://[^/?#\s]+(?:/[^?#\s]*)?", "`https://HOST` or `http://HOST:PORT`"),
+    "storage_region": (r"[a-z0-9-]+", "a region's name, such as `eu-central-1`"),
 }
 
-_REGISTRY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?(?:/[a-z0-9._-]+)*")
+_REGISTRY = r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?(?:/[a-z0-9._-]+)*"
 
 
 def parse_variable(key: str, value: str, source: str) -> Any:
@@ -68,7 +69,7 @@ def parse_variable(key: str, value: str, source: str) -> Any:
         return {name.strip(): target.strip() for name, _, target in pairs}
     if key == "secrets":
         # A command may have commas in it.
-        pairs = [item.partition("=") for item in _NEXT_SECRET.split(value) if item.strip()]
+        pairs = [item.partition("=") for item in re.split(_NEXT_SOURCE, value) if item.strip()]
         return {name.strip(): where.strip() for name, _, where in pairs}
     if key in ("platforms", "builder", "ignore"):
         return [item.strip() for item in value.split(",") if item.strip()]
@@ -157,7 +158,7 @@ def _storage(key: str, value: str, source: str) -> str | None:
             f"`{key}` in `{source}` must be without credentials",
             hint="`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` have them, or the profile of `AWS_PROFILE`",
         )
-    if value and not pattern.fullmatch(value):
+    if value and not re.fullmatch(pattern, value):
         raise ConfigError(f"`{key}` in `{source}` is `{value}`", hint=f"write {form}")
     return value or None
 
@@ -205,7 +206,7 @@ def _refuse_no_registry(key: str, value: str, source: str) -> None:
             f"`{key}` in `{source}` must be a registry without credentials",
             hint="`docker login` keeps credentials where flytebuild finds them",
         )
-    if not _REGISTRY.fullmatch(value):
+    if not re.fullmatch(_REGISTRY, value):
         raise ConfigError(
             f"`{key}` in `{source}` is `{value}`, which is not a registry",
             hint="write `host`, `host:port` or `host/path`, without `https://` and in small letters",

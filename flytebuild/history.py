@@ -28,10 +28,11 @@ _LARGEST = 20_000
 _MADE = "wheel layer"
 """What wheel layers are noted under in the state, by their keys."""
 
-_TAG = re.compile(r"[^A-Za-z0-9_.-]")
+# Texts, compiled by who looks for one: most plans find everything built.
+_NO_TAG = r"[^A-Za-z0-9_.-]"
 _TAG_LENGTH = 128
 _OF_ENVIRONMENT = rf"env-[A-Za-z0-9_.-]+-linux-[a-z0-9-]+|(?=.{{{_TAG_LENGTH}}}\Z)env-[A-Za-z0-9_.-]+-[0-9a-f]{{8}}"
-_OURS = re.compile(rf"{TAG_PREFIX}[0-9a-f]{{32}}|{_OF_ENVIRONMENT}|[vd]-[0-9a-f]{{32}}")
+_OURS = rf"{TAG_PREFIX}[0-9a-f]{{32}}|{_OF_ENVIRONMENT}|[vd]-[0-9a-f]{{32}}"
 
 
 def remember(images: Iterable[ImagePlan], plan: Plan, state: State) -> None:
@@ -114,7 +115,7 @@ def latest_tag(environment: str, platform: str) -> str:
     manifests").
     """
     wanted = f"env-{environment}-{platform}"
-    tag = _TAG.sub("-", f"env-{environment}-{platform.replace('/', '-')}")
+    tag = re.sub(_NO_TAG, "-", f"env-{environment}-{platform.replace('/', '-')}")
     if tag == wanted.replace("/", "-") and len(tag) <= _TAG_LENGTH and "/" not in environment:
         return tag
     mark = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
@@ -125,7 +126,7 @@ def is_tag_of_ours(tag: str) -> bool:
     """Whether a tag has the form of those that flytebuild puts: by the digest of an image, by its environment,
     or by the result that an image holds for the cache (`inline`).
     """
-    return bool(_OURS.fullmatch(tag))
+    return bool(re.fullmatch(_OURS, tag))
 
 
 def _records(image: ImagePlan, places: Mapping[str, str], state: State) -> Iterator[EnvironmentRecord]:

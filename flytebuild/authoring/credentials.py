@@ -9,7 +9,8 @@ from flytebuild.authoring.site import Site
 
 _VARIABLE = r"\$\{\w+\}"
 _KNOWN_USER = "(?:git|aws|oauth2|oauth2accesstoken|x-access-token|VssSessionToken|__token__)"
-_CREDENTIALS = re.compile(
+# Texts, compiled when one is looked for: most images have no URL in them.
+_CREDENTIALS = (
     rf"(?<!ssh)://(?!(?:{_VARIABLE}(?::(?:x-oauth-basic|{_VARIABLE})?)?|[\w.~%+-]*:{_VARIABLE}|{_KNOWN_USER})@)"
     r"[^/\s@?#\"'<>]+@"
     rf"|ssh://[^/\s@:]*:(?!{_VARIABLE}@)[^/\s@]+@"
@@ -22,7 +23,7 @@ CREDENTIALS_HINT = (
 )
 
 
-CONDA_TOKEN = re.compile(r"://[^\s\"'<>]+/t/[\w-]+/")
+CONDA_CHANNEL = r"://[^\s\"'<>]+/t/[\w-]+/"
 CONDA_HINT = (
     "leave them out, and give pixi a secret file: `secret_mounts` with a `mount`, and `RATTLER_AUTH_FILE` in the "
     "environment to name it"
@@ -42,7 +43,7 @@ def find(text: str) -> re.Match[str] | None:
     token; the user of an ssh URL is no secret.
     """
     # Few texts have a URL at all, and that is seen many times faster.
-    return _CREDENTIALS.search(text) if "://" in text else None
+    return re.search(_CREDENTIALS, text) if "://" in text else None
 
 
 def refuse(text: str, file: Path, site: Site) -> None:
@@ -52,7 +53,7 @@ def refuse(text: str, file: Path, site: Site) -> None:
 
 def refuse_conda(text: str, file: Path, site: Site) -> None:
     """The same for a file of pixi's, where a channel's token may be in the path: `/t/TOKEN/`."""
-    _refuse(find(text) or CONDA_TOKEN.search(text), file, site, CONDA_HINT)
+    _refuse(find(text) or re.search(CONDA_CHANNEL, text), file, site, CONDA_HINT)
 
 
 def refuse_dockerfile(text: str, file: Path, site: Site) -> None:

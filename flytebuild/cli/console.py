@@ -54,7 +54,7 @@ def _console(file: TextIO) -> Console:
     # Rich alone would leave out colours and keep bold and dim: https://no-color.org asks for no colour, and whoever
     # sets it wants text that is only text.
     system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-    return Console(file=file, highlight=False, markup=False, soft_wrap=True, color_system=system)
+    return Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, color_system=system)
 
 
 def print_error(error: FlytebuildError) -> None:

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from flytebuild.amounts import duration, size
 from flytebuild.plan import ImagePlan, LayerPlan, Plan
-from flytebuild.why import headline
 
 if TYPE_CHECKING:
     from flytebuild.build.preview import Preview
@@ -134,7 +133,12 @@ def _images(plan: Plan, forecast: Forecast | None, *, verbose: bool) -> Iterable
 
 def verdict(image: ImagePlan) -> tuple[str, str, str]:
     """An image's sign, what becomes of it, and why, or nothing."""
-    why = headline(image.changes) or image.reason
+    why = image.reason
+    if image.changes:
+        # Loaded here: most plans find everything built.
+        from flytebuild.why import headline
+
+        why = headline(image.changes) or why
     if image.copied_from:
         return ">", f"to re-tag from {image.copied_from}", why
     words = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}

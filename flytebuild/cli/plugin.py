@@ -135,14 +135,13 @@ def _prepare_closure(environments: Iterable[flyte.Environment], copy_style: str)
 
     if not sdk.uses_our_builder():
         return
-    roots = list(environments)
     try:
         _ensure_control_plane()
-        definitions = Definitions.collect(roots)
+        definitions = Definitions.collect(environments)
         if copy_style == "none" and any(sdk.open_bundles(item.image) for item in definitions.environments.values()):
             # What these images are is not decided yet: they are built when the SDK asks for them, all at once.
             return
-        planned = asyncio.run(prepare(_settings(), definitions, [item.name for item in roots]))
+        planned = asyncio.run(prepare(_settings(), definitions))
         found = definitions.environments.values()
         sdk.answer_for_images((item.image, planned.reference_of(item.name)) for item in found)
         _hand_over(definitions)

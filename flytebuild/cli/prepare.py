@@ -23,11 +23,11 @@ ready: dict[Definition, str] = {}
 
 
 async def prepare(
-    config: Config, definitions: Definitions, targets: Sequence[str], *, is_checked: bool = False
+    config: Config, definitions: Definitions, targets: Sequence[str] = (), *, is_checked: bool = False
 ) -> Plan:
-    """Plan the closure of `targets` and build what is missing of it; tell what checks find, if wanted.
+    """Plan the closure of `targets` (everything, without targets) and build what is missing of it.
 
-    Raises as planning and building do.
+    Where it `is_checked`, what checks find is told. Raises as planning and building do.
     """
     with pipeline.reader(config, notice) as read:
         nodes = definitions.needed(targets, read)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_SPECIAL = re.compile(
+_SPECIAL = (
     r"(?P<pairs>(?:\\\\)+)(?=\\?\$)"
     r"|\\(?P<escaped>[$}])"
     rf"|\$(?P<name>{_NAME})"
@@ -33,6 +33,8 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     references itself, and `\\}` for a brace. A dollar that starts no reference stays, and so does a backslash that
     escapes no dollar. Raises ExpansionError for any other `${…}`, and for `$$NAME`, which is read in several ways.
     """
+    if "$" not in text:
+        return text
     expanded, _ = _expand(text, 0, values, None)
     return expanded
 
@@ -44,7 +46,8 @@ def _expand(text: str, position: int, values: Mapping[str, str], opened: int | N
     """
     parts: list[str] = []
     is_word = opened is not None
-    while match := _SPECIAL.search(text, position):
+    special = re.compile(_SPECIAL)
+    while match := special.search(text, position):
         parts.append(text[position : match.start()])
         position = match.end()
         if match["end"] or match["escaped"] == "}":

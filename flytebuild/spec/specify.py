@@ -18,7 +18,7 @@ from flytebuild.spec.model import DockerfileDefinition, ImageDefinition, ImageSp
 from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE, Prefix
 from flytebuild.spec.step import Step
 
-_STABLE_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::(?:latest|1(?:\.\d+)*))?")
+_STABLE_FRONTEND = r"(?:docker\.io/)?docker/dockerfile(?::(?:latest|1(?:\.\d+)*))?"
 """What `# syntax=` names where the Dockerfile wants no more than what a builder's own frontend reads."""
 
 
@@ -149,7 +149,7 @@ class Specifier:
 
 def _read_by(dockerfile: Dockerfile, frontend: ResolvedImage) -> Dockerfile:
     """Docker's stable frontend is in every builder, and takes its own place where no registry has it."""
-    if frontend.is_resolved or not _STABLE_FRONTEND.fullmatch(frontend.reference):
+    if frontend.is_resolved or not re.fullmatch(_STABLE_FRONTEND, frontend.reference):
         return replace(dockerfile, frontend=frontend)
     return replace(dockerfile, stand_in=frontend.problem)
 

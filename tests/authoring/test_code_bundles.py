@@ -1,10 +1,12 @@
 """Code that images bring along where a run does not."""
 
 from pathlib import Path
+from types import ModuleType
 
 import flyte
 import flyte._image
 import pytest
+from flyte._code_bundle import _utils
 
 from flytebuild.authoring import sdk
 from flytebuild.authoring.environments import Definitions
@@ -49,3 +51,20 @@ def test_what_is_not_decided_yet_is_told() -> None:
     (told,) = Definitions.collect([open_, none]).open_bundles(["a-b", "b-b"])
     assert told.startswith("`with_code_bundle` adds nothing to the image of environment `a-b` here: ")
     assert "`--copy-style none`" in told
+
+
+def test_a_bundle_of_loaded_modules_passes_over_this_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ModuleType] = []
+
+    def look(source_path: str, modules: list[ModuleType]) -> list[str]:
+        seen[:] = modules
+        return []
+
+    monkeypatch.setattr(_utils, "list_imported_modules_as_files", look)
+    sdk.leave_us_out_of_bundles()
+    assert sdk.loaded_modules(tmp_path) == []
+    assert flyte in seen
+    assert sdk not in seen
+    # Its own developers may have tasks next to it.
+    sdk.loaded_modules(Path(sdk.__file__).parents[2])
+    assert sdk in seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def pixi_script(layer: PixiScript, _: flyte.Image, files: HostFiles, site: Site)
         raise site.error(
             known, hint="mend the script's `# /// script` block: its tables are those of pixi's manifest"
         ) from error
-    if credentials.CONDA_TOKEN.search(manifest):
+    if re.search(credentials.CONDA_CHANNEL, manifest):
         raise site.error(f"`{layer.script}` has a URL with credentials", hint=credentials.CONDA_HINT)
     texts = {"pixi.toml": manifest}
     if layer.pixi_lock:
