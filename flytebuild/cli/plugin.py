@@ -157,7 +157,7 @@ def on_flyte_init() -> None:
     """
     sdk.remember_bundles_only_where(_is_uploaded)
     sdk.keep_resolved_bundles()
-    sdk.leave_us_out_of_bundles()
+    sdk.leave_installed_out_of_bundles()
     if console.is_flytebuild or not sdk.uses_our_builder():
         return
     try:

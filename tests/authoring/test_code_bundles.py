@@ -1,5 +1,6 @@
 """Code that images bring along where a run does not."""
 
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -53,18 +54,54 @@ def test_what_is_not_decided_yet_is_told() -> None:
     assert "`--copy-style none`" in told
 
 
-def test_a_bundle_of_loaded_modules_passes_over_this_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[ModuleType] = []
+def test_a_bundle_of_loaded_modules_has_the_same_files_and_looks_at_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is installed is passed over, but for a link there that leads to the user's code."""
+    source, installed = tmp_path / "source", tmp_path / "venv"
+    for folder in (source, installed / "package"):
+        folder.mkdir(parents=True)
+    (source / "main.py").touch()
+    (source / "linked.py").touch()
+    (installed / "package" / "real.py").touch()
+    (installed / "package" / "linked.py").symlink_to(source / "linked.py")
+    (installed / "edited").symlink_to(source)
+    files = {
+        "main": source / "main.py",
+        "real": installed / "package" / "real.py",
+        "linked": installed / "package" / "linked.py",
+        "edited": installed / "edited" / "main.py",
+    }
+    modules = []
+    for name, file in files.items():
+        modules.append(ModuleType(name))
+        modules[-1].__file__ = str(file)
+    modules += [ModuleType("builtin"), math]
+    monkeypatch.setattr(_utils, "_build_invalid_directories", lambda: [str(installed)])
+    plain = _utils.list_imported_modules_as_files(str(source), modules)
 
-    def look(source_path: str, modules: list[ModuleType]) -> list[str]:
-        seen[:] = modules
-        return []
+    seen: list[list[ModuleType]] = []
+    look = _utils.list_imported_modules_as_files
 
-    monkeypatch.setattr(_utils, "list_imported_modules_as_files", look)
-    sdk.leave_us_out_of_bundles()
-    assert sdk.loaded_modules(tmp_path) == []
-    assert flyte in seen
-    assert sdk not in seen
-    # Its own developers may have tasks next to it.
-    sdk.loaded_modules(Path(sdk.__file__).parents[2])
-    assert sdk in seen
+    def noting(source_path: str, modules: list[ModuleType]) -> list[str]:
+        seen.append(modules)
+        return look(source_path, modules)
+
+    monkeypatch.setattr(_utils, "list_imported_modules_as_files", noting)
+    sdk.leave_installed_out_of_bundles()
+    found = _utils.list_imported_modules_as_files(str(source), modules)
+    assert sorted(found) == sorted(plain)
+    assert {Path(file).name for file in found} == {"main.py", "linked.py"}
+    assert "real" not in [module.__name__ for module in seen[0]]
+    assert len(seen[0]) == len(modules) - 1
+
+
+def test_a_module_that_is_not_loaded_yet_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(f"asked for {name}")
+
+    monkeypatch.setattr(_utils, "list_imported_modules_as_files", lambda _, modules: modules)
+    sdk.leave_installed_out_of_bundles()
+    lazy = Lazy("lazy")
+    assert _utils.list_imported_modules_as_files(str(tmp_path), [lazy, flyte]) == [lazy]
