@@ -1,8 +1,9 @@
 """Runs in the container that makes a wheel layer: a command, and then what makes its traces the same every time.
 
-`python reproducible.py TIME FOLDER COMMAND [ARGUMENT …]` runs the command. In FOLDER it then removes what uv notes for
-itself: its lock, and the times of the files that wheels came from. All that is newer than TIME (seconds since 1970),
-FOLDER included, gets that time. It needs nothing but the standard library of Python 3.8.
+`python reproducible.py TIME FOLDER COMMAND [ARGUMENT …]` runs the command, whose temporary files are in FOLDER for as
+long: from there uv links what it has unpacked to where it belongs, instead of copying gigabytes. In FOLDER it then
+removes what uv notes for itself: its lock, and the times of the files that wheels came from. All that is newer than
+TIME (seconds since 1970), FOLDER included, gets that time. It needs nothing but the standard library of Python 3.8.
 
 uv installs packages at the same time, so of a file that several of them have it keeps any one's. Those packages are
 installed once more, one after the other in the order of the command's requirements: the last one's file stays.
@@ -15,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from glob import glob
 
 LOCK = ".lock"
@@ -24,10 +26,7 @@ REQUIREMENTS = "--requirement"
 
 def main() -> int:
     time, folder, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    code = _call(command)
-    for name in () if code else _rivals(folder, command):
-        code = code or _call([*command, "--reinstall-package", name])
-    if code:
+    if code := _install(folder, command):
         return code
     for place, _, names in os.walk(folder):
         if LOCK in names and "pyvenv.cfg" in names:
@@ -41,8 +40,16 @@ def main() -> int:
     return 0
 
 
-def _call(command: list[str]) -> int:
-    code = subprocess.call(command)
+def _install(folder: str, command: list[str]) -> int:
+    with tempfile.TemporaryDirectory(dir=folder) as room:
+        code = _call(command, room)
+        for name in () if code else _rivals(folder, command):
+            code = code or _call([*command, "--reinstall-package", name], room)
+        return code
+
+
+def _call(command: list[str], room: str) -> int:
+    code = subprocess.call(command, env={**os.environ, "TMPDIR": room})
     # A process that a signal ended has no code of its own; shells count from here.
     return code if code >= 0 else 128 - code
 

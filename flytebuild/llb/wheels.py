@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from flytebuild.inside import text_of
 from flytebuild.llb.file import FIXED_TIME, make_file
 from flytebuild.llb.merge import diff
-from flytebuild.llb.run import BindMount, CacheMount, TmpfsMount, run
+from flytebuild.llb.run import BindMount, TmpfsMount, run
 from flytebuild.llb.source import download, image, pinned
 from flytebuild.llb.state import State
 from flytebuild.spec.images import RuntimeConfig
@@ -26,9 +26,6 @@ _ROOM = "/mnt"
 
 _WHEELS = f"{_ROOM}/wheels"
 _PINS = f"{_ROOM}/pins.txt"
-_SCRATCH = CacheMount(f"{_ROOM}/scratch", "flytebuild-tmp", "private")
-"""On disk, since uv unpacks wheels there, of which some have gigabytes."""
-
 _CONTEXT = RuntimeConfig(
     env=(
         ("HOME", _ROOM),
@@ -37,7 +34,6 @@ _CONTEXT = RuntimeConfig(
         ("PYC_INVALIDATION_MODE", "UNCHECKED_HASH"),
         # The order of sets is part of bytecode.
         ("PYTHONHASHSEED", "0"),
-        ("TMPDIR", _SCRATCH.target),
     ),
     user="root",
 )
@@ -56,7 +52,7 @@ def wheel_layer(layer: WheelLayer) -> State:
     )
     install = (
         *("uv", "pip", "install", *_QUIET, "--no-cache", "--no-index", "--find-links", _WHEELS, "--no-deps"),
-        *("--require-hashes", "--link-mode", "copy", "--compile-bytecode"),
+        *("--require-hashes", "--link-mode", "hardlink", "--compile-bytecode"),
         *("--python", f"{layer.folder}/bin/python", "--requirement", _PINS),
     )
     pins = make_file(None, "/pins.txt", _text(layer.pins).encode(), layer.platform, name=f"pins of {layer.summary}")
@@ -90,7 +86,6 @@ def _step(
         layer.platform,
         name=name,
         binds=(library, *binds),
-        caches=(_SCRATCH,),
         tmpfs=(TmpfsMount(_ROOM),),
         has_network=False,
     )

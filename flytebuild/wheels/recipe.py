@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
-from flytebuild.spec.layers import Pin, Pinned, WheelLayer
+from flytebuild.spec.layers import Pin, Pinned, PipPackages, WheelLayer
 from flytebuild.spec.model import ImageSpec
 from flytebuild.spec.prefix import UV_IMAGE, VENV
+from flytebuild.spec.requirement import parse
 from flytebuild.spec.step import Step
-from flytebuild.wheels.partition import Group, partition
+from flytebuild.wheels.partition import Declared, Group, partition
 
 _GIVEN = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy", "UV_PYTHON": f"{VENV}/bin/python"}
 """Variables of every image that say how wheels are installed; wheel layers are made by them."""
@@ -46,7 +47,7 @@ def with_wheel_layers(spec: ImageSpec, tools: Mapping[str, ResolvedImage]) -> Im
         if isinstance(step.layer, Pinned) and step.layer.pins and not step.layer.reason
     }
     apart = [place for place, number in enumerate(shared) if number - 1 not in shared]
-    groups = partition([layer.pins for layer in shared.values()], apart=apart)
+    groups = partition([Declared(layer.pins, _named(layer)) for layer in shared.values()], apart=apart)
     for (number, layer), found in zip(shared.items(), groups, strict=True):
         made = _layers(layer, found, tools, spec.platform)
         steps[number] = replace(steps[number], layer=replace(layer, recipe="layers", layers=made))
@@ -78,6 +79,12 @@ def _parts(step: Step, tools: Mapping[str, ResolvedImage]) -> tuple[Step, ...]:
 
 def _pinned(spec: ImageSpec) -> Sequence[Pinned]:
     return [step.layer for step in spec.steps if isinstance(step.layer, Pinned)]
+
+
+def _named(layer: Pinned) -> frozenset[str]:
+    """The packages that a layer asks for by name; of a requirements file that is not looked at."""
+    texts = layer.asked.requirements if isinstance(layer.asked, PipPackages) else ()
+    return frozenset(found.name for found in map(parse, texts) if found)
 
 
 def _layers(

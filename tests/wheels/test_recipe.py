@@ -45,6 +45,13 @@ def test_a_layer_becomes_those_of_its_wheels() -> None:
     assert [layer.tool for layer in second.layers] == [TOOLS[TOOL]]
 
 
+def test_packages_that_are_named_are_apart_from_those_that_came_along() -> None:
+    asked = pip("Click>=8", "numpy")
+    layer = Pinned((pin("click"), pin("colorama"), pin("numpy", HEAVY)), asked=asked, python="3.11")
+    (found,) = layers(with_wheel_layers(made_of(layer), TOOLS))
+    assert [item.summary for item in found.layers] == ["wheel: numpy 1", "wheel: colorama 1", "wheel: click 1"]
+
+
 def test_layers_that_are_declared_one_after_the_other_are_joined_where_there_are_too_many() -> None:
     alone = [Pinned((pin(f"p{number:02}"),), python="3.11") for number in range(LIMIT + 2)]
     found = layers(with_wheel_layers(made_of(*alone), TOOLS))
