@@ -55,7 +55,7 @@ GOLDEN = {
     ),
     "wheel layer": (
         wheel_layer(WheelLayer((PIN,), TOOL, "3.11", AMD64, "/opt/venv")),
-        "cd5c2d1264bbdb55cce0f6c5f6f91c7b97547ec401baefcf3f7aa9e34aede4fa",
+        "3d954b7c370ded673c2d768a3d3050b9d926048a9c99c9d3066511a62c782f0f",
     ),
     "local": (TREE, "790efda5e54a499fcf39032999dd956ce396291842ea7c2cbd4ba09d3ebf066a"),
     "copy": (
