@@ -17,12 +17,12 @@ def gather(
 ) -> Definitions:
     """The environments given and all that they depend on, but for those that cannot be used and who depends on them.
 
-    `failed` are files that could not be imported, with the error of each; `refuse` raises DefinitionError for an
-    environment that cannot be used. Of two environments with one name the first counts.
+    `failed` are files that could not be imported, with the error of each, which several may share; `refuse` raises
+    DefinitionError for an environment that cannot be used. Of two environments with one name the first counts.
     """
     kept: dict[str, flyte.Environment] = {}
     errors: dict[int, DefinitionError] = {}
-    problems = list(failed.values())
+    problems = list(dict.fromkeys(failed.values()))
     reached = reached_from(defined)
     for environment in reached:
         error = failed.get(environment._declaring_file or "")

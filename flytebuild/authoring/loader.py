@@ -62,6 +62,11 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
         for environment in list_loaded_environments()
         if id(environment) not in before or environment._declaring_file in asked
     ]
+    if failed:
+        # Loaded here: most code can be imported.
+        from flytebuild.authoring.broken import told_once
+
+        failed = told_once(failed)
     return gather(defined, failed, refuse_stand_ins if stand_in else None)
 
 

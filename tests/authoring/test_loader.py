@@ -346,3 +346,19 @@ print(*(event.message for event in told))
     (tmp_path / "locked").chmod(0o700)
     assert whole == ["['a']", "`locked` is skipped, since it cannot be read (Permission denied)"]
     assert file == ["`locked/b.py` cannot be read (Permission denied)", ""]
+
+
+def test_a_broken_module_is_told_once_with_how_many_import_it(load: Load, tmp_path: Path) -> None:
+    """Whether it defines environments itself or not."""
+    for name, first in (("one", ""), ("two", "import flyte\n")):
+        importers = {f"{name}__task{number}": "import flyte\nimport shared\n" for number in range(3)}
+        write(tmp_path, **{f"{name}__shared": f"{first}def f(:\n    pass\n"}, **importers)
+        error = load(tmp_path, name)
+        assert isinstance(error, dict)
+        line = 2 if first else 1
+        told = f"`{name}/shared.py` fails to import: SyntaxError: invalid syntax (shared.py, line {line})"
+        assert (error["type"], error["message"]) == ("LoadError", f"{told}; 3 files import it")
+        assert error["hint"] == f"`python {name}/shared.py` shows it as well"
+        assert f'shared.py", line {line}' in error["trace"]
+    write(tmp_path, alone__a="import flyte\nimport shared\n", alone__shared="def f(:\n")
+    assert load(tmp_path, "alone")["message"].startswith("`alone/a.py` fails to import: SyntaxError")  # type: ignore[index]
