@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from flytebuild.config_values import PLATFORMS
 from flytebuild.facts import Absent, Present
 from flytebuild.plan import ImagePlan, Observation, Plan, is_in_engine
 from flytebuild.spec.composition import Composition, composition, decode
@@ -93,19 +94,47 @@ def answered(questions: Mapping[str, tuple[str, ...]], seen: Mapping[str, Observ
     return found
 
 
-def unheard(questions: Mapping[str, tuple[str, ...]], seen: Mapping[str, Observation]) -> Iterator[str]:
-    """The references of those whose environments certainly had none: a missing answer makes nothing certain."""
-    for reference, names in questions.items():
-        if all(name in seen and isinstance(seen[name].fact, Absent) for name in names):
-            yield reference
+def asked_of_others(plan: Plan, questions: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The references to look at for what the environments of those images have for other platforms."""
+    return {
+        image.reference: tuple(
+            tag for platform in PLATFORMS if not _is_for(image, platform) for tag in tags(image, platform)
+        )
+        for image in plan.images
+        if image.reference in questions
+    }
 
 
-def tags(image: ImagePlan) -> Iterator[str]:
-    """The references by which a registry knows an image as the last one of its environments; an engine knows none."""
+def firsts(
+    plan: Plan,
+    questions: Mapping[str, tuple[str, ...]],
+    others: Mapping[str, tuple[str, ...]],
+    seen: Mapping[str, Observation],
+    state: State,
+) -> dict[str, bool]:
+    """The references of those whose environments had none for their platform, and whether they had some for others.
+
+    A missing answer makes nothing certain.
+    """
+    places = _places(plan)
+    users = {image.reference: image.environments for image in plan.images}
+    return {
+        reference: any(state.platforms(name, places[name]) for name in users[reference])
+        or any(name in seen and isinstance(seen[name].fact, Present) for name in others.get(reference, ()))
+        for reference, names in questions.items()
+        if all(name in seen and isinstance(seen[name].fact, Absent) for name in names)
+    }
+
+
+def tags(image: ImagePlan, platform: str = "") -> Iterator[str]:
+    """The references by which a registry knows the last images of an image's environments; an engine knows none.
+
+    They are those for the image's own platform unless another one is named.
+    """
     if image.spec and not is_in_engine(image.reference):
         repository = image.reference.rpartition(":")[0]
         for environment in image.environments:
-            yield f"{repository}:{latest_tag(environment, str(image.spec.platform))}"
+            yield f"{repository}:{latest_tag(environment, platform or str(image.spec.platform))}"
 
 
 def latest_tag(environment: str, platform: str) -> str:
@@ -127,6 +156,10 @@ def is_tag_of_ours(tag: str) -> bool:
     or by the result that an image holds for the cache (`inline`).
     """
     return bool(re.fullmatch(_OURS, tag))
+
+
+def _is_for(image: ImagePlan, platform: str) -> bool:
+    return image.spec is not None and str(image.spec.platform) == platform
 
 
 def _records(image: ImagePlan, places: Mapping[str, str], state: State) -> Iterator[EnvironmentRecord]:

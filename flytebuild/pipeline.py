@@ -169,27 +169,30 @@ async def check_lock(config: Config, nodes: Sequence[EnvironmentNode], emit: Emi
 
 async def _past(
     planned: Plan, observed: Mapping[str, Observation], known: Remembered, state: State
-) -> tuple[dict[str, Observation], dict[str, Earlier], frozenset[str]]:
+) -> tuple[dict[str, Observation], dict[str, Earlier], dict[str, bool]]:
     """What there is now of missing images under other names, and of those that their environments had before.
 
-    Last come the references of those whose environments had none, as far as anybody knows who answered.
+    Last come the references of those whose environments had none, as far as anybody knows who answered, and whether
+    they had some for other platforms.
     """
     present = [image for image in planned.images if image.status == "present"]
     state.record_published((image.digest or "", image.reference) for image in present)
     history.remember(present, planned, state)
     earlier = history.recall(planned, state)
     questions = history.asked(planned, earlier)
+    others = history.asked_of_others(planned, questions)
     digests = [image.digest for image in planned.images if image.status == "missing" and image.digest]
     digests += [item.image for item in earlier.values()]
     places = [reference for digest in digests for reference in state.references(digest, _ELSEWHERE)]
     places = [reference for reference in places if not (known.config.builder and is_in_engine(reference))]
-    places += [reference for asked in questions.values() for reference in asked]
+    places += [reference for asked in (*questions.values(), *others.values()) for reference in asked]
     looking = known.observe_all(reference for reference in places if reference not in observed)
     try:
         found = await asyncio.wait_for(looking, _ELSEWHERE_SECONDS)
     except asyncio.TimeoutError:
         found = {}
-    return found, earlier | history.answered(questions, found), frozenset(history.unheard(questions, found))
+    new = history.firsts(planned, questions, others, found, state)
+    return found, earlier | history.answered(questions, found), new
 
 
 async def observe(config: Config, reference: str, emit: Emit = ignore) -> Observation:

@@ -18,14 +18,15 @@ from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ImagePlan, Observation, Plan
 from flytebuild.spec.composition import Composition, composition
 from flytebuild.spec.digests import digests
-from flytebuild.spec.layers import trees_of
+from flytebuild.spec.layers import Listed, listed_of, trees_of
 from flytebuild.why import Change, Files, changes
 
 
 class Side(Struct, frozen=True):
     """One image: its name as it was asked for, its digest, what it is made of, and what is known of that.
 
-    `summaries` and `origins` are those of its layers, and known only of what comes from code.
+    `summaries`, `origins` and `listings` are those of its layers, `places` those of its settings: all are known only of
+    what comes from code.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Side(Struct, frozen=True):
     summaries: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     trees: Mapping[str, Files] = field(default_factory=dict)
+    listings: tuple[tuple[Listed, ...], ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare(before: Side, after: Side) -> tuple[Change, ...]:
@@ -46,15 +49,22 @@ def compare(before: Side, after: Side) -> tuple[Change, ...]:
         summaries=after.summaries,
         origins=after.origins,
         trees={**before.trees, **after.trees},
+        listings=after.listings,
+        places=after.places,
     )
 
 
 async def look(config: Config, paths: Sequence[Path], before: str, after: str | None, emit: Emit) -> tuple[Side, Side]:
     """Both sides of a comparison; without `after`, what the environment `before` had last, and what it has now.
 
+    Without it an image of an environment's (`ENVIRONMENT@TAG`) is compared with what that environment has now.
+
     Raises UsageError for a name that leads nowhere, DefinitionError for an image that cannot be looked into,
     RegistryUnavailableError where a registry does not answer.
     """
+    environment, at, _ = before.partition("@")
+    if at and "/" not in environment:
+        after = after or environment
     names = [before] if after is None else [before, after]
     needs_code = any("/" not in name.partition("@")[0] for name in names)
     source = _Source(config, _load(config, paths, emit) if needs_code else None, emit)
@@ -71,6 +81,7 @@ class _Source(Struct, frozen=True):
     config: Config
     definitions: Definitions | None
     emit: Emit
+    _plans: dict[str, Plan] = field(default_factory=dict)
 
     async def side(self, name: str) -> Side:
         environment, at, tag = name.partition("@")
@@ -83,30 +94,31 @@ class _Source(Struct, frozen=True):
         return await self._stored(name, f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}")
 
     async def last_and_now(self, name: str) -> tuple[Side, Side]:
-        environment, at, _ = name.partition("@")
-        if at or "/" in environment:
+        if "/" in name:
             raise UsageError(
                 f"There is nothing to compare `{name}` with",
                 hint="name a second one: an environment, or another image",
             )
-        planned = await self._plan(environment)
-        image = _image(planned, environment)
+        planned = await self._plan(name)
+        image = _image(planned, name)
         now = _written(name, image)
         if image.status == "present":
-            return replace(now, name=_last(environment)), now
+            return replace(now, name=_last(name)), now
         known = image.earlier
         if known is None:
             raise UsageError(
-                f"No earlier image of `{environment}` is known, on this machine or in its registry",
+                f"No earlier image of `{name}` is known, on this machine or in its registry",
                 hint="name the image to compare with: `flytebuild diff ENVIRONMENT@TAG ENVIRONMENT`",
             )
-        return Side(_last(environment), known.image, known.composition, trees=known.trees), now
+        return Side(_last(name), known.image, known.composition, trees=known.trees), now
 
     async def _plan(self, environment: str) -> Plan:
         assert self.definitions is not None  # noqa: S101 - loaded where a name needs it
-        with pipeline.reader(self.config, self.emit) as read:
-            node = self.definitions.alone(environment, read)
-        return await pipeline.plan_nodes(self.config, [node], self.emit)
+        if environment not in self._plans:
+            with pipeline.reader(self.config, self.emit) as read:
+                node = self.definitions.alone(environment, read)
+            self._plans[environment] = await pipeline.plan_nodes(self.config, [node], self.emit)
+        return self._plans[environment]
 
     async def _stored(self, name: str, reference: str) -> Side:
         return _seen(name, reference, await pipeline.observe(self.config, reference))
@@ -137,6 +149,8 @@ def _written(name: str, image: ImagePlan) -> Side:
         tuple(step.layer.summary for step in steps),
         tuple(step.origin for step in steps),
         {tree.digest: tree.files for step in steps for tree in trees_of(step.layer)},
+        tuple(listed_of(step.layer) for step in steps),
+        image.spec.places,
     )
 
 

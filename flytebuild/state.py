@@ -139,6 +139,11 @@ class State(SpareDatabase):
             [(item.environment, item.place, item.platform, item.image, item.composition, now) for item in records],
         )
 
+    def platforms(self, environment: str, place: str) -> tuple[str, ...]:
+        """The platforms for which an environment had an image when it was noted last."""
+        query = "SELECT platform FROM environments WHERE environment = ? AND place = ? ORDER BY platform"
+        return tuple(str(platform) for (platform,) in self._read(query, (environment, place)))
+
     def last(self, environment: str, place: str, platform: str) -> EnvironmentRecord | None:
         """The image that an environment had when it was noted last."""
         query = (

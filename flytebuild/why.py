@@ -8,19 +8,25 @@ are taken for the same layer with other fields.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
 from flytebuild.spec.composition import Composition
-from flytebuild.spec.differences import moved_requirements, pin_changes, requirement_changes, unmet_requirements
+from flytebuild.spec.differences import (
+    gone_requirements,
+    listed_changes,
+    moved_requirements,
+    pin_changes,
+    requirement_changes,
+    unmet_requirements,
+)
+from flytebuild.spec.layers import Listed
+from flytebuild.spec.words import NAMED, are_texts, as_mapping, differing, happened, short, shown, some
 
 Files: TypeAlias = Mapping[str, str]
 """A tree's files: what each path holds, as a digest or anything else that changes with it."""
-
-_NAMED = 3
-"""So many files are named; how many others there are is counted."""
 
 _LISTS = ("requirements", "packages")
 """Fields that list packages, whose items are compared by their names."""
@@ -28,8 +34,6 @@ _LISTS = ("requirements", "packages")
 _PINNABLE = frozenset(("pip", "requirements", "wheels", "uv-project"))
 """Kinds that become `pinned` where there is a lock."""
 
-_SHOWN_DIGITS = 12
-_SHOWN_TEXT = 60
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -64,13 +68,18 @@ def changes(
     summaries: Sequence[str] = (),
     origins: Sequence[str] = (),
     trees: Mapping[str, Files] = _NOTHING,
+    listings: Sequence[Sequence[Listed]] = (),
+    places: Mapping[str, str] = _NOTHING,
 ) -> tuple[Change, ...]:
     """What makes `after` another image than `before`, from the base up; nothing where they are the same.
 
-    `base` is the name of the base, `summaries` and `origins` tell of the layers of `after`, in their order. `trees` has
-    the files of those trees that are known, by their digests.
+    `base` is the name of the base; `summaries`, `origins` and `listings` (the packages that each asks for) tell of the
+    layers of `after`, in their order, and `places` where its settings are written. `trees` has the files of those trees
+    that are known, by their digests.
     """
-    comparison = _Comparison(before, after, base, tuple(summaries), tuple(origins), trees)
+    comparison = _Comparison(
+        before, after, base, tuple(summaries), tuple(origins), trees, tuple(map(tuple, listings)), places
+    )
     return tuple(comparison.changes())
 
 
@@ -81,6 +90,8 @@ class _Comparison(Struct, frozen=True):
     summaries: tuple[str, ...]
     origins: tuple[str, ...]
     trees: Mapping[str, Files]
+    listings: tuple[tuple[Listed, ...], ...]
+    places: Mapping[str, str]
 
     def changes(self) -> Iterator[Change]:
         from difflib import SequenceMatcher
@@ -99,7 +110,7 @@ class _Comparison(Struct, frozen=True):
             yield Change(None, "platform", f"platform {old} → {new}", old, new)
         old, new = (item.get("image") or item.get("unresolved") for item in (before, after))
         if old != new:
-            words = f"base {self.base} moved {_short(old)} → {_short(new)}"
+            words = f"base {self.base} moved {short(old)} → {short(new)}"
             yield Change(None, "base", words.replace("  ", " "), old, new)
         if before.get("schema") != after.get("schema"):
             yield Change(None, "schema", "flytebuild describes images in another way now")
@@ -128,7 +139,7 @@ class _Comparison(Struct, frozen=True):
             if kind == "pinned":
                 # A lock may make two layers of one: what replaces packages below, and the rest.
                 locked.update(filter(None, [self._origin(number)]))
-                words = _locked(self.before.layers[twin], self.after.layers[number])
+                words = self._locked(self.before.layers[twin], number)
             else:
                 words = _unlocked(self.before.layers[twin], self.after.layers[number])
             yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
@@ -149,7 +160,7 @@ class _Comparison(Struct, frozen=True):
             {name for (name, _), recipe in _pins(found).items() if recipe == "layers"} for found in (before, after)
         )
         moves = ((merged - old_merged, "now in wheel layers"), (old_merged - merged, "now installed by a step"))
-        said = [f"{_some(sorted(names))} {words}" for names, words in moves if names]
+        said = [f"{some(sorted(names))} {words}" for names, words in moves if names]
         return self._change(new.start, "recipe", f"pip: {'; '.join(said)}") if said else None
 
     def _layer(self, before: Mapping[str, Any], number: int) -> Iterator[Change]:
@@ -158,41 +169,74 @@ class _Comparison(Struct, frozen=True):
         if before.get("emitter") != after.get("emitter") or before.get("schema") != after.get("schema"):
             words = f"flytebuild makes `{kind}` layers in another way now"
             yield self._change(number, "emitter", words, before.get("emitter"), after.get("emitter"))
-        differing = _differing(before["spec"], after["spec"])
-        for name in differing:
-            if not (kind == "pinned" and name == "layers" and {"pins", "recipe"} & {*differing}):
+        names = differing(before["spec"], after["spec"])
+        for name in names:
+            if not (kind == "pinned" and name == "layers" and {"pins", "recipe"} & {*names}):
                 yield from self._field(number, kind, name, before["spec"].get(name), after["spec"].get(name))
-        if not (kind == "pinned" and "recipe" in differing):  # wheel layers see nothing of the image
+        if not (kind == "pinned" and "recipe" in names):  # wheel layers see nothing of the image
             yield from self._seen(number, before.get("step", _NOTHING), after.get("step", _NOTHING))
 
     def _field(self, number: int, kind: str, name: str, before: Any, after: Any) -> Iterator[Change]:
-        if name in _LISTS and _are_texts(before) and _are_texts(after):
+        if name in _LISTS and are_texts(before) and are_texts(after):
             words = "; ".join(requirement_changes(before or (), after or ()))
             yield self._change(number, name, f"{kind}: {words}", before, after)
         elif (kind, name) == ("pinned", "pins"):
             told = list(pin_changes(before, after))
-            rest = [f"and {len(told) - _NAMED} more"] if len(told) > _NAMED else []
-            yield self._change(number, name, f"pip: {'; '.join([*told[:_NAMED], *rest])}", before, after)
+            rest = [f"and {len(told) - NAMED} more"] if len(told) > NAMED else []
+            yield self._change(number, name, f"pip: {'; '.join([*told[:NAMED], *rest])}", before, after)
         elif kind == "pinned":
             words = "comes as other wheel layers"
             if name == "recipe":
                 words = "comes as wheel layers now" if after == "layers" else "is installed by a step now"
             yield self._change(number, name, f"`{self._summary(number)}` {words}", before, after)
         elif name == "tree" and before and after:
-            words = self._files(before, after, self._called(number)) or f"files of `{self._summary(number)}` changed"
-            yield self._change(number, name, words, before, after)
+            yield from self._tree(number, before, after)
         elif name == "packages":
             yield from self._local_packages(number, before or (), after or ())
         elif (kind, name) == ("dockerfile", "file"):
             yield self._change(number, name, "the Dockerfile changed", before, after)
         else:
-            old, new = (_value(item) for item in (before, after))
+            old, new = (shown(item) for item in (before, after))
             yield self._change(number, name, f"{kind}: {name} {old} → {new}", before, after)
+
+    def _tree(self, number: int, before: str, after: str) -> Iterator[Change]:
+        """The packages that files list, where both sides are known, and what else became of a tree's files."""
+        listed = list(self._packages(number, before))
+        yield from listed
+        without = {item.path for item in self._listing(number)} if listed else frozenset()
+        words = self._files(before, after, self._called(number), without)
+        if words or not listed:
+            words = words or f"files of `{self._summary(number)}` changed"
+            yield self._change(number, "tree", words, before, after)
+
+    def _packages(self, number: int, before: str) -> Iterator[Change]:
+        """What became of the packages that files list, each in the line where it is."""
+        old, new = self.before.listed.get(before), self._listing(number)
+        if old is None or not new:
+            return
+        for path in dict.fromkeys([*(item.path for item in new), *old]):
+            here = {item.text: item.place for item in new if item.path == path}
+            file = next(iter(here.values()), self._called(number).get(path, path)).partition(":")[0]
+            for words, was, text in listed_changes(old.get(path, ()), list(here)):
+                told = f"{file.rpartition('/')[2]}: {words}"
+                yield Change(number, "requirement", told, was, text, here[text] if text else file)
+
+    def _listing(self, number: int) -> tuple[Listed, ...]:
+        return self.listings[number] if number < len(self.listings) else ()
+
+    def _locked(self, before: Mapping[str, Any], number: int) -> str:
+        """That a lock counts from now on, and what is otherwise than it was asked for before, where that is known."""
+        old, pins = self.before.asked(before), self.after.layers[number]["spec"]["pins"]
+        said = [*moved_requirements(old, pins)]
+        if new := [item.text for item in self._listing(number)]:
+            # What nobody asks for any more may come along all the same.
+            said += gone_requirements(old, [*new, *(pin["name"] for pin in pins)])
+        return f"is locked now ({'; '.join(said)})" if said else "is locked now"
 
     def _local_packages(self, number: int, before: Sequence[Any], after: Sequence[Any]) -> Iterator[Change]:
         old, new = ({item["path"]: item["tree"] for item in items} for items in (before, after))
-        for path in _differing(old, new):
-            words = f"local package `{path}` {_verb(old, new, path)}"
+        for path in differing(old, new):
+            words = f"local package `{path}` {happened(old, new, path)}"
             if path in old and path in new and (files := self._files(old[path], new[path])):
                 words = f"local package `{path}`: {files}"
             yield self._change(number, "packages", words, old.get(path), new.get(path))
@@ -202,19 +246,29 @@ class _Comparison(Struct, frozen=True):
         layer, (kind, _, name) = self.after.layers[number], self._summary(number).partition(": ")
         return {layer["spec"]["file"]: name} if layer["kind"] == kind == "requirements" and name else _NOTHING
 
-    def _files(self, before: str, after: str, called: Mapping[str, str] = _NOTHING) -> str:
-        """What happened to the files of a tree, by their paths or what they are `called`; nothing if not known."""
+    def _files(
+        self,
+        before: str,
+        after: str,
+        called: Mapping[str, str] = _NOTHING,
+        without: Collection[str] = frozenset(),
+    ) -> str:
+        """What happened to the files of a tree, but some, by their paths or what they are `called`.
+
+        Nothing where that is not known.
+        """
         old, new = self.trees.get(before), self.trees.get(after)
-        paths = _differing(old, new) if old is not None and new is not None else []
+        paths = differing(old, new) if old is not None and new is not None else []
+        paths = [path for path in paths if path not in without]
         if old is None or new is None or not paths:
             return ""
         if len(paths) == 1:
-            return f"`{called.get(paths[0], paths[0])}` {_verb(old, new, paths[0])}"
-        return f"{len(paths)} files changed: {_some([called.get(path, path) for path in paths])}"
+            return f"`{called.get(paths[0], paths[0])}` {happened(old, new, paths[0])}"
+        return f"{len(paths)} files changed: {some([called.get(path, path) for path in paths])}"
 
     def _seen(self, number: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
         """What a step sees; variables only by their names, since people put into them what is nobody's business."""
-        for name in _differing(before.get("env", _NOTHING), after.get("env", _NOTHING)):
+        for name in differing(before.get("env", _NOTHING), after.get("env", _NOTHING)):
             yield self._change(number, f"env.{name}", f"`{self._summary(number)}` sees another `{name}`")
         for name, what in (("cwd", "runs in"), ("user", "runs as")):
             if before.get(name) != after.get(name):
@@ -223,11 +277,13 @@ class _Comparison(Struct, frozen=True):
 
     def _config(self) -> Iterator[Change]:
         before, after = self.before.config, self.after.config
-        for name in _differing(_mapping(before.get("env")), _mapping(after.get("env"))):
-            yield Change(None, f"env.{name}", f"variable `{name}` {_verb(before.get('env'), after.get('env'), name)}")
+        for name in differing(as_mapping(before.get("env")), as_mapping(after.get("env"))):
+            words = f"variable `{name}` {happened(before.get('env'), after.get('env'), name)}"
+            yield Change(None, f"env.{name}", words, origin=self.places.get(f"env.{name}", ""))
         for name in sorted({*before, *after} - {"env", "schema"}):
             if before.get(name) != after.get(name):
-                yield Change(None, name, f"`{name}` of its config changed", before.get(name), after.get(name))
+                words, origin = f"`{name}` of its config changed", self.places.get(name, "")
+                yield Change(None, name, words, before.get(name), after.get(name), origin)
 
     def _change(self, number: int, what: str, words: str, before: Any = None, after: Any = None) -> Change:
         return Change(number, what, words, before, after, self._origin(number))
@@ -242,13 +298,23 @@ class _Comparison(Struct, frozen=True):
 def headline(found: Sequence[Change]) -> str:
     """All changes in one line; what follows from another one, and what is too much, is left out."""
     general = {item.what for item in found if item.layer is None}
-    told = dict.fromkeys(
+    return _line(
         f"{item.words} ({item.origin})" if item.origin else item.words
         for item in found
         if item.layer is None or not item.what.startswith("env.") or item.what not in general
     )
-    rest = len(told) - _NAMED
-    return "; ".join([*list(told)[:_NAMED], *([f"and {rest} more"] if rest > 0 else [])])
+
+
+def by_layer(found: Sequence[Change]) -> dict[int, str]:
+    """The changes of each layer that has some, in one line."""
+    numbers = {item.layer for item in found if item.layer is not None}
+    return {number: _line(item.words for item in found if item.layer == number) for number in numbers}
+
+
+def _line(words: Iterable[str]) -> str:
+    told = list(dict.fromkeys(words))
+    rest = len(told) - NAMED
+    return "; ".join([*told[:NAMED], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def _key(layer: Mapping[str, Any]) -> str:
@@ -259,12 +325,6 @@ def _key(layer: Mapping[str, Any]) -> str:
 def _is_pin_of(before: str, after: str) -> bool:
     """Whether layers of these kinds may be the same one, without a lock and with one."""
     return (before == "pinned" and after in _PINNABLE) or (after == "pinned" and before in _PINNABLE)
-
-
-def _locked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """That a lock counts from now on, and what was asked for in another version before, where that is known."""
-    moved = list(moved_requirements(before["spec"].get("requirements", ()), after["spec"]["pins"]))
-    return f"is locked now ({'; '.join(moved)})" if moved else "is locked now"
 
 
 def _unlocked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -279,49 +339,10 @@ def layer_name(layer: Mapping[str, Any]) -> str:
     if layer["kind"] == "pinned":
         return "pip: " + ", ".join(f"{pin['name']}=={pin['version']}" for pin in spec["pins"])
     listed = next((spec[name] for name in _LISTS if name in spec), ())
-    return f"{layer['kind']}: {', '.join(listed)}" if listed and _are_texts(listed) else str(layer["kind"])
+    return f"{layer['kind']}: {', '.join(listed)}" if listed and are_texts(listed) else str(layer["kind"])
 
 
 def _pins(layers: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
     """The recipe that each wheel comes by; a wheel by its name and its hash."""
     specs = [layer["spec"] for layer in layers]
     return {(pin["name"], pin["sha256"]): spec["recipe"] for spec in specs for pin in spec["pins"]}
-
-
-def _some(names: Sequence[str]) -> str:
-    named = ", ".join(f"`{name}`" for name in names[:_NAMED])
-    return named + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-
-
-def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-
-
-def _verb(before: Any, after: Any, name: str) -> str:
-    if name not in _mapping(before):
-        return "is new"
-    return "changed" if name in _mapping(after) else "is gone"
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else _NOTHING
-
-
-def _are_texts(value: Any) -> bool:
-    return value is None or (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value))
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "none"
-    text = _short(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return text if len(text) <= _SHOWN_TEXT else f"{text[: _SHOWN_TEXT - 1]}…"
-
-
-def _short(text: Any) -> str:
-    """A digest by its first digits, and any other text as it is."""
-    if text is None:
-        return "none"
-    kind, colon, digits = str(text).rpartition(":")
-    is_digest = len(digits) == 64 and set(digits) <= set("0123456789abcdef")
-    return f"{kind}{colon}{digits[:_SHOWN_DIGITS]}…" if is_digest else str(text)

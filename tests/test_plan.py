@@ -297,10 +297,11 @@ def test_what_is_there_has_not_changed() -> None:
 
 def test_what_was_never_built_before_is_new() -> None:
     observations = {target(spec): Observation(Absent()) for spec in SPECS.values()}
-    planned = make_plan(NODES, variants(SPECS), None, observations, new={target(SPECS["fold"])})
+    new = {target(SPECS["fold"]): False, target(SPECS["msa"]): True}
+    planned = make_plan(NODES, variants(SPECS), None, observations, new=new)
     assert [image.reason for image in planned.images] == [
         "new environment, not in the engine's store",
-        "not in the engine's store",
+        "first for linux/amd64, not in the engine's store",
         "not in the engine's store",
     ]
 

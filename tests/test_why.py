@@ -15,17 +15,20 @@ from flytebuild.spec.layers import (
     Command,
     Copy,
     LayerSpec,
+    Listed,
     LocalPackage,
     Pin,
     Pinned,
+    PoetryProject,
     Requirements,
     UvProject,
     WheelLayer,
+    listed_of,
     trees_of,
 )
 from flytebuild.spec.model import ImageSpec, Part, RunAs, SetEnv, SetLabels
 from flytebuild.spec.tree import Tree, assemble, file_entry
-from flytebuild.why import Change, changes, headline
+from flytebuild.why import Change, by_layer, changes, headline
 from tests.samples import AMD64, ARM64, BASE, made_of, pip
 from tests.spec.strategies import BY_KIND, PARTS
 
@@ -48,6 +51,8 @@ def compare(before: ImageSpec, after: ImageSpec, *, are_trees_known: bool = True
         summaries=[step.layer.summary for step in after.steps],
         origins=[step.origin for step in after.steps],
         trees={tree.digest: tree.files for tree in trees} if are_trees_known else {},
+        listings=[listed_of(step.layer) for step in after.steps],
+        places=after.places,
     )
 
 
@@ -131,7 +136,8 @@ def test_variables_are_named_and_their_values_are_not() -> None:
     after = made_of(SetEnv((("TOKEN", "hunter3"), ("NEW", "1"))), pip("rich"))
     found = compare(before, after)
     assert "hunter" not in repr(found)
-    assert headline(found) == "variable `NEW` is new; variable `OLD` is gone; variable `TOKEN` changed"
+    told = "variable `NEW` is new (main.py:1); variable `OLD` is gone; variable `TOKEN` changed (main.py:1)"
+    assert headline(found) == told
 
 
 def test_settings_and_platforms() -> None:
@@ -148,6 +154,94 @@ def test_a_requirements_file_is_called_what_it_is_called() -> None:
         for content in (1, 2)
     )
     assert words(made_of(before), made_of(after)) == ["2 files changed: `more.py`, `light.txt`"]
+
+
+def file(content: int, *listed: str, **more: str) -> Requirements:
+    """A requirements file of that content, `envs/light.txt` on the host; `more` has what files it includes list."""
+    lines = [Listed(text, "requirements.txt", f"envs/light.txt:{number}") for number, text in enumerate(listed, 1)]
+    lines += [Listed(text, f"{name}.py", f"envs/{name}.txt:9") for name, text in more.items()]
+    found = tree(requirements=content, **{name: sum(text.encode()) % 9 for name, text in more.items()})
+    return Requirements(found, "requirements.txt", origin="light.txt", listed=tuple(lines))
+
+
+def told(before: Part, after: Part, **known: bool) -> list[tuple[str, str]]:
+    return [(change.words, change.origin) for change in compare(made_of(before), made_of(after), **known)]
+
+
+def test_packages_of_a_requirements_file_are_told_with_their_lines() -> None:
+    before = file(1, "pandas==2.2.3", "numpy", "rich>=13", more="six==1.16.0")
+    after = file(2, "# none", "pandas==2.3.0", "rich>=14", "attrs", more="six==1.17.0")
+    after = replace(after, listed=after.listed[1:])
+    for known in (True, False):
+        found = told(before, after, are_trees_known=known)
+        assert found[:5] == [
+            ("light.txt: pandas 2.2.3 → 2.3.0", "envs/light.txt:2"),
+            ("light.txt: rich>=13 → rich>=14", "envs/light.txt:3"),
+            ("light.txt: attrs is new", "envs/light.txt:4"),
+            ("light.txt: numpy is gone", "envs/light.txt"),
+            ("more.txt: six 1.16.0 → 1.17.0", "envs/more.txt:9"),
+        ]
+    (first, *_) = compare(made_of(before), made_of(after))
+    assert (first.what, first.before, first.after) == ("requirement", "pandas==2.2.3", "pandas==2.3.0")
+    three = "light.txt: pandas 2.2.3 → 2.3.0; light.txt: rich>=13 → rich>=14; light.txt: attrs is new"
+    assert by_layer(compare(made_of(before), made_of(after), are_trees_known=False)) == {
+        first.layer: f"{three}; and 2 more"
+    }
+
+
+def test_what_is_not_known_of_a_requirements_file_is_told_of_the_file() -> None:
+    """An image of an earlier version says nothing of its packages, and a comment is none."""
+    before, after = file(1, "pandas==2.2.3"), file(2, "pandas==2.3.0")
+    older = composed(made_of(before))
+    found = changes(replace(older, listed={}), composed(made_of(after)), listings=[listed_of(after)] * 9)
+    assert [change.words for change in found] == ["files of `requirements` changed"]
+    assert told(file(1, "pandas"), file(2, "pandas")) == [("`requirements.py` changed", "main.py:1")]
+
+
+def test_other_files_are_told_beside_the_packages() -> None:
+    old, new = tree(lock=1, model=1), tree(lock=2, model=2)
+    for kind in (
+        UvProject("install_project", old, True),
+        PoetryProject("install_project", old, "2.2.1"),
+    ):
+        before = replace(kind, listed=(Listed("torch==2.8.0", "lock.py", "envs/uv.lock:7"),))
+        after = replace(kind, tree=new, listed=(Listed("torch==2.9.1", "lock.py", "envs/uv.lock:8"),))
+        assert told(before, after) == [
+            ("uv.lock: torch 2.8.0 → 2.9.1", "envs/uv.lock:8"),
+            ("`model.py` changed", "main.py:1"),
+        ]
+
+
+def test_what_files_list_is_in_no_digest() -> None:
+    one, other = made_of(file(1, "pandas")), made_of(replace(file(1), listed=()))
+    assert digests(one) == digests(other)
+    assert one == other
+    assert composed(one).layers == composed(other).layers
+
+
+def test_settings_are_told_with_their_lines() -> None:
+    before = made_of(SetEnv((("A", "1"), ("GONE", "1"))), RunAs("flyte"))
+    after = made_of(SetEnv((("A", "1"),)), SetEnv((("A", "2"), ("NEW", "1"))), RunAs("root"), SetLabels((("a", "1"),)))
+    assert [(change.words, change.origin) for change in compare(before, after)] == [
+        ("variable `A` changed", "main.py:2"),
+        ("variable `GONE` is gone", ""),
+        ("variable `NEW` is new", "main.py:2"),
+        ("`labels` of its config changed", "main.py:4"),
+        ("`user` of its config changed", "main.py:3"),
+    ]
+
+
+def test_a_package_that_goes_with_the_first_lock() -> None:
+    before = pip("pandas==2.2.3", "six", "rich>=13")
+    after = replace(pinned("pandas==2.3.0"), asked=pip("pandas", "six"))
+    said = "`pip: pandas, six` is locked now (pandas 2.2.3 → 2.3.0; rich>=13 is gone)"
+    assert words(made_of(before), made_of(after)) == [said]
+    # The base may have what is asked for and not pinned.
+    assert words(made_of(pip("six")), made_of(replace(after, asked=pip("six")))) == ["`pip: six` is locked now"]
+    listed = replace(after, asked=file(2, "pandas", "six"))
+    assert words(made_of(file(1, "pandas==2.2.3", "six", "rich>=13")), made_of(listed)) == [
+        "`requirements: light.txt` is locked now (pandas 2.2.3 → 2.3.0; rich>=13 is gone)"
+    ]
 
 
 def test_another_translation_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,11 @@ def poetry_packages(manifest: Path, lock: Table, files: HostFiles, site: Site) -
     return _local_packages(manifest.parent, paths, (), files, site)
 
 
+def dependencies(project: Table) -> list[str]:
+    """The requirements of a project's manifest, without those of its extras and groups."""
+    return [str(item) for item in _list(project, "project", "dependencies")]
+
+
 def is_poetry_package(project: Table) -> bool:
     """Whether Poetry installs the project itself: not where it manages dependencies only."""
     return bool(_table(project, "tool", "poetry").get("package-mode", True))

@@ -19,7 +19,9 @@ from msgspec.structs import replace
 
 from flytebuild.authoring import credentials
 from flytebuild.authoring.files import HostFiles
+from flytebuild.authoring.listings import listing
 from flytebuild.authoring.site import Site
+from flytebuild.spec.layers import Listed
 from flytebuild.spec.normalise import is_archive, is_requirement
 from flytebuild.spec.tree import Entry, Tree
 
@@ -49,6 +51,11 @@ class _Line(Struct, frozen=True):
     number: int
     text: str
 
+    @property
+    def requirement(self) -> str:
+        """A requirement without its hashes and other options."""
+        return re.split(r"\s+--", self.text, maxsplit=1)[0]
+
     def __str__(self) -> str:
         return f"`{self.text}` in `{self.file}`, line {self.number},"
 
@@ -60,10 +67,11 @@ class _Found(Struct):
     files: dict[Path, None] = field(default_factory=dict)
     folders: dict[Path, Tree] = field(default_factory=dict)
     named: set[Path] = field(default_factory=set)
+    listed: list[tuple[Path, _Line]] = field(default_factory=list)
 
 
-def read(file: Path, files: HostFiles, site: Site) -> tuple[Tree, str]:
-    """The tree of a requirements file and all that it includes, and the file's own path in it.
+def read(file: Path, files: HostFiles, site: Site) -> tuple[Tree, str, tuple[Listed, ...]]:
+    """The tree of a requirements file and all that it includes, the file's own path in it, and what they list.
 
     Raises UnsupportedImageError for what is missing, malformed, at an absolute path or editable, or holds credentials.
     """
@@ -81,7 +89,8 @@ def read(file: Path, files: HostFiles, site: Site) -> tuple[Tree, str]:
             places[moved.path] = folder / entry.path
     # What a folder holds may be a file that is included by name as well.
     unique = {entry.path: entry for entry in entries}
-    return files.combined(unique.values(), places), layout.path(first)
+    listed = (listing(line.requirement, line.file, line.number, layout.path(path)) for path, line in found.listed)
+    return files.combined(unique.values(), places), layout.path(first), tuple(listed)
 
 
 class _Layout(Struct, frozen=True):
@@ -139,6 +148,8 @@ def _read(file: Path, shown: Path, files: HostFiles, site: Site, found: _Found) 
                 f"{line} is an editable install, which would point to a folder that the image does not have",
                 hint="leave out `-e`, or use `with_uv_project`",
             )
+        if not option and not line.text.startswith("-"):
+            found.listed.append((file, line))
         target = local_path(value) if option else _package(line, site)
         if not target:
             continue
@@ -203,7 +214,7 @@ def _option(line: _Line, site: Site) -> tuple[str, str]:
 
 def _package(line: _Line, site: Site) -> str:
     """The path of a package that a requirement takes from this machine, or nothing."""
-    text = re.split(r"\s+--", line.text, maxsplit=1)[0]
+    text = line.requirement
     if text.startswith("-"):
         return ""
     named = _NAMED.fullmatch(text)

@@ -49,7 +49,8 @@ def diff(
     """Show what makes one image another one than BEFORE, down to the package, the file or the variable.
 
     Each is ENVIRONMENT, as its code is now; ENVIRONMENT@TAG, an image in the place that the environment's are published
-    at; or the whole reference of an image. ENVIRONMENT alone is compared with the last image that it had.
+    at; or the whole reference of an image. ENVIRONMENT alone is compared with the last image that it had, and
+    ENVIRONMENT@TAG alone with what the environment is now.
 
     \b
     Examples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from flytebuild.plan.places import digest_of_index, is_in_engine, references, re
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import ImageDigests, digests
 from flytebuild.spec.images import ResolvedImage
-from flytebuild.spec.layers import Pinned, trees_of
+from flytebuild.spec.layers import Pinned, listed_of, trees_of
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.step import Step
 
@@ -32,13 +32,14 @@ def make_plan(
     observations: Mapping[str, Observation],
     elsewhere: Mapping[str, Observation] = MappingProxyType({}),
     earlier: Mapping[str, Earlier] = MappingProxyType({}),
-    new: Collection[str] = frozenset(),
+    new: Mapping[str, bool] = MappingProxyType({}),
 ) -> Plan:
     """Compare what is needed with what was observed.
 
     `specs` holds the specs of every environment whose image is not external, `observations` one entry for each of
     their `references`, `elsewhere` what was observed of references that nothing needs, and `earlier`, by reference,
-    what the environments of images had before; `new` are the references of those whose environments had none.
+    what the environments of images had before; `new` are the references of those whose environments had none, and
+    whether they had some for other platforms.
     """
     environments, users = list[EnvironmentPlan](), dict[str, list[str]]()
     wanted: dict[str, ExternalImage | ImageSpec | Variants] = {}
@@ -57,7 +58,7 @@ def make_plan(
                 images.append(ImagePlan(target, "external", "used as it is", tuple(names)))
             case ImageSpec() as spec:
                 image = _image(target, spec, tuple(names), observations[target], seen, earlier.get(target))
-                images.append(_as_new(image) if target in new else image)
+                images.append(_as_new(image, is_there=new[target]) if target in new else image)
             case variants:
                 images.append(_index(target, variants, tuple(names), observations[target], registry))
     there = {target: item.image for target, item in elsewhere.items() if is_kept(target, item)}
@@ -128,8 +129,11 @@ def _image(
     )
 
 
-def _as_new(image: ImagePlan) -> ImagePlan:
+def _as_new(image: ImagePlan, *, is_there: bool) -> ImagePlan:
+    """An image that its environments have not had before; `is_there` where they had others for other platforms."""
     words = "new environment" if len(image.environments) == 1 else "new environments"
+    if is_there and image.spec:
+        words = f"first for {image.spec.platform}"
     return replace(image, reason=f"{words}, {image.reason}")
 
 
@@ -145,7 +149,17 @@ def _changes(spec: ImageSpec, spec_digests: ImageDigests, earlier: Earlier) -> t
         summaries=[step.layer.summary for step in spec.steps],
         origins=[step.origin for step in spec.steps],
         trees={**earlier.trees, **{tree.digest: tree.files for tree in trees}},
+        listings=[listed_of(step.layer) for step in spec.steps],
+        places=spec.places,
     )
+
+
+def _by_layer(found: Sequence[Change]) -> dict[int, str]:
+    if not found:
+        return {}
+    from flytebuild.why import by_layer  # as in `_changes`
+
+    return by_layer(found)
 
 
 def _checked(observation: Observation, expected: str) -> Fact:
@@ -177,7 +191,7 @@ def _layers(
 ) -> tuple[LayerPlan, ...]:
     """The base and every step. A layer is present only if an image that was seen to be present holds it."""
     layers = [_base(spec.base, spec_digests.base)] if spec.base else []
-    own = {change.layer: change.words for change in reversed(found)}
+    own = _by_layer(found)
     is_resolved = not spec.problem
     below_missing = not is_resolved
     for number, (step, digest) in enumerate(zip(spec.steps, spec_digests.layers, strict=True)):

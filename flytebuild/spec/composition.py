@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from flytebuild.spec.canonical import Document, digest, encode
 from flytebuild.spec.digests import ImageDigests, base_document
+from flytebuild.spec.layers import LayerSpec, PoetryProject, Requirements, UvProject
 from flytebuild.spec.model import ImageSpec
+
+Listings: TypeAlias = Mapping[str, Sequence[str]]
+"""The packages that files list, by the files' paths in a tree."""
 
 
 class Composition(Struct, frozen=True):
-    """The canonical documents of an image's base, of its layers from the base up, and of its config."""
+    """The canonical documents of an image's base, of its layers from the base up, and of its config.
+
+    `listed` has what files of some trees list, by the trees' digests: no digest is taken of that, the trees' own cover
+    the files. What images of earlier versions have is not known.
+    """
 
     base: Document
     layers: tuple[Mapping[str, Any], ...]
     config: Document
+    listed: Mapping[str, Listings] = field(default_factory=dict)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -39,9 +48,15 @@ class Composition(Struct, frozen=True):
             str(key) for layer in self.layers if layer["kind"] == "pinned" for key in layer["spec"].get("layers", ())
         )
 
+    def asked(self, layer: Mapping[str, Any]) -> list[str]:
+        """The requirements that a layer's document has, or the files that it names; nothing where that is not known."""
+        found = [text for texts in self.listed.get(str(layer["spec"].get("tree")), {}).values() for text in texts]
+        return [*layer["spec"].get("requirements", ()), *found]
+
     def encode(self) -> str:
         """The text that an image carries in a label."""
-        return encode({"base": self.base, "config": self.config, "layers": self.layers}).decode()
+        listed = {"listed": self.listed} if self.listed else {}
+        return encode({"base": self.base, "config": self.config, "layers": self.layers, **listed}).decode()
 
 
 def composition(spec: ImageSpec, digests: ImageDigests) -> Composition:
@@ -51,15 +66,31 @@ def composition(spec: ImageSpec, digests: ImageDigests) -> Composition:
         base_document(spec.base, str(spec.platform)),
         tuple(step.document(parent) for step, parent in zip(spec.steps, parents, strict=False)),
         spec.config.document(),
+        dict(filter(None, (_listing(step.layer) for step in spec.steps))),
     )
+
+
+def _listing(layer: LayerSpec) -> tuple[str, Listings] | None:
+    """What files list that a layer installs from, by the digest of their tree."""
+    match layer:
+        case Requirements(tree=tree) | UvProject(tree=tree) | PoetryProject(tree=tree) if layer.listed:
+            found: dict[str, list[str]] = {}
+            for item in layer.listed:
+                found.setdefault(item.path, []).append(item.text)
+            return tree.digest, found
+        case _:
+            return None
 
 
 def decode(text: str) -> Composition | None:
     """The inverse of `Composition.encode`; None for a text that is none, which an image of others may carry."""
     try:
         match json.loads(text):
-            case {"base": Mapping() as base, "layers": [*layers], "config": Mapping() as config} if _are_layers(layers):
-                return Composition(base, tuple(layers), config)
+            case {"base": Mapping() as base, "layers": [*layers], "config": Mapping() as config, **rest} if _are_layers(
+                layers
+            ):
+                listed = rest.get("listed")
+                return Composition(base, tuple(layers), config, listed if _are_listings(listed) else {})
     except ValueError:
         pass
     return None
@@ -69,4 +100,12 @@ def _are_layers(layers: Sequence[object]) -> bool:
     return all(
         isinstance(layer, Mapping) and isinstance(layer.get("kind"), str) and isinstance(layer.get("spec"), Mapping)
         for layer in layers
+    )
+
+
+def _are_listings(value: object) -> TypeGuard[Mapping[str, Listings]]:
+    return isinstance(value, Mapping) and all(
+        isinstance(found, Mapping)
+        and all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in found.values())
+        for found in value.values()
     )

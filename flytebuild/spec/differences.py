@@ -10,18 +10,26 @@ from flytebuild.spec.requirement import parse
 
 def requirement_changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     """Lists of requirements, or of Debian's packages; the order counts where nothing else differs."""
+    found = [words for words, *_ in listed_changes(before, after)]
+    yield from found
+    if not found:
+        old, new = (list(dict.fromkeys(map(_package, items))) for items in (before, after))
+        yield "the same in another order" if old != new else "listed another number of times"
+
+
+def listed_changes(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """The same without a word on the order, each with the items that it is about, of `before` and of `after`."""
     old, new = ({_package(item): item for item in items} for items in (before, after))
     for name in [*new, *(item for item in old if item not in new)]:
         if name not in old:
-            yield f"{new[name]} is new"
+            yield f"{new[name]} is new", None, new[name]
         elif name not in new:
-            yield f"{old[name]} is gone"
+            yield f"{old[name]} is gone", old[name], None
         elif old[name] != new[name]:
             versions = _version(old[name]), _version(new[name])
             is_plain = all(versions) and versions[0] != versions[1]
-            yield f"{name} {versions[0]} → {versions[1]}" if is_plain else f"{old[name]} → {new[name]}"
-    if old == new:
-        yield "the same in another order" if list(old) != list(new) else "listed another number of times"
+            words = f"{name} {versions[0]} → {versions[1]}" if is_plain else f"{old[name]} → {new[name]}"
+            yield words, old[name], new[name]
 
 
 def pin_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -52,6 +60,14 @@ def moved_requirements(requirements: Sequence[str], pins: Sequence[Mapping[str, 
     """Requirements that wanted another version than the one that is pinned now."""
     for name, version, asked in _unmet(pins, requirements):
         yield f"{name} {asked} → {version}"
+
+
+def gone_requirements(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """What is asked for no more, by the packages' names."""
+    names = set(map(_package, after))
+    for item in before:
+        if _package(item) not in names:
+            yield f"{item} is gone"
 
 
 def _unmet(pins: Sequence[Mapping[str, Any]], requirements: Sequence[str]) -> Iterator[tuple[str, str, str]]:

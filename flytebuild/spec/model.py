@@ -110,6 +110,8 @@ class ImageSpec(Noted, frozen=True):
     """An image for one platform with everything pinned that could be looked at.
 
     `base` is None where a Dockerfile decides what the image starts from; `config` is then what it decides, too.
+    `places` has where its settings are written, for messages: `user`, `workdir`, `labels`, and `env.NAME` for a
+    variable.
     """
 
     name: str
@@ -119,8 +121,9 @@ class ImageSpec(Noted, frozen=True):
     steps: tuple[Step, ...]
     config: RuntimeConfig
     roots: Mapping[str, HostFolder] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
-    NOTES = ("roots",)
+    NOTES = ("roots", "places")
 
     @property
     def images(self) -> tuple[ResolvedImage, ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -14,7 +14,16 @@ from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.expand import ExpansionError
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import Dockerfile, PixiProject
-from flytebuild.spec.model import DockerfileDefinition, ImageDefinition, ImageSpec, Part
+from flytebuild.spec.model import (
+    DockerfileDefinition,
+    ImageDefinition,
+    ImageSpec,
+    Part,
+    RunAs,
+    SetEnv,
+    SetLabels,
+    SetWorkDir,
+)
 from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE, Prefix
 from flytebuild.spec.step import Step
 
@@ -144,7 +153,30 @@ class Specifier:
         steps: tuple[Step, ...],
         config: RuntimeConfig,
     ) -> ImageSpec:
-        return ImageSpec(definition.name, definition.registry, self.platform, base, steps, config, definition.roots)
+        return ImageSpec(
+            definition.name,
+            definition.registry,
+            self.platform,
+            base,
+            steps,
+            config,
+            definition.roots,
+            dict(_places(definition)) if isinstance(definition, ImageDefinition) else {},
+        )
+
+
+def _places(definition: ImageDefinition) -> Iterator[tuple[str, str]]:
+    """Where the settings of an image are written, as `ImageSpec.places`; the last of one counts."""
+    for placed in definition.parts:
+        match placed.part:
+            case SetEnv(pairs=pairs):
+                yield from ((f"env.{name}", placed.origin) for name, _ in pairs)
+            case SetWorkDir():
+                yield "workdir", placed.origin
+            case SetLabels():
+                yield "labels", placed.origin
+            case RunAs():
+                yield "user", placed.origin
 
 
 def _read_by(dockerfile: Dockerfile, frontend: ResolvedImage) -> Dockerfile:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from uv import find_uv_bin
 
-from flytebuild.authoring import credentials
+from flytebuild.authoring import credentials, requirements
 from flytebuild.authoring.files import HostFiles
-from flytebuild.authoring.requirements import local_path, read
+from flytebuild.authoring.requirements import local_path
 from flytebuild.authoring.site import Site
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.tree import Tree
@@ -24,6 +24,29 @@ SITE = Site("env", "`with_requirements` layer", "main.py:3")
 
 def paths(tree: Tree) -> list[str]:
     return [entry.path for entry in tree.entries if entry.is_file]
+
+
+def read(file: Path, files: HostFiles, site: Site) -> tuple[Tree, str]:
+    """The tree of a file, and the file's name there."""
+    tree, name, _ = requirements.read(file, files, site)
+    return tree, name
+
+
+def test_packages_are_listed_with_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "# first\npandas==2.2.3 \\\n    --hash=sha256:00\n-r more/b.txt\n-i https://i.example\nsix ; os_name == 'x'\n"
+    )
+    written(tmp_path / "envs", {"light.txt": text, "more/b.txt": "-c c.txt\nrich", "more/c.txt": "attrs<30"})
+    monkeypatch.chdir(tmp_path)
+    tree, name, listed = requirements.read(Path("envs/light.txt"), HostFiles(), SITE)
+    assert [(item.text, item.path, item.place) for item in listed] == [
+        ("pandas==2.2.3", "requirements.txt", "envs/light.txt:2"),
+        ("attrs<30", "more/c.txt", "envs/more/c.txt:1"),
+        ("rich", "more/b.txt", "envs/more/b.txt:2"),
+        ("six ; os_name == 'x'", "requirements.txt", "envs/light.txt:6"),
+    ]
+    assert {item.path for item in listed} == set(paths(tree))
+    assert name == "requirements.txt"
 
 
 def written(folder: Path, files: dict[str, str]) -> Path:

@@ -73,6 +73,8 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
     document = json.loads(done.stdout)
     assert document["before"] == {"name": f"why@{tag}", "digest": first["digest"]}
     assert [item["layer"] for item in document["changes"]] == [layer["digest"] for layer in there["layers"][-2:]]
+    alone = workspace.flytebuild("diff", f"why@{tag}", "--in", main, "--json")
+    assert json.loads(alone.stdout) == document, "an image alone is compared with what its environment is now"
     same = workspace.flytebuild("diff", first["reference"], first["reference"], "--exit-code")
     assert same.stdout.endswith("the same image\n")
     missing = workspace.flytebuild("diff", "why@b3-0", "why", "--in", main, code=64)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from flytebuild.spec.composition import composition, decode
 from flytebuild.spec.digests import digests
+from flytebuild.spec.layers import Listed, Requirements
 from flytebuild.spec.model import Part
-from tests.samples import made_of
+from flytebuild.spec.tree import file_tree
+from tests.samples import made_of, pip
 from tests.spec.strategies import PARTS
 
 
@@ -39,3 +41,20 @@ def test_a_composition_survives_its_label(parts: list[Part]) -> None:
 )
 def test_what_others_write_there_is_none(text: str) -> None:
     assert decode(text) is None
+
+
+def test_what_files_list_goes_along() -> None:
+    listed = (Listed("six==1", "a.txt", "a.txt:1"), Listed("rich", "b.txt"), Listed("attrs", "a.txt"))
+    layer = Requirements(file_tree("a.txt", "0" * 64, 1), "a.txt", listed=listed)
+    spec = made_of(layer, pip("numpy"))
+    made = composition(spec, digests(spec))
+    assert made.listed == {layer.tree.digest: {"a.txt": ["six==1", "attrs"], "b.txt": ["rich"]}}
+    assert decode(made.encode()) == made
+    assert [made.asked(item) for item in made.layers[-2:]] == [["six==1", "attrs", "rich"], ["numpy"]]
+
+
+@pytest.mark.parametrize("listed", [7, [], {"a": []}, {"a": {"b": "six"}}, {"a": {"b": [7]}}])
+def test_what_others_list_is_nothing(listed: object) -> None:
+    found = decode(json.dumps({"base": {}, "layers": [], "config": {}, "listed": listed}))
+    assert found is not None
+    assert found.listed == {}

@@ -33,8 +33,8 @@ def pip(layer: PipPackages, _: flyte.Image, __: HostFiles, site: Site) -> Iterat
 
 def requirements_file(layer: Requirements, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
     """A requirements file with all that it refers to."""
-    tree, name = requirements.read(Path(layer.file), files, site)
-    yield spec.Requirements(tree, name, pip_options(layer, site), shown(Path(layer.file).name))
+    tree, name, listed = requirements.read(Path(layer.file), files, site)
+    yield spec.Requirements(tree, name, pip_options(layer, site), shown(Path(layer.file).name), listed)
 
 
 def wheels(layer: PythonWheels, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:

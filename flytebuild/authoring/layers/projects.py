@@ -11,7 +11,7 @@ from typing import Any
 import flyte
 from flyte._image import PixiProject, PoetryProject, UVProject
 
-from flytebuild.authoring import credentials, projects
+from flytebuild.authoring import credentials, listings, projects
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.layers.options import checked_text, layer_secrets, pip_options
 from flytebuild.authoring.site import Site
@@ -46,7 +46,12 @@ def uv(
     tree = projects.tree_of(manifest, Path(lock) if lock else None, "uv.lock", mode, files, site)
     if mode == "install_project":
         packages = tuple(package for package in packages if package.path.startswith(".."))
-    return spec.UvProject(mode, tree, lock is not None, packages, options)
+    text = files.text(manifest if lock is None else Path(lock), site)
+    if lock is not None:
+        listed = listings.of_lock(text, Path(lock), "uv.lock")
+    else:
+        listed = listings.of_manifest(projects.dependencies(project), text, manifest)
+    return spec.UvProject(mode, tree, lock is not None, packages, options, listed)
 
 
 def poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
@@ -67,6 +72,7 @@ def poetry_project(layer: PoetryProject, _: flyte.Image, files: HostFiles, site:
         packages=packages,
         extra_args=checked_text(layer.extra_args, site),
         secrets=layer_secrets(layer.secret_mounts, site),
+        listed=listings.of_lock(files.text(lock, site), lock, "poetry.lock"),
     )
 
 

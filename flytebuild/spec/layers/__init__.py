@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from flytebuild.spec.images import ResolvedImage
 from flytebuild.spec.layers.dockerfile import Dockerfile
+from flytebuild.spec.layers.listed import Listed
 from flytebuild.spec.layers.options import PipOptions, Secret
 from flytebuild.spec.layers.packages import PipPackages, Requirements, Wheels
 from flytebuild.spec.layers.pin import Pin
@@ -36,6 +37,7 @@ __all__ = [
     "Dockerfile",
     "Folder",
     "LayerSpec",
+    "Listed",
     "LocalPackage",
     "Mode",
     "Pin",
@@ -52,6 +54,7 @@ __all__ = [
     "WheelLayer",
     "Wheels",
     "images_of",
+    "listed_of",
     "secrets_of",
     "sees_environment",
     "trees_of",
@@ -111,6 +114,22 @@ def trees_of(layer: LayerSpec) -> Iterator[Tree]:
     for package in getattr(layer, "packages", ()):
         if isinstance(package, LocalPackage):
             yield package.tree
+
+
+def listed_of(layer: LayerSpec) -> tuple[Listed, ...]:
+    """The packages that a layer asks for, by itself or in files; of a pinned layer those of the one that was asked for.
+
+    Nothing where that is not known.
+    """
+    match layer:
+        case PipPackages(requirements=texts):
+            return tuple(map(Listed, texts))
+        case Requirements() | UvProject() | PoetryProject():
+            return layer.listed
+        case Pinned(asked=asked) if asked:
+            return listed_of(asked)
+        case _:
+            return ()
 
 
 def secrets_of(layer: LayerSpec) -> tuple[Secret, ...]:

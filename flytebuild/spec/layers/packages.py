@@ -6,7 +6,9 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from flytebuild.noted import Noted
 from flytebuild.spec.canonical import Document
+from flytebuild.spec.layers.listed import Listed
 from flytebuild.spec.layers.options import NO_OPTIONS, PipOptions
 from flytebuild.spec.tree import Tree
 
@@ -29,17 +31,20 @@ class PipPackages(Struct, frozen=True):
         return {"requirements": list(self.requirements), **self.options.fields()}
 
 
-class Requirements(Struct, frozen=True):
+class Requirements(Noted, frozen=True):
     """A requirements file and every file that it refers to: `tree` holds them all, `file` names the first one there.
 
-    `origin` is what the user calls it, for messages.
+    `origin` is what the user calls it, and `listed` are the packages in them: both for messages.
     """
 
     tree: Tree
     file: str
     options: PipOptions = NO_OPTIONS
     origin: str = ""
+    listed: tuple[Listed, ...] = ()
     kind: ClassVar[str] = "requirements"
+
+    NOTES = ("listed",)
 
     @property
     def summary(self) -> str:

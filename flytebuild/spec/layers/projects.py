@@ -6,7 +6,9 @@ from typing import ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
+from flytebuild.noted import Noted
 from flytebuild.spec.canonical import Document, Value
+from flytebuild.spec.layers.listed import Listed
 from flytebuild.spec.layers.options import NO_OPTIONS, PipOptions, Secret, extra_fields, secret_fields
 from flytebuild.spec.tree import Tree
 
@@ -20,10 +22,11 @@ class LocalPackage(Struct, frozen=True):
     tree: Tree
 
 
-class UvProject(Struct, frozen=True):
+class UvProject(Noted, frozen=True):
     """What `uv sync` installs of a project.
 
-    `tree` holds `pyproject.toml` (with `uv.lock`, when `locked`), or the whole project in mode `install_project`.
+    `tree` holds `pyproject.toml` (with `uv.lock`, when `locked`), or the whole project in mode `install_project`;
+    `listed` are the packages that the lock has, or else the manifest, for messages.
     """
 
     mode: Mode
@@ -31,7 +34,10 @@ class UvProject(Struct, frozen=True):
     locked: bool
     packages: tuple[LocalPackage, ...] = ()
     options: PipOptions = NO_OPTIONS
+    listed: tuple[Listed, ...] = ()
     kind: ClassVar[str] = "uv-project"
+
+    NOTES = ("listed",)
 
     @property
     def summary(self) -> str:
@@ -42,8 +48,11 @@ class UvProject(Struct, frozen=True):
         return {**fields, **self.options.fields()}
 
 
-class PoetryProject(Struct, frozen=True):
-    """What `poetry install` installs of a project, with the Poetry of `version`; `tree` as for UvProject."""
+class PoetryProject(Noted, frozen=True):
+    """What `poetry install` installs of a project, with the Poetry of `version`.
+
+    `tree` and `listed` are as for UvProject.
+    """
 
     mode: Mode
     tree: Tree
@@ -51,7 +60,10 @@ class PoetryProject(Struct, frozen=True):
     packages: tuple[LocalPackage, ...] = ()
     extra_args: str = ""
     secrets: tuple[Secret, ...] = ()
+    listed: tuple[Listed, ...] = ()
     kind: ClassVar[str] = "poetry-project"
+
+    NOTES = ("listed",)
 
     @property
     def summary(self) -> str:
