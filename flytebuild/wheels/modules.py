@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from flytebuild.spec.layers import Pin
 from flytebuild.wheels.metadata import AT_ONCE, Memory, connected
 
-_KIND = "modules 1"
+_KIND = "modules 2"
 """Of what is remembered: a wheel's modules, one in a line."""
 
 _END = 64 * 1024
@@ -31,7 +31,7 @@ _RECORD = 22
 """The bytes that end a ZIP archive without a comment, as wheels are; four of them say how long the list is."""
 
 _FOLDED = 8
-"""A folder that has more modules than this, and is no package, stands for them."""
+"""A folder of a namespace that has more single modules than this stands for them; packages are each for themselves."""
 
 
 class ModuleReader(Struct, frozen=True):
@@ -66,8 +66,10 @@ def modules(files: Iterable[str]) -> tuple[str, ...]:
     found = set(filter(None, map(_module, files)))
     packages = {parts[:-1] for parts in found if parts[-1] == "__init__"}
     tops = {_top(parts, packages) for parts in found}
-    crowded = {folder for folder, count in Counter(parts[:-1] for parts in tops).items() if folder and count > _FOLDED}
-    return tuple(sorted({".".join(parts[:-1] if parts[:-1] in crowded else parts) for parts in tops}))
+    counted = Counter(parts[:-1] for parts in tops - packages)
+    crowded = {folder for folder, count in counted.items() if folder and count > _FOLDED}
+    folded = {parts[:-1] if parts[:-1] in crowded and parts not in packages else parts for parts in tops}
+    return tuple(sorted(map(".".join, folded)))
 
 
 def _module(file: str) -> tuple[str, ...]:

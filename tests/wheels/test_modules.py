@@ -24,6 +24,10 @@ from tests.wheels.index import Index, served
         (["_cffi_backend.cpython-311-x86_64-linux-gnu.so", "cffi/__init__.py"], ["_cffi_backend", "cffi"]),
         (["google/protobuf/__init__.py", "google/protobuf/message.py", "google/_upb/_message.abi3.so"],
          ["google._upb._message", "google.protobuf"]),
+        (
+            [f"google/cloud/part{number}/__init__.py" for number in range(9)] + ["google/cloud/version.py"],
+            [*(f"google.cloud.part{number}" for number in range(9)), "google.cloud.version"],
+        ),
         (["google/cloud/storage/__init__.py", "google/cloud/storage/blob.py"], ["google.cloud.storage"]),
         ([f"google/api/part{number}_pb2.py" for number in range(9)] + ["google/rpc/code_pb2.py"],
          ["google.api", "google.rpc.code_pb2"]),
