@@ -14,7 +14,8 @@ from flytebuild.check.imports import Import, Modules
 from flytebuild.check.packages import Contents, Read, contents
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Subject
-from flytebuild.spec.model import Definition, ExternalImage
+from flytebuild.spec.layers import Pinned, PoetryProject, UvProject, Wheels
+from flytebuild.spec.model import Definition, ExternalImage, ImageDefinition
 from flytebuild.spec.requirement import normal_name
 
 RULE = "missing-package"
@@ -34,6 +35,14 @@ class Installed(Struct, frozen=True, dict=True):
     @cached_property
     def _closure(self) -> tuple[frozenset[str], frozenset[str]]:
         return distributions.closure(self.contents.requirements)
+
+    @property
+    def is_lockable(self) -> bool:
+        """Whether nothing of it would be unknown if it were in a lock of ours."""
+        if self.contents.unknown or not isinstance(self.image, ImageDefinition):
+            return False
+        parts = [placed.part for placed in self.image.parts]
+        return not any(isinstance(part, UvProject | PoetryProject | Wheels | Pinned) for part in parts)
 
     @cached_property
     def _strange(self) -> list[str]:
@@ -108,7 +117,7 @@ def examine(
             else:
                 yield _missing(subject, item, owners, package)
         if doubtful:
-            yield _doubtful(subject, doubtful)
+            yield _doubtful(subject, doubtful, is_lockable=mine.is_lockable)
 
 
 def _imports(
@@ -170,12 +179,14 @@ def _unless(module: str, package: str) -> str:
     return f"; or what brings `{top}`, if that is called otherwise" if is_guess else ""
 
 
-def _doubtful(subject: Subject, items: Mapping[Import, Sequence[str]]) -> Finding:
+def _doubtful(subject: Subject, items: Mapping[Import, Sequence[str]], *, is_lockable: bool) -> Finding:
     first = next(iter(items))
     modules = tuple(item.top for item in items)
     why = "; ".join(list(dict.fromkeys(doubt for doubts in items.values() for doubt in doubts))[:2])
     message = f"Whether the image of `{subject.name}` has {_named(modules)} is not known: {why}"
     hint = f"`flytebuild check --in-image --for {subject.name}` finds out"
+    if is_lockable:
+        hint += "; with `flytebuild lock` it is known"
     return Finding(RULE, "unknown", message, subject.name, first.file, first.line, hint, modules=modules)
 
 

@@ -276,6 +276,24 @@ def test_what_a_lock_installs_is_certain(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("layers", "is_lockable"),
+    [
+        (STRANGE, True),
+        (STRANGE + '.with_commands(["pip install x"])', False),
+        (STRANGE + '.with_pip_packages("git+https://e.example/x")', False),
+    ],
+)
+def test_a_lock_is_proposed_where_it_makes_all_known(tmp_path: Path, layers: str, is_lockable: bool) -> None:
+    files = {
+        "parts__tool": HAS.format(imports="", layers=layers, body="import along"),
+        "main": CALLER.format(layers=""),
+    }
+    (finding,) = [item for item in examined(tmp_path, **files) if item.rule == "missing-package"]
+    told = "; with `flytebuild lock` it is known" if is_lockable else ""
+    assert finding.hint == f"`flytebuild check --in-image --for tool` finds out{told}"
+
+
 def test_a_locked_wheel_s_modules_count_more_than_its_name(tmp_path: Path) -> None:
     """Nothing is called `hypothesis` in it; where its modules are not known, it may bring what no other does."""
     named = {"tool": [wheel("hypothesis", "other")]}
