@@ -87,8 +87,8 @@ _CAUSES = (
     ),
     _cause(
         r"hash mismatch for|digest mismatch sha256:",
-        "the index has another file than the one that was locked; find out why before `flytebuild lock --update NAME` "
-        "takes it",
+        "the index has another file than the one that was locked, or none any more; find out why before "
+        "`flytebuild lock --update NAME` takes another",
     ),
     _cause(
         r"no solution found when resolving|resolutionimpossible",

@@ -86,23 +86,36 @@ class Making(Struct, frozen=True):
 async def make_first(
     cache: RemoteCache, layers: Sequence[Layer], beginnings: Iterable[Layer], making: Making
 ) -> RemoteCache:
-    """The cache that has these layers: as it was found, or once those that it lacks have been made.
+    """The cache that has these layers: as it was found, or once those that it lacks, or has lost, have been made.
 
-    What images begin with is fetched and made meanwhile, since they wait for that as well.
+    What images begin with is fetched and made meanwhile, since they wait for that as well. One layer that fails is no
+    reason to do without the others.
     """
+    if whole := await cache.together(layers):
+        return await cache.with_layers(layers, making.emit, whole=whole)
     missing = [layer for layer in layers if not cache.has(layer)]
-    if not missing:
-        return await cache.with_layers(layers, making.emit)
-    count = "comes a wheel layer" if len(missing) == 1 else f"come {len(missing)} wheel layers"
-    making.emit(Notice(f"before the images {count}, to be mounted in their repositories"))
+    if missing:
+        count = "comes a wheel layer" if len(missing) == 1 else f"come {len(missing)} wheel layers"
+        making.emit(Notice(f"before the images {count}, to be mounted in their repositories"))
     # Those that the cache has are fetched by whoever needs them, if anybody does.
-    begun = [making.make(layer) for layer in beginnings if not cache.has(layer)]
-    made = [making.make(layer, cache.place_of(layer)) for layer in missing]
+    begun = [making.make(layer) for layer in beginnings if missing and not cache.has(layer)]
+    made = [_have(layer, cache, making) for layer in layers]
     ends = await asyncio.gather(*begun, *made, return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, SolveError):
             raise end
-    return cache if any(ends[len(begun) :]) else await cache.with_layers(layers, making.emit)
+    failed = {layer for layer, end in zip(layers, ends[len(begun) :], strict=True) if end}
+    there = [layer for layer in layers if layer not in failed]
+    return await cache.apart(layers).without(failed).with_layers(there, making.emit)
+
+
+async def _have(layer: Layer, cache: RemoteCache, making: Making) -> None:
+    """Make a layer unless the cache has it. Raises SolveError."""
+    if cache.has(layer):
+        if await cache.still_has(layer):
+            return
+        making.emit(Notice(f"`{cache.repository.name}` has lost the {layer.vertex.name}, which is made again"))
+    await making.make(layer, cache.place_of(layer))
 
 
 def _beginnings(

@@ -119,6 +119,17 @@ async def missing_blobs(client: RegistryClient, repository: Reference, manifest:
     return tuple(blob.digest for blob, is_there in zip(blobs, found, strict=True) if not is_there)
 
 
+async def is_whole(client: RegistryClient, reference: Reference) -> bool:
+    """Whether a manifest is there, with all that it names. Raises Refused when the registry does not say."""
+    try:
+        manifest = await fetch_manifest(client, reference)
+    except Refused as refusal:
+        if refusal.status == httpx.codes.NOT_FOUND:
+            return False
+        raise
+    return not await missing_blobs(client, reference, manifest)
+
+
 @asynccontextmanager
 async def open_blob(client: RegistryClient, repository: Reference, digest: str) -> AsyncIterator[AsyncIterator[bytes]]:
     """A blob's content in chunks. What does not have its digest raises Refused at the end."""

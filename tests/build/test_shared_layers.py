@@ -24,13 +24,10 @@ from flytebuild.llb.state import State
 from flytebuild.llb.wheels import wheel_layer
 from flytebuild.plan import ImagePlan
 from flytebuild.registry.client import MANIFEST_TYPES, RegistryClient
-from flytebuild.registry.content import Blob
+from flytebuild.registry.content import Blob, Manifest
 from flytebuild.registry.reference import parse
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
 from tests.samples import AMD64, ARM64, UV, made_of
-
-HELD = parse("r.example/cache@sha256:" + "9" * 64)
-OTHERS = {f"v-{number}": parse(f"r.example/cache@sha256:{number:064}") for number in range(IMPORTS)}
 
 
 def layer(name: str) -> WheelLayer:
@@ -56,10 +53,19 @@ class Solver:
         return {}
 
 
+def content_of(name: str) -> tuple[bytes, bytes]:
+    """The manifest that is there under a name, and its config."""
+    config = json.dumps({"records": [{"digest": name}]}).encode()
+    blob = Blob.of(config)
+    document = {"mediaType": MANIFEST_TYPES[0], "layers": [], "config": {"digest": blob.digest, "size": blob.size}}
+    return Manifest.of(document).content, config
+
+
 @dataclass
 class Registry:
-    """Has a manifest of its own under every tag, and notes which are put there."""
+    """Has a manifest of its own under every tag, but for blobs of those that are `lost`; notes which are put there."""
 
+    lost: set[str] = field(default_factory=set)
     put: list[str] = field(default_factory=list)
     configs: dict[str, bytes] = field(default_factory=dict)
 
@@ -69,15 +75,21 @@ class Registry:
             return httpx.Response(202, headers={"location": "/v2/cache/blobs/uploads/1"})
         if request.method == "PUT":
             self.put += [name] if kind == "manifests" else []
+            self.lost.discard(name)
             return httpx.Response(201)
         if request.method == "HEAD":
-            return httpx.Response(404)
-        config = json.dumps({"records": [{"digest": name}]}).encode()
+            return httpx.Response(404 if name in {Blob.of(content_of(tag)[1]).digest for tag in self.lost} else 200)
         if kind == "manifests":
-            document = {"mediaType": MANIFEST_TYPES[0], "layers": [], "config": {"digest": Blob.of(config).digest}}
+            name = WHOLE if name == HELD.digest else name
+            manifest, config = content_of(name)
             self.configs[Blob.of(config).digest] = config
-            return httpx.Response(200, json=document)
+            return httpx.Response(200, content=manifest)
         return httpx.Response(200, content=self.configs[name])
+
+
+WHOLE = "all of them"
+HELD = parse(f"r.example/cache@{Blob.of(content_of(WHOLE)[0]).digest}")
+OTHERS = {f"v-{number}": parse(f"r.example/cache@sha256:{number:064}") for number in range(IMPORTS)}
 
 
 def cache(found: Found, registry: Registry) -> RemoteCache:
@@ -130,16 +142,54 @@ def test_each_layer_is_written_alone_and_then_one_manifest_of_all() -> None:
     assert registry.put == [tag("a", "b", "c")]
     assert all(found.has(state) for state in states("a", "b", "c"))
     # What was found of them alone need not be imported any more.
-    assert [item.attrs["ref"] for item in found.imports] == [str(found.layers[tag("a", "b", "c")])]
+    (together,) = found.layers
+    assert together.tag == tag("a", "b", "c")
+    assert [item.attrs["ref"] for item in found.imports] == [str(found.layers[together])]
 
 
-def test_a_layer_that_fails_is_left_to_the_images_and_stops_no_other() -> None:
+def test_a_layer_that_fails_is_left_to_the_images_and_the_others_are_imported() -> None:
     solver, registry = Solver(fails="a"), Registry()
-    before = cache(Found(), registry)
-    found, _ = make(before, "ab", solver)
-    assert found == before
-    assert solver.solved == [f"wheel: {name} 1 (Python 3.11)" for name in "ab"]
-    assert registry.put == []
+    found, _ = make(cache(Found(), registry), "abc", solver)
+    assert solver.solved == [f"wheel: {name} 1 (Python 3.11)" for name in "abc"]
+    assert registry.put == [tag("b", "c")]
+    assert [found.has(state) for state in states("a", "b", "c")] == [False, True, True]
+    assert [item.attrs["ref"] for item in found.imports] == [str(*found.layers.values())]
+
+
+def test_where_all_layers_fail_there_is_nothing_to_import() -> None:
+    registry = Registry()
+    found, _ = make(cache(Found(), registry), "a", Solver(fails="a"))
+    assert (found.imports, registry.put) == ((), [])
+
+
+def test_layers_that_the_registry_has_lost_are_made_again() -> None:
+    whole, own = tag("a", "b"), tag("b")
+    solver, registry = Solver(), Registry(lost={WHOLE, own})
+    known = Found({whole: HELD}, frozenset({whole, tag("a"), own}))
+    found, told = make(cache(known, registry), "ab", solver)
+    assert solver.written == [f"r.example/cache:{own} min"]
+    assert told == ["`r.example/cache` has lost the layer of wheel: b 1, which is made again"]
+    assert registry.put == [whole]
+    assert all(found.has(state) for state in states("a", "b"))
+
+
+def test_what_is_lost_and_cannot_be_made_is_not_there() -> None:
+    solver, registry = Solver(fails="b"), Registry(lost={tag("b")})
+    found, _ = make(cache(Found({}, frozenset({tag("a"), tag("b")})), registry), "ab", solver)
+    assert [found.has(state) for state in states("a", "b")] == [True, False]
+    assert registry.put == [tag("a")]
+
+
+def test_where_a_registry_does_not_say_nothing_is_taken_for_lost() -> None:
+    def silent(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503)
+
+    solver, whole = Solver(), tag("a", "b")
+    known = Found({whole: HELD}, frozenset({whole, tag("a"), tag("b")}))
+    client = RegistryClient(httpx.MockTransport(silent))
+    found, told = make(RemoteCache(client, parse("r.example/cache"), "zstd", False, known), "ab", solver)
+    assert (solver.solved, told) == ([], [])
+    assert [item.attrs["ref"] for item in found.imports] == [str(HELD)]
 
 
 def test_layers_whose_manifests_cannot_be_read_are_told() -> None:

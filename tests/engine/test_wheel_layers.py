@@ -24,7 +24,7 @@ from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.session.providers import Secrets
 from flytebuild.buildkit.session.session import Session
 from flytebuild.buildkit.solve import MANIFEST_DIGEST, Solve, SolveError
-from flytebuild.events import ignore
+from flytebuild.events import WHEEL_LAYERS, ignore
 from flytebuild.llb.file import FIXED_TIME
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.wheels import wheel_layer
@@ -210,3 +210,42 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     assert {name for name in again.executed if not name.startswith(looked_at)} == set()
     assert {name: registry.layers(places[name]) for name in layers} == layers
     assert max((call.received for call in proxy.downloads()), default=0) < SMALL
+
+
+def test_a_wheel_layer_that_the_registry_has_lost_is_made_again(bench: Bench) -> None:
+    registry, version = bench.registry, bench.registry.path.removeprefix("t")
+    first, second = bench.client("first"), bench.client("second", second=True)
+    for client in (first, second):
+        # What makes wheel layers is large, and of no interest on its way.
+        client.workspace.environ["FLYTEBUILD_MIRRORS"] += f",ghcr.io={bench.machine.mirrors['ghcr.io']}"
+    first.workspace.flytebuild("lock", "main.py")
+    first.build("main.py", "--for", "one", "--for", "two")
+    planned = first.workspace.plan("main.py", "--for", "one", "--for", "two")
+    places = {item["name"]: item["image"] for item in planned["environments"]}
+    layers = {name: registry.layers(place) for name, place in places.items()}
+    sizes = {item["digest"]: item["size"] for item in registry.manifest(places["one"]).json()["layers"]}
+    lost = max(layers["one"][-2:], key=lambda digest: sizes[digest])
+    for place in places.values():
+        registry.forget(place)
+    for repository in (REPOSITORY, *places):
+        registry.lose(repository, lost)
+
+    (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
+    wheel = bench.folder / f"index/simple/heavy/heavy-1.{version}-py3-none-any.whl"
+    aside = wheel.rename(bench.folder / wheel.name)
+    # Where its wheel is gone as well there is no image, and it is told which wheel, and whose.
+    failed = second.workspace.flytebuild("build", "main.py", "--for", "one", "--for", "two", code=1)
+    assert f"step failed: download {wheel.name}  (image of `one`, `two`)" in failed.stderr
+    assert "once more" not in failed.stderr
+    assert [registry.manifest(place).status_code for place in places.values()] == [404, 404]
+
+    aside.rename(wheel)
+    again = second.build("main.py", "--for", "one", "--for", "two")
+    assert f"`{registry.prefix}/{REPOSITORY}` has lost the layer of wheel: heavy 1.{version}, which is made again" in (
+        again.notices
+    )
+    first_of_all = {event["name"] for event in again.events if event.get("image") == WHEEL_LAYERS}
+    assert {name for name in first_of_all if name.startswith("wheel: ")} == {f"wheel: heavy 1.{version} (Python 3.11)"}
+    assert {name: registry.layers(place) for name, place in places.items()} == layers
+    cached = [f"{registry.prefix}/{REPOSITORY}:{tag}" for tag in registry.tags(REPOSITORY)]
+    assert [place for place in (*places.values(), *cached) if not registry.is_whole(place)] == []

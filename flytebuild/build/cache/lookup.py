@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flytebuild.build.cache.keys import CacheKey
 from flytebuild.buildkit.solve import Cache
@@ -35,6 +36,10 @@ class Found(Struct, frozen=True):
     def without(self, tags: frozenset[str]) -> Found:
         """The same but for where these results are."""
         return Found({tag: place for tag, place in self.places.items() if tag not in tags}, self.tags, self.problem)
+
+    def lacking(self, tags: frozenset[str]) -> Found:
+        """The same as if these results had not been there."""
+        return replace(self.without(tags), tags=self.tags - tags)
 
 
 def imports(manifests: tuple[Reference, ...]) -> tuple[Cache, ...]:

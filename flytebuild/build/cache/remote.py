@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from flytebuild.build.cache.export import Work, export, works
-from flytebuild.build.cache.keys import BuiltImage, key_together, keys_of_state, tag_of_all
+from flytebuild.build.cache.keys import BuiltImage, CacheKey, key_together, keys_of_state, tag_of_all
 from flytebuild.build.cache.lookup import IMPORTS, Found, imports
 from flytebuild.build.cache.union import unite
 from flytebuild.build.solves import Solves
@@ -17,7 +17,7 @@ from flytebuild.buildkit.solve import Cache, SolveError
 from flytebuild.events import Emit, Notice
 from flytebuild.llb.state import State
 from flytebuild.registry.client import Refused, RegistryClient
-from flytebuild.registry.content import fetch_manifest, put_manifest
+from flytebuild.registry.content import fetch_manifest, is_whole, put_manifest
 from flytebuild.registry.copy import mount
 from flytebuild.registry.reference import Reference
 
@@ -25,7 +25,7 @@ from flytebuild.registry.reference import Reference
 class RemoteCache(Struct, frozen=True):
     """Looked up in `found`, kept in `repository`.
 
-    `layers` are the manifests of layers that images share, by their tags; they are imported first.
+    `layers` are the manifests of layers that images share, by what is in them; they are imported first.
     """
 
     client: RegistryClient
@@ -33,7 +33,7 @@ class RemoteCache(Struct, frozen=True):
     compression: str
     has_bundle: bool
     found: Found
-    layers: Mapping[str, Reference] = field(default_factory=dict)
+    layers: Mapping[CacheKey, Reference] = field(default_factory=dict)
 
     @property
     def imports(self) -> tuple[Cache, ...]:
@@ -45,15 +45,14 @@ class RemoteCache(Struct, frozen=True):
         return ()
 
     async def keep(self, built: Sequence[BuiltImage], solver: Solves, emit: Emit, *, all_of_it: bool) -> None:
-        known = frozenset() if all_of_it else self.found.tags
-        # Where something is doubted, so is what has the layers; what is written now has them, too.
-        also = self.layers.keys() if all_of_it else frozenset()
+        # Layers that images share were looked at in this build; with them would go the image that makes them.
+        shared = frozenset(tag for key in self.layers for tag in key.closure())
+        known = shared if all_of_it else self.found.tags
         try:
             for work in works(built, known, has_bundle=self.has_bundle):
                 await asyncio.gather(*(self._mount(image) for image in work.images))
                 digest = await self._export(work, () if all_of_it else self.imports, solver, emit)
-                tags = {tag for key in work.keys for tag in key.closure()} - known
-                await self._tag(digest, tags | also)
+                await self._tag(digest, {tag for key in work.keys for tag in key.closure()} - known)
         except (SolveError, Refused) as error:
             emit(Notice(f"the cache in `{self.repository.name}` was not written: {error}"))
 
@@ -68,21 +67,53 @@ class RemoteCache(Struct, frozen=True):
         """
         return self._at(keys_of_state(layer)[0].tag, "min")
 
-    async def with_layers(self, layers: Sequence[State], emit: Emit) -> RemoteCache:
-        """The cache with one manifest first that has all these layers, each of which is in one; trouble is a notice."""
-        keys = [key for layer in layers for key in keys_of_state(layer)]
-        together = key_together(keys)
-        whole = self.found.places.get(together.tag)
+    async def still_has(self, layer: State) -> bool:
+        """Whether nothing is lost of the manifest that was found to have a layer."""
+        (place,) = self._places([layer])
+        return await self._is_whole(place)
+
+    async def together(self, layers: Sequence[State]) -> Reference | None:
+        """The one manifest that has all these layers, if there is one and nothing of it is lost."""
+        place = self.found.places.get(key_together(_keys(layers)).tag)
+        return place if place and await self._is_whole(place) else None
+
+    def apart(self, layers: Sequence[State]) -> RemoteCache:
+        """The cache as if no manifest had all these layers together."""
+        key = key_together(_keys(layers))
+        return replace(self, found=self.found.without(frozenset({key.tag})))
+
+    def without(self, layers: Iterable[State]) -> RemoteCache:
+        """The cache as if these layers were not in it."""
+        return replace(self, found=self.found.lacking(frozenset(key.tag for key in _keys(layers))))
+
+    async def with_layers(self, layers: Sequence[State], emit: Emit, *, whole: Reference | None = None) -> RemoteCache:
+        """The cache with one manifest first that has all these layers: `whole`, or one that is put together of theirs.
+
+        Trouble is a notice.
+        """
+        if not layers:
+            return self
+        key = key_together(_keys(layers))
         try:
             if whole is None:
-                sources = [self.found.places.get(key.tag) or self.repository.tagged(key.tag) for key in keys]
-                whole = await unite(self.client, sources, self.repository.tagged(together.tag))
+                whole = await unite(self.client, self._places(layers), self.repository.tagged(key.tag))
         except Refused as error:
             emit(Notice(f"wheel layers cannot be imported from `{self.repository.name}`: {error}"))
             return self
-        tags = frozenset(together.closure())
+        tags = frozenset(key.closure())
         found = replace(self.found.without(tags), tags=self.found.tags | tags)
-        return replace(self, found=found, layers={**self.layers, together.tag: whole})
+        return replace(self, found=found, layers={**self.layers, key: whole})
+
+    def _places(self, layers: Iterable[State]) -> list[Reference]:
+        """The manifest of each layer."""
+        return [self.repository.tagged(key.tag) for key in _keys(layers)]
+
+    async def _is_whole(self, place: Reference) -> bool:
+        """Whether all of a manifest is there. Where the registry does not say, whoever needs it finds out."""
+        try:
+            return await is_whole(self.client, place)
+        except Refused:
+            return True
 
     async def _mount(self, image: BuiltImage) -> None:
         """What was pushed with an image must not be pushed again; BuildKit mounts only what it has not unpacked."""
@@ -111,3 +142,7 @@ class RemoteCache(Struct, frozen=True):
             "compression": self.compression,
         }
         return Cache("registry", attrs)
+
+
+def _keys(layers: Iterable[State]) -> list[CacheKey]:
+    return [key for layer in layers for key in keys_of_state(layer)]
