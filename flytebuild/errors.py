@@ -19,6 +19,7 @@
     ├── UnavailableError         69  something outside did not answer
     │   ├── EngineUnavailableError   no Docker Engine, or no BuildKit in it
     │   ├── RegistryUnavailableError a registry did not answer, or refused
+    │   ├── UntrueError              what was fetched is not what an index promises of it
     │   └── ControlPlaneError        the local control plane cannot be started or reached
     ├── DefectError              70  our own mistake
     ├── OutputError              74  what was asked for cannot be written
@@ -190,6 +191,10 @@ class EngineUnavailableError(UnavailableError):
 
 class RegistryUnavailableError(UnavailableError):
     """Raised when a registry does not answer or refuses a request that we cannot do without."""
+
+
+class UntrueError(UnavailableError):
+    """Raised when what a server gives is not what a package index promises of it: somebody has changed one of them."""
 
 
 class ControlPlaneError(UnavailableError):

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from flytebuild import indexes
 from flytebuild.config import Config
-from flytebuild.errors import UnavailableError
+from flytebuild.errors import UnavailableError, UntrueError
 from flytebuild.events import Emit, Notice
 from flytebuild.looking import Source
 from flytebuild.registry.client import RegistryClient
@@ -36,7 +36,7 @@ async def decided(
 ) -> Lock:
     """A lock for these images, that is in no file. What no index or registry can be asked for stays as it is.
 
-    Raises DefinitionError for requirements that cannot be met.
+    Raises DefinitionError for requirements that cannot be met, UntrueError where an index is not to be trusted.
     """
     asked = {question.fingerprint: (platform, question) for platform, question in _questions(specs)}
     stamp = _stamp()
@@ -57,6 +57,8 @@ async def decided(
 
     try:
         layers, unlocked = await locking.resolver(config, found, await connect(), state, emit).layers(specs)
+    except UntrueError:
+        raise
     except UnavailableError as error:
         emit(Notice(f"{error.message}; its packages are installed as they come"))
         return _without(found, missing, "its versions could not be found out")

@@ -10,7 +10,6 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flytebuild.spec.layers import Pin
-from flytebuild.wheels.metadata import AT_ONCE, Memory, connected
+from flytebuild.wheels.metadata import Memory
+from flytebuild.wheels.servers import Servers, each, reached
 
 _KIND = "modules 2"
 """Of what is remembered: a wheel's modules, one in a line."""
@@ -46,8 +46,8 @@ class ModuleReader(Struct, frozen=True):
         missing = [pin for pin in known if pin.modules is None and pin.url.startswith(("https://", "http://"))]
         if not missing:
             return tuple(known)
-        with connected(self.ca_bundle) as client, ThreadPoolExecutor(AT_ONCE, "flytebuild-modules") as pool:
-            found = dict(zip(missing, pool.map(lambda pin: _read(client, pin.url), missing), strict=True))
+        with reached(self.ca_bundle) as servers:
+            found = dict(zip(missing, each(lambda pin: _read(servers, pin.url), missing), strict=True))
         for pin, modules in found.items():
             if modules is not None:
                 self.memory.remember(_KIND, pin.sha256, "\n".join(modules))
@@ -91,25 +91,25 @@ def _top(parts: tuple[str, ...], packages: set[tuple[str, ...]]) -> tuple[str, .
     return next((parts[:depth] for depth in range(1, len(parts)) if parts[:depth] in packages), parts)
 
 
-def _read(client: httpx.Client, url: str) -> tuple[str, ...] | None:
+def _read(servers: Servers, url: str) -> tuple[str, ...] | None:
     try:
-        with zipfile.ZipFile(_list(client, url)) as archive:
+        with zipfile.ZipFile(_list(servers, url)) as archive:
             return modules(archive.namelist())
     except (httpx.HTTPError, httpx.InvalidURL, zipfile.BadZipFile, ValueError):
         return None
 
 
-def _list(client: httpx.Client, url: str) -> io.BytesIO:
+def _list(servers: Servers, url: str) -> io.BytesIO:
     """As much of a wheel's end as has the list of its files. Raises ValueError where a server gives too much."""
-    end = _fetch(client, url, _END)
+    end = _fetch(servers, url, _END)
     length = int.from_bytes(end[-10:-6], "little") + _RECORD
-    return io.BytesIO(end if length <= len(end) else _fetch(client, url, length))
+    return io.BytesIO(end if length <= len(end) else _fetch(servers, url, length))
 
 
-def _fetch(client: httpx.Client, url: str, length: int) -> bytes:
+def _fetch(servers: Servers, url: str, length: int) -> bytes:
     if length > _LARGEST:
         raise ValueError("it lists too many files")
-    with client.stream("GET", url, headers={"Range": f"bytes=-{length}", "Accept-Encoding": "identity"}) as answer:
+    with servers.part(url, f"-{length}", openly=True) as answer:
         return b"".join(_bounded(answer.raise_for_status().iter_raw(), length))
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
@@ -25,6 +26,7 @@ from flytebuild.wheels.base import Base
 from flytebuild.wheels.environment import Environment, Installed, with_installed
 from flytebuild.wheels.lock import Lock, LockedLayer, Specs, UnlockedLayer, order
 from flytebuild.wheels.metadata import MetadataReader
+from flytebuild.wheels.offers import offers
 from flytebuild.wheels.questions import Question, questions
 from flytebuild.wheels.uv import Asking, Found, Target, Uv
 
@@ -147,26 +149,32 @@ class Resolver(Struct):
             with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
                 asking, where = _asking(spec, question, variables, Path(folder), self.hide)
                 found = await in_thread(lambda: self._asked(asking, target, below, preferences), "flytebuild-uv")
-        self._found[question.fingerprint], pins = found, found.pins
+        self._found[question.fingerprint] = found
         python = ".".join(target.python.split(".")[:2])
-        replaces = tuple(pin.name for pin in pins if pin.name in below)
-        added = [pin for pin in pins if pin.name not in replaces]
-        obstacle = await self._obstacle(spec, question, added)
+        replaces = tuple(pin.name for pin in found.pins if pin.name in below)
+        pins, obstacle = await self._offered(spec, question, asking, found, replaces)
         return Answer(pins, where, python, replaces, obstacle, is_moved=known is None or known.pins != pins)
 
-    async def _obstacle(self, spec: ImageSpec, question: Question, pins: Sequence[Pin]) -> str:
-        """What keeps wheels from becoming layers that cannot be seen from the lock: of the base, or of an index.
+    async def _offered(
+        self, spec: ImageSpec, question: Question, asking: Asking, found: Found, replaces: Collection[str]
+    ) -> tuple[tuple[Pin, ...], str]:
+        """The wheels with their sizes, and what keeps them from becoming layers: of the base, or of an index.
 
-        It is written into the lock, so that one lock comes to the same images wherever they are built, whatever
-        credentials there are.
+        That cannot be seen from the lock, so it is written into it: one lock comes to the same images wherever they are
+        built, whatever credentials there are.
         """
         odd = (await self._base(spec)).odd
+        openly = not odd and not secrets_of(question.layer)
+        indexes, trusted = self.uv.indexes(asking), self.metadata.ca_bundle
+        offered = await in_thread(
+            lambda: offers(found.pins, indexes, found.signed, trusted, openly=openly), "flytebuild-wheels"
+        )
+        pins = tuple(offer.pin for offer in offered)
         if odd:
-            return f"`{odd[0]}` of its base is not a folder of root's as others are"
-        if secrets_of(question.layer):
-            return ""
-        closed = await in_thread(lambda: self.metadata.closed(pins), "flytebuild-metadata")
-        return f"`{closed}` wants credentials" if closed else ""
+            return pins, f"`{odd[0]}` of its base is not a folder of root's as others are"
+        closed = (offer.pin for offer in offered if not offer.is_open and offer.pin.name not in replaces)
+        name = next((urlsplit(pin.url).hostname for pin in closed), None)
+        return pins, f"`{name}` wants credentials" if name else ""
 
     def _asked(self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]) -> Found:
         wanted = self.uv.preferred(asking, target, below, preferences) if preferences else None
@@ -177,8 +185,7 @@ class Resolver(Struct):
                 raise
             # What the resolver prefers on its own may not go together with what is installed below.
             versions = self.uv.changes(asking, target, below)
-        found = self.uv.files(versions, asking, target)
-        return Found(self.metadata.sized(found.pins, self.uv.indexes(asking), found.signed), found.signed)
+        return self.uv.files(versions, asking, target)
 
     def _preferences(self, spec: ImageSpec, question: Question) -> dict[str, str]:
         """The versions that the earlier lock has for the same environments, but for those that are to move."""

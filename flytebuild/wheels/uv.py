@@ -46,6 +46,12 @@ _GLIBC_MINORS = (17, 28, *range(31, 41))
 """The glibc 2.X that `--python-platform` knows; for a newer one, wheels of the newest of these are taken."""
 
 
+_OPTIONS = {"--index": "UV_INDEX", "--default-index": "UV_DEFAULT_INDEX"}
+_DEFAULTS = ("UV_INDEX_URL", "UV_DEFAULT_INDEX")
+_PYPI = "https://pypi.org/simple"
+"""What uv asks after the others where nothing takes its place."""
+
+
 class Target(Struct, frozen=True):
     """The interpreter that is installed for: its version (`3.11.2`, or `3.11`), `x86_64` or `aarch64`, its glibc."""
 
@@ -98,8 +104,14 @@ class Uv:
     ca_bundle: Path | None = None
 
     def indexes(self, asking: Asking) -> tuple[str, ...]:
-        """The URLs of the indexes that are asked, with their credentials."""
-        return indexes.urls(self._variables({**asking.variables, **_index_variables(asking)}))
+        """The URLs of the indexes that are asked, with their credentials, in that order."""
+        given = self._variables({**asking.variables, **_index_variables(asking)})
+        told = asking.arguments.where
+        for option, value in zip(told[::2], told[1::2], strict=True):
+            if option in _OPTIONS:
+                given[_OPTIONS[option]] = f"{given.get(_OPTIONS[option], '')} {value}"
+        last = {name: given.pop(name) for name in _DEFAULTS if name in given}
+        return (*indexes.urls(given), *(indexes.urls(last) or (_PYPI,)))
 
     @cached_property
     def version(self) -> str:

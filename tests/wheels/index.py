@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +25,9 @@ SIGNATURE = f"signature={PASSWORD}"
 class Index:
     """Files by project and name; `yanked` ones are only taken where they are named, `hidden` tells no metadata.
 
-    `requests` has every path that was asked for. What is below `/private` wants the password; the pages below `/signed`
-    tell it to everybody, as the query that the files there want. `/busy` and `/limited` have no time, `/login` is a
-    page for all.
+    Pages promise metadata by its hash; that of `forged` wheels is another one. `requests` has every path that was asked
+    for. What is below `/private` wants the password; the pages below `/signed` tell it to everybody, as the query that
+    the files there want. `/busy` and `/limited` have no time, `/login` is a page for all.
     """
 
     address: str
@@ -34,8 +35,10 @@ class Index:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     yanked: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
+    forged: set[str] = field(default_factory=set)
     has_ranges: bool = True
     has_sizes: bool = True
+    is_json: bool = False
     requests: list[str] = field(default_factory=list)
 
     @property
@@ -68,24 +71,31 @@ class Index:
         if file.removesuffix(".metadata") in self.hidden and file.endswith(".metadata"):
             return None
         if file.endswith(".metadata"):
-            return _metadata(files, file.removesuffix(".metadata"))
+            wheel = file.removesuffix(".metadata")
+            more = b"Requires-Dist: evil\n" if wheel in self.forged else b""
+            return _metadata(files[wheel]) + more if wheel in files else None
         query = f"?{SIGNATURE}" if path.startswith("/signed") else ""
         return files.get(file) if file else _page(self, files, query) if files else None
 
 
 def _page(index: Index, files: dict[str, bytes], query: str) -> bytes:
-    links = ""
+    links, listed = "", []
     for name, content in files.items():
+        sha256 = hashlib.sha256(content).hexdigest()
+        is_told = name not in index.hidden and not query and name.endswith(".whl")
+        promise = hashlib.sha256(_metadata(content)).hexdigest() if is_told else ""
         more = ' data-yanked=""' if name in index.yanked else ""
-        more += "" if name in index.hidden or query or not name.endswith(".whl") else ' data-core-metadata="true"'
-        links += f'<a href="{name}{query}#sha256={hashlib.sha256(content).hexdigest()}"{more}>{name}</a>\n'
+        more += f' data-core-metadata="sha256={promise}"' if is_told else ""
+        links += f'<a href="{name}{query}#sha256={sha256}"{more}>{name}</a>\n'
+        told = {"core-metadata": {"sha256": promise} if is_told else False, "yanked": name in index.yanked}
+        listed.append({"filename": name, "url": f"{name}{query}", "hashes": {"sha256": sha256}, **told})
+    if index.is_json:
+        return json.dumps({"meta": {"api-version": "1.1"}, "name": "any", "files": listed}).encode()
     return f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
 
 
-def _metadata(files: dict[str, bytes], wheel: str) -> bytes | None:
-    if wheel not in files:
-        return None
-    with zipfile.ZipFile(io.BytesIO(files[wheel])) as archive:
+def _metadata(wheel: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         return archive.read(next(name for name in archive.namelist() if name.endswith("METADATA")))
 
 
@@ -119,19 +129,17 @@ def served(folder: Path, address: str = "127.0.0.1") -> Iterator[Index]:
                 start, _, end = given.removeprefix("bytes=").partition("-")
                 part = content[int(start) : int(end) + 1] if start else content[-int(end) :]
                 first = int(start) if start else len(content) - len(part)
-                about = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+                size = len(content) if index.has_sizes else "*"
+                about = f"bytes {first}-{first + len(part) - 1}/{size}"
                 self._send(206, part, {"Content-Range": about})
             else:
-                kind = "text/html" if path.endswith("/") else "application/octet-stream"
+                page = "application/vnd.pypi.simple.v1+json" if index.is_json else "text/html"
+                kind = page if path.endswith("/") else "application/octet-stream"
                 self._send(
                     200, content, {"Content-Type": kind, "Accept-Ranges": "bytes" if index.has_ranges else "none"}
                 )
 
-        def do_HEAD(self) -> None:
-            if found[0].has_sizes:
-                self.do_GET()
-            else:
-                self._send(405, b"", {})
+        do_HEAD = do_GET
 
         def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)

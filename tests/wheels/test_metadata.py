@@ -1,4 +1,4 @@
-"""A wheel that is another one by now tells nothing of the one that was locked."""
+"""What wheels say of themselves: no more is fetched than that takes, and nothing is believed that is not promised."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from flytebuild.errors import UnavailableError
+from flytebuild.errors import UnavailableError, UntrueError
 from flytebuild.spec.layers import Pin
 from flytebuild.wheels.metadata import MetadataReader
+from tests.engine import packages
 from tests.wheels.index import PASSWORD, Index, served
 
 
@@ -58,31 +59,49 @@ def test_a_file_of_the_same_name_with_another_content_is_refused(index: Index, t
             MetadataReader(memory).read([gone], ())
 
 
-def test_whether_everybody_is_given_a_wheel(index: Index) -> None:
-    (name,) = index.files["leaf"]
-
-    def closed(*places: str) -> str:
-        urls = [f"http://{index.address}/{place}/leaf/{name}" for place in places]
-        return MetadataReader(Memory()).closed([Pin("leaf", "1.0", name, "1" * 64, url, 1) for url in urls])
-
-    assert closed("simple", "simple") == ""
-    for place in ("private", "signed", "login", "simple/nothing"):
-        assert closed("simple", place, "simple") == "127.0.0.1"
-    for place, status in (("busy", 503), ("limited", 429)):
-        with pytest.raises(UnavailableError, match=f"status {status}"):
-            closed("simple", place)
-    assert MetadataReader(Memory()).closed([Pin("leaf", "1.0", name, "1" * 64, "file:///srv/leaf.whl", 1)]) == ""
+def pin(index: Index, name: str, place: str = "simple") -> Pin:
+    """A package's only wheel."""
+    ((file, content),) = index.files[name].items()
+    url = f"http://{index.address}/{place}/{name}/{file}"
+    return Pin(name, "1.0", file, sha256(content).hexdigest(), url, len(content))
 
 
-def test_a_wheel_whose_index_says_no_size_is_as_large_as_its_server_says(index: Index) -> None:
-    (name,) = index.files["leaf"]
-    content = index.files["leaf"][name]
-    pin = Pin("leaf", "1.0", name, sha256(content).hexdigest(), f"{index.url}/leaf/{name}")
-    known, gone = replace(pin, size=7), replace(pin, url=f"{index.url}/leaf/gone.whl")
-    private = replace(pin, url=pin.url.replace("/simple/", "/private/"))
-    nowhere, local = replace(pin, url="http://127.0.0.1:1/x.whl"), replace(pin, url="file:///x.whl")
-    reader = MetadataReader(Memory())
-    found = reader.sized([pin, known, gone, private, nowhere, local], ())
-    assert [item.size for item in found] == [len(content), 7, None, None, None, None]
-    (read,) = reader.sized([private], [index.private.replace("${TOKEN}", PASSWORD)])
-    assert read == replace(private, size=len(content))
+@pytest.mark.parametrize("is_json", [False, True])
+def test_metadata_that_its_index_does_not_promise_is_refused(is_json: bool, index: Index) -> None:
+    index.is_json = is_json
+    file = index.add("told", "1.0", "common<2")
+    told, memory = pin(index, "told", "private"), Memory()
+    private = index.private.replace("${TOKEN}", PASSWORD)
+    assert "Requires-Dist: common<2" in MetadataReader(memory).read([told], [index.url, private])["told"]
+    assert index.requests.count("/simple/told/") == 1
+
+    index.forged.add(file)
+    # What was read when it was right is remembered.
+    assert "evil" not in MetadataReader(memory).read([told], [private])["told"]
+    memory.texts.clear()
+    with pytest.raises(UntrueError, match=f"`{file}` on `{index.address}` is not what its index promises") as caught:
+        MetadataReader(memory).read([told], [private])
+    assert PASSWORD not in f"{caught.value.message} {caught.value.hint}"
+    assert memory.texts == {}
+
+
+def test_an_index_promises_nothing_of_another_wheel_with_the_same_name(index: Index, tmp_path: Path) -> None:
+    index.forged.add(index.add("told", "1.0"))
+    told = pin(index, "told")
+    with served(tmp_path / "other") as other:
+        other.add("told", "1.0", "common<2")
+        assert "evil" in MetadataReader(Memory()).read([told], [other.url, f"{other.url}/nothing"])["told"]
+    with pytest.raises(UnavailableError, match="status 503"):
+        MetadataReader(Memory()).read([told], [f"http://{index.address}/busy"])
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_of_a_large_wheel_its_end_and_its_metadata_are_fetched(has_ranges: bool, index: Index, tmp_path: Path) -> None:
+    index.has_ranges = has_ranges
+    large = packages.padded(tmp_path, "large", "1.0", 300_000)
+    index.files["large"] = {large.name: large.read_bytes()}
+    index.hidden.add(large.name)
+    # Its size is not known from its index.
+    asked = replace(pin(index, "large"), size=None)
+    assert "Name: large" in MetadataReader(Memory()).read([asked], [index.url])["large"]
+    assert sum(path.endswith(".whl") for path in index.requests) == (2 if has_ranges else 1)
