@@ -151,6 +151,11 @@ def _lines(
     for layer in lock.unlocked:
         names = ", ".join(f"`{name}`" for name in layer.environments)
         yield Text.assemble("  not locked: ", (f"`{layer.asked}`", "bold"), f" of {names}: {layer.reason}")
+    for locked in lock.layers:
+        if locked.obstacle:
+            names = ", ".join(f"`{name}`" for name in locked.environments)
+            what = (f"`{locked.asked}`", "bold")
+            yield Text.assemble("  installed by a step: ", what, f" of {names}: {locked.obstacle}")
     wheels = {pin for layer in lock.layers for pin in layer.pins}
     counted = f"{_count(len(wheels), 'wheel')} in {_count(len(lock.layers), 'layer')}"
     counted += f", {_count(len(lock.images), 'image')} by digest"

@@ -115,7 +115,8 @@ async def with_tools(
         if digest:
             found.add(LockedImage(tool, str(platform), digest))
         else:
-            emit(Notice(f"`{tool}`, which makes wheel layers, is not locked, so images will have none: {problem}"))
+            kept = "packages are installed by steps until `flytebuild lock` finds it"
+            emit(Notice(f"`{tool}`, which makes wheel layers, is not locked: {problem}; {kept}"))
     return replace(lock, images=tuple(sorted({*lock.images, *found})))
 
 

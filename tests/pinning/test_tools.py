@@ -59,7 +59,10 @@ def test_one_that_it_has_stays_and_nobody_is_asked() -> None:
 def test_of_one_that_is_not_known_it_is_told() -> None:
     made, _, told = completed(Lock(), replace(UV, digest=None, problem="no answer"))
     assert made.images == ()
-    assert told == [f"`{TOOL}`, which makes wheel layers, is not locked, so images will have none: no answer"]
+    assert told == [
+        f"`{TOOL}`, which makes wheel layers, is not locked: no answer; packages are installed by steps until "
+        "`flytebuild lock` finds it"
+    ]
 
 
 def test_what_a_plan_takes_is_what_the_lock_has() -> None:
