@@ -38,7 +38,9 @@ CHANGES = 2
     metavar="FILE",
     help="Keep the plan in FILE as well; `flytebuild build FILE` builds exactly that, or says what changed.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Show what each image and each layer will take, too.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Show what is there as well, and what each image and each layer will take."
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 2 when something must be built.")
 @click.option(
     "--offline",
@@ -70,7 +72,8 @@ def plan(
     """Show what a workflow's environments need, what is there, and what must be built.
 
     Loads PATH (a Python file, or a folder with all files in it that import flyte; the current folder by default).
-    Builds nothing.
+    Builds nothing. Environments whose image is there are told in one line (`=`), what must be built (`+`) with all its
+    layers and the reason.
 
     \b
     Examples:

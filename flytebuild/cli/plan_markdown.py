@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from flytebuild.cli.plan_text import new_wheels, prospects, recipe, summary, verdict
 from flytebuild.drawing.mermaid import mermaid
@@ -12,11 +12,10 @@ from flytebuild.plan import ImagePlan, LayerPlan, Plan
 from flytebuild.plan.forecast import Forecast
 
 _CODE = re.compile(r"((?<!`)`[^`]+`(?!`))")
-_ORDER = ("missing", "unknown", "present", "external")
 
 
 def markdown(plan: Plan, forecast: Forecast | None = None) -> str:
-    """A table of the images, those to be built first; their layers and a drawing may be unfolded below."""
+    """A table of the images that there is something to do for; their layers, and all the rest, may be unfolded."""
     return "\n".join(_lines(plan, forecast))
 
 
@@ -26,18 +25,27 @@ def _lines(plan: Plan, forecast: Forecast | None) -> Iterator[str]:
         yield from ("", _text(prospects(plan, forecast)))
     if not plan.images:
         return
-    yield from ("", "| | environments | image | |", "|---|---|---|---|")
-    images = sorted(plan.images, key=lambda image: _ORDER.index(image.status))
+    yield from _table(plan.to_do)
+    new = new_wheels(plan)
+    for image in plan.to_build:
+        if image.layers:
+            yield from _layers(image, new)
+    others = [image for image in plan.images if not image.is_to_do]
+    if others:
+        count = "1 image" if len(others) == 1 else f"{len(others)} images"
+        yield from ("", f"<details><summary>Nothing to do for {count}</summary>", *_table(others), "", "</details>")
+    yield from ("", "<details><summary>Environments, images and layers</summary>", "", "```mermaid")
+    yield from (mermaid(plan), "```", "", "</details>")
+
+
+def _table(images: Sequence[ImagePlan]) -> Iterator[str]:
+    """A row for each image: what becomes of it, and why; nothing of no image."""
+    if images:
+        yield from ("", "| | environments | image | |", "|---|---|---|---|")
     for image in images:
         sign, what, why = verdict(image)
         names = ", ".join(f"**{_text(name)}**" for name in image.environments)
         yield f"| `{sign}` | {names} | {_code(image.short)} | {_text(f'{what}: {why}' if why else what)} |"
-    new = new_wheels(plan)
-    for image in images:
-        if image.must_be_built and image.layers:
-            yield from _layers(image, new)
-    yield from ("", "<details><summary>Environments, images and layers</summary>", "", "```mermaid")
-    yield from (mermaid(plan), "```", "", "</details>")
 
 
 def _layers(image: ImagePlan, new: Collection[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A plan as text: environments, images, layers, and why.
+"""A plan as text: environments, what is to be done for them, and why.
 
 `+` is to be built, `?` unknown, `>` to be named from another image, `=` there, `~` external. Of wheel layers, `=` were
 made before.
@@ -25,14 +25,21 @@ _TOLD = 0.5
 """Seconds below which a time rounds to none, and says nothing."""
 
 _NAMED = 3
-"""So many environments are named that share a layer; how many others there are is counted."""
+"""So many names are told of a list; how many others there are is counted."""
 
 
 def render(plan: Plan, forecast: Forecast | None = None, *, verbose: bool = False) -> Text:
-    """The whole plan, without a line end after its last line; when `verbose`, what each layer will take."""
-    shared = [*_wheel_layers(plan), Text()] if plan.wheel_layers else []
-    images = _images(plan, forecast, verbose=verbose)
-    lines = [*_environments(plan), Text(), *images, Text(), *shared, Text(summary(plan), "bold")]
+    """Every environment in a line, and all that is to be done, without a line end after the last line.
+
+    When `verbose`, what is there as well, and what each image and layer will take.
+    """
+    parts = (
+        _environments(plan, verbose=verbose),
+        _images(plan, forecast, verbose=verbose),
+        _wheel_layers(plan, verbose=verbose),
+    )
+    lines = [line for part in map(tuple, parts) if part for line in (*part, Text())]
+    lines.append(Text(summary(plan), "bold"))
     if forecast and forecast.images:
         lines.append(Text(prospects(plan, forecast)))
     return Text("\n").join(lines)
@@ -107,42 +114,56 @@ def render_solves(solves: Sequence[Preview]) -> Text:
     return Text("\n").join(lines)
 
 
-def _environments(plan: Plan) -> Iterable[Text]:
-    shorts = {image.reference: image.short for image in plan.images}
+def _environments(plan: Plan, *, verbose: bool) -> Iterable[Text]:
+    if not plan.environments:
+        return
+    images = {image.reference: image for image in plan.images}
+    list_of = ", ".join if verbose else _some
     yield Text("Environments", "bold")
-    width = max((len(item.name) for item in plan.environments), default=0)
+    width = max(len(item.name) for item in plan.environments)
     for item in plan.environments:
-        line = Text.assemble("  ", (item.name.ljust(width), "bold"), f"  image {shorts[item.image]}")
+        image = images[item.image]
+        line = Text.assemble("  ", _sign(image), " ", (item.name.ljust(width), "bold"), f"  {image.short}")
+        if image.status == "external":
+            line.append(" (external)")
         if item.tasks:
-            line.append("  tasks " + ", ".join(name.partition(".")[2] or name for name in item.tasks))
+            line.append("  tasks " + list_of([name.partition(".")[2] or name for name in item.tasks]))
         if item.depends_on:
-            line.append("  depends on " + ", ".join(item.depends_on), "dim")
+            line.append("  depends on " + list_of(item.depends_on), "dim")
         yield line
 
 
 def _images(plan: Plan, forecast: Forecast | None, *, verbose: bool) -> Iterable[Text]:
+    told = plan.images if verbose else plan.to_do
+    if not told:
+        return
     users: dict[str, list[str]] = {}
     for image in plan.images:
         for layer in image.layers:
             users.setdefault(layer.digest, []).extend(image.environments)
     new = new_wheels(plan)
-    yield Text("Images", "bold")
-    for image in plan.images:
+    yield Text("Images" if verbose else "To do", "bold")
+    for image in told:
         yield from _image(image, users, new, forecast, verbose=verbose)
+
+
+def _sign(image: ImagePlan) -> tuple[str, str]:
+    """What becomes of an image, as a sign and its style."""
+    return (">", "cyan") if image.copied_from else _SIGNS[image.status]
 
 
 def verdict(image: ImagePlan) -> tuple[str, str, str]:
     """An image's sign, what becomes of it, and why, or nothing."""
-    why = image.reason
+    why, (sign, _) = image.reason, _sign(image)
     if image.changes:
         # Loaded here: most plans find everything built.
         from flytebuild.why import headline
 
         why = headline(image.changes) or why
     if image.copied_from:
-        return ">", f"to re-tag from {image.copied_from}", why
+        return sign, f"to re-tag from {image.copied_from}", why
     words = {"present": "present", "missing": "to build", "unknown": "unknown", "external": "external"}
-    return _SIGNS[image.status][0], words[image.status], why
+    return sign, words[image.status], why
 
 
 def _image(
@@ -153,9 +174,8 @@ def _image(
     *,
     verbose: bool,
 ) -> Iterable[Text]:
-    sign, what, why = verdict(image)
-    style = "cyan" if image.copied_from else _SIGNS[image.status][1]
-    names = ", ".join(image.environments)
+    (sign, what, why), (_, style) = verdict(image), _sign(image)
+    names = ", ".join(image.environments) if verbose else _some(image.environments)
     because = f": {why}" if why else ""
     yield Text.assemble("  ", (sign, style), " ", (image.short, "bold"), f"  {names}  ", (f"{what}{because}", style))
     if image.digest:
@@ -164,7 +184,12 @@ def _image(
         yield Text(f"      {platform}  {member}", "dim")
     if verbose and forecast and (own := forecast.of(image.reference)):
         yield Text(f"      {_time(own.seconds, own.untimed, len(own.layers))}; {_bytes(own)}", "dim")
-    for layer in image.layers:
+    if not verbose and image.copied_from:
+        return
+    there = sum(layer.status == "present" for layer in image.layers)
+    if there and not verbose:
+        yield Text.assemble("      ", _SIGNS["present"], f" {_are_there(there, 'layer')}")
+    for layer in image.layers if verbose else image.layers[there:]:
         others = [name for name in users[layer.digest] if name not in image.environments]
         # The image's own reason is told once, above.
         takes = _takes(layer, forecast) if verbose and forecast else ""
@@ -181,10 +206,15 @@ def _takes(layer: LayerPlan, forecast: Forecast) -> str:
     return f"{told}, on the critical path" if layer.digest in forecast.critical else told
 
 
-def _wheel_layers(plan: Plan) -> Iterable[Text]:
+def _wheel_layers(plan: Plan, *, verbose: bool) -> Iterable[Text]:
+    told = [layer for layer in plan.wheel_layers if verbose or layer.status == "missing"]
+    if not told:
+        return
     names = {image.reference: image.environments for image in plan.images}
     yield Text("Wheel layers", "bold")
-    for layer in plan.wheel_layers:
+    if there := len(plan.wheel_layers) - len(told):
+        yield Text.assemble("  ", _SIGNS["present"], f" {_are_there(there, 'wheel layer')}")
+    for layer in told:
         users = _some([name for reference in layer.images for name in names[reference]])
         large = "" if layer.size is None else f"  {size(layer.size)}"
         line = f" {layer.key[:8]}  {layer.summary}{large}"
@@ -217,7 +247,12 @@ def _layer(layer: LayerPlan, others: Sequence[str], notes: Sequence[str]) -> Tex
     return line.append(f"  ({told})", "dim") if told else line
 
 
+def _are_there(count: int, what: str) -> str:
+    """So many of something that nothing is to be done for."""
+    return f"1 {what} is there" if count == 1 else f"{count} {what}s are there"
+
+
 def _some(names: Sequence[str]) -> str:
-    """Environments in one line, however many there are: the first ones, and how many more."""
+    """Names in one line, however many there are: the first ones, and how many more."""
     rest = len(names) - _NAMED
     return ", ".join(names) if rest <= 1 else f"{', '.join(names[:_NAMED])} and {rest} others"

@@ -80,6 +80,11 @@ class ImagePlan(Struct, frozen=True):
         return self.status in ("missing", "unknown") and not self.copied_from
 
     @property
+    def is_to_do(self) -> bool:
+        """Whether a build makes it, or gives it its name."""
+        return self.must_be_built or self.copied_from is not None
+
+    @property
     def platforms(self) -> tuple[Platform, ...]:
         """What the image is for; nothing for external ones, which were not looked at."""
         return (self.spec.platform,) if self.spec else tuple(platform for platform, _ in self.members)
@@ -158,9 +163,14 @@ class Plan(Struct, frozen=True):
         return tuple(sorted(found, key=lambda item: (-len(item.images), -(item.size or 0), item.key)))
 
     @property
+    def to_do(self) -> tuple[ImagePlan, ...]:
+        """The images of either kind."""
+        return tuple(image for image in self.images if image.is_to_do)
+
+    @property
     def is_fulfilled(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.to_build and not self.to_copy
+        return not self.to_do
 
     def reference_of(self, environment: str) -> str:
         """The image reference of one environment."""

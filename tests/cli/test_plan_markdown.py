@@ -7,6 +7,19 @@ from flytebuild.cli.plan_markdown import markdown
 from tests.test_plan import SPECS, plan, present, target
 
 
+def test_what_is_to_be_done_comes_first_and_the_rest_is_folded() -> None:
+    lines = markdown(plan({target(SPECS["fold"]): present(SPECS["fold"])})).splitlines()
+    folded = lines.index("<details><summary>Nothing to do for 1 image</summary>")
+    rows = {line.split("**")[1]: number for number, line in enumerate(lines) if "**" in line}
+    assert rows["msa"] < rows["main"] < folded < rows["fold"]
+    unchanged = markdown(plan({target(item): present(item) for item in SPECS.values()})).splitlines()
+    assert unchanged[:3] == [
+        "### 3 images, nothing to build",
+        "",
+        "<details><summary>Nothing to do for 3 images</summary>",
+    ]
+
+
 @pytest.mark.parametrize(
     ("reason", "shown"),
     [

@@ -11,9 +11,27 @@ from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 EXPECTED = """\
 Environments
-  fold  image {fold}  tasks run
-  msa   image {msa}  tasks run
-  main  image {main}  tasks run  depends on fold, msa
+  = fold  {fold}  tasks run
+  + msa   {msa}  tasks run
+  + main  {main}  tasks run  depends on fold, msa
+
+To do
+  + {msa}  msa  to build: not in the engine's store
+      {msa_reference}
+      = 3 layers are there
+      + {pytest}  pip: pytest  (no image that is present has it)
+  + {main}  main  to build: not in the engine's store
+      {main_reference}
+      = 4 layers are there
+      + {main_pytest}  pip: pytest  (no image that is present has it)
+
+3 images, 2 to build"""
+
+WHOLE = """\
+Environments
+  = fold  {fold}  tasks run
+  + msa   {msa}  tasks run
+  + main  {main}  tasks run  depends on fold, msa
 
 Images
   = {fold}  fold  present
@@ -39,31 +57,63 @@ Images
 3 images, 2 to build"""
 
 
-def test_the_whole_plan() -> None:
+def test_what_is_to_be_done_is_told_and_all_of_it_when_asked_for() -> None:
     planned = plan({target(SPECS["fold"]): present(SPECS["fold"])})
     fold, msa, main = planned.images
     base, uv, venv, ruff, main_pytest = (layer.digest[:8] for layer in main.layers)
-    assert render(planned).plain == EXPECTED.format(
-        fold=fold.short,
-        msa=msa.short,
-        main=main.short,
-        fold_reference=fold.reference,
-        msa_reference=msa.reference,
-        main_reference=main.reference,
-        base=base,
-        uv=uv,
-        venv=venv,
-        ruff=ruff,
-        pytest=msa.layers[-1].digest[:8],
-        main_pytest=main_pytest,
+    names = {
+        "fold": fold.short,
+        "msa": msa.short,
+        "main": main.short,
+        "fold_reference": fold.reference,
+        "msa_reference": msa.reference,
+        "main_reference": main.reference,
+        "base": base,
+        "uv": uv,
+        "venv": venv,
+        "ruff": ruff,
+        "pytest": msa.layers[-1].digest[:8],
+        "main_pytest": main_pytest,
+    }
+    assert render(planned).plain == EXPECTED.format(**names)
+    assert render(planned, verbose=True).plain == WHOLE.format(**names)
+
+
+def test_a_plan_with_nothing_to_do_has_a_line_for_each_environment() -> None:
+    planned = plan({target(item): present(item) for item in SPECS.values()})
+    fold, msa, main = (image.short for image in planned.images)
+    assert render(planned).plain == (
+        f"Environments\n  = fold  {fold}  tasks run\n  = msa   {msa}  tasks run\n"
+        f"  = main  {main}  tasks run  depends on fold, msa\n\n3 images, nothing to build"
     )
+    assert render(make_plan((), {}, None, {})).plain == "No environments, nothing to build"
+
+
+def test_an_image_that_only_gets_a_name_is_told_with_where_it_is() -> None:
+    planned = plan({target(item): present(item) for item in SPECS.values()})
+    fold = replace(planned.images[0], status="missing", copied_from="reg.example/fold:1", reason="not in `b`")
+    shown = render(replace(planned, images=(fold, *planned.images[1:]))).plain
+    assert f"  > fold  {fold.short}  tasks run\n" in shown
+    assert shown.endswith(
+        f"\n\nTo do\n  > {fold.short}  fold  to re-tag from reg.example/fold:1: not in `b`\n"
+        f"      {fold.reference}\n\n3 images, 1 to re-tag"
+    )
+
+
+def test_long_lists_of_an_environment_are_counted() -> None:
+    planned = plan({target(item): present(item) for item in SPECS.values()})
+    tasks = tuple(f"main.task{number}" for number in range(9))
+    planned = replace(planned, environments=(replace(planned.environments[0], tasks=tasks),))
+    assert "tasks task0, task1, task2 and 6 others\n" in render(planned).plain
+    shown = render(planned, verbose=True).plain
+    assert "tasks task0, task1, task2, task3, task4, task5, task6, task7, task8\n" in shown
 
 
 def test_of_many_environments_that_share_a_layer_some_are_named() -> None:
     specs = {f"env{number}": made_of(pip(f"six=={number}")) for number in range(9)}
     nodes = [replace(NODES[0], name=name) for name in specs]
     nowhere = {target(spec): Observation(Absent()) for spec in specs.values()}
-    shown = render(make_plan(nodes, variants(specs), None, nowhere)).plain
+    shown = render(make_plan(nodes, variants(specs), None, nowhere), verbose=True).plain
     assert shown.count("; shared with env1, env2, env3 and 5 others)\n") > 0, shown
     assert "env4, env5" not in shown
 
@@ -84,9 +134,11 @@ def test_packages_that_come_as_wheel_layers_and_such_that_do_not() -> None:
     assert "pip: numpy==2.3.5  (a layer below it is missing; 1 wheel layer)\n" in shown
     assert "pip: six==1.17, tqdm==4.6  (a layer below it is missing; " in shown
     assert "; installed by a step, since it replaces `six`)\n" in shown
+    shared_told = f"  = {shared.key[:8]}  wheel: numpy 2.3.5  16.9 MB  (fold, msa, main)\n"
+    assert f"Wheel layers\n{shared_told}  + " in render(planned, verbose=True).plain
     assert shown.endswith(
         "Wheel layers\n"
-        f"  = {shared.key[:8]}  wheel: numpy 2.3.5  16.9 MB  (fold, msa, main)\n"
+        "  = 1 wheel layer is there\n"
         f"  + {own.key[:8]}  wheels: six 1.17, tqdm 4.6  19.0 kB  (fold)\n\n"
         "2 images, 2 to build"
     )

@@ -14,6 +14,8 @@ from tests.words.project import project
 
 COMMANDS = {
     "plan": "plan",
+    "plan-verbose": "plan --verbose",
+    "plan-unchanged": "plan --for clean",
     "plan-for-main": "plan --for main --exit-code",
     "plan-markdown": "plan --format markdown",
     "check": "check",
