@@ -84,13 +84,21 @@ class ImageFinished(Struct, frozen=True):
     written: str | None = None
 
 
+class Looked(Struct, frozen=True):
+    """So many things of a store were looked at, of so many; `what` they are, such as ``tags of `r.example/x```."""
+
+    what: str
+    current: int
+    total: int
+
+
 class Notice(Struct, frozen=True):
     """Something that stops nothing but that the user should know: one sentence without a full stop."""
 
     message: str
 
 
-Event: TypeAlias = ImageStarted | StepStarted | StepFinished | StepLog | StepProgress | ImageFinished | Notice
+Event: TypeAlias = ImageStarted | StepStarted | StepFinished | StepLog | StepProgress | ImageFinished | Looked | Notice
 Emit: TypeAlias = Callable[[Event], None]
 
 

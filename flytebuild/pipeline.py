@@ -217,7 +217,7 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
             )
     repositories = _repositories(image.reference for image in planned.images if image.digest)
     async with _outside(config, emit) as (stores, _):
-        return leftovers(planned, await stores.tagged(repositories))
+        return leftovers(planned, await stores.tagged(repositories, emit))
 
 
 async def forget(config: Config, found: Sequence[Leftover | CachedResults], emit: Emit = ignore) -> None:
@@ -249,7 +249,7 @@ async def unreached_results(
             hint="it is in a repository of a registry; set `registry`, or `cache` to a repository",
         )
     async with _outside(config, emit) as (stores, _):
-        return await unreached.find(stores.client, repository, unreached.reached_by(planned), until)
+        return await unreached.find(stores.client, repository, unreached.reached_by(planned), until, emit)
 
 
 async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[StoredImage]:

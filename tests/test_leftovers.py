@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
 from flytebuild.history import is_tag_of_ours, latest_tag
 from flytebuild.leftovers import Leftover, Tagged, leftovers
+from flytebuild.size import StoredLayer
 from flytebuild.spec.digests import digests
 from tests.samples import spec
 from tests.test_plan import ABSENT, Plan, make_plan, named, node, target, variants
@@ -65,3 +68,16 @@ def test_what_other_platforms_need_is_not_known() -> None:
 def test_a_leftover_is_named_by_what_leads_there() -> None:
     (item,) = leftovers(plan(), [Tagged(OLD, "sha256:1", True, AMD64)])
     assert item == Leftover("sha256:1", (OLD,))
+
+
+def test_a_leftover_has_its_age_and_what_no_image_has_that_stays() -> None:
+    made = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    base, one, both = StoredLayer("base", 100), StoredLayer("one", 20), StoredLayer("both", 3)
+    there = [
+        Tagged(target(KEPT), "sha256:0", True, AMD64, layers=(base,)),
+        Tagged(OLD, "sha256:1", True, AMD64, made, (base, one, both)),
+        Tagged(f"{OLD}0", "sha256:2", True, AMD64, layers=(base, both)),
+    ]
+    first, second = leftovers(plan(), there)
+    assert (first.made, first.size, first.own) == (made, 123, {"one": 20, "both": 3})
+    assert (second.made, second.size, second.own) == (None, 103, {"both": 3})

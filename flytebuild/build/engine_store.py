@@ -16,11 +16,15 @@ from flytebuild.errors import EngineUnavailableError
 from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.leftovers import Named, Tagged
 from flytebuild.plan import ImagePlan, Observation
+from flytebuild.registry.layers import Described, instant
 from flytebuild.size import StoredLayer
 from flytebuild.spec.images import Platform
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import docker
+    from docker.models.images import Image
 
 
 @dataclass
@@ -85,30 +89,24 @@ class EngineStore:
         from docker.errors import DockerException, ImageNotFound
 
         try:
-            image = self._engine().images.get(reference)
-            history = [item for item in reversed(image.history()) if item["Size"]]
+            return _history(self._engine().images.get(reference))
         except ImageNotFound:
             return ()
         except (DockerException, OSError) as error:
             raise EngineUnavailableError(f"`{reference}` cannot be looked at: {error}") from error
-        # The history has no digests: a layer is known by all that was done up to it.
-        names = accumulate(history, lambda done, item: f"{done}\n{item['CreatedBy']} {item['Size']}", initial="")
-        digests = [hashlib.sha256(name.encode()).hexdigest() for name in names][1:]
-        return tuple(
-            StoredLayer(digest, item["Size"], item["CreatedBy"]) for digest, item in zip(digests, history, strict=True)
-        )
 
     def _tagged(self, repository: str) -> list[Tagged]:
         from docker.errors import DockerException
 
         try:
             images = self._engine().images.list(repository, filters={"label": IMAGE})
+            found = [(image, Described(image.labels, _made(image), _history(image))) for image in images]
         except (DockerException, OSError) as error:
             raise EngineUnavailableError(f"The engine's images cannot be listed: {error}") from error
         # Other names of the same image are left as they are: an engine lets go of one name at a time.
         return [
-            tagged(name, f"{image.id} {name}", image.labels)
-            for image in images
+            tagged(name, f"{image.id} {name}", described)
+            for image, described in found
             for name in image.tags
             if name.rpartition(":")[0] == repository
         ]
@@ -144,3 +142,17 @@ class EngineStore:
         """Close the engine's client, if one was opened."""
         if self._client is not None:
             self._client.close()
+
+
+def _history(image: Image) -> tuple[StoredLayer, ...]:
+    """The layers that an image's history tells of. It has no digests: one is known by all that was done up to it."""
+    history = [item for item in reversed(image.history()) if item["Size"]]
+    names = accumulate(history, lambda done, item: f"{done}\n{item['CreatedBy']} {item['Size']}", initial="")
+    digests = [hashlib.sha256(name.encode()).hexdigest() for name in names][1:]
+    return tuple(
+        StoredLayer(digest, item["Size"], item["CreatedBy"]) for digest, item in zip(digests, history, strict=True)
+    )
+
+
+def _made(image: Image) -> datetime | None:
+    return instant(str(image.attrs.get("Created") or ""))

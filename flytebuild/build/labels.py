@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flytebuild.facts import Present, Unknown
+from flytebuild.facts import Present
 from flytebuild.history import is_tag_of_ours
 from flytebuild.leftovers import Tagged
 from flytebuild.plan import Observation
+from flytebuild.registry.layers import Described
 from flytebuild.spec.composition import composition, decode
 from flytebuild.spec.digests import ImageDigests
 from flytebuild.spec.images import OUR_LABELS
@@ -33,8 +34,11 @@ def observation(fact: Present, found: Mapping[str, str]) -> Observation:
     return Observation(fact, layers, found.get(IMAGE, ""), decode(found.get(SPEC, "")))
 
 
-def tagged(reference: str, digest: str, found: Mapping[str, str] | Unknown | None) -> Tagged:
+def tagged(reference: str, digest: str, found: Described | None) -> Tagged:
     """What a store has, judged by what the image says of itself: a tag alone proves nothing."""
-    is_ours = isinstance(found, Mapping) and IMAGE in found and is_tag_of_ours(reference.rpartition(":")[2])
-    made_of = decode(found.get(SPEC, "")) if isinstance(found, Mapping) else None
-    return Tagged(reference, digest, is_ours, str(made_of.base.get("platform", "")) if made_of else "")
+    if found is None or IMAGE not in found.labels:
+        return Tagged(reference, digest, is_ours=False)
+    made_of = decode(found.labels.get(SPEC, ""))
+    platform = str(made_of.base.get("platform", "")) if made_of else ""
+    is_ours = is_tag_of_ours(reference.rpartition(":")[2])
+    return Tagged(reference, digest, is_ours, platform, found.made, found.layers)

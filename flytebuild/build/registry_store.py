@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 
 from msgspec import Struct
@@ -11,15 +10,16 @@ from flytebuild.build.labels import IMAGE, observation, tagged
 from flytebuild.buildkit.export import Export
 from flytebuild.config_values import Compression
 from flytebuild.errors import RegistryUnavailableError
+from flytebuild.events import Emit, ignore
 from flytebuild.facts import Present, Unknown
 from flytebuild.history import is_tag_of_ours, tags
 from flytebuild.leftovers import Named, Tagged
 from flytebuild.plan import ImagePlan, Observation
 from flytebuild.registry.client import Refused, RegistryClient
-from flytebuild.registry.layers import stored_layers
+from flytebuild.registry.layers import Described, describe, stored_layers
 from flytebuild.registry.publish import mark_image, publish_image
-from flytebuild.registry.reference import parse
-from flytebuild.registry.tags import delete_manifest, digests_of, list_tags
+from flytebuild.registry.reference import Reference, parse
+from flytebuild.registry.tags import counted, delete_manifest, digests_of, list_tags
 from flytebuild.size import StoredLayer
 
 
@@ -46,17 +46,24 @@ class RegistryStore(Struct, frozen=True):
             raise RegistryUnavailableError(f"`{reference}` cannot be looked at: {refusal}") from refusal
         return tuple({layer.digest: layer for layer in found}.values())
 
-    async def tagged(self, repository: str) -> list[Tagged]:
+    async def tagged(self, repository: str, emit: Emit = ignore) -> list[Tagged]:
         """All references in a repository. Raises RegistryUnavailableError."""
         place = parse(repository)
         try:
-            digests = await digests_of(self.client, place, await list_tags(self.client, place))
+            digests = await digests_of(self.client, place, await list_tags(self.client, place), emit)
         except Refused as refusal:
             raise RegistryUnavailableError(f"The tags of `{repository}` cannot be listed: {refusal}") from refusal
         asked = dict.fromkeys(digest for tag, digest in digests.items() if is_tag_of_ours(tag))
-        labels = await asyncio.gather(*(self.client.labels(place, digest) for digest in asked))
-        known = dict(zip(asked, labels, strict=True))
+        described = [self._describe(place.pinned(digest)) for digest in asked]
+        known = dict(zip(asked, await counted(f"images in `{place.name}`", described, emit), strict=True))
         return [tagged(f"{repository}:{tag}", digest, known.get(digest)) for tag, digest in digests.items()]
+
+    async def _describe(self, reference: Reference) -> Described | None:
+        """What an image says of itself; None where it cannot be looked at."""
+        try:
+            return await describe(self.client, reference)
+        except Refused:
+            return None
 
     async def forget(self, leftover: Named) -> None:
         """Delete what a digest names. Raises RegistryUnavailableError."""

@@ -13,6 +13,7 @@ from flytebuild.build.labels import IMAGE
 from flytebuild.build.registry_store import RegistryStore
 from flytebuild.buildkit.export import Export
 from flytebuild.errors import UsageError
+from flytebuild.events import Emit, ignore
 from flytebuild.facts import Absent
 from flytebuild.leftovers import Named, Tagged
 from flytebuild.plan import ImagePlan, Observation, is_in_engine
@@ -110,10 +111,13 @@ class Stores(Struct, frozen=True):
         """
         return await (self._engine() if is_in_engine(reference) else self.registry).layers(reference)
 
-    async def tagged(self, repositories: Iterable[str]) -> list[Tagged]:
+    async def tagged(self, repositories: Iterable[str], emit: Emit = ignore) -> list[Tagged]:
         """All references in these repositories. Raises RegistryUnavailableError or EngineUnavailableError."""
-        places = [(self._engine() if is_in_engine(item) else self.registry, item) for item in repositories]
-        found = await asyncio.gather(*(store.tagged(item) for store, item in places))
+        asked = [
+            self._engine().tagged(item) if is_in_engine(item) else self.registry.tagged(item, emit)
+            for item in repositories
+        ]
+        found = await asyncio.gather(*asked)
         return [item for items in found for item in items]
 
     async def forget(self, leftover: Named) -> None:

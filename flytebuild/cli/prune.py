@@ -45,8 +45,10 @@ def prune(yes: bool, cache: bool, days: int, as_json: bool, paths: tuple[Path, .
 
     Looked at are the repositories that its images are published in, or those of the engine's own store where they are
     there. Only images that flytebuild has built count, for the platforms that are planned, and only while nobody else
-    has put a tag to them. Who shares a repository with other projects gives the code of all of them. A registry frees
-    the disk when it collects its garbage.
+    has put a tag to them. Who shares a repository with other projects gives the code of all of them.
+
+    An image's own layers are those that no other of these images has which stays; other repositories may have them as
+    well. A registry's are compressed, and it frees the disk when it collects its garbage; an engine's are unpacked.
 
     The remote cache is everybody's who pushes to the registry, and does not say who still uses what: `--cache` takes
     what this code does not and what is older than `--older-than`. That costs others the time of a build at most.
@@ -60,18 +62,20 @@ def prune(yes: bool, cache: bool, days: int, as_json: bool, paths: tuple[Path, .
       flytebuild prune --cache --older-than 90 .
     """
     from flytebuild import config, pipeline
-    from flytebuild.cli.console import notice, out
+    from flytebuild.cli.console import out
+    from flytebuild.cli.progress.counting import counting
 
     settings = config.load(Path.cwd(), **flags)
     definitions = code.definitions(settings, paths)
     until = datetime.now(timezone.utc) - timedelta(days=days)
 
     async def find() -> tuple[tuple[Leftover, ...], tuple[CachedResults, ...]]:
-        planned = await pipeline.plan_definitions(settings, definitions, (), notice, is_checked=False)
-        images = await pipeline.unreached(settings, planned, notice)
-        results = await pipeline.unreached_results(settings, planned, until, notice) if cache else ()
-        if yes:
-            await pipeline.forget(settings, (*images, *results), notice)
+        with counting() as emit:
+            planned = await pipeline.plan_definitions(settings, definitions, (), emit, is_checked=False)
+            images = await pipeline.unreached(settings, planned, emit)
+            results = await pipeline.unreached_results(settings, planned, until, emit) if cache else ()
+            if yes:
+                await pipeline.forget(settings, (*images, *results), emit)
         return images, results
 
     images, results = asyncio.run(find())
@@ -87,7 +91,17 @@ def _document(images: Sequence[Leftover], results: Sequence[CachedResults], *, a
     return {
         "schema": SCHEMA,
         "deleted": are_gone,
-        "images": [{"digest": item.digest.split()[0], "references": list(item.references)} for item in images],
+        "bytes": _freed(images, results),
+        "images": [
+            {
+                "digest": item.digest.split()[0],
+                "references": list(item.references),
+                "made": item.made.isoformat() if item.made else None,
+                "bytes": item.size,
+                "own": sum(item.own.values()),
+            }
+            for item in images
+        ],
         "cache": [
             {
                 "digest": item.digest,
@@ -100,11 +114,19 @@ def _document(images: Sequence[Leftover], results: Sequence[CachedResults], *, a
     }
 
 
+def _freed(images: Sequence[Leftover], results: Sequence[CachedResults]) -> int:
+    """The bytes that go at most, each layer once: other repositories and other results may have them as well."""
+    cached = {layer.digest: layer.size for item in results for layer in item.layers}
+    return sum((cached | {digest: size for item in images for digest, size in item.own.items()}).values())
+
+
 def _lines(images: Sequence[Leftover], results: Sequence[CachedResults], *, are_gone: bool) -> Iterator[Text]:
     from rich.text import Text
 
     for item in images:
-        yield Text.assemble("  - ", ("\n    ".join(item.references), "bold"), (f"  {item.digest[:19]}", "dim"))
+        made = f"of {item.made:%Y-%m-%d}, " if item.made else ""
+        told = f"{item.digest[:19]}  {made}{size(item.size)}, {size(sum(item.own.values()))} of its own"
+        yield Text.assemble("  - ", ("\n    ".join(item.references), "bold"), (f"\n    {told}", "dim"))
     for found in results:
         place, count = found.references[0].rpartition(":")[0], len(found.references)
         what = f"{count} result{'s' * (count != 1)} of {found.made:%Y-%m-%d}, {size(found.size)}"
@@ -115,10 +137,12 @@ def _lines(images: Sequence[Leftover], results: Sequence[CachedResults], *, are_
     parts = [_count(len(images), "image")] if images or not results else []
     parts += [_count(len(results), "manifest") + " of the cache"] if results else []
     told = " and ".join(parts)
+    it, freed = "it" if len(images) + len(results) == 1 else "them", _freed(images, results)
+    layers = f", and up to {size(freed)} of layers with {it}" if freed else ""
     if are_gone:
-        yield Text(f"Deleted {told}", "bold")
+        yield Text(f"Deleted {told}{layers}", "bold")
     else:
-        yield Text(f"{told} that no environment here reaches; with `--yes` they are deleted", "bold")
+        yield Text(f"{told} that no environment here reaches; `--yes` deletes {it}{layers}", "bold")
 
 
 def _count(number: int, what: str) -> str:

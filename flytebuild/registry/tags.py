@@ -6,15 +6,19 @@ https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md, "Conten
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
+from typing import TypeVar
 
 import httpx
 
+from flytebuild.events import Emit, Looked, ignore
 from flytebuild.facts import Present, Unknown
 from flytebuild.registry.client import Refused, RegistryClient
 from flytebuild.registry.reference import Reference
 
 _PAGE = 1000
+Answer = TypeVar("Answer")
 
 
 async def list_tags(client: RegistryClient, repository: Reference) -> tuple[str, ...]:
@@ -30,9 +34,12 @@ async def list_tags(client: RegistryClient, repository: Reference) -> tuple[str,
     return tuple(dict.fromkeys(found))
 
 
-async def digests_of(client: RegistryClient, repository: Reference, tags: tuple[str, ...]) -> dict[str, str]:
+async def digests_of(
+    client: RegistryClient, repository: Reference, tags: tuple[str, ...], emit: Emit = ignore
+) -> dict[str, str]:
     """What each tag leads to; tags that are gone meanwhile are left out. Raises Refused where one cannot be told."""
-    facts = await asyncio.gather(*(client.presence(repository.tagged(tag)) for tag in tags))
+    asked = [client.presence(repository.tagged(tag)) for tag in tags]
+    facts = await counted(f"tags of `{repository.name}`", asked, emit)
     found = {}
     for tag, fact in zip(tags, facts, strict=True):
         match fact:
@@ -41,6 +48,20 @@ async def digests_of(client: RegistryClient, repository: Reference, tags: tuple[
             case Unknown(reason=reason):
                 raise Refused(reason)
     return found
+
+
+async def counted(what: str, questions: Sequence[Awaitable[Answer]], emit: Emit) -> list[Answer]:
+    """The answers to many questions, in their order; each that comes is told as one more of `what`."""
+    answered = 0
+
+    async def ask(question: Awaitable[Answer]) -> Answer:
+        nonlocal answered
+        answer = await question
+        answered += 1
+        emit(Looked(what, answered, len(questions)))
+        return answer
+
+    return await asyncio.gather(*map(ask, questions))
 
 
 async def delete_manifest(client: RegistryClient, repository: Reference, digest: str) -> None:

@@ -9,8 +9,10 @@ from datetime import datetime, timezone
 
 import pytest
 from rich.console import Console
+from rich.status import Status
 
-from flytebuild.cli.progress.follow import follow
+from flytebuild.cli.progress.counting import Counts
+from flytebuild.cli.progress.follow import QUIET_SECONDS, follow
 from flytebuild.cli.progress.json_lines import JsonLines
 from flytebuild.cli.progress.plain import PlainLines
 from flytebuild.cli.progress.terminal import LiveView
@@ -20,6 +22,7 @@ from flytebuild.events import (
     Event,
     ImageFinished,
     ImageStarted,
+    Looked,
     StepFinished,
     StepLog,
     StepProgress,
@@ -325,3 +328,23 @@ def test_what_became_of_images_is_told_on_a_terminal_when_the_build_ends_early(
         asyncio.run(build())
     # The live part is wiped; the line that stays comes last.
     assert "a_env: failed" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_looking_through_stores_is_told_now_and_then_and_followed_on_a_terminal() -> None:
+    clock, text = Clock(), io.StringIO()
+    counts = Counts(Console(file=text, width=120), clock=clock)
+    counts.take(Looked("tags of `r.example/cache`", 1, 2400))
+    clock.now += QUIET_SECONDS
+    counts.take(Looked("tags of `r.example/cache`", 1200, 2400))
+    counts.take(Looked("tags of `r.example/cache`", 1201, 2400))
+    clock.now += QUIET_SECONDS
+    counts.take(Looked("tags of `r.example/cache`", 2400, 2400))
+    assert text.getvalue().splitlines() == ["1,200 of 2,400 tags of `r.example/cache`"]
+
+    status = Status("", console=Console(file=text))
+    live = Counts(Console(file=text), status, clock=clock)
+    live.take(Looked("tags of `a`", 1, 2))
+    live.take(Looked("images in `b`", 3, 4))
+    assert str(status.status) == "1 of 2 tags of `a`; 3 of 4 images in `b`"
+    live.take(Looked("tags of `a`", 2, 2))
+    assert str(status.status) == "3 of 4 images in `b`"

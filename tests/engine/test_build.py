@@ -115,7 +115,10 @@ def test_without_a_registry_images_are_in_the_engine_s_store(workspace: Workspac
 
     workspace.write({"msa/run.py": (workspace.folder / "msa" / "run.py").read_text().replace("pytest", "six")})
     shown = json.loads(workspace.flytebuild("prune", "msa", "--json", "--yes", **environ).stdout)
-    assert [item["references"] for item in shown["images"]] == [[image["reference"]]]
+    (old,) = shown["images"]
+    assert old["references"] == [image["reference"]]
+    assert old["bytes"] > 0
+    assert old["made"] is not None
     assert json.loads(workspace.flytebuild("prune", "msa", "--json", **environ).stdout)["images"] == []
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blake3 import blake3
 
+from flytebuild.amounts import size as told_size
 from tests.engine.conftest import Workspace, repository_tags
 
 pytestmark = pytest.mark.engine
@@ -102,10 +104,14 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
     workspace.flytebuild("build", main)
     workspace.flytebuild("prune", main)
     shown = json.loads(workspace.flytebuild("prune", "--json", main).stdout)
-    assert [item["references"] for item in shown["images"]] == [[first["reference"]]]
+    (old,) = shown["images"]
+    assert old["references"] == [first["reference"]]
+    assert abs(datetime.now(timezone.utc) - datetime.fromisoformat(old["made"])) < timedelta(days=1)
+    assert old["bytes"] > old["own"] == shown["bytes"] > 0, "the base is that of the image that stays"
     assert first["reference"] in workspace.flytebuild("prune", main).stdout
     assert repository_tags(workspace.registry) == {tag, there["reference"].rpartition(":")[2]}, "shown, not deleted"
-    assert workspace.flytebuild("prune", "--yes", main).stdout.endswith("Deleted 1 image\n")
+    deleted = workspace.flytebuild("prune", "--yes", main).stdout
+    assert deleted.endswith(f"Deleted 1 image, and up to {told_size(old['own'])} of layers with it\n")
     assert repository_tags(workspace.registry) == {there["reference"].rpartition(":")[2]}
     (present,) = workspace.plan(main)["images"]
     assert present["status"] == "present"
@@ -134,7 +140,8 @@ env = flyte.TaskEnvironment("timed", image=image)
     workspace.write({"timed.py": code.format(before="", token=token), "source/a": "12345"})
     # What a plan was answered is fresh for an hour here, and not after a build.
     hour = {"FLYTEBUILD_FRESH": "3600"}
-    assert workspace.plan("timed.py", **hour)["forecast"]["untimed"] > 0
+    expected = workspace.plan("timed.py", **hour)["forecast"]
+    assert expected["untimed"] > 0
     workspace.flytebuild("build", "timed.py", **hour)
     assert workspace.plan("timed.py", **hour)["forecast"] is None
     offline = workspace.plan("timed.py", "--offline")
@@ -145,10 +152,9 @@ env = flyte.TaskEnvironment("timed", image=image)
     size = json.loads(workspace.flytebuild("size", "--json", "timed.py").stdout)
     drawn = json.loads(workspace.flytebuild("graph", "--json", "timed.py").stdout)["layers"]
     measured = {item["digest"]: item["bytes"] for item in drawn if item["kind"] != "base"}
-    of_base = sum(item["bytes"] for item in size["layers"] if item["made_by"].startswith("pulled from"))
     assert None not in measured.values()
     # Steps that change nothing leave one and the same layer, which the registry has once.
-    assert sum(set(measured.values())) == size["bytes"] - of_base
+    assert sum(set(measured.values())) == size["bytes"] - expected["download"], "but for the base"
 
     workspace.write({"timed.py": code.format(before=".with_env_vars({'A': 'b'})", token=token)})
     document = workspace.plan("timed.py", "-o", "kept.json")
@@ -180,5 +186,5 @@ env = flyte.TaskEnvironment("timed", image=image)
     assert old["bytes"] > 0
     assert {name.rpartition(":")[2] for name in old["references"]} == repository_tags(workspace.registry, CACHE)
     told = workspace.flytebuild("prune", "--yes", "--cache", "--older-than", "0", "other.py").stdout
-    assert told.endswith("Deleted 1 manifest of the cache\n")
+    assert told.endswith(f"Deleted 1 manifest of the cache, and up to {told_size(old['bytes'])} of layers with it\n")
     assert repository_tags(workspace.registry, CACHE) == set()

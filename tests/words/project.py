@@ -105,7 +105,7 @@ def project(folder: Path) -> Iterator[Project]:
         images = {name: image for image in _planned(found).images for name in image.environments}
         _put(objects, images["prepare"], _LAYERS)
         _put(objects, images["train"], (*_LAYERS, (900_000_000, "RUN uv pip install torch==2.8.0")))
-        _put(objects, images["gone"], _LAYERS)
+        _put(objects, images["gone"], (*_LAYERS, (78_000, "RUN uv pip install tqdm")))
         found.write("torch==2.9.1")
         yield found
 
@@ -132,6 +132,7 @@ def _put(objects: dict[str, bytes], image: ImagePlan, layers: tuple[tuple[int, s
         {
             "os": "linux",
             "architecture": "amd64",
+            "created": "2026-03-01T12:00:00.123456789Z",
             "config": {"Labels": labels(image.spec, digests(image.spec))},
             "history": history,
         }

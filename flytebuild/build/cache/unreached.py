@@ -6,7 +6,6 @@ but the time of a build, so it may go when it is old, and when whoever removes i
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
@@ -16,11 +15,13 @@ from msgspec import Struct
 from flytebuild.build.cache.configs import CONFIG_TYPE
 from flytebuild.build.cache.keys import keys_of_all
 from flytebuild.errors import RegistryUnavailableError
+from flytebuild.events import Emit, ignore
 from flytebuild.plan import Plan
 from flytebuild.registry.client import Refused, RegistryClient
-from flytebuild.registry.content import Manifest, fetch_manifest
+from flytebuild.registry.content import Blob, Manifest, fetch_manifest
+from flytebuild.registry.layers import instant
 from flytebuild.registry.reference import Reference
-from flytebuild.registry.tags import digests_of, list_tags
+from flytebuild.registry.tags import counted, digests_of, list_tags
 
 _OURS = re.compile(r"(?:v|d|all)-[0-9a-f]{32}")
 _CREATED = "buildkit/createdat"
@@ -28,31 +29,37 @@ _CREATED = "buildkit/createdat"
 
 
 class CachedResults(Struct, frozen=True):
-    """A cache manifest with all its tags; `made` is when the latest of its layers was made, `size` their bytes."""
+    """A cache manifest with all its tags; `made` is when the latest of its layers was made."""
 
     digest: str
     references: tuple[str, ...]
     made: datetime
-    size: int
+    layers: tuple[Blob, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its layers."""
+        return sum(layer.size for layer in self.layers)
 
 
 async def find(
-    client: RegistryClient, repository: Reference, reached: Collection[str], until: datetime
+    client: RegistryClient, repository: Reference, reached: Collection[str], until: datetime, emit: Emit = ignore
 ) -> tuple[CachedResults, ...]:
     """The manifests in a cache's repository that hold nothing of what is `reached`, and were made before `until`.
 
     Only those that have no tag but ours, and say of themselves that they are a cache. Raises RegistryUnavailableError.
     """
     try:
-        tags = await digests_of(client, repository, await list_tags(client, repository))
+        tags = await digests_of(client, repository, await list_tags(client, repository), emit)
         digests = tuple(unreached(tags.items(), reached))
-        manifests = await asyncio.gather(*(fetch_manifest(client, repository.pinned(digest)) for digest in digests))
+        asked = [fetch_manifest(client, repository.pinned(digest)) for digest in digests]
+        manifests = await counted(f"results in `{repository.name}`", asked, emit)
         found = []
         for digest, manifest in zip(digests, manifests, strict=True):
             made = _made(manifest)
             if _is_cache(manifest) and made is not None and made < until:
                 names = tuple(f"{repository.name}:{tag}" for tag, behind in tags.items() if behind == digest)
-                found.append(CachedResults(digest, names, made, sum(blob.size for blob in manifest.layers)))
+                found.append(CachedResults(digest, names, made, manifest.layers))
         return tuple(found)
     except Refused as refusal:
         raise RegistryUnavailableError(f"The cache in `{repository.name}` cannot be looked at: {refusal}") from refusal
@@ -81,9 +88,5 @@ def _is_cache(manifest: Manifest) -> bool:
 def _made(manifest: Manifest) -> datetime | None:
     """When the latest layer was made; None where none says so."""
     said = [(layer.get("annotations") or {}).get(_CREATED, "") for layer in manifest.document.get("layers") or ()]
-    # Python reads no nanoseconds; RFC 3339 in UTC sorts as text up to the seconds.
-    latest = max((text[:19] for text in said), default="")
-    try:
-        return datetime.fromisoformat(f"{latest}+00:00")
-    except ValueError:
-        return None
+    # RFC 3339 in UTC sorts as text.
+    return instant(max(said, default=""))

@@ -1,4 +1,4 @@
-"""A build's progress: one calm line per image on a terminal, plain lines elsewhere, JSON lines for other programs."""
+"""Progress: one calm line per image on a terminal, plain lines elsewhere, JSON lines for other programs."""
 
 from flytebuild.cli.progress.follow import follow
 

@@ -38,7 +38,7 @@ def follow(
     console = err()
     if mode == "json":
         yield JsonLines(sys.stderr).take
-    elif mode == "tty" or (mode == "auto" and not verbose and _is_live(console)):
+    elif mode == "tty" or (mode == "auto" and not verbose and is_live(console)):
         view = LiveView(expected=expected, log=console.print if verbose else nowhere)
         try:
             with Live(view, console=console, refresh_per_second=8, transient=True):
@@ -55,7 +55,8 @@ def follow(
                 lines.close()
 
 
-def _is_live(console: Console) -> bool:
+def is_live(console: Console) -> bool:
+    """Whether lines may be drawn again where they are."""
     is_plain = os.environ.get("CI") or os.environ.get("NO_COLOR")
     return console.is_terminal and not console.is_dumb_terminal and not is_plain
 
