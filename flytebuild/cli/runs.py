@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flytebuild.cli.runs_list import list_runs
+
 if TYPE_CHECKING:
     from flytebuild.runtime.remote_prune import Emptied
 
@@ -39,10 +41,14 @@ def runs(context: click.Context) -> None:
 
     \b
     Examples:
+      flytebuild runs list
       flytebuild runs prune --older-than 7d
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+runs.add_command(list_runs)
 
 
 @runs.command(short_help="Remove runs that have ended, with their logs and outputs.")

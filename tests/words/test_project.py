@@ -29,6 +29,7 @@ COMMANDS = {
     "graph-dot": "graph",
     "graph-mermaid": "graph --format mermaid",
     "status": "status",
+    "runs-list": "runs list",
     "runs-prune": "runs prune --keep 0",
     "run-tasks": "run main.py --help",
 }
@@ -43,6 +44,7 @@ DOCUMENTS = {
     "build": ("build --dry-run --json", 0),
     "status": ("status --json", 1),
     "down": ("down --json", 0),
+    "runs": ("runs list --json", 0),
     "prune": ("runs prune --keep 0 --json", 0),
 }
 

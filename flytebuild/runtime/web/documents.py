@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote
 
@@ -42,21 +43,19 @@ def run_document(ledger: Ledger, run: Run, port: int, outputs: Values) -> dict[s
     return document
 
 
-def runs_document(ledger: Ledger, port: int) -> dict[str, object]:
-    """`flytebuild.runs/1`: all runs, the newest first."""
-    rows = []
-    for run in ledger.runs():
-        root = ledger.root(run.name)
-        rows.append(
-            {
-                "run": run.name,
-                "task": root.task_name,
-                "phase": root.phase.name,
-                "url": url(run, port),
-                "started": _instant(run.started),
-                "ended": _instant(root.ended),
-            }
-        )
+def runs_document(runs: Iterable[tuple[Run, Action]], port: int) -> dict[str, object]:
+    """`flytebuild.runs/1`: runs, each with its first action, in the order in which they are given."""
+    rows = [
+        {
+            "run": run.name,
+            "task": root.task_name,
+            "phase": root.phase.name,
+            "url": url(run, port),
+            "started": _instant(run.started),
+            "ended": _instant(root.ended),
+        }
+        for run, root in runs
+    ]
     return {"schema": "flytebuild.runs/1", "runs": rows}
 
 

@@ -88,7 +88,7 @@ class Web:
             case ["healthz"]:
                 return json_response(self._health())
             case [""] | ["v2", "runs"]:
-                return self._home_page()
+                return pages.respond(pages.runs_page(self._runs()))
             case ["v2", "domain", domain, "project", project, "runs", name]:
                 return await self._run_page(self._run_in(domain, project, name))
             case ["v2", "domain", domain, "project", project, "runs", name, "environments"]:
@@ -106,7 +106,7 @@ class Web:
                     raise UnknownError(f"there is no build `{identifier}`")
                 return pages.respond(pages.still_page("Build", build_body(record)))
             case ["api", "runs"]:
-                return json_response(documents.runs_document(self._ledger, self._port))
+                return json_response(documents.runs_document(self._runs(), self._port))
             case ["api", "events"]:
                 return Response(200, content_type="text/event-stream", headers=_UNCACHED, pieces=self._list.changes())
             case ["api", "runs", name]:
@@ -141,9 +141,9 @@ class Web:
             "fingerprint": dict(self._fingerprint),
         }
 
-    def _home_page(self) -> Response:
-        rows = [(run, self._ledger.root(run.name)) for run in self._ledger.runs()]
-        return pages.respond(pages.runs_page(rows))
+    def _runs(self) -> list[tuple[Run, Action]]:
+        """All runs with their first actions, the newest first."""
+        return [(run, self._ledger.root(run.name)) for run in self._ledger.runs()]
 
     async def _run_page(self, run: Run) -> Response:
         # At the same time: a store of the user's own may be far away.
