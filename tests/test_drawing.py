@@ -138,3 +138,21 @@ def test_an_empty_plan_is_drawn() -> None:
     assert reader.open == []
     assert dot(nothing).splitlines()[0] == "digraph flytebuild {"
     assert mermaid(nothing).startswith("flowchart LR")
+
+
+def test_the_critical_path_is_that_of_what_is_to_be_built_and_says_so() -> None:
+    seen = Seen({"pip: ruff": 9.0, "pip: pytest": 3.0})
+    planned = plan({target(SPECS["fold"]): present(SPECS["fold"])})
+    fold, msa, main = planned.images
+    ruff, msa_pytest, main_pytest = fold.layers[-1].digest, msa.layers[-1].digest, main.layers[-1].digest
+    found = document(planned, seen)
+    assert found["critical_to_build"] == [msa_pytest], "the first of equals"
+    assert found["critical"][-2:] == [ruff, main_pytest]
+    there = plan({target(item): present(item) for item in SPECS.values()})
+    assert document(there, seen)["critical_to_build"] == []
+    for shown, legend in ((planned, "of what is to be built"), (there, "of building everything anew")):
+        assert f'"critical path: {legend}"' in dot(shown, seen)
+        assert f'key["critical path: {legend}"]' in mermaid(shown, seen)
+        assert f'<strong>critical path</strong> <span class="quiet">{legend}</span>' in html(shown, "", seen)
+    assert dot(planned, seen).count("penwidth=3") == 1
+    assert "critical path" not in html(planned, "", NOTHING)

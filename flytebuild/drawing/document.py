@@ -7,7 +7,7 @@ from typing import Any
 
 from flytebuild.drawing.forest import Node, forest
 from flytebuild.plan import Plan
-from flytebuild.plan.durations import LayerSeconds, critical_path, seconds_anew
+from flytebuild.plan.durations import LayerSeconds, critical_path, critical_path_to_build, seconds_anew
 from flytebuild.plan.experience import Experience
 
 SCHEMA = "flytebuild.graph/1"
@@ -45,6 +45,7 @@ def document(plan: Plan, experience: Experience) -> dict[str, Any]:
             for item in plan.wheel_layers
         ],
         "critical": list(critical_path(plan, experience)),
+        "critical_to_build": list(critical_path_to_build(plan, experience)),
     }
 
 

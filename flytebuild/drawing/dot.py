@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flytebuild.drawing.critical import MARK, critical
 from flytebuild.drawing.forest import forest
 from flytebuild.plan import Plan, Status
-from flytebuild.plan.durations import critical_path, seconds_anew
+from flytebuild.plan.durations import seconds_anew
 from flytebuild.plan.experience import NOTHING, Experience
 
 _STYLES: dict[Status, str] = {
@@ -21,14 +22,16 @@ def dot(plan: Plan, experience: Experience = NOTHING) -> str:
     """Environments point at those that they depend on and at their images, images at their layers from the top down.
 
     What is there is filled, what is to be built dashed, what is unknown dotted. Layers say what they took when they
-    were made last; those that take longest together have a thick frame, and say so.
+    were made last; those that take longest together have a thick frame, and the drawing's label says of which build.
     """
     return "\n".join(["digraph flytebuild {", *(f"  {line}" for line in _lines(plan, experience)), "}"])
 
 
 def _lines(plan: Plan, experience: Experience) -> Iterator[str]:
-    critical, seconds = frozenset(critical_path(plan, experience)), seconds_anew(plan, experience)
+    path, seconds = critical(plan, experience), seconds_anew(plan, experience)
     yield "rankdir=LR"
+    if path.legend:
+        yield f"label={_quoted(f'{MARK}: {path.legend}')}"
     yield 'node [shape=box fontname="sans-serif" fillcolor="#e8eef5"]'
     for item in plan.environments:
         yield f"{_id('env', item.name)} [label={_quoted(item.name)} shape=ellipse]"
@@ -46,8 +49,8 @@ def _lines(plan: Plan, experience: Experience) -> Iterator[str]:
             layer = node.layer
             label = f"{layer.digest[:8]}\n{layer.summary}"
             if (took := seconds(layer)) is not None:
-                label += f"\n{took:.1f} s" + (", critical path" if layer.digest in critical else "")
-            frame = " penwidth=3" if layer.digest in critical else ""
+                label += f"\n{took:.1f} s" + (f", {MARK}" if layer.digest in path.layers else "")
+            frame = " penwidth=3" if layer.digest in path.layers else ""
             yield f"{_id('layer', layer.digest)} [label={_quoted(label)} style={_quoted(_STYLES[layer.status])}{frame}]"
             for image in node.images:
                 yield f"{_id('image', image.reference)} -> {_id('layer', layer.digest)}"

@@ -9,10 +9,11 @@ from importlib.resources import files
 from typing import TypeAlias
 
 from flytebuild.amounts import size
+from flytebuild.drawing.critical import MARK, Critical, critical
 from flytebuild.drawing.forest import Node, bare, forest
 from flytebuild.drawing.svg import environments_map
 from flytebuild.plan import ImagePlan, LayerPlan, Plan, Status
-from flytebuild.plan.durations import critical_path, seconds_anew
+from flytebuild.plan.durations import seconds_anew
 from flytebuild.plan.experience import Experience
 
 _SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "external": "~"}
@@ -23,7 +24,6 @@ _WORDS: dict[Status, str] = {
     "external": "named by the user, used as it is",
 }
 
-_CRITICAL = "critical path"
 Facts: TypeAlias = Callable[[LayerPlan], Iterable[str]]
 """What is said of a layer at the end of its line."""
 
@@ -33,6 +33,7 @@ def html(plan: Plan, summary: str, experience: Experience, *, back: tuple[str, s
 
     `back` is where the reader came from, as a path and its name.
     """
+    path = critical(plan, experience)
     return "\n".join(
         (
             "<!doctype html>",
@@ -40,11 +41,11 @@ def html(plan: Plan, summary: str, experience: Experience, *, back: tuple[str, s
             f"<title>{escape(summary)}</title><style>{stylesheet()}</style></head><body><main>",
             *([f'<p><a href="{escape(back[0])}">{escape(back[1])}</a></p>'] if back else []),
             f"<h1>{escape(summary)}</h1>",
-            *_keys(plan),
+            *_keys(plan, path),
             "<h2>Environments</h2>",
             environments_map(plan),
             "<h2>Layers and images</h2>",
-            *_trees(plan, _facts(plan, experience)),
+            *_trees(plan, _facts(plan, experience, path)),
             *_wheel_layers(plan, experience),
             "</main></body></html>",
         )
@@ -56,26 +57,28 @@ def stylesheet() -> str:
     return files("flytebuild.drawing").joinpath("page.css").read_text(encoding="utf-8")
 
 
-def _keys(plan: Plan) -> Iterator[str]:
+def _keys(plan: Plan, path: Critical) -> Iterator[str]:
     used = {image.status for image in plan.images} | {layer.status for image in plan.images for layer in image.layers}
     yield '<ul class="keys">'
     for status, words in _WORDS.items():
         if status in used:
             yield f'<li>{_sign(status)} <span class="quiet">{words}</span></li>'
+    if path.legend:
+        yield f'<li><strong>{MARK}</strong> <span class="quiet">{path.legend}</span></li>'
     yield "</ul>"
 
 
-def _facts(plan: Plan, experience: Experience) -> Facts:
+def _facts(plan: Plan, experience: Experience, path: Critical) -> Facts:
     """What was seen of layers when they were made last, and which of them everything waits for."""
-    seconds, critical = seconds_anew(plan, experience), frozenset(critical_path(plan, experience))
+    seconds = seconds_anew(plan, experience)
 
     def of(layer: LayerPlan) -> Iterator[str]:
         if (took := seconds(layer)) is not None:
             yield f"{took:.1f} s"
         if (given := experience.size(layer.digest, layer.summary)) is not None:
             yield size(given)
-        if layer.digest in critical:
-            yield _CRITICAL
+        if layer.digest in path.layers:
+            yield MARK
 
     return of
 
@@ -109,7 +112,7 @@ def _layer(node: Node, facts: Facts) -> Iterator[str]:
     layer = node.layer
     told = [*([f"in {node.users} images"] if node.users > 1 else []), *facts(layer)]
     reason = f' <span class="quiet">{_prose(layer.reason)}</span>' if layer.reason else ""
-    kind = "layer critical" if _CRITICAL in told else "layer"
+    kind = "layer critical" if MARK in told else "layer"
     yield (
         f'<li class="{kind}">{_sign(layer.status)}<span><code>{layer.digest[:8]}</code> {escape(layer.summary)}{reason}'
         f'</span><span class="facts quiet">{" · ".join(told)}</span></li>'

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flytebuild.drawing.critical import MARK, critical
 from flytebuild.drawing.forest import forest
 from flytebuild.plan import Plan, Status
-from flytebuild.plan.durations import critical_path, seconds_anew
+from flytebuild.plan.durations import seconds_anew
 from flytebuild.plan.experience import NOTHING, Experience
 
 _SIGNS: dict[Status, str] = {"present": "=", "missing": "+", "unknown": "?", "external": "~"}
@@ -18,7 +19,7 @@ def mermaid(plan: Plan, experience: Experience = NOTHING) -> str:
 
 
 def _lines(plan: Plan, experience: Experience) -> Iterator[str]:
-    critical, seconds = frozenset(critical_path(plan, experience)), seconds_anew(plan, experience)
+    path, seconds = critical(plan, experience), seconds_anew(plan, experience)
     environments = {item.name: f"e{number}" for number, item in enumerate(plan.environments)}
     images = {image.reference: f"i{number}" for number, image in enumerate(plan.images)}
     layers: dict[str, str] = {}
@@ -32,8 +33,10 @@ def _lines(plan: Plan, experience: Experience) -> Iterator[str]:
             name = layers.setdefault(node.layer.digest, f"l{len(layers)}")
             label = f"{_SIGNS[node.layer.status]} {node.layer.summary}"
             if (took := seconds(node.layer)) is not None:
-                label += f", {took:.1f} s" + (", critical path" if node.layer.digest in critical else "")
+                label += f", {took:.1f} s" + (f", {MARK}" if node.layer.digest in path.layers else "")
             yield f"{name}[{_quoted(label)}]:::{node.layer.status}"
+    if path.legend:
+        yield f"key[{_quoted(f'{MARK}: {path.legend}')}]"
     for item in plan.environments:
         for depended in item.depends_on:
             yield f"{environments[item.name]} ==> {environments[depended]}"

@@ -50,6 +50,13 @@ def critical_path(plan: Plan, experience: Experience) -> tuple[str, ...]:
     return longest(chains, {layer.digest: took(layer) for chain in chains for layer in chain})
 
 
+def critical_path_to_build(plan: Plan, experience: Experience) -> tuple[str, ...]:
+    """The same of the images that are to be built, and of what is made for them now."""
+    took = layer_seconds(plan, experience)
+    chains = [made(image) for image in plan.to_build]
+    return longest(chains, {layer.digest: took(layer) for chain in chains for layer in chain})
+
+
 def made(image: ImagePlan) -> list[LayerPlan]:
     """The layers that are made for an image, from the base up, whether or not another image needs them as well."""
     return [layer for layer in image.layers if layer.kind != "base" and layer.status != "present"]
