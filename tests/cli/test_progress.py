@@ -133,8 +133,25 @@ def test_a_reminder_names_what_still_runs_with_all_who_wait_for_it() -> None:
     assert lines.silence == 0
     assert text.getvalue().splitlines() == [
         "  pip: torch: running for 42 s (a_env, b_env, c_env)",
-        "  preparing: running for 42 s (d_env)",
+        "  waiting for 42 s (d_env)",
     ]
+
+
+def test_an_image_of_which_no_step_runs_waits_since_its_last_one() -> None:
+    clock = Clock()
+    events: list[Event] = [started("a", A), StepStarted("a", "s0", "base")]
+    lines, text = plain(clock, *events)
+    view = LiveView(clock)
+    for event in events:
+        view.take(event)
+    clock.now += 300
+    finished = StepFinished("a", "s0", "base", cached=False, seconds=300.0)
+    lines.take(finished)
+    view.take(finished)
+    clock.now += 43
+    lines.remind()
+    assert text.getvalue().splitlines()[-1] == "  waiting for 43 s (a_env)"
+    assert "waiting (for 43 s)" in shown(view)[0]
 
 
 def test_a_silent_build_is_reminded_of(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,10 +60,12 @@ class PlainLines:
                 self._say(words.notice(event))
 
     def remind(self) -> None:
-        """Say what still runs: each step once, with all whose image waits for it."""
+        """Say what still runs, each step once with all whose image needs it, and which images wait for others."""
+        now = self.clock()
         for running, names in self._tally.running():
-            seconds = self.clock() - running.since
-            self._say(Text(f"  {running.name}: running for {seconds:.0f} s ({words.names(names)})", "dim"))
+            self._say(Text(f"  {running.name}: running for {now - running.since:.0f} s ({words.names(names)})", "dim"))
+        for image in self._tally.waiting():
+            self._say(Text(f"  waiting for {now - image.idle_since:.0f} s ({words.names(image.environments)})", "dim"))
         self._last = self.clock()
 
     def close(self) -> None:

@@ -33,7 +33,8 @@ class Running(Struct, frozen=True):
 class Image:
     """An image that is being built; `pending` are the layers that it waits for, by the names of their steps.
 
-    `cached` counts those of its layers that were there and need not be made.
+    `cached` counts those of its layers that were there and need not be made. Where no step of it runs, it waits for
+    what others do, `idle_since` its last step ended.
     """
 
     environments: tuple[str, ...]
@@ -42,6 +43,7 @@ class Image:
     pending: list[str]
     running: dict[str, Running] = field(default_factory=dict)
     cached: int = 0
+    idle_since: float = 0.0
     moved: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -50,9 +52,10 @@ class Image:
         running = [pair for (step, _), pair in list(self.moved.items()) if step in self.running]
         return sum(current for current, _ in running), sum(total for _, total in running)
 
-    def finish(self, step: str, name: str, *, cached: bool) -> None:
+    def finish(self, step: str, name: str, now: float, *, cached: bool) -> None:
         """A step has ended."""
         self.running.pop(step, None)
+        self.idle_since = now
         if name in self.pending:
             self.pending.remove(name)
             self.cached += cached
@@ -90,7 +93,8 @@ class Tally:
             case ImageStarted():
                 self.wheels.clear()
                 steps = list(event.steps)
-                self.images[event.image] = Image(event.environments, self.clock(), len(steps), steps)
+                now = self.clock()
+                self.images[event.image] = Image(event.environments, now, len(steps), steps, idle_since=now)
             case ImageFinished():
                 self.images.pop(event.image, None)
                 self.ended += 1
@@ -101,21 +105,24 @@ class Tally:
             case StepStarted() if image := self.images.get(event.image):
                 image.running[event.step] = Running(event.name, self.clock())
             case StepFinished() if image := self.images.get(event.image):
-                image.finish(event.step, event.name, cached=event.cached)
+                image.finish(event.step, event.name, self.clock(), cached=event.cached)
                 (self.cached if event.cached else self.executed).add(event.step)
             case StepProgress() if image := self.images.get(event.image):
                 image.moved[event.step, event.name] = (event.current, event.total)
 
     def running(self) -> Iterator[tuple[Running, tuple[str, ...]]]:
-        """Each step that runs once, with the environments that wait for it; an image between steps is preparing."""
+        """Each step that runs once, with the environments that wait for it."""
         found: dict[tuple[str, str], tuple[Running, list[str]]] = {
             (step, running.name): (running, [WHEEL_LAYERS]) for step, running in self.wheels.items()
         }
-        for target, image in self.images.items():
-            steps = image.running or {target: Running("preparing", image.since)}
-            for step, running in steps.items():
+        for image in self.images.values():
+            for step, running in image.running.items():
                 found.setdefault((step, running.name), (running, []))[1].extend(image.environments)
         return ((running, tuple(names)) for running, names in found.values())
+
+    def waiting(self) -> Iterator[Image]:
+        """The images of which no step runs."""
+        return (image for image in self.images.values() if not image.running)
 
     def seconds_left(self) -> float | None:
         """Until the last of the images under way is there, by what its layers took before; None when not known."""

@@ -82,12 +82,11 @@ class LiveView:
             self.log(Text(f"    {line}"))
 
     def _step(self, image: Image) -> str:
-        """The step that began last, and how long it has been running when that is long."""
+        """The step that began last, and how long it has been running, or the image waiting, when that is long."""
         steps = list(image.running.values())
-        if not steps:
-            return "waiting"
-        seconds = self.clock() - steps[-1].since
-        return f"{steps[-1].name}  (for {seconds:.0f} s)" if seconds >= _SLOW_SECONDS else steps[-1].name
+        name, since = (steps[-1].name, steps[-1].since) if steps else ("waiting", image.idle_since)
+        seconds = self.clock() - since
+        return f"{name}  (for {seconds:.0f} s)" if seconds >= _SLOW_SECONDS else name
 
     def _total(self, under_way: int) -> str:
         tally = self._tally
