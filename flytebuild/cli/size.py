@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 SCHEMA = "flytebuild.size/1"
 OVER_BUDGET = 1
 _SHOWN = 12
+_LINE = 160
+"""Columns of a line that goes to no terminal."""
+_LEAST = 40
+"""Letters of a layer's name that are shown, however narrow the terminal is."""
 _ABSENT = {"present": "gone meanwhile", "missing": "not there", "unknown": "unknown", "external": "not ours"}
 _PREFIXES = ("mount / from exec /bin/sh -c ", "mount / from exec ")
 
@@ -72,8 +76,9 @@ def size(
     if as_json:
         click.echo(json.dumps(_document(found, absent, budget), indent=2, ensure_ascii=False))
     else:
-        for line in _lines(found, absent):
-            out().print(line)
+        console = out()
+        for line in lines(found, absent, console.width if console.is_terminal else _LINE):
+            console.print(line)
     for share in over:
         err().print(_excess(share, budget or 0))
     if budget is not None and absent:
@@ -106,7 +111,8 @@ def _document(found: Account, absent: list[ImagePlan], budget: int | None) -> di
     }
 
 
-def _lines(found: Account, absent: list[ImagePlan]) -> Iterator[Text]:
+def lines(found: Account, absent: list[ImagePlan], width: int) -> Iterator[Text]:
+    """The images and the largest layers, whose names are cut where they are too long for `width` columns."""
     from rich.text import Text
 
     from flytebuild.amounts import size as told
@@ -125,19 +131,22 @@ def _lines(found: Account, absent: list[ImagePlan]) -> Iterator[Text]:
     yield Text("Layers", "bold")
     for layer, users in found.layers[:_SHOWN]:
         many = f"  in {users} images" if users > 1 else ""
-        yield Text.assemble(f"  {told(layer.size):>9}  ", _words(layer.made_by) or layer.digest[:19], (many, "dim"))
+        size_told = f"  {told(layer.size):>9}  "
+        name = _words(layer.made_by, width - len(size_told) - len(many)) or layer.digest[:19]
+        yield Text.assemble(size_told, name, (many, "dim"))
     if len(found.layers) > _SHOWN:
         yield Text(f"             and {len(found.layers) - _SHOWN} smaller ones", "dim")
     count = len(found.shares)
     yield Text(f"{count} image{'s' * (count != 1)}, {told(found.size)} together", "bold")
 
 
-def _words(made_by: str) -> str:
-    """What made a layer, for people: the command alone, on one line."""
+def _words(made_by: str, room: int) -> str:
+    """What made a layer, for people: the command alone, on one line of so many columns, but at least a few."""
     for prefix in _PREFIXES:
         made_by = made_by.removeprefix(prefix)
     line = " ".join(made_by.split())
-    return line if len(line) <= 80 else line[:79] + "…"
+    room = max(room, _LEAST)
+    return line if len(line) <= room else line[: room - 1] + "…"
 
 
 def _unmeasured(absent: list[ImagePlan]) -> str:
