@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from flytebuild.state import State
 
@@ -43,3 +43,8 @@ def remember_sizes(registry: str, sizes: Iterable[tuple[str, str, int]], state: 
     state.remember_all(_CACHED, {f"{registry} {digest}": "" for digest, _, _ in sizes})
     state.remember_all(_BY_DIGEST, {digest: str(size) for digest, _, size in sizes})
     state.remember_all(_BY_NAME, {name: str(size) for _, name, size in sizes})
+
+
+def forget_cached(registry: str, kept: Collection[str], state: State) -> None:
+    """Count no layer as cached any more at a registry whose cache was pruned, but for those with `kept` digests."""
+    state.forget_all(_CACHED, f"{registry} ", {f"{registry} {digest}" for digest in kept})

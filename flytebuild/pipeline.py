@@ -22,7 +22,7 @@ from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.looking import Outside, Remembered, published
 from flytebuild.pinning.specified import decided, pinned, platforms, specified, undecided
-from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
+from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references, registry_of
 from flytebuild.spec.model import ExternalImage
 from flytebuild.state import DEFAULT_PATH, BuildRecord, State
 from flytebuild.trees.statcache import StatCache
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flytebuild.build.cache.unreached import CachedResults
     from flytebuild.build.output import Output
     from flytebuild.build.stores import Stores
-    from flytebuild.leftovers import Leftover
+    from flytebuild.leftovers import Leftover, Named
     from flytebuild.plan.experience import Experience
     from flytebuild.plan.forecast import Forecast
     from flytebuild.size import StoredImage
@@ -220,17 +220,32 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
         return leftovers(planned, await stores.tagged(repositories, emit))
 
 
-async def forget(config: Config, found: Sequence[Leftover | CachedResults], emit: Emit = ignore) -> None:
-    """Delete images, and results of the cache, for good.
+async def forget(
+    config: Config,
+    planned: Plan,
+    images: Sequence[Leftover],
+    results: Sequence[CachedResults] = (),
+    emit: Emit = ignore,
+) -> None:
+    """Delete images, and results of the cache, that a plan does not reach, for good.
 
     Raises RegistryUnavailableError and EngineUnavailableError at the first that stays.
     """
+    found: tuple[Named, ...] = (*images, *results)
     async with _outside(config, emit) as (stores, state):
         try:
             for leftover in found:
                 await stores.forget(leftover)
         finally:
             state.outdate_answers(_repositories(name for leftover in found for name in leftover.references))
+            if results:
+                from flytebuild.measures import forget_cached
+
+                # What they held is not known by the names that a plan has for it; what it reaches has stayed.
+                kept = {layer.digest for image in planned.images for layer in image.layers}
+                kept |= {layer.key for layer in planned.wheel_layers}
+                for registry in {registry_of(image.reference) for image in planned.images}:
+                    forget_cached(registry, kept, state)
 
 
 async def unreached_results(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,13 @@ class State(SpareDatabase):
         """The text that was noted for a key."""
         rows = self._read("SELECT content FROM memories WHERE kind = ? AND key = ?", (kind, key))
         return zlib.decompress(rows[0][0]).decode() if rows else None
+
+    def forget_all(self, kind: str, prefix: str, kept: Collection[str] = ()) -> None:
+        """Let go of the texts of one kind whose keys begin with a prefix, but for those of `kept` keys."""
+        query = "SELECT key FROM memories WHERE kind = ? AND substr(key, 1, ?) = ?"
+        found = self._read(query, (kind, len(prefix), prefix))
+        gone = [(kind, key) for (key,) in found if key not in kept]
+        self._write("DELETE FROM memories WHERE kind = ? AND key = ?", list[tuple[object, ...]](gone))
 
     # What was answered
 

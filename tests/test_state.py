@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from flytebuild.events import Event, Notice
+from flytebuild.measures import Measures, forget_cached, remember_sizes
 from flytebuild.state import KEPT_BUILDS, KEPT_DAYS, BuildRecord, EnvironmentRecord, State, StepRecord
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -149,3 +150,14 @@ def test_the_latest_builds_are_remembered(tmp_path: Path) -> None:
             state.record_build(BuildRecord(f"b{number}", float(number), "{}"))
         found = state.builds()
     assert [found[0].identifier, found[-1].identifier] == [f"b{KEPT_BUILDS + 1}", "b2"]
+
+
+def test_what_a_pruned_cache_held_counts_as_cached_no_more(tmp_path: Path) -> None:
+    with State.open(tmp_path / "state.sqlite") as state:
+        for registry in ("r.example", "other.example"):
+            remember_sizes(registry, [("1", "pip: a", 10), ("2", "pip: b", 20)], state)
+        forget_cached("r.example", {"2"}, state)
+        known = Measures(state, (), has_cache=True)
+        assert [known.is_cached("r.example", digest) for digest in "12"] == [False, True]
+        assert [known.is_cached("other.example", digest) for digest in "12"] == [True, True]
+        assert known.size("1", "pip: a") == 10, "its bytes are still known"

@@ -75,7 +75,7 @@ def prune(yes: bool, cache: bool, days: int, as_json: bool, paths: tuple[Path, .
             images = await pipeline.unreached(settings, planned, emit)
             results = await pipeline.unreached_results(settings, planned, until, emit) if cache else ()
             if yes:
-                await pipeline.forget(settings, (*images, *results), emit)
+                await pipeline.forget(settings, planned, images, results, emit)
         return images, results
 
     images, results = asyncio.run(find())
