@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import platformdirs
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from flytebuild import folders
 from flytebuild.config_values import (
     PREFIX,
     Compression,
@@ -104,7 +104,7 @@ class Config(Struct, frozen=True):
     strict_imports: bool = False
     warm: bool = False
     port: int = DEFAULT_PORT
-    home: Path = field(default_factory=lambda: Path(platformdirs.user_data_dir("flytebuild", appauthor=False)))
+    home: Path = field(default_factory=folders.home)
     lock: Path | None = None
     locked: bool = False
     wheel_layers: WheelLayers = "auto"

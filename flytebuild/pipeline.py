@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
 from msgspec.structs import replace
 
-from flytebuild import history
+from flytebuild import folders, history
 from flytebuild.authoring.environments import Definitions, refuse
 from flytebuild.authoring.images import Reader
 from flytebuild.config import Config
@@ -24,7 +23,7 @@ from flytebuild.looking import Outside, Remembered, published
 from flytebuild.pinning.specified import decided, pinned, platforms, specified, undecided
 from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references, registry_of
 from flytebuild.spec.model import ExternalImage
-from flytebuild.state import DEFAULT_PATH, BuildRecord, State
+from flytebuild.state import BuildRecord, State
 from flytebuild.trees.statcache import StatCache
 
 if TYPE_CHECKING:
@@ -42,14 +41,11 @@ if TYPE_CHECKING:
     from flytebuild.wheels.resolver import Moves
     from flytebuild.why import Earlier
 
-_STATE = DEFAULT_PATH
 _ELSEWHERE = 4
 """Places that are looked at for one image that is missing where it should be."""
 
 _ELSEWHERE_SECONDS = 3.0
 """How long that may take: it only saves a build, and a registry of yesterday may be out of reach today."""
-
-_STAT_CACHE = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "files.sqlite"
 
 
 async def plan(config: Config, paths: Sequence[Path], targets: Sequence[str] = (), emit: Emit = ignore) -> Plan:
@@ -120,7 +116,7 @@ async def plan_nodes(
     those that depend on them; else the first one's is raised.
     """
     async with Outside(config, are_files=are_files) as outside:
-        with State.open(_STATE, emit=emit) as state:
+        with State.open(folders.state_file(), emit=emit) as state:
             known = Remembered(outside, state, config, fresh)
             is_ours = any(not isinstance(node.image, ExternalImage) for node in nodes)
             tell = emit if is_ours else ignore
@@ -325,9 +321,10 @@ async def build(
 @contextmanager
 def reader(config: Config, emit: Emit = ignore, outputs: Sequence[Path] = ()) -> Iterator[Reader]:
     """What reads images, remembering the digests of files that did not change since the last time."""
-    cache = StatCache.open(_STAT_CACHE, emit=emit) if config.stat_cache else None
+    digests = folders.digests_file()
+    cache = StatCache.open(digests, emit=emit) if config.stat_cache else None
     try:
-        yield Reader(cache, emit, outputs=(config.home, _STAT_CACHE, _STATE, *outputs))
+        yield Reader(cache, emit, outputs=(config.home, digests, folders.state_file(), *outputs))
     finally:
         if cache:
             cache.close()
@@ -339,7 +336,7 @@ def recorded(config: Config) -> Iterator[Experience]:
     from flytebuild.buildkit.address import locate_all
     from flytebuild.measures import Measures
 
-    with State.open(_STATE) as state:
+    with State.open(folders.state_file()) as state:
         # Inline, and in a folder, a cache serves one repository, or one machine.
         has_cache = config.cache not in ("off", "inline") and not (config.cache or "").startswith("local:")
         yield Measures(state, [address.shown for address in locate_all(config)], has_cache=has_cache)
@@ -372,7 +369,7 @@ async def _asking(config: Config, emit: Emit) -> AsyncIterator[tuple[Outside, St
             hint="`flytebuild plan` goes without one",
         )
     async with Outside(config) as outside:
-        with State.open(_STATE, emit=emit) as state:
+        with State.open(folders.state_file(), emit=emit) as state:
             yield outside, state
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from msgspec import Struct
 
 from flytebuild.database import transaction
@@ -24,9 +23,6 @@ from flytebuild.spare_database import Layout, SpareDatabase
 
 SCHEMA = 5
 """Raised with the meaning of a row; what another version has written is dropped."""
-
-DEFAULT_PATH = Path(platformdirs.user_state_dir("flytebuild", appauthor=False)) / "state.sqlite"
-"""Where the user's state is."""
 
 KEPT_BUILDS = 100
 """So many builds are remembered, the latest."""

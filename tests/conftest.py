@@ -50,7 +50,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         patch.setenv("DOCKER_HOST", found.docker_host)
         patch.delenv("BUILDKIT_HOST", raising=False)
         # What the user's own builds have seen would be re-tagged here, and not built.
-        patch.setattr("flytebuild.pipeline._STATE", tmp_path_factory.mktemp("state") / "state.sqlite")
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         if found.registry:
             patch.setenv("FLYTEBUILD_REGISTRY", found.registry)
         patch.setenv("FLYTEBUILD_MIRRORS", ",".join(f"{name}={to}" for name, to in found.mirrors.items()))

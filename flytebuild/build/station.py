@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import platformdirs
 from msgspec import Struct
 
+from flytebuild import folders
 from flytebuild.build.builder import Builder, Outcome
 from flytebuild.build.once import Once
 from flytebuild.build.solves import Solver
@@ -33,7 +32,6 @@ PATIENCE = 10.0
 """Seconds in which a daemon that has gone may come back; one that was restarted needs a few."""
 
 _PAUSE = 0.25
-_KEYS = Path(platformdirs.user_cache_dir("flytebuild", appauthor=False)) / "sessions"
 
 
 @dataclass
@@ -112,7 +110,7 @@ class Station:
             stack.callback(connection.close)
             worker = connection.worker()
             self.check(self.address, worker)
-            session = Session(connection, self.providers, keys=_KEYS)
+            session = Session(connection, self.providers, keys=folders.session_keys())
             session.open()
             stack.callback(session.close)
             return _Line(Solver(connection, session.id), worker, stack.pop_all())

@@ -18,6 +18,7 @@ from flyteidl2.workflow.queue_service_connect import QueueServiceASGIApplication
 from flyteidl2.workflow.run_service_connect import RunServiceASGIApplication
 from flyteidl2.workflow.state_service_connect import StateServiceASGIApplication
 
+from flytebuild import folders
 from flytebuild.runtime.actions import Ledger
 from flytebuild.runtime.admission import Capacity
 from flytebuild.runtime.again import Again, Prepare, prepare_nothing
@@ -141,7 +142,16 @@ def assemble(
         bearer, secret = found
         return Key(secret, lambda: reach.of(door.enter(bearer).key.run))
 
-    web = Web(ledger, store, logs, port=site.port, home=home, fingerprint=fingerprint or {}, labels=labels)
+    web = Web(
+        ledger,
+        store,
+        logs,
+        port=site.port,
+        home=home,
+        fingerprint=fingerprint or {},
+        state=folders.state_file(),
+        labels=labels,
+    )
     dispatcher = Dispatcher(
         {service.path.strip("/"): service for service in services},
         {"s3": S3(embedded, key), "objects": Transfer(store, links)},

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from flytebuild import folders
 from flytebuild.errors import UsageError
 from flytebuild.plan import is_in_engine
 from flytebuild.registry.credentials import Credentials, api_host, find
@@ -15,7 +16,7 @@ from flytebuild.registry.reference import mirrored, parse
 from flytebuild.runtime.executor import StartError, Tell, tell_nobody
 from flytebuild.runtime.requests import Requests, reason
 from flytebuild.runtime.watcher import Patience
-from flytebuild.state import DEFAULT_PATH, State
+from flytebuild.state import State
 from flytebuild.threads import in_thread
 
 _TELL_SECONDS = 1.0
@@ -101,7 +102,7 @@ class Images:
 
 def _doubt(image: str) -> None:
     """Have the next plan ask for an image again, however short a time ago it was seen in its registry."""
-    with State.open(DEFAULT_PATH) as state:
+    with State.open(folders.state_file()) as state:
         state.outdate_answers([image])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from docker.errors import APIError, NotFound
 
+from flytebuild import folders
 from flytebuild.runtime import images
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.images import Images
@@ -39,7 +40,7 @@ class Engine:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(images, "_PAUSES", (0, 0))
-    monkeypatch.setattr(images, "DEFAULT_PATH", tmp_path / "state.sqlite")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 def pulled(engine: Engine, image: str = IMAGE) -> str:
@@ -62,8 +63,8 @@ def test_one_that_breaks_off_every_time_is_given_up_with_what_the_engine_said_la
     assert caught.value.code == "ImagePullBackOff"
 
 
-def test_an_image_that_cannot_be_pulled_is_asked_for_again_before_the_next_run(tmp_path: Path) -> None:
-    with State.open(tmp_path / "state.sqlite") as state:
+def test_an_image_that_cannot_be_pulled_is_asked_for_again_before_the_next_run() -> None:
+    with State.open(folders.state_file()) as state:
         state.record_answers({f"observe  {IMAGE}": "seen", "observe  registry.test/other:1": "seen"})
         with pytest.raises(StartError):
             pulled(Engine(NotFound("manifest unknown")))
@@ -71,9 +72,9 @@ def test_an_image_that_cannot_be_pulled_is_asked_for_again_before_the_next_run(t
         assert state.answer("observe  registry.test/other:1", 60) is not None
 
 
-def test_an_image_that_the_engine_alone_has_had_is_pulled_from_nowhere(tmp_path: Path) -> None:
+def test_an_image_that_the_engine_alone_has_had_is_pulled_from_nowhere() -> None:
     image = "flytebuild.local/env:b3-1"
-    with State.open(tmp_path / "state.sqlite") as state:
+    with State.open(folders.state_file()) as state:
         state.record_answers({f"observe 0 {image}": "seen"})
         with pytest.raises(StartError, match="is not in the engine's store; the next run builds it"):
             pulled(Engine(), image)

@@ -118,7 +118,7 @@ def _planned(there: Project) -> Plan:
 
     with patch.dict(sys.modules), patch.object(sys, "path", list(sys.path)):
         definitions = load([there.folder], stand_in=True)
-        with patch.object(pipeline, "_STATE", there.folder.parent / "state.sqlite"):
+        with patch.dict("os.environ", XDG_STATE_HOME=str(there.folder.parent / "state")):
             return asyncio.run(pipeline.plan_definitions(replace(config, stat_cache=False), definitions))
 
 

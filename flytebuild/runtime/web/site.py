@@ -22,7 +22,7 @@ from flytebuild.runtime.web.builds import build_body, builds_list
 from flytebuild.runtime.web.drawing import Labels, environments_page, images_of, no_labels, remembered
 from flytebuild.runtime.web.events import RunList, changes
 from flytebuild.runtime.web.values import Values, read
-from flytebuild.state import DEFAULT_PATH, BuildRecord, State
+from flytebuild.state import BuildRecord, State
 
 _UNCACHED = (("cache-control", "no-store"),)
 _APART = "sandbox allow-scripts allow-popups; connect-src 'none'; form-action 'none'"
@@ -46,8 +46,8 @@ class Web:
         port: int,
         home: Path,
         fingerprint: Mapping[str, object],
+        state: Path,
         labels: Labels = no_labels,
-        state: Path = DEFAULT_PATH,
     ) -> None:
         self._ledger = ledger
         self._store = store
