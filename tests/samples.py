@@ -8,6 +8,7 @@ from flytebuild.spec.layers import PipOptions, PipPackages
 from flytebuild.spec.model import ImageDefinition, ImageSpec, Part, Placed
 from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE
 from flytebuild.spec.specify import specify
+from flytebuild.spec.tree import Tree, assemble, file_entry
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")
@@ -33,6 +34,11 @@ def definition(*parts: Part, name: str = "flyte", registry: str | None = None, p
     """An image on the sample base."""
     placed = tuple(Placed(part, f"main.py:{number}") for number, part in enumerate(parts, 1))
     return ImageDefinition(BASE.reference, name, registry, python, (AMD64, ARM64), placed)
+
+
+def file_tree(name: str, digest: str, size: int) -> Tree:
+    """A single file as a tree."""
+    return assemble([file_entry(name, digest, size)])
 
 
 def pip(*requirements: str, **options: object) -> PipPackages:

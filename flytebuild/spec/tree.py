@@ -18,7 +18,6 @@ from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from flytebuild.spec.canonical import digest_bytes
 
@@ -121,27 +120,6 @@ class Tree(Struct, frozen=True, dict=True):
         # How many there are, roughly: a part of a folder shares marks with all of it.
         return f"{min(marks):08x}{max(marks):08x}{len(marks).bit_length():02x}" if marks else "0"
 
-    def select(self, paths: Iterable[str]) -> Tree:
-        """The tree of these entries, with all that is below them and the folders above. KeyError: no such path."""
-        wanted = set(paths)
-        if missing := wanted - self.by_path.keys():
-            raise KeyError(min(missing))
-        chosen: list[Entry] = []
-        for entry in self.entries:
-            if entry.path in wanted or entry.path.rpartition("/")[0] in wanted:
-                wanted.add(entry.path)
-                chosen.append(entry)
-        return assemble(chosen)
-
-    def subtree(self, path: str) -> Tree:
-        """A folder of this tree as a tree of its own. KeyError: no such folder."""
-        folder = self.by_path[path]
-        if folder.kind != "dir":
-            raise KeyError(path)
-        prefix = path + "/"
-        inside = (entry for entry in self.entries if entry.path.startswith(prefix))
-        return Tree(tuple(replace(entry, path=entry.path[len(prefix) :]) for entry in inside), folder.digest)
-
 
 def assemble(entries: Iterable[Entry]) -> Tree:
     """The tree of `entries`, in any order; folders that only their content implies are added.
@@ -161,37 +139,6 @@ def assemble(entries: Iterable[Entry]) -> Tree:
         elif path not in children:
             _imply(path, children)
     return _finish(children)
-
-
-def file_tree(name: str, digest: str, size: int, *, executable: bool = False) -> Tree:
-    """A single file as a tree of one entry."""
-    return assemble([file_entry(name, digest, size, executable=executable)])
-
-
-class TreeDifference(Struct, frozen=True):
-    """Paths in which two trees differ, each sorted; a folder is `changed` only where it was none before, or is none."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    changed: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
-
-
-def diff(before: Tree, after: Tree) -> TreeDifference:
-    """What to do to `before` to get `after`."""
-    if before.digest == after.digest:
-        return TreeDifference((), (), ())
-    old, new = before.by_path, after.by_path
-    changed = (path for path in old.keys() & new.keys() if _content(old[path]) != _content(new[path]))
-    return TreeDifference(
-        tuple(sorted(new.keys() - old.keys())), tuple(sorted(old.keys() - new.keys())), tuple(sorted(changed))
-    )
-
-
-def _content(entry: Entry) -> tuple[Kind, str]:
-    return entry.kind, "" if entry.kind == "dir" else entry.digest
 
 
 def _imply(folder: str, children: dict[str, list[tuple[bytes, Entry]]]) -> list[tuple[bytes, Entry]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from flytebuild.errors import SourceError
-from flytebuild.spec.tree import Entry, Tree, assemble, decode_name, encode_name, folder_entry, link_entry
+from flytebuild.spec.tree import Entry, Tree, assemble, decode_name, folder_entry, link_entry
 from flytebuild.trees import statcache
 from flytebuild.trees.content import Unread, digests
 from flytebuild.trees.ignore import Ignore
@@ -74,23 +74,6 @@ def scan(root: Path, ignore: Ignore | None = None, cache: StatCache | None = Non
         raise SourceError(f"`{shown(os.fsencode(root))}` is not a folder" if os.path.lexists(root) else _missing(root))
     found = _Findings(cache.known(folder) if cache else KnownFiles())
     _walk(folder, ignore or Ignore.none(), found)
-    return _finish(folder, found, cache)
-
-
-def scan_files(root: Path, paths: Iterable[str], cache: StatCache | None) -> ScannedTree:
-    """The tree of some files of a folder, by their paths relative to it. Raises SourceError as `scan` does."""
-    folder = os.path.realpath(os.fsencode(root))
-    found = _Findings(cache.known(folder) if cache else KnownFiles())
-    for path in sorted(set(paths)):
-        raw = encode_name(path)
-        place = os.path.join(folder, raw)
-        try:
-            status = os.lstat(place)
-        except FileNotFoundError:
-            raise SourceError(_missing(Path(os.fsdecode(place)))) from None
-        except OSError as error:
-            raise unreadable(place, error) from error
-        found.add(path, raw, place, status)
     return _finish(folder, found, cache)
 
 

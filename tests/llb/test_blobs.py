@@ -10,8 +10,7 @@ from flytebuild.llb.lower import lower, steps_of
 from flytebuild.llb.merge import diff
 from flytebuild.llb.wheels import wheel_layer
 from flytebuild.spec.layers import AptPackages, Command, Copy, Folder, Pin, Pinned, WheelLayer
-from flytebuild.spec.tree import file_tree
-from tests.samples import AMD64, UV, made_of, pip, spec
+from tests.samples import AMD64, UV, file_tree, made_of, pip, spec
 
 WHEELS = tuple(
     WheelLayer((Pin(name, "1", f"{name}-1-py3-none-any.whl", "1" * 64),), UV, "3.11", AMD64, "/opt/venv")

@@ -6,8 +6,7 @@ from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.file import FIXED_TIME, Copy, MakeFile, MakeFolder, Owner, change, copy, make_files, make_folder
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
-from flytebuild.spec.tree import file_tree
-from tests.samples import AMD64
+from tests.samples import AMD64, file_tree
 
 BASE = image("r.example/base:1", AMD64, name="base")
 TREE = local(file_tree("a", "ab" * 32, 1), name="src/")

@@ -27,8 +27,7 @@ from flytebuild.llb.state import State
 from flytebuild.llb.wheels import wheel_layer
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
 from flytebuild.spec.layers import Pin, WheelLayer
-from flytebuild.spec.tree import file_tree
-from tests.samples import AMD64, spec
+from tests.samples import AMD64, file_tree, spec
 
 BASE = image("r.example/base@sha256:" + "1" * 64, AMD64, name="base")
 TREE = local(file_tree("a", "ab" * 32, 1), name="src/")

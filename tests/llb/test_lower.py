@@ -29,8 +29,7 @@ from flytebuild.spec.layers import (
 )
 from flytebuild.spec.model import SetEnv, SetWorkDir
 from flytebuild.spec.step import Step
-from flytebuild.spec.tree import file_tree
-from tests.samples import made_of, pip, spec
+from tests.samples import file_tree, made_of, pip, spec
 
 FILES = Copy(file_tree("main.py", "ab" * 32, 1), "/app", owner="flyte", origin="main.py")
 EDITED = replace(FILES, tree=file_tree("main.py", "cd" * 32, 1))

@@ -7,8 +7,7 @@ from flytebuild.llb.run import BindMount, CacheMount, SecretFile, SecretVariable
 from flytebuild.llb.source import image, local
 from flytebuild.llb.state import State
 from flytebuild.spec.images import RuntimeConfig
-from flytebuild.spec.tree import file_tree
-from tests.samples import AMD64
+from tests.samples import AMD64, file_tree
 
 BASE = image("r.example/base:1", AMD64, name="base")
 TREE = local(file_tree("a", "ab" * 32, 1), name="src/")

@@ -13,8 +13,7 @@ from flytebuild.llb.tail import is_apart
 from flytebuild.llb.wheels import is_wheel_layer, wheel_layer
 from flytebuild.spec.layers import Command, Copy, Folder, LayerSpec, Pin, Pinned, WheelLayer
 from flytebuild.spec.model import SetEnv, SetWorkDir
-from flytebuild.spec.tree import file_tree
-from tests.samples import AMD64, BASE, UV, made_of
+from tests.samples import AMD64, BASE, UV, file_tree, made_of
 
 NUMPY = Pin("numpy", "2.3.0", "numpy-2.3.0-cp311.whl", "6" * 64, "https://i.example/n/numpy-2.3.0-cp311.whl", 1)
 SIX = Pin("six", "1.0", "six-1.0-py3.whl", "7" * 64, "https://i.example/s/six-1.0-py3.whl", 1)

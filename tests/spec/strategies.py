@@ -29,7 +29,8 @@ from flytebuild.spec.layers import (
     Wheels,
 )
 from flytebuild.spec.model import Part, RunAs, SetEnv, SetLabels, SetWorkDir
-from flytebuild.spec.tree import Tree, file_tree
+from flytebuild.spec.tree import Tree
+from tests.samples import file_tree
 
 TEXT = st.sampled_from(["a", "b", "ab", 'a","b', "a b", "a\\", "é", "\U0001f600", "true", "1", "{}"]) | st.text(
     st.characters(codec="utf-8"), min_size=1, max_size=3

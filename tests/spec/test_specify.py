@@ -9,8 +9,7 @@ from flytebuild.spec.layers import Command, Copy, Dockerfile, Folder, PixiProjec
 from flytebuild.spec.model import DockerfileDefinition, Placed, RunAs, SetEnv, SetLabels, SetWorkDir
 from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE
 from flytebuild.spec.specify import Specifier, frontends_needed, images_needed, specify
-from flytebuild.spec.tree import file_tree
-from tests.samples import AMD64, BASE, PIXI, UV, definition, images, made_of, pip, spec
+from tests.samples import AMD64, BASE, PIXI, UV, definition, file_tree, images, made_of, pip, spec
 
 FILE = file_tree("a.txt", "0" * 64, 1)
 

@@ -7,16 +7,15 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flytebuild.spec.tree import (
     Entry,
     Tree,
     assemble,
     decode_name,
-    diff,
     encode_name,
     file_entry,
-    file_tree,
     folder_entry,
     link_entry,
 )
@@ -100,7 +99,6 @@ def test_equal_digests_mean_equal_trees(one: list[Entry], other: list[Entry]) ->
     first, second = assemble(one), assemble(other)
     same = first.digest == second.digest
     assert (first.entries == second.entries) == same
-    assert bool(diff(first, second)) != same
 
 
 @given(entry_lists())
@@ -115,7 +113,7 @@ def test_a_folder_is_the_same_tree_anywhere(entries: list[Entry]) -> None:
     moved = assemble([Entry(f"x/{item.path}", item.kind, item.digest, item.size, item.target) for item in tree.entries])
     if tree.entries:
         assert moved.by_path["x"].digest == tree.digest
-        assert moved.subtree("x") == tree
+        assert moved.entries[1:] == tuple(replace(item, path=f"x/{item.path}") for item in tree.entries)
 
 
 def test_what_reaches_an_image_moves_the_digest() -> None:
@@ -136,10 +134,6 @@ def test_what_reaches_an_image_moves_the_digest() -> None:
     assert len({tree.digest for tree in trees}) == len(trees)
 
 
-def test_a_single_file_is_a_tree() -> None:
-    assert file_tree("run.sh", EMPTY_FILE, 0, executable=True) == assemble([plain("run.sh", executable=True)])
-
-
 def test_modes_and_sizes_are_those_of_the_image() -> None:
     tree = assemble([plain("f", b"123"), plain("x", b"45", executable=True), folder_entry("d"), link_entry("l", "f")])
     assert {entry.path: oct(entry.mode) for entry in tree.entries} == {
@@ -149,28 +143,6 @@ def test_modes_and_sizes_are_those_of_the_image() -> None:
         "x": "0o755",
     }
     assert tree.size == 5
-
-
-def test_diff_names_what_moved() -> None:
-    before = assemble([plain("same"), plain("content"), plain("bit"), plain("gone/x"), plain("kind")])
-    after = assemble(
-        [plain("same"), plain("content", b"1"), plain("bit", executable=True), plain("kind/x"), plain("new")]
-    )
-    found = diff(before, after)
-    assert found.added == ("kind/x", "new")
-    assert found.removed == ("gone", "gone/x")
-    assert found.changed == ("bit", "content", "kind")
-    assert not diff(before, before)
-
-
-def test_select_keeps_folders_whole() -> None:
-    tree = assemble([plain("a/b/c"), plain("a/b/d"), plain("a/x"), folder_entry("e/f"), plain("ab")])
-    assert tree.select(["a/b", "e"]) == assemble([plain("a/b/c"), plain("a/b/d"), folder_entry("e/f")])
-    assert tree.select([]) == assemble([])
-    with pytest.raises(KeyError, match="nothing"):
-        tree.select(["a", "nothing"])
-    with pytest.raises(KeyError):
-        tree.subtree("ab")
 
 
 def test_depth_is_not_limited() -> None:

@@ -21,7 +21,7 @@ from flytebuild.errors import SourceChangedError, SourceError
 from flytebuild.spec.tree import Tree, assemble, file_entry, folder_entry, link_entry
 from flytebuild.trees import content
 from flytebuild.trees.ignore import Ignore
-from flytebuild.trees.scan import scan, scan_file, scan_files
+from flytebuild.trees.scan import scan, scan_file
 
 NONE = Ignore.none()
 TOP = Path(__file__).parents[2]
@@ -223,14 +223,6 @@ def test_a_single_file(tmp_path: Path) -> None:
         assert found.tree == assemble([file_entry(name, digest_of(b"1"), 1, executable=True)])
         location = found.location(found.tree.entries[0])
         assert location == os.fsencode(tmp_path.resolve() / "real.sh")
-
-
-def test_some_files_of_a_folder(tmp_path: Path) -> None:
-    write(os.fsencode(tmp_path), {b"p": ("dir", {b"a.py": ("file", b"1"), b"b.py": ("file", b"2")})})
-    found = scan_files(tmp_path, ["p/b.py", "p/b.py"], None)
-    assert found.tree == assemble([file_entry("p/b.py", digest_of(b"2"), 1)])
-    with pytest.raises(SourceError, match=r"c\.py` does not exist"):
-        scan_files(tmp_path, ["p/c.py"], None)
 
 
 def test_large_files_are_read_in_pieces(tmp_path: Path) -> None:

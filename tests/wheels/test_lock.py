@@ -12,14 +12,13 @@ from flytebuild.errors import LockChangedError, OutputError, UsageError
 from flytebuild.spec.digests import digests
 from flytebuild.spec.layers import Pin, Pinned, PipOptions, Requirements
 from flytebuild.spec.model import ImageSpec
-from flytebuild.spec.tree import file_tree
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.drift import drift
 from flytebuild.wheels.lock import Lock, LockedImage, LockedLayer, UnlockedLayer, apply, merged, order
 from flytebuild.wheels.moved import moved
 from flytebuild.wheels.pylock import without_credentials
 from flytebuild.wheels.questions import questions
-from tests.samples import AMD64, ARM64, BASE, made_of, pip
+from tests.samples import AMD64, ARM64, BASE, file_tree, made_of, pip
 
 SIX = Pin("six", "1.16.0", "six-1.16.0-py2.py3-none-any.whl", "6" * 64, "https://i/six.whl", 11)
 RICH = Pin("rich", "15.0.0", "rich-15.0.0-py3-none-any.whl", "7" * 64, "https://i/rich.whl")

@@ -19,9 +19,8 @@ from flytebuild.spec.layers import (
     Wheels,
 )
 from flytebuild.spec.model import ImageSpec, Part, SetEnv, SetWorkDir
-from flytebuild.spec.tree import file_tree
 from flytebuild.wheels.questions import Question, questions
-from tests.samples import ARM64, BASE, UV, made_of, pip
+from tests.samples import ARM64, BASE, UV, file_tree, made_of, pip
 from tests.spec.strategies import PARTS
 
 TREE = file_tree("requirements.txt", "0" * 64, 1)
