@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
+
+from tests.serving import Quiet, answering
 
 
 class Objects(dict[str, bytes]):
@@ -21,7 +22,7 @@ def registry() -> Iterator[tuple[str, Objects]]:
     """A registry on a loopback port that serves the objects in a dictionary, by path."""
     objects = Objects()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             objects.asked.append(self.path)
             content = objects.get(self.path)
@@ -35,17 +36,22 @@ def registry() -> Iterator[tuple[str, Objects]]:
 
         do_HEAD = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
+    with answering(Handler) as host:
+        yield host, objects
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}", objects
-        finally:
-            server.shutdown()
-            thread.join()
+
+@contextmanager
+def with_base() -> Iterator[tuple[Objects, dict[str, str]]]:
+    """A registry that has `base.test/x:1` and uv, and the variables by which a plan uses it and nothing else."""
+    with registry() as (host, objects):
+        publish(objects, "x", "1", "amd64")
+        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
+        environ = {
+            "FLYTEBUILD_REGISTRY": f"{host}/mine",
+            "FLYTEBUILD_MIRRORS": f"base.test={host},ghcr.io={host}",
+            "FLYTEBUILD_PLATFORMS": "linux/amd64",
+        }
+        yield objects, environ
 
 
 def publish(

@@ -1,35 +1,28 @@
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
 
 from flytebuild.cli.follow import document_of
 from flytebuild.errors import ControlPlaneError
+from tests.serving import Quiet, answering
 
 
 def test_a_control_plane_that_knows_the_run_no_longer() -> None:
     """It was started anew while somebody followed a run of its predecessor's."""
 
-    class Nothing(BaseHTTPRequestHandler):
+    class Nothing(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(404)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Nothing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            with (
-                httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", trust_env=False) as http,
-                pytest.raises(ControlPlaneError, match="no longer knows run `r1`"),
-            ):
-                document_of(http, "r1")
-        finally:
-            server.shutdown()
+    with (
+        answering(Nothing) as host,
+        httpx.Client(base_url=f"http://{host}", trust_env=False) as http,
+        pytest.raises(ControlPlaneError, match="no longer knows run `r1`"),
+    ):
+        document_of(http, "r1")
 
 
 def test_a_control_plane_that_is_gone() -> None:

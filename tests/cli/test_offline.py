@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cli.calls import Call, Told, each
-from tests.loopback import publish, registry
+from tests.loopback import with_base
 
 CODE = """
 import flyte
@@ -51,15 +51,8 @@ def statuses(told: Told) -> list[tuple[str, str]]:
 def test_nobody_is_asked_again_in_a_moment_nor_ever_offline(tmp_path: Path) -> None:
     write(tmp_path, "seen", "base.test/x:1")
     write(tmp_path, "unseen", "base.test/y:1")
-    with registry() as (host, objects), dead_proxy() as (proxy, proxied):
-        publish(objects, "x", "1", "amd64")
-        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
-        environ = {
-            "FLYTEBUILD_REGISTRY": f"{host}/mine",
-            "FLYTEBUILD_MIRRORS": f"base.test={host},ghcr.io={host}",
-            "FLYTEBUILD_PLATFORMS": "linux/amd64",
-            "FLYTEBUILD_FRESH": "3600",
-        }
+    with with_base() as (objects, found), dead_proxy() as (proxy, proxied):
+        environ = {**found, "FLYTEBUILD_FRESH": "3600"}
         through = {**environ, "FLYTEBUILD_MIRRORS": "", "HTTPS_PROXY": proxy, "NO_PROXY": ""}
 
         def call(folder: str, *arguments: str, **more: str) -> Call:

@@ -20,7 +20,7 @@ from flytebuild.authoring.environments import Definitions
 from flytebuild.build.labels import IMAGE
 from flytebuild.cli import prepare
 from flytebuild.errors import EngineUnavailableError, UsageError
-from tests.loopback import Objects, publish, registry
+from tests.loopback import Objects, publish, with_base
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Place:
     def publish(self) -> None:
         """Have the image there that is asked for, by what it starts from by now, as somebody else builds it."""
         with self.patch.context() as patch:
-            patch.setattr(pipeline, "_STATE", self.folder / "other.sqlite")
+            patch.setenv("XDG_STATE_HOME", str(self.folder / "other"))
             planned = asyncio.run(pipeline.plan_definitions(self.config(), self.definitions()))
         (image,) = planned.images
         name, _, tag = image.reference.partition("/")[2].rpartition(":")
@@ -64,17 +64,10 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "_STATE", tmp_path / "state" / "flytebuild" / "state.sqlite")
-    monkeypatch.setattr(pipeline, "_STAT_CACHE", tmp_path / "files.sqlite")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
-    with registry() as (host, objects):
-        publish(objects, "x", "1", "amd64")
-        publish(objects, "astral-sh/uv", "0.13.4", "amd64")
-        environ = {
-            "FLYTEBUILD_REGISTRY": f"{host}/mine",
-            "FLYTEBUILD_MIRRORS": f"base.test={host},ghcr.io={host}",
-            "FLYTEBUILD_PLATFORMS": "linux/amd64",
-        }
+    with with_base() as (objects, environ):
         found = Place(tmp_path, environ, objects, monkeypatch)
         found.publish()
         yield found
@@ -107,7 +100,7 @@ def test_what_was_seen_a_moment_ago_is_asked_of_nobody(place: Place, capsys: pyt
     place.prepare(FLYTEBUILD_OFFLINE="1", FLYTEBUILD_FRESH_FOR_RUNS="0")
     assert place.objects.asked == []
 
-    environ = {**os.environ, **place.environ, "XDG_STATE_HOME": str(place.folder / "state")}
+    environ = {**os.environ, **place.environ}
     done = subprocess.run([sys.executable, "-c", ALONE], env=environ, capture_output=True, text=True, check=True)
     assert (place.objects.asked, "nothing to build (as of" in done.stderr) == ([], True)
     imported = {name.partition(".")[0] for name in json.loads(done.stdout)}

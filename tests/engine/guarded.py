@@ -12,9 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.conftest import machine_state
 from tests.engine.conftest import free_port
+from tests.serving import Quiet, answering
 
 _NAME = "flytebuild-tests"
 
@@ -110,7 +110,7 @@ def _answers(host: str) -> bool:
 
 @contextmanager
 def _token_service(made: Guarded, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             query, header = parse_qs(urlsplit(self.path).query), self.headers.get("Authorization", "")
             self._answer(query, header.split()[0] if header else "nothing", header == f"Basic {made.auth}", "token")
@@ -134,17 +134,8 @@ def _token_service(made: Guarded, key: rsa.RSAPrivateKey, certificate: x509.Cert
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/token"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as host:
+        yield f"http://{host}/token"
 
 
 def _token(made: Guarded, scopes: list[str], key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> str:

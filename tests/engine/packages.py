@@ -9,9 +9,10 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
+
+from tests.serving import Quiet, answering
 
 
 def wheel(folder: Path, name: str, version: str, *requires: str, more: Mapping[str, str] | None = None) -> Path:
@@ -55,19 +56,12 @@ def padded(folder: Path, name: str, version: str, size: int) -> Path:
 @contextmanager
 def serving(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
     """The URL of a folder at an address of this machine, for as long as it is entered."""
+    with answering(partial(_Files, directory=str(folder)), address) as host:
+        yield f"http://{host}"
 
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
 
-    with ThreadingHTTPServer((address, 0), partial(Handler, directory=str(folder))) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://{address}:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+class _Files(Quiet, SimpleHTTPRequestHandler):
+    pass
 
 
 def index(folder: Path, *wheels: tuple[str, str]) -> Path:

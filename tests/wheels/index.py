@@ -10,12 +10,12 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from urllib.parse import urlsplit
 
 from tests.engine import packages
+from tests.serving import Quiet, answering
 
 PASSWORD = "s3cr3t-of-the-index"
 SIGNATURE = f"signature={PASSWORD}"
@@ -104,7 +104,7 @@ def served(folder: Path, address: str = "127.0.0.1") -> Iterator[Index]:
     """An index that has nothing yet, at an address of this machine."""
     found: list[Index] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             index, (_, _, path, query, _) = found[0], urlsplit(self.path)
             index.requests.append(path)
@@ -150,15 +150,6 @@ def served(folder: Path, address: str = "127.0.0.1") -> Iterator[Index]:
             if self.command == "GET":
                 self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer((address, 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        found.append(Index(f"{address}:{server.server_address[1]}", folder))
-        try:
-            yield found[0]
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler, address) as host:
+        found.append(Index(host, folder))
+        yield found[0]
