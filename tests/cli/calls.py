@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
-EACH = Path(__file__).with_name("each.py")
+from tests.command import command
+
 _OURS = ("FLYTE", "DOCKER", "BUILDKIT", "XDG_", "NO_COLOR", "FORCE_COLOR", "CI")
 
 
@@ -58,27 +56,10 @@ def each(calls: Sequence[Call], home: Path) -> list[Told]:
         "COLUMNS": "100",
         "TERM": "xterm-256color",
     }
-    with serving({**kept, **nowhere}) as tell:
-        return [tell(call) for call in calls]
+    return [tell(call, {**kept, **nowhere}) for call in calls]
 
 
-@contextmanager
-def serving(environ: Mapping[str, str]) -> Iterator[Callable[[Call], Told]]:
-    """Runs calls in forks of one process, which has this environment."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.cli.each"],
-        cwd=Path(__file__).parents[2],
-        env=environ,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-
-        def tell(call: Call) -> Told:
-            assert process.stdin
-            assert process.stdout
-            line = json.dumps((str(call.folder), list(call.arguments), dict(call.environ)))
-            print(line, file=process.stdin, flush=True)
-            return Told(call, *json.loads(process.stdout.readline()))
-
-        yield tell
+def tell(call: Call, environ: Mapping[str, str] = MappingProxyType({})) -> Told:
+    """Run one command, in this environment with its own variables."""
+    done = command(call.arguments, call.folder, {**environ, **call.environ})
+    return Told(call, done.returncode, done.stdout, done.stderr)

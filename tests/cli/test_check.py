@@ -1,10 +1,6 @@
 """`flytebuild check`, and what plans and builds say of findings, where no engine is needed."""
 
 import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +9,7 @@ from flytebuild import checks
 from flytebuild.check.finding import Finding
 from flytebuild.cli.check_text import render, summary
 from flytebuild.errors import CheckError
+from tests.cli.calls import Call, Told, each
 
 MAIN = """
 import flyte
@@ -30,20 +27,9 @@ def main(x: int) -> int:
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    code: int
-    out: str
-    err: str
-
-
-def run(folder: Path, *arguments: str, **variables: str) -> Run:
-    command = [sys.executable, "-m", "flytebuild", *arguments]
-    environ = (
-        os.environ | {"XDG_STATE_HOME": str(folder / "state"), "XDG_CACHE_HOME": str(folder / "cache")} | variables
-    )
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120)
-    return Run(done.returncode, done.stdout, done.stderr)
+def run(folder: Path, *arguments: str, **variables: str) -> Told:
+    (told,) = each([Call(folder, arguments, variables)], folder / "home")
+    return told
 
 
 def test_a_call_without_depends_on_everywhere_that_it_is_told(tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from flytebuild.cli import main
-from tests.cli.calls import Call, Told, serving
+from tests.cli.calls import Call, Told, tell
 
 TASKS = """
 import enum
@@ -67,10 +67,9 @@ class Desk:
 
     folder: Path
     environ: dict[str, str]
-    tell: Callable[[Call], Told]
 
     def call(self, *arguments: str, code: int) -> Told:
-        told = self.tell(Call(self.folder, arguments, self.environ))
+        told = tell(Call(self.folder, arguments, self.environ))
         assert told.code == code, told.transcript
         assert "Traceback" not in told.err
         return told
@@ -92,21 +91,10 @@ class Desk:
         return done.stderr
 
 
-@pytest.fixture(scope="module")
-def tell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Call], Told]]:
-    """Runs commands, each in a process that has imported what they take, by which it is decided where state is."""
-    with serving({**_kept(), "HOME": str(tmp_path_factory.mktemp("home"))}) as made:
-        yield made
-
-
-def _kept() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "DOCKER"))}
-
-
 @pytest.fixture
-def desk(tmp_path: Path, tell: Callable[[Call], Told]) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     environ = {
-        **_kept(),
+        **{name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "DOCKER", "XDG_"))},
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "HOME": str(tmp_path),
         "FLYTEBUILD_HOME": str(tmp_path / "home"),
@@ -116,7 +104,7 @@ def desk(tmp_path: Path, tell: Callable[[Call], Told]) -> Iterator[Desk]:
     folder = tmp_path / "desk"
     folder.mkdir()
     (folder / "main.py").write_text(TASKS)
-    yield Desk(folder, environ, tell)
+    yield Desk(folder, environ)
     assert not (tmp_path / "home" / "lock").exists()
 
 

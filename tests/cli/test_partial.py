@@ -1,8 +1,6 @@
 """A folder of workflows of every kind, some of which fail: each failure is told, and hides nothing of the others."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -167,11 +165,10 @@ def done(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told
 def test_a_module_that_talks_to_a_cluster_when_it_is_imported(tmp_path: Path) -> None:
     (tmp_path / "starts_at_once.py").write_text("import flyte\nflyte.init_from_config('/no/such/config.yaml')\n")
     (tmp_path / "waits.py").write_text(f"import flyte\nenv = flyte.TaskEnvironment(name='waits', image={BASE})\n")
-    command = [sys.executable, "-m", "flytebuild", "check"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 65
-    assert "1 environment" in done.stdout
-    assert "error: `starts_at_once.py` fails to import: InitializationError" in done.stderr
+    (told,) = each([Call(tmp_path, ["check"])], tmp_path / "home")
+    assert told.code == 65
+    assert "1 environment" in told.out
+    assert "error: `starts_at_once.py` fails to import: InitializationError" in told.err
 
 
 def test_a_plan_of_what_can_be_planned_and_every_failure(done: dict[str, Told]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import docker
 import httpx
 import pytest
 
+from tests.command import command
 from tests.conftest import Machine
 from tests.engine.building import Builds, in_registry, output_of
 from tests.engine.solving import Solver, connected
@@ -37,10 +38,9 @@ class Workspace:
     folder: Path
     environ: dict[str, str]
     registry: str
-    _processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, *command: str, timeout: float = 240, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the virtual environment to its end."""
+        """Run a command of the virtual environment to its end, from its start on."""
         return subprocess.run(
             [str(BIN / command[0]), *command[1:]],
             cwd=self.folder,
@@ -52,7 +52,7 @@ class Workspace:
 
     def flytebuild(self, *arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run `flytebuild` and check how it exits, and that a document that it prints is what its schema says."""
-        done = self.run("flytebuild", *arguments, **environ)
+        done = command(arguments, self.folder, {**self.environ, **environ})
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         if done.stdout.startswith('{\n  "schema"'):
             validated(done.stdout)
@@ -124,7 +124,7 @@ def workspace_in(folder: Path, machine: Machine, registry: str) -> Iterator[Work
     """A workspace in a folder of its own; its control plane, if a test starts one, is stopped at the end."""
     home = folder.parent / "home"
     environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "UV_"))},
+        **{name: value for name, value in os.environ.items() if not name.startswith(("FLYTE", "UV_", "XDG_"))},
         "DOCKER_HOST": machine.docker_host,
         "FLYTEBUILD_REGISTRY": registry,
         "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in machine.mirrors.items()),

@@ -20,6 +20,7 @@ from flytebuild.config import Config
 from flytebuild.runtime import client
 from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.home import make
+from tests.command import Fork
 from tests.conftest import Machine
 from tests.runs import ENDED, tell_failures
 
@@ -43,26 +44,19 @@ class Driver:
             "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in self.config.mirrors.items()),
         }
 
-    def begin(self, task: str, inputs: object = None, **context: object) -> tuple[subprocess.Popen[str], str]:
+    def begin(self, task: str, inputs: object = None, **context: object) -> tuple[Fork, str]:
         """Start a run with options of `flyte.with_runcontext`; the process that waits for it, and the run's name."""
-        process = subprocess.Popen(
-            [sys.executable, "drive.py", task, json.dumps(inputs or {}), json.dumps(context)],
-            cwd=WORKFLOW,
-            env={**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "200"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("{"), "\n".join((line, *process.communicate()))
+        environ = {**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "200"}
+        process = Fork(WORKFLOW / "drive.py", [task, json.dumps(inputs or {}), json.dumps(context)], WORKFLOW, environ)
+        line = process.out.readline()
+        assert line.startswith("{"), f"{line}\n{process.end()}"
         return process, str(json.loads(line)["run"])
 
-    def end(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+    def end(self, process: Fork) -> dict[str, Any]:
         """What the SDK says at the end."""
-        out, err = process.communicate(timeout=180)
-        assert process.returncode == 0, err
-        return dict(json.loads(out.splitlines()[-1]))
+        done = process.end()
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout.splitlines()[-1]))
 
     def run(self, task: str, inputs: object = None, **context: object) -> tuple[dict[str, Any], dict[str, Any]]:
         """Run to the end: what the SDK says, and what the control plane says."""

@@ -25,6 +25,7 @@ from flytebuild.errors import ControlPlaneError
 from flytebuild.runtime import client, health, home, process
 from flytebuild.runtime.home import make
 from flytebuild.runtime.model import Phase
+from tests.command import Fork
 from tests.conftest import Machine
 from tests.runtime import samples
 from tests.schemas import validated
@@ -82,15 +83,7 @@ def command(config: Config, *arguments: str, folder: Path | None = None) -> subp
         "FLYTEBUILD_PORT": str(config.port),
         "FLYTEBUILD_MIRRORS": ",".join(f"{name}={to}" for name, to in config.mirrors.items()),
     }
-    return subprocess.run(
-        [str(BIN / "flytebuild"), *arguments],
-        cwd=folder or config.home.parent,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    return Fork("flytebuild", arguments, folder or config.home.parent, environ).end()
 
 
 def test_the_health_document_tells_what_it_was_started_with(config: Config) -> None:

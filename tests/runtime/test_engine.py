@@ -218,7 +218,6 @@ def test_down_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
     process, name = own.begin("sleep_long")
     own.until_running(name, "flows.sleep_long")
     process.kill()
-    process.communicate()
     assert owner.under_way(config) == (name,)
     assert client.stop(config) is End.STOPPED
     assert owner.under_way(config) == ()
@@ -238,7 +237,6 @@ def test_down_leaves_nothing_of_a_control_plane_that_was_killed(driver: Driver, 
     assert containers(config.home) == []
     assert client.stop(config) is End.NOT_RUNNING
     process.kill()
-    process.communicate()
 
 
 def test_down_in_the_middle_of_many_starts_leaves_no_container(driver: Driver, tmp_path: Path) -> None:
@@ -251,7 +249,6 @@ def test_down_in_the_middle_of_many_starts_leaves_no_container(driver: Driver, t
     assert containers(config.home) == []
     assert {"QUEUED", "INITIALIZING"} & set(phases), "some had not started yet"
     process.kill()
-    process.communicate()
 
 
 def test_a_run_outlives_a_control_plane_that_is_killed(driver: Driver, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import command
 from tests.engine.conftest import shells
 from tests.runtime.driver import Driver
 
@@ -22,10 +23,14 @@ exit 5
 """
 
 
-def rerun(driver: Driver, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("flytebuild")), "rerun", *arguments]
+def rerun(driver: Driver, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return command(("rerun", *arguments), driver.config.home, driver.environ)
+
+
+def rerun_in_a_shell(driver: Driver, run: str, typed: str) -> subprocess.CompletedProcess[str]:
+    program = [Path(sys.executable).with_name("flytebuild"), "rerun", run, "a0", "--shell"]
     return subprocess.run(
-        command, cwd=driver.config.home, env=driver.environ, input=typed, capture_output=True, text=True, timeout=120
+        program, cwd=driver.config.home, env=driver.environ, input=typed, capture_output=True, text=True, timeout=120
     )
 
 
@@ -36,7 +41,7 @@ def test_a_failed_task_fails_again_and_can_be_mended(driver: Driver) -> None:
     assert done.returncode == 1, done.stderr
     assert "error: `flows.fail` failed again: ValueError: no good" in done.stderr
 
-    done = rerun(driver, run, "a0", "--shell", typed=MEND)
+    done = rerun_in_a_shell(driver, run, MEND)
     assert done.returncode == 5, done.stderr
     assert 'flows.fail, attempt 1, failed\n  text = "no good"\n/run/flytebuild/again runs it again' in done.stderr
     for words in ('"text": "no good"', "variable: task", "mended: no good", "ended with 0"):
@@ -65,7 +70,7 @@ def test_a_container_without_flyte(driver: Driver) -> None:
     """Its image has an entrypoint and a user of its own."""
     _, document = driver.run("raw.echo", {"word": "hello"})
     typed = "cat /var/inputs/word; /run/flytebuild/again; cat /var/outputs/word; id -u"
-    done = rerun(driver, document["run"], "a0", "--shell", typed=typed)
+    done = rerun_in_a_shell(driver, document["run"], typed)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("entrypoint: ")[0] == "hello"
     assert done.stdout.splitlines()[-1].endswith("hello1000")
