@@ -13,12 +13,26 @@ import docker
 import httpx
 import pytest
 
+from tests.conftest import Machine
 from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image
 from tests.runs import ENDED, tell_failures
 
 pytestmark = pytest.mark.engine
 
 SEQUENCE = "AAGGTTCCAA"
+
+
+@pytest.fixture(scope="module")
+def shared_prefix(machine: Machine) -> str:
+    """A place in the registry for the tests of this file."""
+    return f"{machine.registry}/t{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def stocked(workspace: Workspace, shared_prefix: str) -> Workspace:
+    """The same in whose registry there is what tests before have built."""
+    environ = {**workspace.environ, "FLYTEBUILD_REGISTRY": shared_prefix}
+    return replace(workspace, registry=shared_prefix, environ=environ)
 
 
 def run_document(url: str) -> dict[str, Any]:
@@ -95,9 +109,9 @@ except flytebuild.errors.UsageError as error:
 """
 
 
-def test_from_python(workspace: Workspace) -> None:
-    workspace.write({"called.py": CALLED})
-    done = workspace.run("python", "called.py")
+def test_from_python(stocked: Workspace) -> None:
+    stocked.write({"called.py": CALLED})
+    done = stocked.run("python", "called.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "[['AAGGTTCCAA', 'AAGGTTCCAA']]",
@@ -122,17 +136,17 @@ def times_seven(n: int) -> int:
 """
 
 
-def test_what_a_task_imports_is_needed_in_its_image_alone(workspace: Workspace) -> None:
-    workspace.write({"elsewhere.py": ELSEWHERE})
-    done = workspace.flytebuild("run", "elsewhere.py", "times_seven", "--n", "6")
+def test_what_a_task_imports_is_needed_in_its_image_alone(stocked: Workspace) -> None:
+    stocked.write({"elsewhere.py": ELSEWHERE})
+    done = stocked.flytebuild("run", "elsewhere.py", "times_seven", "--n", "6")
     assert done.stdout == "42\n"
     assert "note: `only_there` is not installed here; `elsewhere.py` is read without it" in done.stderr
     nowhere = ELSEWHERE.replace("image=image", "image=flyte.Image.from_debian_base()")
-    workspace.write({"nowhere.py": nowhere.replace('"elsewhere"', '"nowhere"')})
-    failed = workspace.flytebuild("run", "nowhere.py", "times_seven", "--n", "6", code=1)
+    stocked.write({"nowhere.py": nowhere.replace('"elsewhere"', '"nowhere"')})
+    failed = stocked.flytebuild("run", "nowhere.py", "times_seven", "--n", "6", code=1)
     assert "note: nowhere.py:3: The image of `nowhere` lacks `only_there`" in failed.stderr
     assert "failed in `nowhere.times_seven`: ModuleNotFoundError: No module named 'only_there' …" in failed.stderr
-    refused = workspace.flytebuild("run", "--strict-imports", "elsewhere.py", "times_seven", "--n", "6", code=65)
+    refused = stocked.flytebuild("run", "--strict-imports", "elsewhere.py", "times_seven", "--n", "6", code=65)
     assert "No module named 'only_there'" in refused.stderr
 
 
@@ -200,9 +214,9 @@ if __name__ == "__main__":
 """
 
 
-def test_a_run_that_brings_no_code_finds_it_in_the_images(workspace: Workspace) -> None:
-    workspace.write({"bundles/main.py": BUNDLES, "bundles/beside.py": "VALUE = 'from the image'\n"})
-    project = replace(workspace, folder=workspace.folder / "bundles")
+def test_a_run_that_brings_no_code_finds_it_in_the_images(stocked: Workspace) -> None:
+    stocked.write({"bundles/main.py": BUNDLES, "bundles/beside.py": "VALUE = 'from the image'\n"})
+    project = replace(stocked, folder=stocked.folder / "bundles")
     project.flytebuild("up")
     command = ("flyte", "run", "--copy-style", "none", "--version", "v1", "main.py", "main")
     for arguments in (command, ("python", "main.py")):
@@ -272,13 +286,13 @@ def test_a_deployed_task_is_called_from_an_image_without_its_packages(workspace:
     assert caller["image"] not in {item["image"] for item in called}
 
 
-def test_run_msa_cannot_import_ruff_and_runs_in_another_container_than_main(workspace: Workspace) -> None:
-    source = (workspace.folder / "msa" / "run.py").read_text()
+def test_run_msa_cannot_import_ruff_and_runs_in_another_container_than_main(stocked: Workspace) -> None:
+    source = (stocked.folder / "msa" / "run.py").read_text()
     look = "' '.join([socket.gethostname(), *(str(find_spec(name) is not None) for name in ('ruff', 'pytest'))])"
     assert "fp.write(x)" in source
     imports = "import socket\nfrom importlib.util import find_spec\n"
-    workspace.write({"msa/run.py": imports + source.replace("fp.write(x)", f"fp.write({look})")})
-    done = workspace.flytebuild("run", "--json", "main.py", "main", "--sequence", SEQUENCE)
+    stocked.write({"msa/run.py": imports + source.replace("fp.write(x)", f"fp.write({look})")})
+    done = stocked.flytebuild("run", "--json", "main.py", "main", "--sequence", SEQUENCE)
     document = json.loads(done.stdout)
     (outputs,) = document["outputs"].values()
     host, has_ruff, has_pytest = outputs[0].split()
@@ -314,16 +328,16 @@ def test_without_an_engine_every_way_to_start_ends_and_says_why(
 
 
 @SIGNALS
-def test_a_signal_aborts_the_run_and_leaves_no_container(workspace: Workspace, number: int, code: int) -> None:
+def test_a_signal_aborts_the_run_and_leaves_no_container(stocked: Workspace, number: int, code: int) -> None:
     marker = secrets.token_hex(8)
     text = (
         f"import time\n\nfrom fold.run import fold_env\n\n\n@fold_env.task\ndef wait() -> int:\n    print('{marker}')\n"
     )
-    workspace.write({"slow.py": text + "    time.sleep(300)\n    return 1\n"})
+    stocked.write({"slow.py": text + "    time.sleep(300)\n    return 1\n"})
     with subprocess.Popen(
         [str(BIN / "flytebuild"), "run", "slow.py", "wait"],
-        cwd=workspace.folder,
-        env={**workspace.environ, "PYTHONUNBUFFERED": "1"},
+        cwd=stocked.folder,
+        env={**stocked.environ, "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
@@ -348,8 +362,8 @@ def test_a_signal_aborts_the_run_and_leaves_no_container(workspace: Workspace, n
         client.close()
 
 
-def test_a_task_that_fails_is_told_in_one_sentence_with_the_task_s_own_error(workspace: Workspace) -> None:
-    workspace.write(
+def test_a_task_that_fails_is_told_in_one_sentence_with_the_task_s_own_error(stocked: Workspace) -> None:
+    stocked.write(
         {
             "failing.py": (
                 "from fold.run import fold_env\n\n\n"
@@ -359,15 +373,15 @@ def test_a_task_that_fails_is_told_in_one_sentence_with_the_task_s_own_error(wor
             )
         }
     )
-    failed = workspace.flytebuild("run", "failing.py", "fail", "--x", "7", code=1)
+    failed = stocked.flytebuild("run", "failing.py", "fail", "--x", "7", code=1)
     assert "no fold for 7" in failed.stderr
     assert "`fold_env.fail`" in failed.stderr
     assert "hint: its logs are at http://127.0.0.1" in failed.stderr
     assert "Traceback" not in failed.stderr.partition("error:")[2]
 
 
-def test_a_failed_run_names_the_task_that_raised_its_place_and_its_attempts(workspace: Workspace) -> None:
-    workspace.write(
+def test_a_failed_run_names_the_task_that_raised_its_place_and_its_attempts(stocked: Workspace) -> None:
+    stocked.write(
         {
             "nested.py": (
                 "import flyte\n"
@@ -389,7 +403,7 @@ def test_a_failed_run_names_the_task_that_raised_its_place_and_its_attempts(work
             )
         }
     )
-    failed = workspace.flytebuild("run", "nested.py", "outer", code=1)
+    failed = stocked.flytebuild("run", "nested.py", "outer", code=1)
     lines = failed.stderr.splitlines()
     told = [line.split() for line in lines if line.split()[:1] in (["succeeded"], ["failed"])]
     assert {(words[0], *words[1 : 2 if words[1] == "env.outer" else 3]) for words in told} == {
