@@ -9,11 +9,14 @@ of theirs.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from msgspec import Struct
 
 from flytebuild.build.cache import BuildCache, RemoteCache
+from flytebuild.build.cache.export import EXPORTING
 from flytebuild.build.cache.keys import wheel_layers
 from flytebuild.build.push_watch import WatchedPushes
 from flytebuild.build.recorded import noted
@@ -23,7 +26,7 @@ from flytebuild.build.stores import Destination
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import Cache, SolveError
 from flytebuild.config import Config
-from flytebuild.events import WHEEL_LAYERS, Emit, Event, Notice
+from flytebuild.events import WHEEL_LAYERS, Emit, Event, Notice, StepStarted
 from flytebuild.history import remember_made
 from flytebuild.llb.lower import beginning
 from flytebuild.llb.marshal import marshal
@@ -58,14 +61,17 @@ async def with_shared_layers(
         solver = WatchedPushes(station, stores.client, config.push_timeout)
         beginnings = _beginnings(images, platform, proxies, has_bundle=cache.has_bundle)
         async with noted(state, station.address.shown, emit) as take:
-            making = Making(solver, asyncio.Semaphore(config.jobs), take)
+            making = Making(solver, asyncio.Semaphore(min(config.jobs, _processors())), take)
             cache = await make_first(cache, [wheel_layer(layer) for layer in layers], beginnings, making)
         remember_made((layer for layer in layers if cache.has(wheel_layer(layer))), state)
     return cache
 
 
 class Making(Struct, frozen=True):
-    """Makes layers by `solver`, as many at a time as there are `turns`."""
+    """Makes layers by `solver`, as many at a time as there are `turns`.
+
+    While one is compressed and sent, the next one is made: that takes other things.
+    """
 
     solver: Solves
     turns: asyncio.Semaphore
@@ -73,14 +79,40 @@ class Making(Struct, frozen=True):
 
     async def make(self, layer: Layer, *exports: Cache) -> None:
         """Make one of which no cache is known. Raises SolveError."""
-        loop = asyncio.get_running_loop()
+        loop, turn = asyncio.get_running_loop(), Turn(self.turns)
+
+        def take(event: Event) -> None:
+            if isinstance(event, StepStarted) and event.name.startswith(EXPORTING):
+                turn.end()
+            self.emit(event)
 
         def tell(event: Event) -> None:
-            loop.call_soon_threadsafe(self.emit, event)
+            loop.call_soon_threadsafe(take, event)
 
-        async with self.turns:
+        async with turn:
             progress = Progress(WHEEL_LAYERS, tell)
             await self.solver.solve(marshal(layer), None, progress, WHEEL_LAYERS, exports=exports)
+
+
+@dataclass
+class Turn:
+    """One of several `turns`, which may end before what it was taken for."""
+
+    turns: asyncio.Semaphore
+    is_taken: bool = False
+
+    async def __aenter__(self) -> None:
+        await self.turns.acquire()
+        self.is_taken = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Let the next one have it."""
+        if self.is_taken:
+            self.is_taken = False
+            self.turns.release()
 
 
 async def make_first(
@@ -116,6 +148,15 @@ async def _have(layer: Layer, cache: RemoteCache, making: Making) -> None:
             return
         making.emit(Notice(f"`{cache.repository.name}` has lost the {layer.vertex.name}, which is made again"))
     await making.make(layer, cache.place_of(layer))
+
+
+def _processors() -> int:
+    """How many steps a builder is given at a time, if it has as many processors as this machine.
+
+    Each step unpacks in one thread and compiles in as many as there are processors. More of them would only hold up
+    the largest, which is made first since it takes longest.
+    """
+    return max(2, os.cpu_count() or 1)
 
 
 def _beginnings(

@@ -15,9 +15,11 @@ from flytebuild.build.cache import RemoteCache
 from flytebuild.build.cache.keys import key_together, keys_of_state, wheel_layers
 from flytebuild.build.cache.lookup import IMPORTS, Found
 from flytebuild.build.shared_layers import Making, make_first
+from flytebuild.buildkit._pb.control_pb2 import StatusResponse, Vertex
 from flytebuild.buildkit.failure import Failure
+from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import Cache, SolveError
-from flytebuild.events import Event, Notice
+from flytebuild.events import Event, Notice, ignore
 from flytebuild.llb.file import make_folder
 from flytebuild.llb.source import image
 from flytebuild.llb.state import State
@@ -200,6 +202,37 @@ def test_layers_whose_manifests_cannot_be_read_are_told() -> None:
     found, told = make(before, "a", Solver())
     assert found == before
     assert told[1:] == ["wheel layers cannot be imported from `r.example/cache`: `r.example` answers with status 500"]
+
+
+@dataclass
+class Relay:
+    """Ends a solve that has told of its export when the next one has begun."""
+
+    begun: list[asyncio.Event] = field(default_factory=list)
+
+    async def solve(self, _work: Any, _export: Any, progress: Progress, *_: Any, **__: Any) -> Mapping[str, str]:
+        next_one = asyncio.Event()
+        for waiting in self.begun:
+            waiting.set()
+        self.begun.append(next_one)
+        export = StatusResponse(vertexes=[Vertex(digest="sha256:1", name="exporting cache to registry")])
+        export.vertexes[0].started.GetCurrentTime()
+        progress.update(export)
+        if len(self.begun) == 1:
+            await asyncio.wait_for(next_one.wait(), 60)
+        return {}
+
+
+def test_a_layer_is_made_while_the_one_before_it_is_written() -> None:
+    solver = Relay()
+
+    async def act() -> None:
+        making = Making(solver, asyncio.Semaphore(1), ignore)
+        await asyncio.gather(*(making.make(state) for state in states("a", "b")))
+        assert not making.turns.locked()
+
+    asyncio.run(act())
+    assert len(solver.begun) == 2
 
 
 def test_every_layer_of_all_images_once() -> None:

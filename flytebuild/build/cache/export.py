@@ -20,7 +20,7 @@ from flytebuild.llb.marshal import marshal
 from flytebuild.llb.merge import merge
 from flytebuild.llb.state import State
 
-_EXPORTING = "exporting cache"
+EXPORTING = "exporting cache"
 """How BuildKit calls the one step of an export that is news; the others were told when the images were built."""
 
 
@@ -46,7 +46,7 @@ async def export(
     """
 
     def tell(event: Event) -> None:
-        if isinstance(event, (StepStarted, StepFinished)) and event.name.startswith(_EXPORTING):
+        if isinstance(event, (StepStarted, StepFinished)) and event.name.startswith(EXPORTING):
             emit(event)
 
     answer = await solver.solve(work, None, Progress(name, tell), "cache", imports=imports, exports=(cache,))

@@ -50,7 +50,7 @@ class RemoteCache(Struct, frozen=True):
         known = shared if all_of_it else self.found.tags
         try:
             for work in works(built, known, has_bundle=self.has_bundle):
-                await asyncio.gather(*(self._mount(image) for image in work.images))
+                await self._mount([image.place for image in work.images if image.place])
                 digest = await self._export(work, () if all_of_it else self.imports, solver, emit)
                 await self._tag(digest, {tag for key in work.keys for tag in key.closure()} - known)
         except (SolveError, Refused) as error:
@@ -115,11 +115,12 @@ class RemoteCache(Struct, frozen=True):
         except Refused:
             return True
 
-    async def _mount(self, image: BuiltImage) -> None:
-        """What was pushed with an image must not be pushed again; BuildKit mounts only what it has not unpacked."""
-        if image.place:
-            manifest = await fetch_manifest(self.client, image.place)
-            await mount(self.client, image.place, self.repository, manifest.layers)
+    async def _mount(self, images: Sequence[Reference]) -> None:
+        """What was pushed with images must not be pushed again; BuildKit mounts only what it has not unpacked."""
+        manifests = await asyncio.gather(*(fetch_manifest(self.client, image) for image in images))
+        holders = {blob: image for image, manifest in zip(images, manifests, strict=True) for blob in manifest.layers}
+        blobs = {image: [blob for blob, holder in holders.items() if holder == image] for image in images}
+        await asyncio.gather(*(mount(self.client, image, self.repository, found) for image, found in blobs.items()))
 
     async def _export(self, work: Work, imports: Sequence[Cache], solver: Solves, emit: Emit) -> str:
         """Write one manifest with all of a work's results; returns its digest."""
