@@ -88,7 +88,7 @@ CASES = {
     "command-version": Wrong("version", 64),
     "run-task-alone": Wrong("run main", 64),
     "run-input-before": Wrong("run --x 1 main.py main", 64),
-    "diff-alone": Wrong("diff env@latest", 64),
+    "diff-alone": Wrong("diff ghcr.io/acme/x:1", 64),
     "path-no-python": Wrong("plan notes.txt", 64, {"notes.txt": ""}),
     "configuration-key": Wrong("plan", 64, {"main.py": MAIN, "flytebuild.toml": 'regstry = "ghcr.io/acme"\n'}),
     "configuration-value": Wrong("plan", 64, {"main.py": MAIN, "flytebuild.toml": 'jobs = "many"\n'}),
