@@ -24,7 +24,7 @@ def counting() -> Iterator[Emit]:
     if not is_live(console):
         yield Counts(console).take
         return
-    with console.status("") as status:
+    with console.status("looking") as status:
         yield Counts(console, status).take
 
 
