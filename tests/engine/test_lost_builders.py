@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import TOP, Machine, take_down
-from tests.engine.conftest import BIN, Workspace, in_image, repository_tags
+from tests.engine.conftest import BIN, Workspace, in_image, processes_with, repository_tags
 from tests.engine.hosts import Host, host_in
 from tests.registry_proxy import proxied
 from tests.runtime.proxy import Proxy
@@ -27,9 +27,11 @@ import flyte
 
 base = flyte.Image.from_debian_base(python_version=(3, 11))
 for number in range({images}):
-    image = base.clone(name="lost").with_commands(["sleep {seconds} # {token} %d" % number])
+    image = base.clone(name="lost").with_commands(["sleep {seconds} || true # {token} %d" % number])
     globals()["env%d" % number] = flyte.TaskEnvironment(name="env%d" % number, image=image)
 """
+"""Their steps end well when what they wait for is ended."""
+
 GATED = """
 import flyte
 
@@ -164,26 +166,53 @@ def tags(workspace: Workspace) -> set[str]:
     return repository_tags(workspace.registry, "lost")
 
 
-def sleeping(workspace: Workspace, token: str, images: int, seconds: int) -> None:
+def sleeping(workspace: Workspace, token: str, images: int, seconds: str) -> None:
     workspace.write({"lost.py": STEPS.format(token=token, images=images, seconds=seconds)})
 
 
-def test_an_engine_that_comes_back_is_gone_on_with(workspace: Workspace, front: Proxy, token: str) -> None:
-    sleeping(workspace, token, 1, 4)
+@contextmanager
+def woken(seconds: str) -> Iterator[None]:
+    """Meanwhile every step that sleeps for so long goes on, those that begin later as well."""
+    stop = threading.Event()
+
+    def wake() -> None:
+        while not stop.wait(0.1):
+            for process in processes_with(f"sleep\0{seconds}\0"):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+
+    thread = threading.Thread(target=wake)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def long() -> str:
+    """Seconds that are never over, and which nobody else sleeps."""
+    return f"600.{secrets.randbits(32)}"
+
+
+def test_an_engine_that_comes_back_is_gone_on_with(workspace: Workspace, front: Proxy, token: str, long: str) -> None:
+    sleeping(workspace, token, 1, long)
     build = Build(workspace, DOCKER_HOST=front.url)
-    build.wait_for(f'"name": "run: sleep 4 # {token} 0"')
+    build.wait_for('"name": "run: sleep ')
     front.cut()
     front.come_back()
-    code, said = build.end()
+    with woken(long):
+        code, said = build.end()
     assert code == 0, said
     assert "was lost and is back; the image of env0 goes on" in said
     assert len(tags(workspace)) == 1
 
 
-def test_an_engine_that_does_not_is_told(workspace: Workspace, front: Proxy, token: str) -> None:
-    sleeping(workspace, token, 1, 30)
+def test_an_engine_that_does_not_is_told(workspace: Workspace, front: Proxy, token: str, long: str) -> None:
+    sleeping(workspace, token, 1, long)
     build = Build(workspace, DOCKER_HOST=front.url)
-    build.wait_for(f'"name": "run: sleep 30 # {token} 0"')
+    build.wait_for('"name": "run: sleep ')
     front.cut()
     code, said = build.end()
     assert code == 69, said
@@ -195,7 +224,7 @@ def test_an_engine_that_does_not_is_told(workspace: Workspace, front: Proxy, tok
 def test_an_engine_with_a_full_disk_is_told_and_goes_on_when_there_is_room(
     workspace: Workspace, mortal: Host, token: str
 ) -> None:
-    sleeping(workspace, token, 2, 0)
+    sleeping(workspace, token, 2, "0")
     engine = {"DOCKER_HOST": mortal.docker_host}
     filler = mortal.state.folder / "filler"
     with filler.open("wb") as file:
@@ -239,14 +268,15 @@ def test_an_engine_that_is_killed_is_told_and_the_next_build_goes_on_from_its_ca
 
 
 def test_images_of_a_host_that_is_killed_are_built_by_the_other(
-    workspace: Workspace, steady: Host, mortal: Host, token: str
+    workspace: Workspace, steady: Host, mortal: Host, token: str, long: str
 ) -> None:
-    sleeping(workspace, token, 4, 6)
+    sleeping(workspace, token, 4, long)
     with steady.buildkit() as stays, mortal.buildkit() as goes:
         build = Build(workspace, FLYTEBUILD_BUILDER=f"{stays},{goes}")
-        build.wait_for('"name": "run: sleep 6', times=4)
+        build.wait_for('"name": "run: sleep ', times=4)
         mortal.kill()
-        code, said = build.end()
+        with woken(long):
+            code, said = build.end()
     assert code == 0, said
     assert f"The builder `{goes}` has gone; its images are built elsewhere" in said
     assert len(tags(workspace)) == 4
@@ -255,13 +285,13 @@ def test_images_of_a_host_that_is_killed_are_built_by_the_other(
 
 
 def test_images_of_a_host_that_vanishes_are_built_by_the_other(
-    workspace: Workspace, steady: Host, mortal: Host, token: str
+    workspace: Workspace, steady: Host, mortal: Host, token: str, long: str
 ) -> None:
-    sleeping(workspace, token, 4, 6)
+    sleeping(workspace, token, 4, long)
     with steady.buildkit() as stays, mortal.buildkit() as goes:
         build = Build(workspace, IMPATIENT, FLYTEBUILD_BUILDER=f"{stays},{goes}")
-        build.wait_for('"name": "run: sleep 6', times=4)
-        with mortal.off_the_network():
+        build.wait_for('"name": "run: sleep ', times=4)
+        with mortal.off_the_network(), woken(long):
             code, said = build.end()
     assert code == 0, said
     assert f"The builder `{goes}` has gone; its images are built elsewhere" in said
@@ -295,7 +325,9 @@ def test_a_client_that_is_killed_leaves_nothing_half_done(workspace: Workspace, 
 
 
 def test_a_full_disk_is_told_as_such(workspace: Workspace) -> None:
-    source = STEPS.format(images=1, seconds=0, token="x").replace("sleep 0 # x %d", "cat /etc/passwd >/dev/full #%d")
+    source = STEPS.format(images=1, seconds=0, token="x").replace(
+        "sleep 0 || true # x %d", "cat /etc/passwd >/dev/full #%d"
+    )
     workspace.write({"lost.py": source})
     failed = workspace.flytebuild("build", "lost.py", code=1)
     assert "No space left on device" in failed.stderr
