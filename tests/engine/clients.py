@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,8 +12,9 @@ from typing import Any
 import docker
 import httpx
 
+from tests.command import Fork
 from tests.conftest import Machine
-from tests.engine.conftest import BIN, Workspace, workspace_in
+from tests.engine.conftest import Workspace, workspace_in
 from tests.registry_proxy import RegistryProxy
 
 ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
@@ -67,28 +67,22 @@ class Client:
 
     workspace: Workspace
 
-    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environ: str) -> Fork:
         """Start `flytebuild build`, and leave it to run."""
-        return subprocess.Popen(
-            [str(BIN / "flytebuild"), "build", "--json", "--progress", "json", *arguments],
-            cwd=self.workspace.folder,
-            env={**self.workspace.environ, **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        build = ("build", "--json", "--progress", "json", *arguments)
+        return Fork("flytebuild", build, self.workspace.folder, {**self.workspace.environ, **environ})
 
     def build(self, *arguments: str, **environ: str) -> Told:
         """Run `flytebuild build` to its good end."""
         return told(self.start(*arguments, **environ))
 
 
-def told(process: subprocess.Popen[str]) -> Told:
+def told(process: Fork) -> Told:
     """What a build said, which must end well."""
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, out + err
-    lines = [line for line in err.splitlines() if line.startswith("{")]
-    return Told(json.loads(out), [json.loads(line) for line in lines])
+    done = process.end()
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("{")]
+    return Told(json.loads(done.stdout), [json.loads(line) for line in lines])
 
 
 @dataclass

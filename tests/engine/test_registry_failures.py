@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from tests.command import command
 from tests.engine.conftest import Workspace, repository_tags
 from tests.registry_proxy import HANG, proxied
 from tests.tcp_proxy import breaking
@@ -98,7 +99,8 @@ def test_a_push_that_fails_says_so_and_leaves_no_tag(workspace: Workspace, regis
 
         def build(name: str) -> subprocess.CompletedProcess[str]:
             target = f"{proxies[name].host}/{path}/{name.replace(' ', '-')}"
-            return workspace.run("flytebuild", "build", "one.py", FLYTEBUILD_REGISTRY=target)
+            environ = {**workspace.environ, "FLYTEBUILD_REGISTRY": target}
+            return command(("build", "one.py"), workspace.folder, environ)
 
         for name, done in zip(LASTING, pool.map(build, LASTING), strict=True):
             assert done.returncode == LASTING[name].code, f"{name}: {done.stderr}"
@@ -130,7 +132,8 @@ def test_what_passes_by_itself_is_waited_out(workspace: Workspace, registry_pref
 
         def build(name: str) -> subprocess.CompletedProcess[str]:
             target = f"{proxies[name].host}/{path}/{name.replace(' ', '-')}"
-            return workspace.run("flytebuild", "build", "--json", "one.py", FLYTEBUILD_REGISTRY=target)
+            environ = {**workspace.environ, "FLYTEBUILD_REGISTRY": target}
+            return command(("build", "--json", "one.py"), workspace.folder, environ)
 
         for name, done in zip(FLEETING, pool.map(build, FLEETING), strict=True):
             assert done.returncode == 0, f"{name}: {done.stderr}"
