@@ -14,9 +14,9 @@ from flytebuild.spec.requirement import normal_name
 
 Table: TypeAlias = Mapping[str, Any]
 
-_CHOICES = ("--extra", "--all-extras", "--group", "--all-groups", "--no-group", "--no-dev", "--no-default-groups")
 _WITH_VALUE = ("--extra", "--group", "--no-group")
-_HARMLESS = ("--frozen", "--locked", "--no-progress", "--quiet", "-q", "--verbose", "-v", "--no-cache", "--dev")
+_CHOICES = (*_WITH_VALUE, "--all-extras", "--all-groups", "--dev", "--no-dev", "--no-default-groups")
+_HARMLESS = ("--frozen", "--locked", "--no-progress", "--quiet", "-q", "--verbose", "-v", "--no-cache")
 """Options of `uv sync` that install nothing else."""
 
 
@@ -60,6 +60,7 @@ def _choice(root: Table, manifest: Table, chosen: Sequence[tuple[str, str]]) -> 
     names = [name for name, _ in chosen]
     without = {value for name, value in chosen if name == "--no-group"} | ({"dev"} if "--no-dev" in names else set())
     wanted = set() if "--no-default-groups" in names else groups if defaults == "all" else {*map(str, defaults)}
+    wanted |= {"dev"} if "--dev" in names else set()
     wanted |= groups if "--all-groups" in names else {value for name, value in chosen if name == "--group"}
     asked = extras if "--all-extras" in names else {value for name, value in chosen if name == "--extra"}
     return asked, wanted - without

@@ -34,9 +34,12 @@ class _File(Struct, frozen=True):
 def promised(servers: Servers, pin: Pin, indexes: Sequence[str]) -> str:
     """The SHA-256 that the first of these indexes which has a wheel gives of its metadata, or nothing.
 
-    Raises httpx.HTTPError where an index does not answer, KeyError, TypeError or ValueError for a page that is none.
+    Folders among them promise nothing. Raises httpx.HTTPError where an index does not answer, ValueError for a page
+    that is none.
     """
     for index in indexes:
+        if not index.startswith(("https://", "http://")):
+            continue
         answer = servers.get(_page(index, pin.name), accept=_ACCEPT)
         if is_passing(answer):
             answer.raise_for_status()
@@ -54,7 +57,10 @@ def _page(index: str, name: str) -> str:
 
 def _files(answer: httpx.Response) -> Sequence[_File]:
     if answer.headers.get("Content-Type", "").partition(";")[0].strip() == _JSON:
-        return [_in_json(file) for file in json.loads(answer.content)["files"]]
+        try:
+            return [_in_json(file) for file in json.loads(answer.content)["files"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("its index has a page of a form that is not known") from error
     page = _Page()
     page.feed(answer.text)
     return page.files

@@ -199,6 +199,7 @@ MANIFEST = '[project]\nname = "user"\nversion = "1"\ndependencies = ["first", "t
         ("--no-dev --extra=plot", ["trustme", "pytest"]),
         ("--no-default-groups --all-extras", ["trustme", "pytest"]),
         ("--no-default-groups --group dev --frozen", ["trustme"]),
+        ("--no-default-groups --dev", ["trustme"]),
         ("--all-groups --no-group dev", ["trustme", "pytest"]),
         ("--package user", []),
     ],

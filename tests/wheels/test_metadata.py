@@ -95,6 +95,24 @@ def test_an_index_promises_nothing_of_another_wheel_with_the_same_name(index: In
         MetadataReader(Memory()).read([told], [f"http://{index.address}/busy"])
 
 
+@pytest.mark.parametrize("folder", ["file:///opt/wheels", "/opt/wheels", "./wheels"])
+def test_a_folder_of_wheels_promises_nothing(folder: str, index: Index) -> None:
+    index.forged.add(index.add("told", "1.0"))
+    told = pin(index, "told")
+    assert "evil" in MetadataReader(Memory()).read([told], [folder])["told"]
+    with pytest.raises(UntrueError):
+        MetadataReader(Memory()).read([told], [folder, index.url])
+
+
+@pytest.mark.parametrize("page", [b"[]", b"{}", b'{"files": [{"filename": "a.whl", "hashes": null}]}', b"<html>"])
+def test_a_page_that_is_none_is_told(page: bytes, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.add("told", "1.0")
+    index.is_json = True
+    monkeypatch.setattr("tests.wheels.index._page", lambda *_: page)
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        MetadataReader(Memory()).read([pin(index, "told")], [index.url])
+
+
 @pytest.mark.parametrize("has_ranges", [True, False])
 def test_of_a_large_wheel_its_end_and_its_metadata_are_fetched(has_ranges: bool, index: Index, tmp_path: Path) -> None:
     index.has_ranges = has_ranges
