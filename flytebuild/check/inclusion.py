@@ -132,10 +132,6 @@ def _imports(
                     yield Import(name, lazy.file, lazy.node.lineno, is_lazy=True)
 
 
-def _is_strange(distribution: str) -> bool:
-    return not distributions.is_here(distribution)
-
-
 def _named(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names[:3]) + (" and others" if len(names) > 3 else "")
 

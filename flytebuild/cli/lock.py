@@ -82,14 +82,15 @@ def lock(
         after = known or Lock()
     else:
         after = asyncio.run(pipeline.lock(settings, nodes, moves, notice, is_partial=bool(targets)))
-    is_written = not check and not dry_run and after != known
+    is_other = lockfile.differs(known, after)
+    is_written = is_other and not check and not dry_run
     if is_written:
         lockfile.exchange(file, known, after)
     changes = moved(known or Lock(), after)
     if as_json:
         click.echo(json.dumps(_document(file, after, changes, is_written=is_written), indent=2, ensure_ascii=False))
         return
-    for line in _lines(file, known, after, changes, is_written=is_written, is_dry=dry_run):
+    for line in _lines(file, known, after, changes, is_written=is_written, is_dry=dry_run and is_other):
         out().print(line)
 
 
@@ -161,7 +162,7 @@ def _lines(
     counted += f", {_count(len(lock.images), 'image')} by digest"
     if is_written:
         yield Text(f"Locked in `{file.name}`: {counted}", "bold")
-    elif is_dry and lock != known:
+    elif is_dry:
         yield Text(f"`{file.name}` would have {counted}; nothing was written", "bold")
     else:
         yield Text(f"`{file.name}` is up to date: {counted}", "bold")

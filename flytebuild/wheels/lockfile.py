@@ -84,6 +84,11 @@ def encode(lock: Lock) -> str:
     return _HEAD + tomli_w.dumps({key: value for key, value in document.items() if value != []})
 
 
+def differs(before: Lock | None, after: Lock) -> bool:
+    """Whether a lock has another text than the one before, be it only in what is noted of its wheels."""
+    return before is None or encode(before) != encode(after)
+
+
 def decode(text: str, source: str) -> Lock:
     """The inverse of `encode`. Raises UsageError; `source` names the file."""
     if conflict := _CONFLICT.search(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_a_lock_from_its_first_day_on(workspace: Workspace) -> None:
     told = workspace.flytebuild("check", "lock/lacking.py", code=65).stdout
     assert "The image of `locked` lacks `nobody_has_this`" in told
     assert told.endswith("1 environment, 1 error\n"), told
+
+    # A file that does not tell the modules gets them, whether anything moves or not.
+    file.write_text(re.sub(r"modules = \[[^]]*\]\n", "", text))
+    assert file.read_text() != text
+    again = json.loads(workspace.flytebuild("lock", "--json", main).stdout)
+    assert (again["written"], again["changes"], file.read_text()) == (True, [], text)
 
     # A version of another day, which is taken whatever there is by now.
     older = text.replace(six["filename"], SIX).replace(six["sha256"], HASH)

@@ -241,6 +241,15 @@ def test_a_file_tells_the_modules_of_wheels_where_they_are_known(modules: tuple[
     assert ("modules = " in text) == (modules is not None)
 
 
+def test_what_is_noted_of_wheels_is_news_to_a_file() -> None:
+    made = made_of(pip("six"))
+    bare, told = (Lock("", (), (locked(made, 0, replace(SIX, modules=item)),)) for item in (None, ("six",)))
+    assert bare == told
+    assert lockfile.differs(bare, told)
+    assert lockfile.differs(None, bare)
+    assert not lockfile.differs(told, lockfile.decode(lockfile.encode(told), "x"))
+
+
 def test_a_lock_takes_the_place_of_the_one_that_it_was_made_from_only(tmp_path: Path) -> None:
     file = tmp_path / "flytebuild.lock"
     mine, other = Lock("1"), Lock("2")
