@@ -23,7 +23,7 @@ def main(x: int) -> int:
 LIMIT_MS = 60
 """Of imports that are ours: our modules, and those of others that the SDK does not need for the same code."""
 
-ROUNDS = 10
+ROUNDS = 25
 BEGIN = """
 import random, runpy, sys, time
 until = time.process_time() + random.uniform(0, 0.03)
