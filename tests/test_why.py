@@ -199,13 +199,15 @@ def test_what_is_not_known_of_a_requirements_file_is_told_of_the_file() -> None:
 
 
 def test_other_files_are_told_beside_the_packages() -> None:
+    """Also those that list packages, none of which has changed."""
     old, new = tree(lock=1, model=1), tree(lock=2, model=2)
+    same = Listed("numpy==2.4.0", "model.py", "envs/model.txt:1")
     for kind in (
         UvProject("install_project", old, True),
         PoetryProject("install_project", old, "2.2.1"),
     ):
-        before = replace(kind, listed=(Listed("torch==2.8.0", "lock.py", "envs/uv.lock:7"),))
-        after = replace(kind, tree=new, listed=(Listed("torch==2.9.1", "lock.py", "envs/uv.lock:8"),))
+        before = replace(kind, listed=(Listed("torch==2.8.0", "lock.py", "envs/uv.lock:7"), same))
+        after = replace(kind, tree=new, listed=(Listed("torch==2.9.1", "lock.py", "envs/uv.lock:8"), same))
         assert told(before, after) == [
             ("uv.lock: torch 2.8.0 → 2.9.1", "envs/uv.lock:8"),
             ("`model.py` changed", "main.py:1"),

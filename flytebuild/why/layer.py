@@ -82,25 +82,29 @@ class LayerPair(Struct, frozen=True):
 
     def _tree(self, before: str, after: str) -> Iterator[Change]:
         """The packages that files list, where both sides are known, and what else became of a tree's files."""
-        listed = list(self._packages(before))
-        yield from listed
-        without = {item.path for item in self.listing} if listed else frozenset()
-        words = self._files(before, after, self._called(), without)
+        listed = dict(self._packages(before))
+        for found in listed.values():
+            yield from found
+        words = self._files(before, after, self._called(), listed.keys())
         if words or not listed:
             words = words or f"files of `{self.summary}` changed"
             yield self._change("tree", words, before, after)
 
-    def _packages(self, before: str) -> Iterator[Change]:
-        """What became of the packages that files list, each in the line where it is."""
+    def _packages(self, before: str) -> Iterator[tuple[str, list[Change]]]:
+        """What became of the packages that files list, each in the line where it is; by the paths of these files."""
         old, new = self.listed.get(before), self.listing
         if old is None or not new:
             return
         for path in dict.fromkeys([*(item.path for item in new), *old]):
             here = {item.text: item.place for item in new if item.path == path}
             file = next(iter(here.values()), self._called().get(path, path)).partition(":")[0]
-            for words, was, text in listed_changes(old.get(path, ()), list(here)):
-                told = f"{file.rpartition('/')[2]}: {words}"
-                yield Change(self.number, "requirement", told, was, text, here[text] if text else file)
+            name = file.rpartition("/")[2]
+            found = [
+                Change(self.number, "requirement", f"{name}: {words}", was, text, here[text] if text else file)
+                for words, was, text in listed_changes(old.get(path, ()), list(here))
+            ]
+            if found:
+                yield path, found
 
     def _local_packages(self, before: Sequence[Any], after: Sequence[Any]) -> Iterator[Change]:
         old, new = ({item["path"]: item["tree"] for item in items} for items in (before, after))

@@ -10,8 +10,7 @@ from flytebuild.spec.composition import composition, decode
 from flytebuild.spec.digests import digests
 from flytebuild.spec.layers import Listed, Requirements
 from flytebuild.spec.model import Part
-from flytebuild.spec.tree import file_tree
-from tests.samples import made_of, pip
+from tests.samples import file_tree, made_of, pip
 from tests.spec.strategies import PARTS
 
 
