@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpcore  # noqa: F401 - below
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -22,6 +23,9 @@ TOP = Path(__file__).parent.parent
 
 # Programs that tests start keep their bytecode, whatever the machine says: else each of them compiles all its modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# httpx imports httpcore when it is used, and knows errors by their classes: imported by a test that puts `sys.modules`
+# back, these would be others for all tests after it.
 
 # By default an example that takes 200 ms fails its test: on a busy machine any does.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
