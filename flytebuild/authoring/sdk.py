@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from os.path import islink
 from pathlib import Path
@@ -22,6 +22,7 @@ from flyte._image import CodeBundleLayer, PixiScript
 from flyte._initialize import _get_init_config
 from flyte._secret import secrets_from_request
 from flyte._utils import pixi_script_parser
+from flyte.errors import ImageBuildError
 
 BUILDER = "flytebuild"
 """The name under which our image builder is registered with the SDK."""
@@ -29,7 +30,8 @@ BUILDER = "flytebuild"
 __all__ = [
     "BUILDER",
     "ImageBuild",
-    "answer_for_images",
+    "ImageBuildError",
+    "ask_for_images",
     "configured_endpoint",
     "environment_of",
     "image_references",
@@ -170,20 +172,19 @@ def open_bundles(image: object) -> list[CodeBundleLayer]:
     return [layer for layer in layers if isinstance(layer, CodeBundleLayer) and layer.root_dir is None]
 
 
-def answer_for_images(references: Iterable[tuple[object, str]]) -> None:
-    """Have the SDK use these images of environments under these references, without looking for them.
+def ask_for_images(answer: Callable[[flyte.Image], Awaitable[str | None]]) -> None:
+    """Have the SDK ask `answer` for the references of images that runs and deployments need, and look for none itself.
 
-    It would read all of their files, twice, for a tag that names nothing of ours, and say that it finds no image.
+    It would read all of their files, twice, for a tag that names nothing of ours, and say that it finds no image before
+    it asks the builder. Where the answer is None it does so all the same.
     """
     from flyte import _deploy
 
-    # The images are kept: a number stands for one as long as that lives.
-    known = {id(image): (image, reference) for image, reference in references}
     build = _deploy._build_image_bg
 
     async def answer_or_build(name: str, image: flyte.Image) -> tuple[str, str, Any]:
-        found = known.get(id(image))
-        return (name, found[1], None) if found else await build(name, image)
+        reference = await answer(image)
+        return (name, reference, None) if reference else await build(name, image)
 
     _deploy._build_image_bg = answer_or_build  # type: ignore[assignment]
 

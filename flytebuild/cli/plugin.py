@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,22 @@ class FlytebuildImageBuilder:
         return [NeverThere]
 
 
+_prepared: dict[int, tuple[object, str]] = {}
+"""The images of environments that were prepared before the SDK asks for them, each with its reference, by `id`."""
+
+
+async def _reference(image: flyte.Image) -> str | None:
+    """Under which reference an image of a run is there when this returns; None where it is another builder's."""
+    if not sdk.uses_our_builder():
+        return None
+    if found := _prepared.get(id(image)):
+        return found[1]
+    try:
+        return (await FlytebuildImageBuilder().build_image(image, dry_run=False)).uri
+    except FlytebuildError as error:
+        raise sdk.ImageBuildError(error.message) from error
+
+
 class NeverThere:
     """A checker that sends every question on to `build_image`, which looks before it builds."""
 
@@ -83,11 +100,13 @@ class _Batch:
 
     async def reference(self, image: flyte.Image, definition: Definition) -> str:
         """The reference under which the image is there when this returns."""
-        environment = sdk.environment_of(image)
-        name = environment.name if environment else f"image {len(self._nodes) + 1}"
-        if name in {node.name for node in self._nodes}:
-            name = f"{name} ({len(self._nodes) + 1})"
-        self._nodes.append(EnvironmentNode(name, None, (), (), definition))
+        name = next((node.name for node in self._nodes if node.image == definition), None)
+        if name is None:
+            environment = sdk.environment_of(image)
+            name = environment.name if environment else f"image {len(self._nodes) + 1}"
+            if name in {node.name for node in self._nodes}:
+                name = f"{name} ({len(self._nodes) + 1})"
+            self._nodes.append(EnvironmentNode(name, None, (), (), definition))
         if self._planning is None:
             self._planning = asyncio.ensure_future(self._prepare())
         return (await asyncio.shield(self._planning))[name]
@@ -142,8 +161,8 @@ def _prepare_closure(environments: Iterable[flyte.Environment], copy_style: str)
             # What these images are is not decided yet: they are built when the SDK asks for them, all at once.
             return
         planned = asyncio.run(prepare(_settings(), definitions))
-        found = definitions.environments.values()
-        sdk.answer_for_images((item.image, planned.reference_of(item.name)) for item in found)
+        for name, item in definitions.environments.items():
+            _prepared[id(item.image)] = (item.image, planned.reference_of(name))
         _hand_over(definitions)
     except FlytebuildError as error:
         _tell(error)
@@ -155,15 +174,22 @@ def on_flyte_init() -> None:
 
     `flytebuild` itself starts it when it needs it: the SDK also calls this when it is only asked about types.
     """
-    sdk.remember_bundles_only_where(_is_uploaded)
-    sdk.keep_resolved_bundles()
-    sdk.leave_installed_out_of_bundles()
+    _adapt_sdk()
     if console.is_flytebuild or not sdk.uses_our_builder():
         return
     try:
         _ensure_control_plane()
     except FlytebuildError as error:
         _tell(error)
+
+
+@cache
+def _adapt_sdk() -> None:
+    """What the SDK does otherwise in this process; once, since every `flyte.init` comes by."""
+    sdk.remember_bundles_only_where(_is_uploaded)
+    sdk.keep_resolved_bundles()
+    sdk.leave_installed_out_of_bundles()
+    sdk.ask_for_images(_reference)
 
 
 def _tell(error: FlytebuildError) -> None:

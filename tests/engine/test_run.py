@@ -162,6 +162,7 @@ def test_flyte_run_and_python_main_py_find_everything_by_flyte_s_own_configurati
 
     script = workspace.run("python", "main.py")
     assert script.returncode == 0, script.stderr
+    assert "not found" not in script.stdout + script.stderr
     url = script.stdout.split()[-1]
     plan = workspace.plan("--for", "main")
     assert {image["status"] for image in plan["images"]} == {"present"}
