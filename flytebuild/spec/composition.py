@@ -10,18 +10,19 @@ from msgspec import Struct, field
 
 from flytebuild.spec.canonical import Document, digest, encode
 from flytebuild.spec.digests import ImageDigests, base_document
-from flytebuild.spec.layers import LayerSpec, PoetryProject, Requirements, UvProject
+from flytebuild.spec.layers import LayerSpec, Listed, Pinned, PoetryProject, Requirements, UvProject, listed_of
 from flytebuild.spec.model import ImageSpec
 
 Listings: TypeAlias = Mapping[str, Sequence[str]]
-"""The packages that files list, by the files' paths in a tree."""
+"""The packages that files list, by the files' paths in a tree; those that a layer lists itself are at the path ``."""
 
 
 class Composition(Struct, frozen=True):
     """The canonical documents of an image's base, of its layers from the base up, and of its config.
 
-    `listed` has what files of some trees list, by the trees' digests: no digest is taken of that, the trees' own cover
-    the files. What images of earlier versions have is not known.
+    `listed` has what files of some trees list, by the trees' digests, and what locked layers were asked for, by the
+    layers': no digest is taken of that, for files count by their content, and locked layers by their wheels. What
+    images of earlier versions have is not known.
     """
 
     base: Document
@@ -48,10 +49,16 @@ class Composition(Struct, frozen=True):
             str(key) for layer in self.layers if layer["kind"] == "pinned" for key in layer["spec"].get("layers", ())
         )
 
+    def listings(self, layer: Mapping[str, Any]) -> Listings | None:
+        """The packages that a layer's document asks for, or asked for before it was locked; None if not known."""
+        if "requirements" in layer["spec"]:
+            return {"": layer["spec"]["requirements"]}
+        is_pinned = layer["kind"] == "pinned"
+        return self.listed.get(digest("layer", layer) if is_pinned else str(layer["spec"].get("tree")))
+
     def asked(self, layer: Mapping[str, Any]) -> list[str]:
-        """The requirements that a layer's document has, or the files that it names; nothing where that is not known."""
-        found = [text for texts in self.listed.get(str(layer["spec"].get("tree")), {}).values() for text in texts]
-        return [*layer["spec"].get("requirements", ()), *found]
+        """The same packages without their files; nothing where they are not known."""
+        return [text for texts in (self.listings(layer) or {}).values() for text in texts]
 
     def encode(self) -> str:
         """The text that an image carries in a label."""
@@ -66,20 +73,31 @@ def composition(spec: ImageSpec, digests: ImageDigests) -> Composition:
         base_document(spec.base, str(spec.platform)),
         tuple(step.document(parent) for step, parent in zip(spec.steps, parents, strict=False)),
         spec.config.document(),
-        dict(filter(None, (_listing(step.layer) for step in spec.steps))),
+        {
+            key: by_file(listed_of(step.layer))
+            for step, name in zip(spec.steps, digests.layers, strict=False)
+            if (key := _key(step.layer, name))
+        },
     )
 
 
-def _listing(layer: LayerSpec) -> tuple[str, Listings] | None:
-    """What files list that a layer installs from, by the digest of their tree."""
+def by_file(listed: Sequence[Listed]) -> Listings:
+    """Packages by the files that list them."""
+    found: dict[str, list[str]] = {}
+    for item in listed:
+        found.setdefault(item.path, []).append(item.text)
+    return found
+
+
+def _key(layer: LayerSpec, name: str) -> str:
+    """By which digest a layer's packages are kept that its document does not have; `name` is the layer's own."""
     match layer:
         case Requirements(tree=tree) | UvProject(tree=tree) | PoetryProject(tree=tree) if layer.listed:
-            found: dict[str, list[str]] = {}
-            for item in layer.listed:
-                found.setdefault(item.path, []).append(item.text)
-            return tree.digest, found
+            return tree.digest
+        case Pinned() if listed_of(layer):
+            return name
         case _:
-            return None
+            return ""
 
 
 def decode(text: str) -> Composition | None:

@@ -13,13 +13,13 @@ def requirement_changes(before: Sequence[str], after: Sequence[str]) -> Iterator
     found = [words for words, *_ in listed_changes(before, after)]
     yield from found
     if not found:
-        old, new = (list(dict.fromkeys(map(_package, items))) for items in (before, after))
+        old, new = (list(dict.fromkeys(map(package_of, items))) for items in (before, after))
         yield "the same in another order" if old != new else "listed another number of times"
 
 
 def listed_changes(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[str, str | None, str | None]]:
     """The same without a word on the order, each with the items that it is about, of `before` and of `after`."""
-    old, new = ({_package(item): item for item in items} for items in (before, after))
+    old, new = ({package_of(item): item for item in items} for items in (before, after))
     for name in [*new, *(item for item in old if item not in new)]:
         if name not in old:
             yield f"{new[name]} is new", None, new[name]
@@ -50,37 +50,58 @@ def pin_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str
         yield "the same in another order"
 
 
-def unmet_requirements(pins: Sequence[Mapping[str, Any]], requirements: Sequence[str]) -> Iterator[str]:
-    """Requirements that want another version than the one that is pinned."""
-    for name, version, asked in _unmet(pins, requirements):
-        yield f"{name} {version} → {asked}"
+def before_unlocking(
+    asked: Sequence[str] | None, pins: Sequence[Mapping[str, Any]], wanted: Sequence[str]
+) -> list[str]:
+    """What to compare requirements with that are in the place of pins: what was `asked` for, None if not known.
+
+    Where the pinned version is none that is wanted now it is that which has moved, whatever was asked for.
+    """
+    known = {package_of(item): item for item in asked or ()}
+    found = []
+    for item in wanted:
+        was = known.pop(package_of(item), item if asked is None else None)
+        if not _is_met(item, pins) and item not in (asked or ()):
+            found.append(_pinned(item, pins))
+        elif was:
+            found.append(was)
+    return [*found, *known.values()]
 
 
-def moved_requirements(requirements: Sequence[str], pins: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Requirements that wanted another version than the one that is pinned now."""
-    for name, version, asked in _unmet(pins, requirements):
-        yield f"{name} {asked} → {version}"
+def after_locking(asked: Sequence[str], pins: Sequence[Mapping[str, Any]], wanted: Sequence[str]) -> list[str]:
+    """What to compare with what was `asked` for before there were pins, that what is `wanted` now has come to.
+
+    What nobody asks for any more may be pinned all the same: it came along.
+    """
+    known = {package_of(item): item for item in asked}
+    names = set(map(package_of, wanted))
+    along = (item for name, item in known.items() if name not in names and _version_of(name, pins))
+    found = []
+    for item in (*wanted, *along):
+        was = known.get(package_of(item))
+        if was and _version_of(package_of(was), pins):
+            item = was if _is_met(was, pins) else _pinned(was, pins)
+        found.append(item)
+    return found
 
 
-def gone_requirements(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
-    """What is asked for no more, by the packages' names."""
-    names = set(map(_package, after))
-    for item in before:
-        if _package(item) not in names:
-            yield f"{item} is gone"
+def _is_met(item: str, pins: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a requirement's package is pinned to a version that it allows, or not at all."""
+    wanted, version = parse(item), _version_of(package_of(item), pins)
+    return not (wanted and version) or wanted.allows(version)
 
 
-def _unmet(pins: Sequence[Mapping[str, Any]], requirements: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """The name, the pinned version, and the version or the requirement that does not allow it."""
-    versions = {item["name"]: item["version"] for item in pins}
-    for item in requirements:
-        wanted = parse(item)
-        version = versions.get(wanted.name) if wanted else None
-        if wanted and version and not wanted.allows(version):
-            yield wanted.written, version, _version(item) or item
+def _pinned(item: str, pins: Sequence[Mapping[str, Any]]) -> str:
+    """A requirement of the version that its package is pinned to."""
+    wanted = parse(item)
+    return f"{wanted.written if wanted else item}=={_version_of(package_of(item), pins)}"
 
 
-def _package(item: str) -> str:
+def _version_of(name: str, pins: Sequence[Mapping[str, Any]]) -> str:
+    return next((str(item["version"]) for item in pins if item["name"] == name), "")
+
+
+def package_of(item: str) -> str:
     """The name of a package of Python or Debian; the whole text for what has none."""
     found = parse(item)
     return found.name if found else item.partition("=")[0]

@@ -8,12 +8,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from flytebuild.spec.composition import Composition
-from flytebuild.spec.differences import gone_requirements, moved_requirements, unmet_requirements
+from flytebuild.spec.composition import Composition, Listings, by_file
 from flytebuild.spec.layers import Listed
 from flytebuild.spec.words import as_mapping, differing, happened, short, some
 from flytebuild.why.change import Change, Files
 from flytebuild.why.layer import LayerPair, layer_name
+from flytebuild.why.pins import locked, unlocked
 
 _PINNABLE = frozenset(("pip", "requirements", "wheels", "uv-project"))
 """Kinds that become `pinned` where there is a lock."""
@@ -82,28 +82,28 @@ class _Comparison(Struct, frozen=True):
             yield moved
             return
         waiting = list(old)
-        locked: set[str] = set()
+        known: set[str] = set()
         for number in new:
             kind = self.after.layers[number]["kind"]
             twin = next((item for item in waiting if self.before.layers[item]["kind"] == kind), None)
             if twin is None:
                 twin = next((item for item in waiting if _is_pin_of(self.before.layers[item]["kind"], kind)), None)
             if twin is None:
-                is_rest = kind == "pinned" and self._origin(number) in locked
+                is_rest = kind == "pinned" and self._origin(number) in known
                 words = "is locked now" if is_rest else "is new"
                 yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
                 continue
             waiting.remove(twin)
             if self.before.layers[twin]["kind"] == kind:
-                yield from self._pair(self.before.layers[twin], number).changes()
-                continue
-            if kind == "pinned":
+                yield from self._pair(twin, number).changes()
+            elif kind == "pinned":
                 # A lock may make two layers of one: what replaces packages below, and the rest.
-                locked.update(filter(None, [self._origin(number)]))
-                words = self._locked(self.before.layers[twin], number)
+                known.update(filter(None, [self._origin(number)]))
+                yield self._locked(twin, number)
             else:
-                words = _unlocked(self.before.layers[twin], self.after.layers[number])
-            yield self._change(number, "layer", f"`{self._summary(number)}` {words}")
+                if (rest := _rest(self.before, twin)) in waiting:
+                    waiting.remove(rest)
+                yield from self._unlocked(twin, number)
         for item in waiting:
             yield Change(None, "layer", f"`{layer_name(self.before.layers[item])}` is not in it any more")
 
@@ -124,22 +124,33 @@ class _Comparison(Struct, frozen=True):
         said = [f"{some(sorted(names))} {words}" for names, words in moves if names]
         return self._change(new.start, "recipe", f"pip: {'; '.join(said)}") if said else None
 
-    def _pair(self, before: Mapping[str, Any], number: int) -> LayerPair:
-        after, summary, origin = self.after.layers[number], self._summary(number), self._origin(number)
-        listing, listed = self._listing(number), self.before.listed
-        return LayerPair(number, before, after, summary, origin, listing, listed, self.trees)
+    def _pair(self, twin: int, number: int) -> LayerPair:
+        before, after = self.before.layers[twin], self.after.layers[number]
+        asked, listing = _asked(self.before, twin), self._listing(number)
+        return LayerPair(number, before, after, self._summary(number), self._origin(number), listing, asked, self.trees)
+
+    def _locked(self, twin: int, number: int) -> Change:
+        pins = _pins_of(self.after, number)
+        wanted = by_file(self._listing(number)) or _asked(self.after, number)
+        words = locked(self.before.listings(self.before.layers[twin]), pins, wanted)
+        return self._change(number, "layer", f"`{self._summary(number)}` {words}")
+
+    def _unlocked(self, twin: int, number: int) -> Iterator[Change]:
+        """What was edited comes first: that the lock does not have it follows."""
+        pins, origin = _pins_of(self.before, twin), self._origin(number)
+        moved = unlocked(number, origin, _asked(self.before, twin), pins, self._listing(number))
+        yield from moved
+        if moved:
+            yield Change(number, "layer", "not locked any more")
+        else:
+            yield self._change(number, "layer", f"`{self._summary(number)}` is not locked any more")
 
     def _listing(self, number: int) -> tuple[Listed, ...]:
-        return self.listings[number] if number < len(self.listings) else ()
-
-    def _locked(self, before: Mapping[str, Any], number: int) -> str:
-        """That a lock counts from now on, and what is otherwise than it was asked for before, where that is known."""
-        old, pins = self.before.asked(before), self.after.layers[number]["spec"]["pins"]
-        said = [*moved_requirements(old, pins)]
-        if new := [item.text for item in self._listing(number)]:
-            # What nobody asks for any more may come along all the same.
-            said += gone_requirements(old, [*new, *(pin["name"] for pin in pins)])
-        return f"is locked now ({'; '.join(said)})" if said else "is locked now"
+        """What a layer asks for; what replaces packages below asks for the same as the rest."""
+        found = self.listings[number] if number < len(self.listings) else ()
+        if found or (rest := _rest(self.after, number)) is None or rest >= len(self.listings):
+            return found
+        return self.listings[rest]
 
     def _config(self) -> Iterator[Change]:
         before, after = self.before.config, self.after.config
@@ -171,10 +182,29 @@ def _is_pin_of(before: str, after: str) -> bool:
     return (before == "pinned" and after in _PINNABLE) or (after == "pinned" and before in _PINNABLE)
 
 
-def _unlocked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """That a lock does not count any more, and for which requirements that is so, where they tell."""
-    unmet = list(unmet_requirements(before["spec"]["pins"], after["spec"].get("requirements", ())))
-    return f"is not locked any more ({'; '.join(unmet)})" if unmet else "is not locked any more"
+def _rest(image: Composition, number: int) -> int | None:
+    """The locked layer that has what the same packages brought along, where this one has but what replaces others.
+
+    That is the next one, of which is known what it was asked for, as it is not of this one.
+    """
+    layers, rest = image.layers, number + 1
+    if layers[number]["kind"] != "pinned" or rest >= len(layers) or layers[rest]["kind"] != "pinned":
+        return None
+    is_part = image.listings(layers[number]) is None and image.listings(layers[rest]) is not None
+    return rest if is_part else None
+
+
+def _asked(image: Composition, number: int) -> Listings | None:
+    """What a layer was asked for, or the one that it is a part of."""
+    rest = _rest(image, number)
+    return image.listings(image.layers[number if rest is None else rest])
+
+
+def _pins_of(image: Composition, number: int) -> list[Mapping[str, Any]]:
+    """The pins of a layer, and of the rest that it is a part of."""
+    rest = _rest(image, number)
+    parts = [number] if rest is None else [number, rest]
+    return [pin for part in parts for pin in image.layers[part]["spec"]["pins"]]
 
 
 def _pins(layers: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:

@@ -8,10 +8,12 @@ from typing import Any
 from msgspec import Struct
 
 from flytebuild.spec.composition import Listings
-from flytebuild.spec.differences import listed_changes, pin_changes, requirement_changes
+from flytebuild.spec.differences import requirement_changes
 from flytebuild.spec.layers import Listed
-from flytebuild.spec.words import NAMED, are_texts, differing, happened, shown, some
+from flytebuild.spec.words import are_texts, differing, happened, shown, some
 from flytebuild.why.change import Change, Files
+from flytebuild.why.listings import listed_in_files
+from flytebuild.why.pins import other_pins
 
 _LISTS = ("requirements", "packages")
 """Fields that list packages, whose items are compared by their names."""
@@ -31,8 +33,8 @@ def layer_name(layer: Mapping[str, Any]) -> str:
 class LayerPair(Struct, frozen=True):
     """A layer and the one before, of the same kind, as their documents.
 
-    `number`, `summary`, `origin` and `listing` (the packages that it asks for) are those of the layer; `listed` is what
-    is known of the one before (`Composition.listed`), and `trees` has the files of both.
+    `number`, `summary`, `origin` and `listing` (the packages that it asks for) are those of the layer; `asked` is what
+    the one before asked for (`Composition.listings`), and `trees` has the files of both.
     """
 
     number: int
@@ -41,7 +43,7 @@ class LayerPair(Struct, frozen=True):
     summary: str
     origin: str
     listing: tuple[Listed, ...]
-    listed: Mapping[str, Listings]
+    asked: Listings | None
     trees: Mapping[str, Files]
 
     def changes(self) -> Iterator[Change]:
@@ -62,9 +64,7 @@ class LayerPair(Struct, frozen=True):
             words = "; ".join(requirement_changes(before or (), after or ()))
             yield self._change(name, f"{kind}: {words}", before, after)
         elif (kind, name) == ("pinned", "pins"):
-            told = list(pin_changes(before, after))
-            rest = [f"and {len(told) - NAMED} more"] if len(told) > NAMED else []
-            yield self._change(name, f"pip: {'; '.join([*told[:NAMED], *rest])}", before, after)
+            yield from other_pins(self.number, self.origin, self.asked, self.listing, before, after)
         elif kind == "pinned":
             words = "comes as other wheel layers"
             if name == "recipe":
@@ -82,29 +82,14 @@ class LayerPair(Struct, frozen=True):
 
     def _tree(self, before: str, after: str) -> Iterator[Change]:
         """The packages that files list, where both sides are known, and what else became of a tree's files."""
-        listed = dict(self._packages(before))
+        is_known = self.asked is not None and self.listing
+        listed = dict(listed_in_files(self.number, self.asked or {}, self.listing, self._called())) if is_known else {}
         for found in listed.values():
             yield from found
         words = self._files(before, after, self._called(), listed.keys())
         if words or not listed:
             words = words or f"files of `{self.summary}` changed"
             yield self._change("tree", words, before, after)
-
-    def _packages(self, before: str) -> Iterator[tuple[str, list[Change]]]:
-        """What became of the packages that files list, each in the line where it is; by the paths of these files."""
-        old, new = self.listed.get(before), self.listing
-        if old is None or not new:
-            return
-        for path in dict.fromkeys([*(item.path for item in new), *old]):
-            here = {item.text: item.place for item in new if item.path == path}
-            file = next(iter(here.values()), self._called().get(path, path)).partition(":")[0]
-            name = file.rpartition("/")[2]
-            found = [
-                Change(self.number, "requirement", f"{name}: {words}", was, text, here[text] if text else file)
-                for words, was, text in listed_changes(old.get(path, ()), list(here))
-            ]
-            if found:
-                yield path, found
 
     def _local_packages(self, before: Sequence[Any], after: Sequence[Any]) -> Iterator[Change]:
         old, new = ({item["path"]: item["tree"] for item in items} for items in (before, after))
