@@ -52,9 +52,9 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
             try:
                 _import(imports, place, made)
             except DefinitionError as error:
-                if is_given:
-                    raise
                 failed[str(place.file)] = error
+                if is_given:
+                    raise _told_once(failed)[str(place.file)] from error.__cause__
     # A file that was imported before defines nothing new; what it defined then counts all the same.
     asked = {str(place.file) for place, _ in places}
     defined = [
@@ -63,11 +63,15 @@ def load(paths: Sequence[Path], emit: Emit = ignore, *, stand_in: bool = False) 
         if id(environment) not in before or environment._declaring_file in asked
     ]
     if failed:
-        # Loaded here: most code can be imported.
-        from flytebuild.authoring.broken import told_once
-
-        failed = told_once(failed)
+        failed = _told_once(failed)
     return gather(defined, failed, refuse_stand_ins if stand_in else None)
+
+
+def _told_once(failed: Mapping[str, DefinitionError]) -> dict[str, DefinitionError]:
+    # Loaded here: most code can be imported.
+    from flytebuild.authoring.broken import told_once
+
+    return told_once(failed)
 
 
 def _places(paths: Sequence[Path], emit: Emit) -> Iterator[tuple[Place, bool]]:

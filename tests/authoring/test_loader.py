@@ -360,5 +360,21 @@ def test_a_broken_module_is_told_once_with_how_many_import_it(load: Load, tmp_pa
         assert (error["type"], error["message"]) == ("LoadError", f"{told}; 3 files import it")
         assert error["hint"] == f"`python {name}/shared.py` shows it as well"
         assert f'shared.py", line {line}' in error["trace"]
-    write(tmp_path, alone__a="import flyte\nimport shared\n", alone__shared="def f(:\n")
-    assert load(tmp_path, "alone")["message"].startswith("`alone/a.py` fails to import: SyntaxError")  # type: ignore[index]
+
+
+def test_a_broken_module_is_named_by_its_folder_however_its_importer_was_given(load: Load, tmp_path: Path) -> None:
+    write(tmp_path, main="import flyte\nfrom pipeline import util\n", pipeline__util="import os\n\ndef f(:\n")
+    told = "`pipeline/util.py` fails to import: SyntaxError: invalid syntax (util.py, line 3); `main.py` imports it"
+    for given in ("main.py", "."):
+        error = load(tmp_path, given)
+        assert isinstance(error, dict)
+        assert (error["type"], error["message"]) == ("LoadError", told)
+        assert 'pipeline/util.py", line 3' in error["trace"]
+        assert "Traceback" not in error["trace"]
+        assert error["hint"] == "`python pipeline/util.py` shows it as well"
+
+
+def test_what_is_no_python_and_in_no_file_is_its_module_s_own(load: Load, tmp_path: Path) -> None:
+    write(tmp_path, main="import flyte\nexec('def f(:')\n")
+    message = load(tmp_path, "main.py")["message"]  # type: ignore[index]
+    assert message == "`main.py` fails to import: SyntaxError: invalid syntax (<string>, line 1)"
