@@ -82,7 +82,7 @@ def prune(yes: bool, cache: bool, days: int, as_json: bool, paths: tuple[Path, .
     if as_json:
         click.echo(json.dumps(_document(images, results, are_gone=yes), indent=2, ensure_ascii=False))
     else:
-        for line in _lines(images, results, are_gone=yes):
+        for line in lines(images, results, are_gone=yes, days=days if cache else None):
             out().print(line)
     return 0
 
@@ -120,7 +120,10 @@ def _freed(images: Sequence[Leftover], results: Sequence[CachedResults]) -> int:
     return sum((cached | {digest: size for item in images for digest, size in item.own.items()}).values())
 
 
-def _lines(images: Sequence[Leftover], results: Sequence[CachedResults], *, are_gone: bool) -> Iterator[Text]:
+def lines(
+    images: Sequence[Leftover], results: Sequence[CachedResults], *, are_gone: bool, days: int | None = None
+) -> Iterator[Text]:
+    """What is left over, or was; `days` is how old results of the cache must be, None where it was not looked at."""
     from rich.text import Text
 
     for item in images:
@@ -131,6 +134,9 @@ def _lines(images: Sequence[Leftover], results: Sequence[CachedResults], *, are_
         place, count = found.references[0].rpartition(":")[0], len(found.references)
         what = f"{count} result{'s' * (count != 1)} of {found.made:%Y-%m-%d}, {size(found.size)}"
         yield Text.assemble("  - ", (f"{place}@{found.digest[:19]}", "bold"), (f"  {what}", "dim"))
+    if days is not None and not results:
+        age = f" is older than {_count(days, 'day')}" if days else ""
+        yield Text(f"cache: nothing that no environment here reaches{age}")
     if not images and not results:
         yield Text("Nothing is left over", "bold")
         return
