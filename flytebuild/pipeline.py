@@ -16,7 +16,7 @@ from flytebuild import folders, history
 from flytebuild.authoring.environments import Definitions, refuse
 from flytebuild.authoring.images import Reader
 from flytebuild.config import Config
-from flytebuild.errors import DefinitionError, UnavailableError, UsageError
+from flytebuild.errors import DefinitionError, UsageError
 from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.looking import Outside, Remembered, published
@@ -203,14 +203,10 @@ async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple
     Raises UnavailableError, of a kind that tells who does not answer, also where it is not known what is needed.
     """
     from flytebuild.leftovers import leftovers
+    from flytebuild.plan.unknown import undecided
 
-    for image in planned.images:
-        if image.spec and image.spec.problem:
-            names = ", ".join(f"`{name}`" for name in image.environments)
-            raise UnavailableError(
-                f"It is not known which image {names} needs: {image.spec.problem}",
-                hint="check the name and the network, or set `mirrors` to where the base can be found",
-            )
+    if error := undecided(planned.images):
+        raise error
     repositories = _repositories(image.reference for image in planned.images if image.digest)
     async with _outside(config, emit) as (stores, _):
         return leftovers(planned, await stores.tagged(repositories, emit))

@@ -34,7 +34,7 @@ from flytebuild.errors import (
 from flytebuild.events import Emit, Notice
 from flytebuild.history import remember
 from flytebuild.plan import ImagePlan, Plan, is_in_engine
-from flytebuild.registry.reference import parse
+from flytebuild.plan.unknown import CHECK_REGISTRY, silent
 from flytebuild.state import State
 from flytebuild.threads import in_thread
 
@@ -181,13 +181,8 @@ def _all_unresolved(images: Sequence[ImagePlan]) -> UnavailableError:
 def _refuse_unreachable(plan: Plan) -> None:
     """End before anything is built where nothing of it could be pushed. Who may not read may still push."""
     if plan.to_build and plan.unreachable.issuperset(image.reference for image in plan.to_build):
-        hosts = dict.fromkeys(f"`{parse(image.reference).registry}`" for image in plan.to_build)
-        who = f"registry {next(iter(hosts))} does" if len(hosts) == 1 else f"registries {', '.join(hosts)} do"
-        raise RegistryUnavailableError(
-            f"The {who} not answer, so nothing that is built could be pushed there",
-            hint="check `registry` in the configuration (or `FLYTEBUILD_REGISTRY`) and the network; "
-            "without one, images stay in the engine's own store",
-        )
+        message = f"{silent(plan.to_build)}, so nothing that is built could be pushed there"
+        raise RegistryUnavailableError(message, hint=CHECK_REGISTRY)
 
 
 def _refuse_indexes_without_registry(indexes: Sequence[ImagePlan]) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import httpx
-
+from flytebuild.build.refusal import DENIALS, login
 from flytebuild.build.stores import Destination
 from flytebuild.errors import RegistryUnavailableError
 from flytebuild.plan import ImagePlan, is_in_engine
 from flytebuild.registry.client import Refused
 from flytebuild.registry.content import why_no_upload
 from flytebuild.registry.reference import Reference, parse
-
-_DENIALS = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
 async def denials(images: Sequence[ImagePlan], stores: Destination) -> dict[str, RegistryUnavailableError]:
@@ -30,7 +27,7 @@ async def denials(images: Sequence[ImagePlan], stores: Destination) -> dict[str,
     denied = {
         name: _error(place, answer)
         for (name, place), answer in zip(repositories.items(), answers, strict=True)
-        if answer and answer.status in _DENIALS
+        if answer and answer.status in DENIALS
     }
     return {reference: denied[place.name] for reference, place in places.items() if place.name in denied}
 
@@ -38,6 +35,5 @@ async def denials(images: Sequence[ImagePlan], stores: Destination) -> dict[str,
 def _error(place: Reference, refusal: Refused) -> RegistryUnavailableError:
     return RegistryUnavailableError(
         f"Nothing can be pushed to `{place.name}`: {refusal}",
-        hint=f"`docker login {place.registry}` as somebody who may push there; flytebuild takes credentials from where "
-        "that leaves them",
+        hint=login(place, "push there"),
     )

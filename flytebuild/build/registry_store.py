@@ -7,9 +7,9 @@ from http import HTTPStatus
 from msgspec import Struct
 
 from flytebuild.build.labels import IMAGE, observation, tagged
+from flytebuild.build.refusal import unavailable
 from flytebuild.buildkit.export import Export
 from flytebuild.config_values import Compression
-from flytebuild.errors import RegistryUnavailableError
 from flytebuild.events import Emit, ignore
 from flytebuild.facts import Present, Unknown
 from flytebuild.history import is_tag_of_ours, tags
@@ -43,7 +43,7 @@ class RegistryStore(Struct, frozen=True):
         except Refused as refusal:
             if refusal.status == HTTPStatus.NOT_FOUND:
                 return ()
-            raise RegistryUnavailableError(f"`{reference}` cannot be looked at: {refusal}") from refusal
+            raise unavailable(f"`{reference}` cannot be looked at", parse(reference), refusal) from refusal
         return tuple({layer.digest: layer for layer in found}.values())
 
     async def tagged(self, repository: str, emit: Emit = ignore) -> list[Tagged]:
@@ -52,7 +52,7 @@ class RegistryStore(Struct, frozen=True):
         try:
             digests = await digests_of(self.client, place, await list_tags(self.client, place), emit)
         except Refused as refusal:
-            raise RegistryUnavailableError(f"The tags of `{repository}` cannot be listed: {refusal}") from refusal
+            raise unavailable(f"The tags of `{repository}` cannot be listed", place, refusal) from refusal
         asked = dict.fromkeys(digest for tag, digest in digests.items() if is_tag_of_ours(tag))
         described = [self._describe(place.pinned(digest)) for digest in asked]
         known = dict(zip(asked, await counted(f"images in `{place.name}`", described, emit), strict=True))
@@ -71,9 +71,7 @@ class RegistryStore(Struct, frozen=True):
         try:
             await delete_manifest(self.client, place, leftover.digest)
         except Refused as refusal:
-            raise RegistryUnavailableError(
-                f"`{place.name}@{leftover.digest}` cannot be deleted: {refusal}"
-            ) from refusal
+            raise unavailable(f"`{place.name}@{leftover.digest}` cannot be deleted", place, refusal) from refusal
 
     def export(self, reference: str, image_config: str | None) -> Export:
         attrs = {

@@ -25,7 +25,7 @@ _LINE = 160
 """Columns of a line that goes to no terminal."""
 _LEAST = 40
 """Letters of a layer's name that are shown, however narrow the terminal is."""
-_ABSENT = {"present": "gone meanwhile", "missing": "not there", "unknown": "unknown", "external": "not ours"}
+_ABSENT = {"present": "gone meanwhile", "missing": "not there", "external": "not ours"}
 _PREFIXES = ("mount / from exec /bin/sh -c ", "mount / from exec ")
 
 
@@ -53,7 +53,8 @@ def size(
 ) -> int:
     """Show how many bytes the images of a workflow have, each for itself and shared, and the largest layers.
 
-    Sizes are those of the registry, compressed; of images in an engine's own store they are unpacked.
+    Sizes are those of the registry, compressed; of images in an engine's own store they are unpacked. Exits with 69
+    when it cannot be found out of every image whether it is there.
 
     \b
     Examples:
@@ -61,8 +62,9 @@ def size(
       flytebuild size --budget 2GB
     """
     from flytebuild import config, pipeline
-    from flytebuild.cli.console import err, notice, out
+    from flytebuild.cli.console import err, notice, out, print_error
     from flytebuild.events import Notice
+    from flytebuild.plan.unknown import unmeasured
     from flytebuild.size import account
 
     settings = config.load(Path.cwd(), **flags)
@@ -72,18 +74,24 @@ def size(
     found = account(asyncio.run(pipeline.stored(settings, planned, notice)))
     there = {share.image.reference for share in found.shares}
     absent = [image for image in planned.images if image.reference not in there and not image.members]
+    unanswered = unmeasured(planned)
     over = [share for share in found.shares if budget is not None and share.image.size > budget]
     if as_json:
         click.echo(json.dumps(_document(found, absent, budget), indent=2, ensure_ascii=False))
-    else:
+    elif found.shares or not unanswered:
         console = out()
         for line in lines(found, absent, console.width if console.is_terminal else _LINE):
             console.print(line)
     for share in over:
         err().print(_excess(share, budget or 0))
-    if budget is not None and absent:
-        notice(Notice(_unmeasured(absent)))
+    unbuilt = [image for image in absent if image.status not in ("unknown", "external")]
+    if budget is not None and unbuilt:
+        notice(Notice(_unbuilt(unbuilt)))
+    if unanswered:
+        print_error(unanswered)
     code.refuse(planned.problems)
+    if unanswered:
+        return unanswered.exit_code
     return OVER_BUDGET if over else 0
 
 
@@ -107,7 +115,8 @@ def _document(found: Account, absent: list[ImagePlan], budget: int | None) -> di
             {"digest": layer.digest, "bytes": layer.size, "images": users, "made_by": layer.made_by}
             for layer, users in found.layers
         ],
-        "not_there": [image.reference for image in absent],
+        "not_there": [image.reference for image in absent if image.status != "unknown"],
+        "unknown": [image.reference for image in absent if image.status == "unknown"],
     }
 
 
@@ -125,9 +134,8 @@ def lines(found: Account, absent: list[ImagePlan], width: int) -> Iterator[Text]
             f"  {told(share.image.size):>9}  ", (names, "bold"), (f"  {told(share.own)} of its own{shared}", "dim")
         )
     for image in absent:
-        yield Text.assemble(
-            "          ?  ", (", ".join(image.environments), "bold"), (f"  {_ABSENT[image.status]}", "dim")
-        )
+        why = f"unknown: {image.reason}" if image.status == "unknown" else _ABSENT[image.status]
+        yield Text.assemble("          ?  ", (", ".join(image.environments), "bold"), (f"  {why}", "dim"))
     yield Text("Layers", "bold")
     for layer, users in found.layers[:_SHOWN]:
         many = f"  in {users} images" if users > 1 else ""
@@ -149,12 +157,10 @@ def _words(made_by: str, room: int) -> str:
     return line if len(line) <= room else line[: room - 1] + "…"
 
 
-def _unmeasured(absent: list[ImagePlan]) -> str:
-    names = ", ".join(f"`{name}`" for image in absent for name in image.environments)
-    what = "the image of" if len(absent) == 1 else "the images of"
-    return (
-        f"{what} {names} {'is' if len(absent) == 1 else 'are'} not compared with the budget: `flytebuild build` first"
-    )
+def _unbuilt(images: list[ImagePlan]) -> str:
+    names = ", ".join(f"`{name}`" for image in images for name in image.environments)
+    what = f"the image of {names} is" if len(images) == 1 else f"the images of {names} are"
+    return f"{what} not compared with the budget: `flytebuild build` first"
 
 
 def _excess(share: Share, budget: int) -> Text:

@@ -165,6 +165,8 @@ CASES = {
     "engine-for-up": Wrong("up", 69),
     "engine-for-a-shell": Wrong("shell env", 69),
     "registry": Wrong("prune", 69, environ={"FLYTEBUILD_REGISTRY": "127.0.0.1:1/acme"}),
+    "registry-for-a-size": Wrong("size", 69, environ={"FLYTEBUILD_REGISTRY": "127.0.0.1:1/acme"}),
+    "registry-for-a-budget": Wrong("size --budget 1MB", 69, environ={"FLYTEBUILD_REGISTRY": "127.0.0.1:1/acme"}),
     "registry-of-the-base": Wrong("build --for env", 69, environ={"FLYTEBUILD_MIRRORS": "ghcr.io=127.0.0.1:1"}),
     "builder": Wrong(
         "build --for env",

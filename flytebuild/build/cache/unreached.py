@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from flytebuild.build.cache.configs import CONFIG_TYPE
 from flytebuild.build.cache.keys import keys_of_all
-from flytebuild.errors import RegistryUnavailableError
+from flytebuild.build.refusal import unavailable
 from flytebuild.events import Emit, ignore
 from flytebuild.plan import Plan
 from flytebuild.registry.client import Refused, RegistryClient
@@ -62,7 +62,7 @@ async def find(
                 found.append(CachedResults(digest, names, made, manifest.layers))
         return tuple(found)
     except Refused as refusal:
-        raise RegistryUnavailableError(f"The cache in `{repository.name}` cannot be looked at: {refusal}") from refusal
+        raise unavailable(f"The cache in `{repository.name}` cannot be looked at", repository, refusal) from refusal
 
 
 def reached_by(plan: Plan) -> frozenset[str]:
