@@ -18,15 +18,15 @@ from flytebuild.facts import Absent, Present, Unknown
 from flytebuild.plan import ImagePlan, Observation, Plan
 from flytebuild.spec.composition import Composition, composition
 from flytebuild.spec.digests import digests
-from flytebuild.spec.layers import Listed, listed_of, trees_of
+from flytebuild.spec.layers import Listed, folder_of, listed_of, trees_of
 from flytebuild.why import Change, Files, changes
 
 
 class Side(Struct, frozen=True):
     """One image: its name as it was asked for, its digest, what it is made of, and what is known of that.
 
-    `summaries`, `origins` and `listings` are those of its layers, `places` those of its settings: all are known only of
-    what comes from code.
+    `summaries`, `origins`, `listings` and `folders` are those of its layers, `places` those of its settings: all are
+    known only of what comes from code.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Side(Struct, frozen=True):
     origins: tuple[str, ...] = ()
     trees: Mapping[str, Files] = field(default_factory=dict)
     listings: tuple[tuple[Listed, ...], ...] = ()
+    folders: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -50,6 +51,7 @@ def compare(before: Side, after: Side) -> tuple[Change, ...]:
         origins=after.origins,
         trees={**before.trees, **after.trees},
         listings=after.listings,
+        folders=after.folders,
         places=after.places,
     )
 
@@ -150,6 +152,7 @@ def _written(name: str, image: ImagePlan) -> Side:
         tuple(step.origin for step in steps),
         {tree.digest: tree.files for step in steps for tree in trees_of(step.layer)},
         tuple(listed_of(step.layer) for step in steps),
+        tuple(folder_of(step.layer) for step in steps),
         image.spec.places,
     )
 

@@ -23,6 +23,7 @@ from flytebuild.spec.layers import (
     Requirements,
     UvProject,
     WheelLayer,
+    folder_of,
     listed_of,
     trees_of,
 )
@@ -52,6 +53,7 @@ def compare(before: ImageSpec, after: ImageSpec, *, are_trees_known: bool = True
         origins=[step.origin for step in after.steps],
         trees={tree.digest: tree.files for tree in trees} if are_trees_known else {},
         listings=[listed_of(step.layer) for step in after.steps],
+        folders=[folder_of(step.layer) for step in after.steps],
         places=after.places,
     )
 
@@ -99,6 +101,16 @@ def test_files_are_named_where_both_trees_are_known(before: Tree, after: Tree, s
     specs = [made_of(Copy(item, "/src", origin="src")) for item in (before, after)]
     assert words(*specs) == [said]
     assert words(*specs, are_trees_known=False) == ["files of `copy: src → /src` changed"]
+
+
+def test_files_are_named_as_they_are_found_from_here() -> None:
+    before, after, moved = (
+        made_of(Copy(tree(**files), "/src", origin="common", folder="shared/common/"))
+        for files in ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 2, "c": 1})
+    )
+    assert words(before, after) == ["`shared/common/a.py` changed"]
+    assert words(before, moved) == ["3 files changed: `shared/common/a.py`, `shared/common/b.py`, `shared/common/c.py`"]
+    assert digests(after) == digests(made_of(Copy(tree(a=2, b=1), "/src")))
 
 
 def test_local_packages() -> None:

@@ -17,7 +17,7 @@ from flytebuild.plan.places import digest_of_index, is_in_engine, references, re
 from flytebuild.spec.composition import composition
 from flytebuild.spec.digests import ImageDigests, digests
 from flytebuild.spec.images import ResolvedImage
-from flytebuild.spec.layers import Pinned, listed_of, trees_of
+from flytebuild.spec.layers import Pinned, folder_of, listed_of, trees_of
 from flytebuild.spec.model import ExternalImage, ImageSpec
 from flytebuild.spec.step import Step
 
@@ -150,6 +150,7 @@ def _changes(spec: ImageSpec, spec_digests: ImageDigests, earlier: Earlier) -> t
         origins=[step.origin for step in spec.steps],
         trees={**earlier.trees, **{tree.digest: tree.files for tree in trees}},
         listings=[listed_of(step.layer) for step in spec.steps],
+        folders=[folder_of(step.layer) for step in spec.steps],
         places=spec.places,
     )
 

@@ -30,16 +30,25 @@ def changes(
     origins: Sequence[str] = (),
     trees: Mapping[str, Files] = _NOTHING,
     listings: Sequence[Sequence[Listed]] = (),
+    folders: Sequence[str] = (),
     places: Mapping[str, str] = _NOTHING,
 ) -> tuple[Change, ...]:
     """What makes `after` another image than `before`, from the base up; nothing where they are the same.
 
-    `base` is the name of the base; `summaries`, `origins` and `listings` (the packages that each asks for) tell of the
-    layers of `after`, in their order, and `places` where its settings are written. `trees` has the files of those trees
-    that are known, by their digests.
+    `base` is the name of the base; `summaries`, `origins`, `listings` (the packages that each asks for) and `folders`
+    (how the paths of its files begin on the host) tell of the layers of `after`, in their order, and `places` where its
+    settings are written. `trees` has the files of those trees that are known, by their digests.
     """
     comparison = _Comparison(
-        before, after, base, tuple(summaries), tuple(origins), trees, tuple(map(tuple, listings)), places
+        before,
+        after,
+        base,
+        tuple(summaries),
+        tuple(origins),
+        trees,
+        tuple(map(tuple, listings)),
+        tuple(folders),
+        places,
     )
     return tuple(comparison.changes())
 
@@ -52,6 +61,7 @@ class _Comparison(Struct, frozen=True):
     origins: tuple[str, ...]
     trees: Mapping[str, Files]
     listings: tuple[tuple[Listed, ...], ...]
+    folders: tuple[str, ...]
     places: Mapping[str, str]
 
     def changes(self) -> Iterator[Change]:
@@ -126,8 +136,17 @@ class _Comparison(Struct, frozen=True):
 
     def _pair(self, twin: int, number: int) -> LayerPair:
         before, after = self.before.layers[twin], self.after.layers[number]
-        asked, listing = _asked(self.before, twin), self._listing(number)
-        return LayerPair(number, before, after, self._summary(number), self._origin(number), listing, asked, self.trees)
+        return LayerPair(
+            number,
+            before,
+            after,
+            self._summary(number),
+            self._origin(number),
+            self._listing(number),
+            _asked(self.before, twin),
+            self.folders[number] if number < len(self.folders) else "",
+            self.trees,
+        )
 
     def _locked(self, twin: int, number: int) -> Change:
         pins = _pins_of(self.after, number)

@@ -34,7 +34,8 @@ class LayerPair(Struct, frozen=True):
     """A layer and the one before, of the same kind, as their documents.
 
     `number`, `summary`, `origin` and `listing` (the packages that it asks for) are those of the layer; `asked` is what
-    the one before asked for (`Composition.listings`), and `trees` has the files of both.
+    the one before asked for (`Composition.listings`), `folder` is how the paths of its files begin on the host, and
+    `trees` has the files of both.
     """
 
     number: int
@@ -44,6 +45,7 @@ class LayerPair(Struct, frozen=True):
     origin: str
     listing: tuple[Listed, ...]
     asked: Listings | None
+    folder: str
     trees: Mapping[str, Files]
 
     def changes(self) -> Iterator[Change]:
@@ -111,7 +113,7 @@ class LayerPair(Struct, frozen=True):
         called: Mapping[str, str] = _NOTHING,
         without: Collection[str] = frozenset(),
     ) -> str:
-        """What happened to the files of a tree, but some, by their paths or what they are `called`.
+        """What happened to the files of a tree, but some, by their paths on the host or what they are `called`.
 
         Nothing where that is not known.
         """
@@ -120,9 +122,10 @@ class LayerPair(Struct, frozen=True):
         paths = [path for path in paths if path not in without]
         if old is None or new is None or not paths:
             return ""
+        names = [called.get(path, f"{self.folder}{path}") for path in paths]
         if len(paths) == 1:
-            return f"`{called.get(paths[0], paths[0])}` {happened(old, new, paths[0])}"
-        return f"{len(paths)} files changed: {some([called.get(path, path) for path in paths])}"
+            return f"`{names[0]}` {happened(old, new, paths[0])}"
+        return f"{len(paths)} files changed: {some(names)}"
 
     def _seen(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
         """What a step sees; variables only by their names, since people put into them what is nobody's business."""

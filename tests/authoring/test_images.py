@@ -9,7 +9,7 @@ import pytest
 from flytebuild.authoring.images import define
 from flytebuild.errors import UnsupportedImageError
 from flytebuild.spec.images import Platform
-from flytebuild.spec.layers import Command, PipOptions, PipPackages, PoetryProject
+from flytebuild.spec.layers import Command, Copy, PipOptions, PipPackages, PoetryProject
 from flytebuild.spec.model import ExternalImage, ImageDefinition
 
 BASE = flyte.Image.from_debian_base(python_version=(3, 11))
@@ -218,3 +218,22 @@ def test_tables_of_other_types_in_a_project_are_none(tmp_path: Path, tables: str
     (project,) = (placed.part for placed in found.parts)
     assert isinstance(project, PoetryProject)
     assert project.packages == ()
+
+
+def test_copied_files_are_called_as_they_are_found_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    for folder in (here / "shared" / "common", tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+        (folder / "a.py").touch()
+    monkeypatch.chdir(here)
+    image = (
+        BASE.with_source_folder(Path("shared/common"))
+        .with_source_folder(here / "shared")
+        .with_source_folder(here)
+        .with_source_folder(tmp_path / "elsewhere")
+        .with_source_file(here / "shared" / "common" / "a.py")
+    )
+    found = define(image, "env")
+    assert isinstance(found, ImageDefinition)
+    folders = [placed.part.folder for placed in found.parts if isinstance(placed.part, Copy)]
+    assert folders == ["shared/common/", "shared/", "", "", "shared/common/"]

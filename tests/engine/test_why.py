@@ -47,15 +47,15 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
     workspace.write({"why/source/b.py": "2"})
     (edited,) = workspace.plan(main)["images"]
     assert edited["earlier"] == first["digest"]
-    assert [(item["words"], item["field"]) for item in edited["changes"]] == [("`b.py` changed", "tree")]
+    assert [(item["words"], item["field"]) for item in edited["changes"]] == [("`why/source/b.py` changed", "tree")]
     assert statuses(edited) == ["present"] * 4 + ["missing"], "the layers of the image before count as there"
 
     workspace.write({"why/main.py": MAIN.format(package="six==1.17.0")})
     here = workspace.plan(main)["images"][0]["changes"]
-    assert [item["words"] for item in here] == ["pip: six 1.16.0 → 1.17.0", "`b.py` changed"]
+    assert [item["words"] for item in here] == ["pip: six 1.16.0 → 1.17.0", "`why/source/b.py` changed"]
     assert all(item["origin"].endswith("main.py:6") for item in here)
     text = workspace.flytebuild("plan", main).stdout
-    assert "to build: pip: six 1.16.0 → 1.17.0 (why/main.py:6); `b.py` changed (why/main.py:6)" in text
+    assert "to build: pip: six 1.16.0 → 1.17.0 (why/main.py:6); `why/source/b.py` changed (why/main.py:6)" in text
 
     # A machine that has seen nothing asks the registry, which knows trees by their digests alone.
     elsewhere = str(tmp_path / "new-machine")
@@ -68,7 +68,7 @@ def test_a_change_is_told_down_to_the_field_and_the_file(workspace: Workspace, t
 
     assert workspace.flytebuild("diff", "why", "--in", main).stdout.splitlines()[2:] == [
         "  pip: six 1.16.0 → 1.17.0  (why/main.py:6)",
-        "  `b.py` changed  (why/main.py:6)",
+        "  `why/source/b.py` changed  (why/main.py:6)",
     ]
     tag = first["reference"].rpartition(":")[2]
     done = workspace.flytebuild("diff", f"why@{tag}", "why", "--in", main, "--json", "--exit-code", code=2)

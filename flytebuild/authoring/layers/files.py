@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from flyte._image import CodeBundleLayer, CopyConfig, DockerIgnore
 
 from flytebuild.authoring.files import HostFiles
 from flytebuild.authoring.layers.options import refuse_null
-from flytebuild.authoring.site import Site
+from flytebuild.authoring.site import Site, relative
 from flytebuild.spec import layers as spec
 from flytebuild.spec.model import Part
 from flytebuild.trees.problems import shown
@@ -25,9 +26,10 @@ def copy(layer: CopyConfig, _: flyte.Image, files: HostFiles, site: Site) -> Ite
     refuse_null(destination, site)
     if layer.path_type == 0:
         into = destination.endswith(("/", "/.", "/..")) or destination in (".", "..")
-        yield spec.Copy(files.file(source, site), destination, into, OWNER, shown(source.name))
+        tree, folder = files.file(source, site), source.parent
     else:
-        yield spec.Copy(files.folder(source, site), destination, True, OWNER, shown(source.name))
+        into, tree, folder = True, files.folder(source, site), source
+    yield spec.Copy(tree, destination, into, OWNER, shown(source.name), _from_here(folder))
 
 
 def code_bundle(layer: CodeBundleLayer, _: flyte.Image, files: HostFiles, site: Site) -> Iterator[Part]:
@@ -36,7 +38,13 @@ def code_bundle(layer: CodeBundleLayer, _: flyte.Image, files: HostFiles, site: 
         return
     root = Path(layer.root_dir)
     tree = files.folder(root, site) if layer.copy_style == "all" else files.bundle(root, site)
-    yield spec.Copy(tree, layer.dst or ".", True, OWNER, "code bundle")
+    yield spec.Copy(tree, layer.dst or ".", True, OWNER, "code bundle", _from_here(root))
+
+
+def _from_here(folder: Path) -> str:
+    """How paths below a folder begin, seen from the current one; nothing where it is elsewhere."""
+    found = relative(os.path.join(os.path.abspath(folder), ""))
+    return "" if os.path.isabs(found) else shown(found)
 
 
 def docker_ignore(_: DockerIgnore, __: flyte.Image, ___: HostFiles, ____: Site) -> Iterator[Part]:

@@ -53,6 +53,7 @@ __all__ = [
     "Venv",
     "WheelLayer",
     "Wheels",
+    "folder_of",
     "images_of",
     "listed_of",
     "secrets_of",
@@ -130,6 +131,11 @@ def listed_of(layer: LayerSpec) -> tuple[Listed, ...]:
             return listed_of(asked)
         case _:
             return ()
+
+
+def folder_of(layer: LayerSpec) -> str:
+    """How the paths of a layer's files begin on the host, seen from the current folder; nothing if not known."""
+    return layer.folder if isinstance(layer, Copy) else ""
 
 
 def secrets_of(layer: LayerSpec) -> tuple[Secret, ...]:

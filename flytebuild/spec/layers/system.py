@@ -92,6 +92,9 @@ class Copy(Struct, frozen=True):
     A tree of one file is put there under its own name when `into` says that the destination is a folder, and in the
     destination's place otherwise; a folder's content is put into the destination. Everything belongs to the user and
     group called `owner` where the image has them, else to root.
+
+    `origin` is what the user calls them, and `folder` is how the paths begin, seen from the current folder, that they
+    have on the host (`src/`); nothing where they are elsewhere. Both are for messages.
     """
 
     tree: Tree
@@ -99,6 +102,7 @@ class Copy(Struct, frozen=True):
     into: bool = True
     owner: str = ""
     origin: str = ""
+    folder: str = ""
     kind: ClassVar[str] = "copy"
 
     @property
