@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from flytebuild.leftovers import Leftover, Named
     from flytebuild.plan.experience import Experience
     from flytebuild.plan.forecast import Forecast
-    from flytebuild.size import StoredImage
+    from flytebuild.size import StoredImage, StoredLayer
+    from flytebuild.spec.model import ImageSpec
     from flytebuild.wheels.lock import Lock
     from flytebuild.wheels.resolver import Moves
     from flytebuild.why import Earlier
@@ -264,22 +265,29 @@ async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[Sto
 
     Raises RegistryUnavailableError and EngineUnavailableError.
     """
-    from flytebuild.llb.wheels import is_wheel_layer  # as in `build`
-    from flytebuild.size import StoredImage, with_wheels_named
+    from flytebuild.size import StoredImage
 
     there = [image for image in planned.images if image.status == "present" and not image.members]
     async with _outside(config, emit) as (stores, _):
         found = await asyncio.gather(*(stores.layers(image.reference) for image in there))
     pairs = zip(there, found, strict=True)
     return [
-        StoredImage(
-            image.reference,
-            image.environments,
-            with_wheels_named(layers, [layer.summary for layer in image.wheel_layers], is_wheel_layer),
-        )
+        StoredImage(image.reference, image.environments, _named(layers, image.spec))
         for image, layers in pairs
         if layers
     ]
+
+
+def _named(layers: tuple[StoredLayer, ...], spec: ImageSpec | None) -> tuple[StoredLayer, ...]:
+    """The layers of an image as its plan calls them."""
+    from flytebuild.llb.histories import steps_told  # as in `build`
+    from flytebuild.size import with_base_named, with_steps_named
+
+    if spec is None or spec.base is None:
+        return layers
+    lowest = spec.steps[0].layer.summary if spec.steps else ""
+    named = with_steps_named(layers, steps_told(spec))
+    return with_base_named(named, f"base {spec.base.reference}", spec.base.size, lowest)
 
 
 async def build(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import accumulate, repeat
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 class StoredLayer(Struct, frozen=True):
-    """A layer as a store has it: `size` in bytes, `made_by` what its history says, or nothing."""
+    """A layer as a store has it: `size` in bytes, `made_by` what is known of it, or nothing."""
 
     digest: str
     size: int
@@ -59,17 +60,46 @@ class Account(Struct, frozen=True):
         return sum(layer.size for layer, _ in self.layers)
 
 
-def with_wheels_named(
-    layers: Sequence[StoredLayer], summaries: Sequence[str], is_wheel_layer: Callable[[str], bool]
-) -> tuple[StoredLayer, ...]:
-    """An image's layers, those of wheels called by what they hold, since one command makes them all.
+def with_steps_named(layers: Sequence[StoredLayer], told: Mapping[str, Sequence[str]]) -> tuple[StoredLayer, ...]:
+    """An image's layers, called as its plan calls the steps that made them.
 
-    `summaries` has the image's wheel layers in its order. Where it does not have as many, no name is guessed.
+    `told` has those names in the image's order, by what its history says of them. Where several steps have the same
+    command, and the image has not as many layers of it, no name is guessed.
     """
-    if sum(is_wheel_layer(layer.made_by) for layer in layers) != len(summaries):
-        return tuple(layers)
-    names = iter(summaries)
-    return tuple(replace(layer, made_by=next(names)) if is_wheel_layer(layer.made_by) else layer for layer in layers)
+    there = Counter(layer.made_by for layer in layers)
+    names = {
+        made_by: iter(steps) if there[made_by] == len(steps) else repeat(steps[0])
+        for made_by, steps in told.items()
+        if there[made_by] == len(steps) or len(set(steps)) == 1
+    }
+    return tuple(
+        replace(layer, made_by=next(names[layer.made_by])) if layer.made_by in names else layer for layer in layers
+    )
+
+
+def with_base_named(layers: Sequence[StoredLayer], base: str, size: int | None, lowest: str) -> tuple[StoredLayer, ...]:
+    """An image's layers, those of its base called by that, and by what the base says of them, if it says anything.
+
+    They are the lowest ones, of as many bytes as the base has (`size`). Where layers are stored otherwise than the base
+    has them, it is those that say nothing below the one of the step called `lowest`, which comes first upon a base.
+    """
+    sums = list(accumulate(layer.size for layer in layers))
+    silent = next((n for n, layer in enumerate(layers) if not _is_silent(layer)), len(layers))
+    if size in sums:
+        count = sums.index(size) + 1
+    elif silent < len(layers) and layers[silent].made_by == lowest:
+        count = silent
+    else:
+        count = 0
+    of_base = (
+        replace(layer, made_by=base if _is_silent(layer) else f"{base}: {layer.made_by}") for layer in layers[:count]
+    )
+    return (*of_base, *layers[count:])
+
+
+def _is_silent(layer: StoredLayer) -> bool:
+    """Whether nothing is said of a layer but that BuildKit has it."""
+    return layer.made_by in ("", "created by buildkit") or layer.made_by.startswith("pulled from ")
 
 
 def account(images: Sequence[StoredImage]) -> Account:

@@ -1,10 +1,12 @@
 """How large images are, alone and together."""
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytebuild.size import StoredImage, StoredLayer, account, parse_size, with_wheels_named
+from flytebuild.size import StoredImage, StoredLayer, account, parse_size, with_base_named, with_steps_named
 
 LAYERS = st.dictionaries(st.sampled_from("abcdef"), st.just(0), max_size=6).map(
     lambda found: tuple(StoredLayer(name, 10 ** (ord(name) - ord("a"))) for name in found)
@@ -23,14 +25,40 @@ def test_what_is_shared_counts_once_in_all_and_in_each() -> None:
     assert found.size == 111
 
 
-def test_wheel_layers_are_called_by_what_they_hold() -> None:
-    layers = [StoredLayer(name, 1, made_by) for name, made_by in (("a", "base"), ("b", "uv"), ("c", "uv"), ("d", "sh"))]
+def made_by(layers: Iterable[StoredLayer]) -> list[str]:
+    return [layer.made_by for layer in layers]
 
-    def made_by(*summaries: str) -> list[str]:
-        return [layer.made_by for layer in with_wheels_named(layers, summaries, lambda words: words == "uv")]
 
-    assert made_by("wheel: numpy 2", "wheel: rich 14") == ["base", "wheel: numpy 2", "wheel: rich 14", "sh"]
-    assert made_by("wheel: numpy 2") == ["base", "uv", "uv", "sh"], "no name is guessed"
+def stack(*told: str) -> list[StoredLayer]:
+    return [StoredLayer(str(number), 10, words) for number, words in enumerate(told)]
+
+
+def test_layers_are_called_as_the_plan_calls_their_steps() -> None:
+    layers = stack("base", "uv", "uv", "sh")
+    named = with_steps_named(layers, {"uv": ["wheel: numpy 2", "wheel: rich 14"], "apt": ["apt: git"]})
+    assert made_by(named) == ["base", "wheel: numpy 2", "wheel: rich 14", "sh"]
+    guessed = with_steps_named(layers, {"uv": ["wheel: numpy 2"] * 3, "sh": ["run: one", "run: two"]})
+    assert made_by(guessed) == ["base", "wheel: numpy 2", "wheel: numpy 2", "sh"], "no name is guessed"
+
+
+SILENT = "created by buildkit"
+
+
+@pytest.mark.parametrize(
+    ("told", "size", "named"),
+    [
+        # As many bytes as the base has, whatever lies on them.
+        ((SILENT, "pulled from b@sha256:1", "uv"), 20, ["base b", "base b", "uv"]),
+        ((SILENT, "RUN apt-get", SILENT), 20, ["base b", "base b: RUN apt-get", SILENT]),
+        # Stored otherwise, as in an engine: what says nothing below the lowest step.
+        ((SILENT, SILENT, "uv", SILENT), 15, ["base b", "base b", "uv", SILENT]),
+        ((SILENT, SILENT, "pip: a"), None, [SILENT, SILENT, "pip: a"]),
+        ((SILENT, SILENT), None, [SILENT, SILENT]),
+        ((), None, []),
+    ],
+)
+def test_the_lowest_layers_are_called_by_their_base(told: tuple[str, ...], size: int | None, named: list[str]) -> None:
+    assert made_by(with_base_named(stack(*told), "base b", size, "uv")) == named
 
 
 @given(st.lists(LAYERS, max_size=4))

@@ -61,11 +61,6 @@ def wheel_layer(layer: WheelLayer) -> State:
     return diff(empty, full, name=f"layer of {layer.summary}")
 
 
-def is_wheel_layer(made_by: str) -> bool:
-    """Whether these words of an image's history, which are the command that was executed, tell of a wheel layer."""
-    return made_by.endswith(f" --requirement {_PINS}")
-
-
 def _step(
     state: State,
     layer: WheelLayer,

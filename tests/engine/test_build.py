@@ -38,6 +38,10 @@ def test_exactly_what_is_missing_is_built(workspace: Workspace) -> None:
     assert own["msa_env"] > 0
     assert sizes["bytes"] == sum(layer["bytes"] for layer in sizes["layers"])
     assert sizes["layers"][0]["images"] == 3
+    names = [layer["made_by"] for layer in sizes["layers"]]
+    assert names[0].startswith("base ghcr.io/flyteorg/flyte:py3.11-v")
+    assert "pip: pytest" in names
+    assert not any("buildkit" in name or "uv pip install" in name for name in names)
     over = workspace.flytebuild("size", "--for", "run_msa", "--budget", "1MB", code=1)
     assert "error: The image of `msa_env` has" in over.stderr
 

@@ -10,7 +10,7 @@ from flytebuild.llb.marshal import in_order
 from flytebuild.llb.outline import Place
 from flytebuild.llb.state import State, Vertex
 from flytebuild.llb.tail import is_apart
-from flytebuild.llb.wheels import is_wheel_layer, wheel_layer
+from flytebuild.llb.wheels import wheel_layer
 from flytebuild.spec.layers import Command, Copy, Folder, LayerSpec, Pin, Pinned, WheelLayer
 from flytebuild.spec.model import SetEnv, SetWorkDir
 from tests.samples import AMD64, BASE, UV, file_tree, made_of
@@ -84,17 +84,6 @@ def test_wheels_are_fetched_by_digest_and_known_by_that() -> None:
     (step,) = [vertex for vertex in in_order(state) if vertex.name == "wheel: numpy 2.3.0 (Python 3.11)"]
     (mount,) = [item for item in step.operation.exec.mounts if item.dest == f"/mnt/wheels/{NUMPY.filename}"]
     assert (mount.selector, mount.readonly, mount.content_cache) == (f"/{NUMPY.filename}", True, ops_pb2.OFF)
-
-
-def test_a_wheel_layer_is_known_by_its_command_which_is_what_histories_tell() -> None:
-    commands = {
-        vertex.name: " ".join(("mount / from exec", *vertex.operation.exec.meta.args))
-        for vertex in in_order(lower(made_of(pinned(layer(NUMPY)), Command(shell="true"))))
-        if _kind(vertex) == "exec"
-    }
-    assert [name for name, command in commands.items() if is_wheel_layer(command)] == [
-        "wheel: numpy 2.3.0 (Python 3.11)"
-    ]
 
 
 def test_files_and_folders_that_go_elsewhere_look_into_no_wheel() -> None:
