@@ -21,23 +21,17 @@ from flytebuild.events import Emit, Notice, ignore
 from flytebuild.graph import EnvironmentNode, without
 from flytebuild.looking import Outside, Remembered, published
 from flytebuild.pinning.specified import decided, pinned, platforms, specified, undecided
-from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references, registry_of
+from flytebuild.plan import Observation, Plan, is_in_engine, make_plan, references
 from flytebuild.spec.model import ExternalImage
 from flytebuild.state import BuildRecord, State
 from flytebuild.trees.statcache import StatCache
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from flytebuild.build.builder import Outcome
-    from flytebuild.build.cache.unreached import CachedResults
     from flytebuild.build.output import Output
     from flytebuild.build.stores import Stores
-    from flytebuild.leftovers import Leftover, Named
     from flytebuild.plan.experience import Experience
     from flytebuild.plan.forecast import Forecast
-    from flytebuild.size import StoredImage, StoredLayer
-    from flytebuild.spec.model import ImageSpec
     from flytebuild.wheels.lock import Lock
     from flytebuild.wheels.resolver import Moves
     from flytebuild.why import Earlier
@@ -194,100 +188,8 @@ async def _past(
 
 async def observe(config: Config, reference: str, emit: Emit = ignore) -> Observation:
     """What there is under one reference. Raises UsageError for one that is malformed."""
-    async with _outside(config, emit) as (stores, _):
+    async with connected(config, emit) as (stores, _):
         return await stores.of(reference).observe(reference)
-
-
-async def unreached(config: Config, planned: Plan, emit: Emit = ignore) -> tuple[Leftover, ...]:
-    """What is in the repositories of a plan's images, and no environment of it reaches.
-
-    Raises UnavailableError, of a kind that tells who does not answer, also where it is not known what is needed.
-    """
-    from flytebuild.leftovers import leftovers
-    from flytebuild.plan.unknown import undecided
-
-    if error := undecided(planned.images):
-        raise error
-    repositories = _repositories(image.reference for image in planned.images if image.digest)
-    async with _outside(config, emit) as (stores, _):
-        return leftovers(planned, await stores.tagged(repositories, emit))
-
-
-async def forget(
-    config: Config,
-    planned: Plan,
-    images: Sequence[Leftover],
-    results: Sequence[CachedResults] = (),
-    emit: Emit = ignore,
-) -> None:
-    """Delete images, and results of the cache, that a plan does not reach, for good.
-
-    Raises RegistryUnavailableError and EngineUnavailableError at the first that stays.
-    """
-    found: tuple[Named, ...] = (*images, *results)
-    async with _outside(config, emit) as (stores, state):
-        try:
-            for leftover in found:
-                await stores.forget(leftover)
-        finally:
-            state.outdate_answers(_repositories(name for leftover in found for name in leftover.references))
-            if results:
-                from flytebuild.measures import forget_cached
-
-                # What they held is not known by the names that a plan has for it; what it reaches has stayed.
-                kept = {layer.digest for image in planned.images for layer in image.layers}
-                kept |= {layer.key for layer in planned.wheel_layers}
-                for registry in {registry_of(image.reference) for image in planned.images}:
-                    forget_cached(registry, kept, state)
-
-
-async def unreached_results(
-    config: Config, planned: Plan, until: datetime, emit: Emit = ignore
-) -> tuple[CachedResults, ...]:
-    """What is in the remote cache that no image of a plan reaches, and was made before `until`.
-
-    Raises UsageError where there is no repository of a cache, RegistryUnavailableError.
-    """
-    from flytebuild.build.cache import repository_of, unreached  # as in `build`
-
-    repository = repository_of(config)
-    if repository is None:
-        raise UsageError(
-            f"There is no remote cache: `cache` is `{config.cache}`" if config.cache else "There is no remote cache",
-            hint="it is in a repository of a registry; set `registry`, or `cache` to a repository",
-        )
-    async with _outside(config, emit) as (stores, _):
-        return await unreached.find(stores.client, repository, unreached.reached_by(planned), until, emit)
-
-
-async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[StoredImage]:
-    """The layers of those images of a plan that are ours and there; an index is told by the images that it lists.
-
-    Raises RegistryUnavailableError and EngineUnavailableError.
-    """
-    from flytebuild.size import StoredImage
-
-    there = [image for image in planned.images if image.status == "present" and not image.members]
-    async with _outside(config, emit) as (stores, _):
-        found = await asyncio.gather(*(stores.layers(image.reference) for image in there))
-    pairs = zip(there, found, strict=True)
-    return [
-        StoredImage(image.reference, image.environments, _named(layers, image.spec))
-        for image, layers in pairs
-        if layers
-    ]
-
-
-def _named(layers: tuple[StoredLayer, ...], spec: ImageSpec | None) -> tuple[StoredLayer, ...]:
-    """The layers of an image as its plan calls them."""
-    from flytebuild.llb.histories import steps_told  # as in `build`
-    from flytebuild.size import with_base_named, with_steps_named
-
-    if spec is None or spec.base is None:
-        return layers
-    lowest = spec.steps[0].layer.summary if spec.steps else ""
-    named = with_steps_named(layers, steps_told(spec))
-    return with_base_named(named, f"base {spec.base.reference}", spec.base.size, lowest)
 
 
 async def build(
@@ -307,13 +209,13 @@ async def build(
     from flytebuild.build.recording import Recording
 
     recording = Recording(emit)
-    async with _outside(config, emit) as (stores, state):
+    async with connected(config, emit) as (stores, state):
         try:
             if output:
                 return await write_images(planned, config, stores, state, output, recording, fail_fast=fail_fast)
             outcomes = await build_images(planned, config, stores, state, recording, fail_fast=fail_fast)
         finally:
-            state.outdate_answers(_repositories(item.reference for item in (*planned.to_build, *planned.to_copy)))
+            state.outdate_answers(repositories_of(item.reference for item in (*planned.to_build, *planned.to_copy)))
             if not recording.is_empty:
                 document = json.dumps(recording.document())
                 state.record_build(BuildRecord(secrets.token_hex(8), recording.started, document))
@@ -358,7 +260,7 @@ def foresee(config: Config, planned: Plan) -> Forecast:
 
 
 @asynccontextmanager
-async def _outside(config: Config, emit: Emit) -> AsyncIterator[tuple[Stores, State]]:
+async def connected(config: Config, emit: Emit) -> AsyncIterator[tuple[Stores, State]]:
     """Where images are, for who looks there, or changes it, now. Raises as `_asking`."""
     async with _asking(config, emit) as (outside, state):
         yield await outside.stores(), state
@@ -377,6 +279,6 @@ async def _asking(config: Config, emit: Emit) -> AsyncIterator[tuple[Outside, St
             yield outside, state
 
 
-def _repositories(references: Iterable[str]) -> tuple[str, ...]:
+def repositories_of(references: Iterable[str]) -> tuple[str, ...]:
     """The repositories of references that have tags, each once."""
     return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in references))

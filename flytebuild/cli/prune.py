@@ -61,7 +61,7 @@ def prune(yes: bool, cache: bool, days: int, as_json: bool, paths: tuple[Path, .
       flytebuild prune --yes workflows/
       flytebuild prune --cache --older-than 90 .
     """
-    from flytebuild import config, pipeline
+    from flytebuild import config, inventory, pipeline
     from flytebuild.cli.console import out
     from flytebuild.cli.progress.counting import counting
 
@@ -72,10 +72,10 @@ def prune(yes: bool, cache: bool, days: int, as_json: bool, paths: tuple[Path, .
     async def find() -> tuple[tuple[Leftover, ...], tuple[CachedResults, ...]]:
         with counting() as emit:
             planned = await pipeline.plan_definitions(settings, definitions, (), emit, is_checked=False)
-            images = await pipeline.unreached(settings, planned, emit)
-            results = await pipeline.unreached_results(settings, planned, until, emit) if cache else ()
+            images = await inventory.unreached(settings, planned, emit)
+            results = await inventory.unreached_results(settings, planned, until, emit) if cache else ()
             if yes:
-                await pipeline.forget(settings, planned, images, results, emit)
+                await inventory.forget(settings, planned, images, results, emit)
         return images, results
 
     images, results = asyncio.run(find())

@@ -61,7 +61,7 @@ def size(
       flytebuild size --for main
       flytebuild size --budget 2GB
     """
-    from flytebuild import config, pipeline
+    from flytebuild import config, inventory, pipeline
     from flytebuild.cli.console import err, notice, out, print_error
     from flytebuild.events import Notice
     from flytebuild.plan.unknown import unmeasured
@@ -71,7 +71,7 @@ def size(
     definitions = code.definitions(settings, paths)
     planning = pipeline.plan_definitions(settings, definitions, targets, notice, is_checked=False, is_partial=True)
     planned = asyncio.run(planning)
-    found = account(asyncio.run(pipeline.stored(settings, planned, notice)))
+    found = account(asyncio.run(inventory.stored(settings, planned, notice)))
     there = {share.image.reference for share in found.shares}
     absent = [image for image in planned.images if image.reference not in there and not image.members]
     unanswered = unmeasured(planned)
