@@ -138,7 +138,10 @@ def run(program: str, arguments: list[str]) -> int:
             sys.path[0] = os.path.dirname(program)
             runpy.run_path(program, run_name="__main__")
     except SystemExit as error:
-        return int(error.code or 0)
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+            return 1
+        return error.code or 0
     except BaseException:  # noqa: BLE001 - also what ends a process
         traceback.print_exc()
         return 1

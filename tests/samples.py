@@ -8,7 +8,7 @@ from flytebuild.spec.layers import PipOptions, PipPackages
 from flytebuild.spec.model import ImageDefinition, ImageSpec, Part, Placed
 from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE
 from flytebuild.spec.specify import specify
-from flytebuild.spec.tree import Tree, assemble, file_entry
+from flytebuild.spec.tree import Entry, Tree, assemble
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")
@@ -34,6 +34,11 @@ def definition(*parts: Part, name: str = "flyte", registry: str | None = None, p
     """An image on the sample base."""
     placed = tuple(Placed(part, f"main.py:{number}") for number, part in enumerate(parts, 1))
     return ImageDefinition(BASE.reference, name, registry, python, (AMD64, ARM64), placed)
+
+
+def file_entry(path: str, digest: str, size: int, *, executable: bool = False) -> Entry:
+    """A file by its content's digest."""
+    return Entry(path, "executable" if executable else "file", digest, size)
 
 
 def file_tree(name: str, digest: str, size: int) -> Tree:

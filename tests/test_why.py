@@ -28,9 +28,9 @@ from flytebuild.spec.layers import (
     trees_of,
 )
 from flytebuild.spec.model import ImageSpec, Part, RunAs, SetEnv, SetLabels
-from flytebuild.spec.tree import Tree, assemble, file_entry
+from flytebuild.spec.tree import Tree, assemble
 from flytebuild.why import Change, by_layer, changes, headline
-from tests.samples import AMD64, ARM64, BASE, made_of, pip
+from tests.samples import AMD64, ARM64, BASE, file_entry, made_of, pip
 from tests.spec.strategies import BY_KIND, PARTS
 
 

@@ -23,9 +23,6 @@ from flytebuild.spec.canonical import digest_bytes
 
 Kind = Literal["file", "executable", "link", "dir"]
 
-DIGEST_BYTES = 32
-"""The length of every digest, unencoded."""
-
 _KIND_BYTES: dict[Kind, bytes] = {"file": b"f", "executable": b"x", "link": b"l", "dir": b"d"}
 _MODES: dict[Kind, int] = {"file": 0o644, "executable": 0o755, "link": 0o777, "dir": 0o755}
 
@@ -66,13 +63,6 @@ class Entry(Struct, frozen=True):
     @property
     def is_file(self) -> bool:
         return self.kind in ("file", "executable")
-
-
-def file_entry(path: str, digest: str, size: int, *, executable: bool = False) -> Entry:
-    """A file by its content's digest. Raises ValueError for a digest of another length."""
-    if len(digest) != 2 * DIGEST_BYTES:
-        raise ValueError(f"{digest!r} is not a digest")
-    return Entry(path, "executable" if executable else "file", digest, size)
 
 
 def link_entry(path: str, target: str) -> Entry:

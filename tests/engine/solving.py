@@ -34,8 +34,9 @@ from flytebuild.llb.run import BindMount, run
 from flytebuild.llb.source import image, local, local_name
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
-from flytebuild.spec.tree import Entry, Tree, assemble, file_entry, folder_entry, link_entry
+from flytebuild.spec.tree import Entry, Tree, assemble, folder_entry, link_entry
 from tests.conftest import Machine
+from tests.samples import file_entry
 
 FLYTE = "flyteorg/flyte:py3.11-v2.12.1"
 CONTEXT = RuntimeConfig(env=(("PATH", "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"),), user="root")

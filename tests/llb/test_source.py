@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flytebuild.buildkit._pb import ops_pb2
 from flytebuild.llb.source import local, local_name
-from flytebuild.spec.tree import Tree, assemble, file_entry, folder_entry, link_entry
+from flytebuild.spec.tree import Tree, assemble, folder_entry, link_entry
+from tests.samples import file_entry
 
 DIGEST = "ab" * 32
 NAMES = [f"pkg{number % 7}/module_{number}.py" for number in range(300)]

@@ -7,7 +7,8 @@ import pytest
 from flytebuild.llb.outline import Place
 from flytebuild.llb.tail import place_of, tail_of
 from flytebuild.spec.layers import Command, Copy, Folder, LayerSpec, PipPackages, Venv
-from flytebuild.spec.tree import Tree, assemble, file_entry, folder_entry, link_entry
+from flytebuild.spec.tree import Tree, assemble, folder_entry, link_entry
+from tests.samples import file_entry
 
 VENV = Venv("3.11", "/opt/venv")
 PIP = PipPackages(("six",))

@@ -19,8 +19,8 @@ from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers import EMITTERS, EXECUTING, LocalPackage, PipOptions, Secret
 from flytebuild.spec.model import DockerfileDefinition, ImageSpec, RunAs, SetEnv, SetLabels, SetWorkDir
 from flytebuild.spec.specify import specify
-from flytebuild.spec.tree import Entry, Tree, assemble, file_entry, folder_entry, link_entry
-from tests.samples import AMD64, ARM64, BASE, PIXI, UV, made_of, pip
+from flytebuild.spec.tree import Entry, Tree, assemble, folder_entry, link_entry
+from tests.samples import AMD64, ARM64, BASE, PIXI, UV, file_entry, made_of, pip
 from tests.spec import independent
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))

@@ -18,10 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytebuild.errors import SourceChangedError, SourceError
-from flytebuild.spec.tree import Tree, assemble, file_entry, folder_entry, link_entry
+from flytebuild.spec.tree import Tree, assemble, folder_entry, link_entry
 from flytebuild.trees import content
 from flytebuild.trees.ignore import Ignore
 from flytebuild.trees.scan import scan, scan_file
+from tests.samples import file_entry
 
 NONE = Ignore.none()
 TOP = Path(__file__).parents[2]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flytebuild.spec.tree import assemble, file_entry, folder_entry, link_entry
+from flytebuild.spec.tree import assemble, folder_entry, link_entry
 from flytebuild.trees.ignore import Ignore
 from flytebuild.trees.scan import scan
 from flytebuild.trees.warnings import warnings
+from tests.samples import file_entry
 
 OUTSIDE = "which is outside of the folder"
 MISSING = "which is not there or left out"

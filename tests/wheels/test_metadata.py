@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,17 +14,7 @@ from flytebuild.spec.layers import Pin
 from flytebuild.wheels.metadata import MetadataReader
 from tests.engine import packages
 from tests.wheels.index import PASSWORD, Index, served
-
-
-@dataclass
-class Memory:
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def remembered(self, kind: str, key: str) -> str | None:
-        return self.texts.get(key)
-
-    def remember(self, kind: str, key: str, text: str) -> None:
-        self.texts[key] = text
+from tests.wheels.memory import Memory
 
 
 @pytest.fixture
@@ -50,11 +39,11 @@ def test_a_file_of_the_same_name_with_another_content_is_refused(index: Index, t
         assert memory.texts == {}
         right = Pin("leaf", "1.0", name, sha256(content).hexdigest(), url, len(content))
         assert "Requires-Dist: common<2" in MetadataReader(memory).read([right], ())["leaf"]
-        assert list(memory.texts) == [right.sha256]
+        assert [key for _, key in memory.texts] == [right.sha256]
         # From memory, unless that is damaged.
         gone = Pin("leaf", "1.0", name, right.sha256, "http://127.0.0.1:1/gone", len(content))
         assert "Requires-Dist: common<2" in MetadataReader(memory).read([gone], ())["leaf"]
-        memory.texts[right.sha256] = memory.texts[right.sha256].replace("common<2", "common<3")
+        memory.texts = {asked: text.replace("common<2", "common<3") for asked, text in memory.texts.items()}
         with pytest.raises(UnavailableError):
             MetadataReader(memory).read([gone], ())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from flytebuild.spec.layers import Pin
 from flytebuild.wheels.modules import ModuleReader, modules
 from tests.engine import packages
 from tests.wheels.index import Index, served
+from tests.wheels.memory import Memory
 
 
 @pytest.mark.parametrize(
@@ -41,17 +41,6 @@ from tests.wheels.index import Index, served
 )  # fmt: skip
 def test_modules_are_those_that_can_be_imported(files: Sequence[str], found: Sequence[str]) -> None:
     assert modules(files) == tuple(found)
-
-
-@dataclass
-class Memory:
-    texts: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def remembered(self, kind: str, key: str) -> str | None:
-        return self.texts.get((kind, key))
-
-    def remember(self, kind: str, key: str, text: str) -> None:
-        self.texts[kind, key] = text
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from flytebuild.errors import DefinitionError, SourceChangedError, UnavailableEr
 from flytebuild.events import Event, Notice, ignore
 from flytebuild.spec.layers import Command, PipOptions, PipPackages, Requirements, Secret
 from flytebuild.spec.model import HostFolder, ImageSpec
-from flytebuild.spec.tree import assemble, file_entry
+from flytebuild.spec.tree import assemble
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.arguments import Arguments
 from flytebuild.wheels.base import Base
@@ -34,25 +34,13 @@ from flytebuild.wheels.questions import Question
 from flytebuild.wheels.resolver import Moves, Resolver
 from flytebuild.wheels.uv import Asking, Target, Uv
 from tests.engine import packages
-from tests.samples import AMD64, made_of
+from tests.samples import AMD64, file_entry, made_of
 from tests.wheels.index import PASSWORD, Index, served
+from tests.wheels.memory import Memory
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE = Base(platform.python_version(), (platform.python_version(),), (2, 28))
 UV = Path(sys.executable).with_name("uv")
-
-
-@dataclass
-class Memory:
-    """What is remembered, by kind and key."""
-
-    texts: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def remembered(self, kind: str, key: str) -> str | None:
-        return self.texts.get((kind, key))
-
-    def remember(self, kind: str, key: str, text: str) -> None:
-        self.texts[kind, key] = text
 
 
 @dataclass
