@@ -8,7 +8,8 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,15 @@ from hypothesis import HealthCheck, settings
 from tests.snapshot import Snapshots
 
 TOP = Path(__file__).parent.parent
+
+BASES = ("--bases", "all")
+"""What the machine has."""
+
+HEAD_START = pytest.StashKey[subprocess.Popen[bytes]]()
+"""The command that brings the machine up while tests run that need none."""
+
+LONGEST = ("test_wheel_recipes.py", "test_lost_builders.py")
+"""Files that take longer than their few tests say."""
 
 # Programs that tests start keep their bytecode, whatever the machine says: else each of them compiles all its modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -80,6 +90,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     Workers leave that to the process that started them, which comes here when they have ended.
     """
+    if command := session.config.stash.get(HEAD_START, None):
+        command.terminate()
+        command.wait()
     if hasattr(session.config, "workerinput") or os.environ.get("TEST_MACHINE") or not machine_state().exists():
         return
     with USED.open("w") as file:
@@ -136,7 +149,9 @@ def snapshots(pytestconfig: pytest.Config) -> Snapshots:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Prepare tests on a real engine, and have workers begin with their files: the short ones then fill what is left.
+    """Prepare tests on a real engine, and have workers do their files last, while those with most tests come first.
+
+    Until then the machine has come up, and short files fill what is left at the end.
 
     A test marked `engine` gets the machine, whether or not it asks for it by name.
 
@@ -149,8 +164,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if "machine" not in item.fixturenames:
                 item.fixturenames.insert(0, "machine")
     if hasattr(config, "workerinput"):
-        slow = {item.path for item in items if item.get_closest_marker("engine")}
-        items.sort(key=lambda item: item.path not in slow)
+        sizes = Counter(item.path for item in items if item.get_closest_marker("engine"))
+        items.sort(key=lambda item: (item.path in sizes, item.path.name not in LONGEST, -sizes[item.path]))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the first worker bring the machine up, if it will be needed, while both do what needs none."""
+    worker = getattr(session.config, "workerinput", {}).get("workerid")
+    if worker == "gw0" and any(item.get_closest_marker("engine") for item in session.items):
+        # Whoever needs the machine calls `up` as well: that waits for this one, and says what is wrong.
+        session.config.stash[HEAD_START] = subprocess.Popen(
+            _command("up", machine_state(), BASES),
+            cwd=TOP,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
@@ -173,7 +202,7 @@ def machine_state() -> Path:
 
 def bring_up(state: Path, *options: str) -> Machine:
     """A machine in a state folder; fails the test where it does not come up."""
-    options = options or ("--bases", "all")
+    options = options or BASES
     result = _call("up", state, *options, "--json")
     if result.returncode:
         command = f"{Path(sys.executable).name} -m scripts.machine up --state {state} {' '.join(options)}"
@@ -188,5 +217,9 @@ def take_down(state: Path) -> None:
 
 
 def _call(verb: str, state: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scripts.machine", verb, "--state", str(state), *options]
+    command = _command(verb, state, options)
     return subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def _command(verb: str, state: Path, options: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "scripts.machine", verb, "--state", str(state), *options]
