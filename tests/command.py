@@ -42,6 +42,10 @@ class Fork:
         self.out, self._report = os.fdopen(out), os.fdopen(told)
         self._pid = int(self._report.readline())
 
+    def told(self) -> str:
+        """What it has written to stderr so far."""
+        return os.pread(self._err.fileno(), os.fstat(self._err.fileno()).st_size, 0).decode()
+
     def end(self) -> subprocess.CompletedProcess[str]:
         """Wait until it has ended; `stdout` is what nobody has read so far."""
         with self.out, self._err, self._report:

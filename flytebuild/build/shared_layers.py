@@ -4,6 +4,10 @@ BuildKit pushes a layer that it has made itself to every repository anew. One th
 imports it has the registry mount there instead: so the images' solves import what these layers were written to. Each is
 written by the solve that makes it, compressed and sent while others are still made; then one manifest is put together
 of theirs.
+
+What layers are made on has a short solve of its own before. Whoever asks BuildKit for a step's result while another
+solve that has executed the step goes on is not told by what the result is known, and does not find what a cache has on
+top of it (moby/buildkit#4674): somebody who builds on the same engine would make again what the registry has.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from flytebuild.build.cache import BuildCache, RemoteCache
 from flytebuild.build.cache.export import EXPORTING
@@ -32,7 +36,7 @@ from flytebuild.llb.lower import beginning
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State as Layer
-from flytebuild.llb.wheels import wheel_layer
+from flytebuild.llb.wheels import downloads, ground_of, wheel_layer
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.images import Platform
 from flytebuild.state import State
@@ -76,22 +80,38 @@ class Making(Struct, frozen=True):
     solver: Solves
     turns: asyncio.Semaphore
     emit: Emit
+    _grounds: dict[Layer, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def fetch(self, files: Layer) -> None:
+        """Have the builder fetch files, which takes no turn. Raises SolveError."""
+        await self._solve(files, self.emit)
+
+    async def lay(self, ground: Layer) -> None:
+        """Make what layers are made on, unless that is done, or wait for it. Raises SolveError."""
+        if ground not in self._grounds:
+            self._grounds[ground] = asyncio.create_task(self.make(ground))
+        await self._grounds[ground]
 
     async def make(self, layer: Layer, *exports: Cache) -> None:
         """Make one of which no cache is known. Raises SolveError."""
-        loop, turn = asyncio.get_running_loop(), Turn(self.turns)
+        turn = Turn(self.turns)
 
         def take(event: Event) -> None:
             if isinstance(event, StepStarted) and event.name.startswith(EXPORTING):
                 turn.end()
             self.emit(event)
 
-        def tell(event: Event) -> None:
+        async with turn:
+            await self._solve(layer, take, *exports)
+
+    async def _solve(self, state: Layer, take: Emit, *exports: Cache) -> None:
+        loop = asyncio.get_running_loop()
+
+        def take_from_thread(event: Event) -> None:
             loop.call_soon_threadsafe(take, event)
 
-        async with turn:
-            progress = Progress(WHEEL_LAYERS, tell)
-            await self.solver.solve(marshal(layer), None, progress, WHEEL_LAYERS, exports=exports)
+        progress = Progress(WHEEL_LAYERS, take_from_thread)
+        await self.solver.solve(marshal(state), None, progress, WHEEL_LAYERS, exports=exports)
 
 
 @dataclass
@@ -120,8 +140,8 @@ async def make_first(
 ) -> RemoteCache:
     """The cache that has these layers: as it was found, or once those that it lacks, or has lost, have been made.
 
-    What images begin with is fetched and made meanwhile, since they wait for that as well. One layer that fails is no
-    reason to do without the others.
+    All wheels are fetched from the start, whenever their layers' turns are. What images begin with is fetched and made
+    meanwhile as well, since they wait for that. One layer that fails is no reason to do without the others.
     """
     if whole := await cache.together(layers):
         return await cache.with_layers(layers, making.emit, whole=whole)
@@ -131,6 +151,8 @@ async def make_first(
         making.emit(Notice(f"before the images {count}, to be mounted in their repositories"))
     # Those that the cache has are fetched by whoever needs them, if anybody does.
     begun = [making.make(layer) for layer in beginnings if missing and not cache.has(layer)]
+    if files := downloads(missing):
+        begun.append(making.fetch(files))
     made = [_have(layer, cache, making) for layer in layers]
     ends = await asyncio.gather(*begun, *made, return_exceptions=True)
     for end in ends:
@@ -147,6 +169,7 @@ async def _have(layer: Layer, cache: RemoteCache, making: Making) -> None:
         if await cache.still_has(layer):
             return
         making.emit(Notice(f"`{cache.repository.name}` has lost the {layer.vertex.name}, which is made again"))
+    await making.lay(ground_of(layer))
     await making.make(layer, cache.place_of(layer))
 
 

@@ -40,6 +40,11 @@ def download(url: str, sha256: str, filename: str, *, name: str) -> State:
     return State(Vertex(ops_pb2.Op(source=ops_pb2.SourceOp(identifier=url, attrs=attrs)), (), None, name))
 
 
+def is_download(state: State) -> bool:
+    """Whether a state is a file that BuildKit fetches itself."""
+    return "http.checksum" in state.vertex.operation.source.attrs
+
+
 def local_name(digest: str) -> str:
     """What a tree is called between BuildKit and the session: 128 bits of its digest."""
     if len(digest) < 32:

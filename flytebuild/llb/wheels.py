@@ -9,13 +9,13 @@ wheels and checks their digests, and uv checks them once more.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flytebuild.inside import text_of
 from flytebuild.llb.file import FIXED_TIME, make_file
-from flytebuild.llb.merge import diff
+from flytebuild.llb.merge import diff, merge
 from flytebuild.llb.run import BindMount, TmpfsMount, run
-from flytebuild.llb.source import download, image, pinned
+from flytebuild.llb.source import download, image, is_download, pinned
 from flytebuild.llb.state import State
 from flytebuild.spec.images import RuntimeConfig
 from flytebuild.spec.layers.pin import Pin
@@ -59,6 +59,18 @@ def wheel_layer(layer: WheelLayer) -> State:
     binds = (BindMount(_PINS, pins, "/pins.txt", is_known=True), *map(_wheel, layer.pins))
     full = _step(empty, layer, layer.folder, install, name=layer.step, binds=binds)
     return diff(empty, full, name=f"layer of {layer.summary}")
+
+
+def ground_of(layer: State) -> State:
+    """What a wheel layer is made on: the empty virtual environment, the same for all of one Python."""
+    return layer.vertex.inputs[0]
+
+
+def downloads(layers: Iterable[State]) -> State | None:
+    """The wheels of some wheel layers, and nothing that is made of them; None where there are none."""
+    steps = [layer.vertex.inputs[1].vertex for layer in layers]
+    wheels = tuple(dict.fromkeys(item for step in steps for item in step.inputs if is_download(item)))
+    return merge(wheels, name=f"{len(wheels)} wheels") if len(wheels) > 1 else next(iter(wheels), None)
 
 
 def _step(

@@ -16,6 +16,7 @@ from flytebuild.build.cache.keys import key_together, keys_of_state, wheel_layer
 from flytebuild.build.cache.lookup import IMPORTS, Found
 from flytebuild.build.shared_layers import Making, make_first
 from flytebuild.buildkit._pb.control_pb2 import StatusResponse, Vertex
+from flytebuild.buildkit._pb.ops_pb2 import Op
 from flytebuild.buildkit.failure import Failure
 from flytebuild.buildkit.progress import Progress
 from flytebuild.buildkit.solve import Cache, SolveError
@@ -39,17 +40,17 @@ def layer(name: str) -> WheelLayer:
 
 @dataclass
 class Solver:
-    """Fails what has a name in it, and notes what was solved and what it was written to."""
+    """Fails the layer of a name, and notes what results were asked for and what they were written to."""
 
     fails: str = ""
     solved: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
 
     async def solve(self, work: Any, *_: Any, exports: Sequence[Cache] = (), **__: Any) -> Mapping[str, str]:
-        names = [item.description["llb.customname"] for item in work.metadata.values()]
-        made = [name for name in names if name.startswith("wheel: ")]
-        self.solved += made or sorted(names)
-        if self.fails and f"wheel: {self.fails} 1 (Python 3.11)" in made:
+        # The last operation says which result is wanted.
+        (wanted,) = Op.FromString(work.ops[-1]).inputs
+        self.solved.append(work.metadata[wanted.digest].description["llb.customname"])
+        if self.solved[-1] == f"layer of wheel: {self.fails} 1":
             raise SolveError(Failure("no such wheel"))
         self.written += [f"{item.attrs['ref']} {item.attrs['mode']}" for item in exports]
         return {}
@@ -89,6 +90,7 @@ class Registry:
         return httpx.Response(200, content=self.configs[name])
 
 
+EMPTY = "an empty virtual environment for Python 3.11"
 WHOLE = "all of them"
 HELD = parse(f"r.example/cache@{Blob.of(content_of(WHOLE)[0]).digest}")
 OTHERS = {f"v-{number}": parse(f"r.example/cache@sha256:{number:064}") for number in range(IMPORTS)}
@@ -137,8 +139,8 @@ def test_each_layer_is_written_alone_and_then_one_manifest_of_all() -> None:
     base = image("r.example/base@sha256:" + "0" * 64, AMD64, name="base")
     begin = make_folder(base, "/opt", AMD64, name="environment")
     found, told = make(cache(known, registry), "abc", solver, [base, begin])
-    # Of a base alone there is nothing to make.
-    assert solver.solved == ["base", "environment", "wheel: a 1 (Python 3.11)", "wheel: c 1 (Python 3.11)"]
+    # Of a base alone there is nothing to make, what layers are made on is made once, and before them.
+    assert solver.solved == ["environment", "2 wheels", EMPTY, "layer of wheel: a 1", "layer of wheel: c 1"]
     assert solver.written == [f"r.example/cache:{tag(name)} min" for name in "ac"]
     assert told == ["before the images come 2 wheel layers, to be mounted in their repositories"]
     assert registry.put == [tag("a", "b", "c")]
@@ -152,7 +154,7 @@ def test_each_layer_is_written_alone_and_then_one_manifest_of_all() -> None:
 def test_a_layer_that_fails_is_left_to_the_images_and_the_others_are_imported() -> None:
     solver, registry = Solver(fails="a"), Registry()
     found, _ = make(cache(Found(), registry), "abc", solver)
-    assert solver.solved == [f"wheel: {name} 1 (Python 3.11)" for name in "abc"]
+    assert solver.solved == ["3 wheels", EMPTY, *(f"layer of wheel: {name} 1" for name in "abc")]
     assert registry.put == [tag("b", "c")]
     assert [found.has(state) for state in states("a", "b", "c")] == [False, True, True]
     assert [item.attrs["ref"] for item in found.imports] == [str(*found.layers.values())]

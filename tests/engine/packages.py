@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import posixpath
 import random
 import tarfile
 import zipfile
@@ -11,8 +12,13 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 from tests.serving import Quiet, answering
+
+PATIENCE = 120.0
+"""Seconds after which a request at a closed gate is given up."""
 
 
 def wheel(folder: Path, name: str, version: str, *requires: str, more: Mapping[str, str] | None = None) -> Path:
@@ -54,14 +60,24 @@ def padded(folder: Path, name: str, version: str, size: int) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
-    """The URL of a folder at an address of this machine, for as long as it is entered."""
-    with answering(partial(_Files, directory=str(folder)), address) as host:
+def serving(folder: Path, address: str = "127.0.0.1", gates: Mapping[str, Event] | None = None) -> Iterator[str]:
+    """The URL of a folder at an address of this machine, for as long as it is entered.
+
+    A file whose name is in `gates` is given while its gate is open (set).
+    """
+    with answering(partial(_Files, directory=str(folder), gates=gates or {}), address) as host:
         yield f"http://{host}"
 
 
 class _Files(Quiet, SimpleHTTPRequestHandler):
-    pass
+    def __init__(self, *arguments: Any, gates: Mapping[str, Event], directory: str) -> None:
+        self._gates = gates
+        super().__init__(*arguments, directory=directory)
+
+    def do_GET(self) -> None:
+        gate = self._gates.get(posixpath.basename(self.path))
+        if gate is None or gate.wait(PATIENCE):
+            super().do_GET()
 
 
 def index(folder: Path, *wheels: tuple[str, str]) -> Path:

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -33,10 +34,11 @@ from flytebuild.spec.layers import Pin, WheelLayer
 from flytebuild.spec.prefix import VENV
 from flytebuild.wheels.partition import HEAVY
 from flytebuild.wheels.recipe import tool_of
+from scripts.machine.processes import wait_until
 from tests.conftest import Machine
 from tests.engine import packages
 from tests.engine.building import digest, manifest, unpacked
-from tests.engine.clients import SMALL, Bench, Registry
+from tests.engine.clients import SMALL, Bench, Registry, told
 from tests.engine.solving import Solver
 from tests.registry_proxy import proxied
 
@@ -135,21 +137,33 @@ def image(name, *packages):
 one = flyte.TaskEnvironment("one", image=image("one", "heavy", "light"))
 two = flyte.TaskEnvironment("two", image=image("two", "light", "heavy").with_env_vars({{"MORE": "1"}}))
 old = flyte.TaskEnvironment("old", image=image("old", "light").with_pip_packages("light<2", index_url="{index}"))
+late = flyte.TaskEnvironment("late", image=image("late", "late"))
 """
+LATE = "late-1-py3-none-any.whl"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, machine: Machine, second_machine: Machine) -> Iterator[Bench]:
+def gate() -> Iterator[Event]:
+    """Open but for as long as a test has it closed: the way of the package `late`."""
+    opened = Event()
+    opened.set()
+    yield opened
+    opened.set()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, machine: Machine, second_machine: Machine, gate: Event) -> Iterator[Bench]:
     assert machine.registry
     folder = tmp_path / "index"
     token = str(secrets.randbelow(10**9))
     # Of a version of its own, so that no engine has it.
     packages.padded(folder / "simple/heavy", "heavy", f"1.{token}", HEAVY)
-    for version in ("1", f"2.{token}"):
-        packages.wheel(folder / "simple/light", "light", version)
+    for name, version in (("light", "1"), ("light", f"2.{token}"), ("late", "1")):
+        packages.wheel(folder / "simple" / name, name, version)
     for place in (folder / "simple").iterdir():
         packages.listed(place)
-    with packages.serving(folder) as url, proxied(machine.registry.partition("/")[0]) as proxy:
+    served = packages.serving(folder, gates={LATE: gate})
+    with served as url, proxied(machine.registry.partition("/")[0]) as proxy:
         files = {"main.py": MAIN.format(python=PYTHON, index=f"{url}/simple")}
         made = Bench(tmp_path, machine, second_machine, Registry(proxy, f"t{token}"), files)
         yield made
@@ -210,6 +224,32 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     assert {name for name in again.executed if not name.startswith(looked_at)} == set()
     assert {name: registry.layers(places[name]) for name in layers} == layers
     assert max((call.received for call in proxy.downloads()), default=0) < SMALL
+
+
+def test_layers_are_imported_beside_a_build_that_makes_others_on_the_same_engine(bench: Bench, gate: Event) -> None:
+    registry, version = bench.registry, bench.registry.path.removeprefix("t")
+    first, second = bench.client("first"), bench.client("second", second=True)
+    for client in (first, second):
+        client.workspace.environ["FLYTEBUILD_MIRRORS"] += f",ghcr.io={bench.machine.mirrors['ghcr.io']}"
+    first.workspace.flytebuild("lock", "main.py")
+    first.build("main.py", "--for", "one")
+    (item,) = first.workspace.plan("main.py", "--for", "one")["environments"]
+    layers = registry.layers(item["image"])
+    registry.forget(item["image"])
+    (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
+
+    # The engine has nothing: it makes what layers are made on, and waits for a wheel.
+    gate.clear()
+    late = second.start("main.py", "--for", "late")
+    empty = '"name": "an empty virtual environment for Python 3.11", "cached"'
+    assert wait_until(lambda: empty in late.told(), packages.PATIENCE)
+    built = second.build("main.py", "--for", "one")
+    assert built.results == {"one": "built"}
+    installed = {f"wheel: heavy 1.{version} (Python 3.11)", f"wheel: light 2.{version} (Python 3.11)"}
+    assert installed & built.executed == set()
+    assert registry.layers(item["image"]) == layers
+    gate.set()
+    assert told(late).results == {"late": "built"}
 
 
 def test_a_wheel_layer_that_the_registry_has_lost_is_made_again(bench: Bench) -> None:
