@@ -175,7 +175,7 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     registry, proxy = bench.registry, bench.registry.proxy
     first = bench.client("first")
     first.workspace.flytebuild("lock", "main.py")
-    plan = first.workspace.plan("main.py")
+    plan = first.workspace.plan("main.py", "--for", "one", "--for", "two", "--for", "old")
     version = registry.path.removeprefix("t")
     # An index of files says nothing of sizes, so whoever serves them was asked: the heavy one is a layer of its own.
     light, heavy = plan["wheel_layers"]
