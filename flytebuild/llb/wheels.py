@@ -26,6 +26,7 @@ _ROOM = "/mnt"
 
 _WHEELS = f"{_ROOM}/wheels"
 _PINS = f"{_ROOM}/pins.txt"
+_PROGRAM = f"{_ROOM}/reproducible.py"
 _CONTEXT = RuntimeConfig(
     env=(
         ("HOME", _ROOM),
@@ -83,16 +84,19 @@ def _step(
     binds: Sequence[BindMount] = (),
 ) -> State:
     """What a command leaves in `folder`, the same whenever it is executed."""
-    program = text_of("reproducible")
+    # A file, since arguments are in the history of every image that has the layer.
+    file = posixpath.basename(_PROGRAM)
+    text = text_of("reproducible").encode()
+    program = make_file(None, f"/{file}", text, layer.platform, name="the program that makes wheel layers")
     # Python keeps bytecode of its own library beside that, which must not be in the layer.
     library = BindMount("/usr", _tool(layer), "/usr", is_known=True)
     return run(
         state,
-        ("python3", "-I", "-S", "-c", program, str(FIXED_TIME), folder, *arguments),
+        ("python3", "-I", "-S", _PROGRAM, str(FIXED_TIME), folder, *arguments),
         _CONTEXT,
         layer.platform,
         name=name,
-        binds=(library, *binds),
+        binds=(library, BindMount(_PROGRAM, program, f"/{file}", is_known=True), *binds),
         tmpfs=(TmpfsMount(_ROOM),),
         has_network=False,
     )

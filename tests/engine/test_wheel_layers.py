@@ -220,7 +220,7 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     again = second.build("main.py", "--for", "one", "--for", "two")
     # Wheels are named by their digests: that they are looked at fetches none, and the index cannot be reached there.
     # What is merged is put together anew, which moves nothing.
-    looked_at = ("download ", "pins of ", "uv and Python ", "wheel layers on top of ")
+    looked_at = ("download ", "pins of ", "the program that ", "uv and Python ", "wheel layers on top of ")
     assert {name for name in again.executed if not name.startswith(looked_at)} == set()
     assert {name: registry.layers(places[name]) for name in layers} == layers
     assert max((call.received for call in proxy.downloads()), default=0) < SMALL

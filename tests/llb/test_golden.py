@@ -54,7 +54,7 @@ GOLDEN = {
     ),
     "wheel layer": (
         wheel_layer(WheelLayer((PIN,), TOOL, "3.11", AMD64, "/opt/venv")),
-        "3d954b7c370ded673c2d768a3d3050b9d926048a9c99c9d3066511a62c782f0f",
+        "06b0d1f82df93917ef97f69ec8e703cedfc06a993f2ac9623e0dcf96a7e58777",
     ),
     "local": (TREE, "790efda5e54a499fcf39032999dd956ce396291842ea7c2cbd4ba09d3ebf066a"),
     "copy": (

@@ -86,6 +86,16 @@ def test_wheels_are_fetched_by_digest_and_known_by_that() -> None:
     assert (mount.selector, mount.readonly, mount.content_cache) == (f"/{NUMPY.filename}", True, ops_pb2.OFF)
 
 
+def test_what_runs_in_the_steps_is_no_part_of_histories() -> None:
+    """They say the arguments of every step, in each image that has its layer."""
+    steps = [item for item in in_order(wheel_layer(layer(NUMPY))) if _kind(item) == "exec"]
+    assert len(steps) == 2
+    for step in steps:
+        assert list(step.operation.exec.meta.args[:4]) == ["python3", "-I", "-S", "/mnt/reproducible.py"]
+        (mount,) = [item for item in step.operation.exec.mounts if item.dest == "/mnt/reproducible.py"]
+        assert (mount.selector, mount.readonly, mount.content_cache) == ("/reproducible.py", True, ops_pb2.OFF)
+
+
 def test_files_and_folders_that_go_elsewhere_look_into_no_wheel() -> None:
     assert looks_into_wheels(image()) == []
     assert looks_into_wheels(image(SetWorkDir("/srv/app"), Copy(FILES, "/home/flyte"))) == []

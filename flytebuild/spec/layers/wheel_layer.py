@@ -8,7 +8,7 @@ from flytebuild.spec.canonical import SCHEMA, Document, Value, digest
 from flytebuild.spec.images import Platform, ResolvedImage
 from flytebuild.spec.layers.pin import Pin
 
-EMITTER = 2
+EMITTER = 3
 """The version of its translation to BuildKit: raised when the same fields come to mean other bytes."""
 
 _NAMED = 3
