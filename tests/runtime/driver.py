@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -93,13 +92,8 @@ class Driver:
 
     def flyte(self, *arguments: str) -> str:
         """Run the `flyte` command."""
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("flyte")), *arguments],
-            env={**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "300"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        environ = {**os.environ, **client.flyte_environment(self.plane), "COLUMNS": "300"}
+        done = Fork(Path(sys.executable).with_name("flyte"), arguments, Path.cwd(), environ).end()
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
