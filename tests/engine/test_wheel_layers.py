@@ -234,7 +234,7 @@ def test_layers_are_imported_beside_a_build_that_makes_others_on_the_same_engine
     first.workspace.flytebuild("lock", "main.py")
     first.build("main.py", "--for", "one")
     (item,) = first.workspace.plan("main.py", "--for", "one")["environments"]
-    layers = registry.layers(item["image"])
+    wheels = registry.layers(item["image"])[-2:]
     registry.forget(item["image"])
     (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
 
@@ -247,7 +247,7 @@ def test_layers_are_imported_beside_a_build_that_makes_others_on_the_same_engine
     assert built.results == {"one": "built"}
     installed = {f"wheel: heavy 1.{version} (Python 3.11)", f"wheel: light 2.{version} (Python 3.11)"}
     assert installed & built.executed == set()
-    assert registry.layers(item["image"]) == layers
+    assert registry.layers(item["image"])[-2:] == wheels
     gate.set()
     assert told(late).results == {"late": "built"}
 
