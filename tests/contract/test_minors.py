@@ -33,6 +33,8 @@ from tests.runtime.conftest import SITE
 
 HERE = Path(__file__).parent
 OLDEST, NEWEST = MINORS[0], MINORS[-1]
+PATIENCE = 240.0
+"""Seconds for whatever is waited for: on a busy machine an answer that takes a moment may take long."""
 ACTIONS, QUEUE = "1", "0"
 """What tells an SDK which of the two protocols between a task and the control plane it speaks."""
 
@@ -79,20 +81,23 @@ def serving_processes(home: Path, python: Path, variables: dict[str, str]) -> It
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(PATIENCE)
         yield address[0], executor
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(PATIENCE)
 
 
+# An SDK gives its controller's thread five seconds to start, and 2.3 gives a call up after ten tries: on a machine that
+# is busy enough neither will do. As with tests on the engine, the closing line counts second tries.
+@pytest.mark.flaky(reruns=1)
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 def test_the_example(pair: Pair, tmp_path: Path) -> None:
     host, container = python_of(pair.host), python_of(pair.container)
     home = tmp_path / "home"
     home.mkdir()
     variables = {"_U_USE_ACTIONS": pair.protocol}
-    with serving_processes(home, container, variables) as (endpoint, executor):
+    with serving_processes(home, container, variables) as (endpoint, executor), httpx.Client(timeout=PATIENCE) as http:
         plane = client.ControlPlane(endpoint, os.getpid(), home)
         flyte_config.write(endpoint, plane.config_file)
         done = subprocess.run(
@@ -109,13 +114,13 @@ def test_the_example(pair: Pair, tmp_path: Path) -> None:
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
-        runs = httpx.get(f"{endpoint}/api/runs").json()
+        runs = http.get(f"{endpoint}/api/runs").json()
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{runs}"
         said = json.loads(done.stdout.splitlines()[-1])
-        document = httpx.get(f"{endpoint}/api/runs/{said['run']}").json()
-        assert httpx.get(said["url"]).status_code == 200
+        document = http.get(f"{endpoint}/api/runs/{said['run']}").json()
+        assert http.get(said["url"]).status_code == 200
     assert said.pop("version").startswith(f"{pair.host}.")
     assert said == {
         "run": document["run"],
