@@ -18,6 +18,7 @@ from flytebuild.errors import UsageError
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from flytebuild.spec.layers import Pin
     from flytebuild.wheels.lock import Lock
     from flytebuild.wheels.moved import Moved
 
@@ -125,7 +126,11 @@ def _document(file: Path, lock: Lock, changes: Sequence[Moved], *, is_written: b
                 "environments": list(layer.environments),
                 "platform": layer.platform,
                 "fingerprint": layer.fingerprint,
-                "wheels": [{**pin.document(), "url": pin.url or None, "bytes": pin.size} for pin in layer.pins],
+                "where": list(layer.where),
+                "python": layer.python,
+                "replaces": list(layer.replaces),
+                "obstacle": layer.obstacle or None,
+                "wheels": [_wheel(pin) for pin in layer.pins],
             }
             for layer in lock.layers
         ],
@@ -140,6 +145,11 @@ def _document(file: Path, lock: Lock, changes: Sequence[Moved], *, is_written: b
             for layer in lock.unlocked
         ],
     }
+
+
+def _wheel(pin: Pin) -> dict[str, Any]:
+    modules = None if pin.modules is None else list(pin.modules)
+    return {**pin.document(), "url": pin.url or None, "bytes": pin.size, "modules": modules}
 
 
 def _lines(

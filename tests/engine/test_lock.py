@@ -51,6 +51,9 @@ def test_a_lock_from_its_first_day_on(workspace: Workspace) -> None:
     wheels = {layer["asked"]: layer["wheels"] for layer in document["layers"]}
     assert [wheel["name"] for wheel in wheels["pip: iniconfig<2.1, packaging"]] == ["iniconfig"], "flyte has the other"
     (six,) = wheels["pip: six"]
+    assert six["modules"] == ["six"]
+    told = [[layer[key] for key in ("where", "python", "replaces", "obstacle")] for layer in document["layers"]]
+    assert told == [[[], "3.11", [], None]] * 2
     text = file.read_text()
     locked = built(workspace, "--locked", main)
     assert locked != free
@@ -120,7 +123,7 @@ def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(
         url = index.private.replace("${TOKEN}", PASSWORD)
         environ = {"TOKEN": PASSWORD, "UV_INDEX_URL": url, "FLYTEBUILD_TRACEBACK": "1"}
         told = [
-            workspace.flytebuild("lock", "main.py", **environ),
+            workspace.flytebuild("lock", "--json", "main.py", **environ),
             workspace.flytebuild("plan", "--json", "--locked", "-o", "plan.json", "main.py", **environ),
             workspace.flytebuild("build", "-v", "--json", "--locked", "main.py", **environ),
             workspace.flytebuild("lock", "--update", "leaf", "main.py", code=69, **{**environ, "TOKEN": PASSWORD[1:]}),
@@ -131,6 +134,9 @@ def test_what_indexes_want_to_know_is_in_nothing_that_is_left_or_told(
         "its index wants a secret",
         f"`{index.address.partition(':')[0]}` wants credentials",
     ]
+    # The lock says only what its indexes do; the first layer's own is asked for nothing without its secret.
+    locked = {layer["asked"]: layer["obstacle"] for layer in json.loads(told[0].stdout)["layers"]}
+    assert locked["pip: other"] == f"`{index.address.partition(':')[0]}` wants credentials"
     # The image is the same where none of this is known.
     assert workspace.plan("main.py")["images"][0]["digest"] == image["digest"]
     assert told[4].stdout.count("installed by a step") == 2
