@@ -59,13 +59,16 @@ async def lock(
     after = Lock(answering.uv.version, images, layers, unlocked)
     platforms = frozenset(str(platform) for variants in specs.values() for platform in variants)
     whole = merged(before, after, platforms, frozenset(specs) if is_partial else None) if before else after
-    return await _with_modules(whole, ModuleReader(state, config.ca_bundle))
+    return await _with_modules(whole, ModuleReader(state, config.ca_bundle), emit)
 
 
-async def _with_modules(lock: Lock, reader: ModuleReader) -> Lock:
+async def _with_modules(lock: Lock, reader: ModuleReader, emit: Emit) -> Lock:
     """The lock with the modules of its wheels, which checks ask for: as far as whoever serves these tells them."""
     pins = list(dict.fromkeys(pin for layer in lock.layers for pin in layer.pins))
-    named = {pin: pin for pin in await in_thread(lambda: reader.named(pins), "flytebuild-modules")}
+    found = await in_thread(lambda: reader.named(pins), "flytebuild-modules")
+    for host in found.silent:
+        emit(Notice(f"`{host}` does not answer in time: the next lock asks again which modules its wheels bring"))
+    named = {pin: pin for pin in found.pins}
     layers = (replace(layer, pins=tuple(named[pin] for pin in layer.pins)) for layer in lock.layers)
     return replace(lock, layers=tuple(layers))
 

@@ -34,24 +34,32 @@ _FOLDED = 8
 """A folder of a namespace that has more single modules than this stands for them; packages are each for themselves."""
 
 
+class Named(Struct, frozen=True):
+    """Wheels with their modules, and the hosts that did not answer in time, of whose wheels these stay unknown."""
+
+    pins: tuple[Pin, ...]
+    silent: tuple[str, ...] = ()
+
+
 class ModuleReader(Struct, frozen=True):
     """Reads the modules of wheels by HTTP; what was read is remembered by the wheel's hash."""
 
     memory: Memory
     ca_bundle: Path | None = None
 
-    def named(self, pins: Sequence[Pin]) -> tuple[Pin, ...]:
+    def named(self, pins: Sequence[Pin]) -> Named:
         """The same wheels with their modules, as far as their servers let anybody see the end of a file."""
         known = [replace(pin, modules=self._recall(pin)) if pin.modules is None else pin for pin in pins]
         missing = [pin for pin in known if pin.modules is None and pin.url.startswith(("https://", "http://"))]
         if not missing:
-            return tuple(known)
+            return Named(tuple(known))
         with reached(self.ca_bundle) as servers:
             found = dict(zip(missing, each(lambda pin: _read(servers, pin.url), missing), strict=True))
+            silent = tuple(sorted(servers.silent))
         for pin, modules in found.items():
             if modules is not None:
                 self.memory.remember(_KIND, pin.sha256, "\n".join(modules))
-        return tuple(replace(pin, modules=found.get(pin, pin.modules)) for pin in known)
+        return Named(tuple(replace(pin, modules=found.get(pin, pin.modules)) for pin in known), silent)
 
     def _recall(self, pin: Pin) -> tuple[str, ...] | None:
         text = self.memory.remembered(_KIND, pin.sha256)

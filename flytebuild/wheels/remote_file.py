@@ -15,18 +15,31 @@ if TYPE_CHECKING:
 _TAIL = 64 * 1024
 """Bytes of a file that are fetched at first: most wheels' lists of files are shorter, and their metadata is near."""
 
+_SHORT = 1 << 20
+"""Bytes of a file that is taken whole from a server that gives no end of it, rather than asked for once more."""
+
 
 def fetch(servers: Servers, url: str) -> RemoteFile | bytes:
     """A file by its end, or all of it: where it is short, or its server gives no parts. Raises httpx.HTTPError."""
     with servers.part(url, f"-{_TAIL}") as answer:
         size = size_of(answer)
         if answer.status_code == httpx.codes.PARTIAL_CONTENT and size is not None:
-            tail = answer.read()
-            return RemoteFile(servers, url, size, tail) if len(tail) < size else tail
-        if answer.status_code == httpx.codes.OK:
+            return _by_end(servers, url, size, answer.read())
+        if answer.status_code == httpx.codes.OK and (size is None or size <= _SHORT):
             return answer.read()
-    # Some servers know nothing of a file's last bytes, and say that this is a mistake (RFC 9110, 15.5.17).
+    # Some servers know nothing of a file's last bytes: they give all of it, or say that this is a mistake (RFC 9110,
+    # 15.5.17). By their numbers they may give them.
+    with servers.part(url, "0-0") as answer:
+        size = size_of(answer) if answer.status_code == httpx.codes.PARTIAL_CONTENT else None
+    if size:
+        with servers.part(url, f"{max(size - _TAIL, 0)}-{size - 1}") as answer:
+            if answer.status_code == httpx.codes.PARTIAL_CONTENT:
+                return _by_end(servers, url, size, answer.read())
     return servers.get(url).raise_for_status().content
+
+
+def _by_end(servers: Servers, url: str, size: int, tail: bytes) -> RemoteFile | bytes:
+    return RemoteFile(servers, url, size, tail) if len(tail) < size else tail
 
 
 class RemoteFile(io.RawIOBase):

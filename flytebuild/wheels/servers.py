@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -26,22 +26,42 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """`credentials` are user and password by host and port."""
+    """`credentials` are user and password by host and port.
+
+    `silent` are hosts that did not answer in time. They are not asked again, which raises httpx.TimeoutException at
+    once: a host that hangs costs one wait, and not one for every few wheels.
+    """
 
     client: httpx.Client
     credentials: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    silent: set[str] = field(default_factory=set)
 
     def get(self, url: str, *, accept: str = "*/*") -> httpx.Response:
         """The answer to a request, with all of its content."""
-        return self.client.get(url, auth=self._auth(url), headers={"Accept": accept})
+        with self._waiting(url):
+            return self.client.get(url, auth=self._auth(url), headers={"Accept": accept})
 
-    def part(self, url: str, span: str, *, openly: bool = False) -> AbstractContextManager[httpx.Response]:
+    @contextmanager
+    def part(self, url: str, span: str, *, openly: bool = False) -> Iterator[httpx.Response]:
         """The answer to a request for some bytes (`0-0`; `-100` are the last ones), before its content is read.
 
         A server may give all of them. `openly` is without credentials.
         """
         headers = {"Range": f"bytes={span}", "Accept-Encoding": "identity"}
-        return self.client.stream("GET", url, auth=None if openly else self._auth(url), headers=headers)
+        auth = None if openly else self._auth(url)
+        with self._waiting(url), self.client.stream("GET", url, auth=auth, headers=headers) as answer:
+            yield answer
+
+    @contextmanager
+    def _waiting(self, url: str) -> Iterator[None]:
+        host = host_of(url)
+        if host in self.silent:
+            raise httpx.TimeoutException("it did not answer before")
+        try:
+            yield
+        except httpx.TimeoutException:
+            self.silent.add(host)
+            raise
 
     def _auth(self, url: str) -> httpx.Auth | None:
         place = urlsplit(url).netloc
@@ -86,7 +106,12 @@ def unavailable(pin: Pin, error: Exception) -> UnavailableError:
 
 def host(pin: Pin) -> str:
     """Where a wheel is, without credentials."""
-    return urlsplit(pin.url).netloc.rpartition("@")[2] or pin.url
+    return host_of(pin.url) or pin.url
+
+
+def host_of(url: str) -> str:
+    """A URL's host and port, without credentials; nothing where it has none. Raises ValueError for what is no URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _credentials(indexes: Sequence[str]) -> dict[str, tuple[str, str]]:

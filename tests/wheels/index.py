@@ -26,8 +26,9 @@ class Index:
     """Files by project and name; `yanked` ones are only taken where they are named, `hidden` tells no metadata.
 
     Pages promise metadata by its hash; that of `forged` wheels is another one. `requests` has every path that was asked
-    for. What is below `/private` wants the password; the pages below `/signed` tell it to everybody, as the query that
-    the files there want. `/busy` and `/limited` have no time, `/login` is a page for all.
+    for. Without `has_suffixes` whoever wants a file's last bytes gets all of it. What is below `/private` wants the
+    password; the pages below `/signed` tell it to everybody, as the query that the files there want. `/busy` and
+    `/limited` have no time, `/login` is a page for all.
     """
 
     address: str
@@ -37,6 +38,7 @@ class Index:
     hidden: set[str] = field(default_factory=set)
     forged: set[str] = field(default_factory=set)
     has_ranges: bool = True
+    has_suffixes: bool = True
     has_sizes: bool = True
     is_json: bool = False
     requests: list[str] = field(default_factory=list)
@@ -125,7 +127,7 @@ def served(folder: Path, address: str = "127.0.0.1") -> Iterator[Index]:
             given = self.headers.get("Range", "")
             if content is None:
                 self._send(404, b"", {})
-            elif index.has_ranges and given:
+            elif index.has_ranges and given and (index.has_suffixes or not given.startswith("bytes=-")):
                 start, _, end = given.removeprefix("bytes=").partition("-")
                 part = content[int(start) : int(end) + 1] if start else content[-int(end) :]
                 first = int(start) if start else len(content) - len(part)

@@ -112,3 +112,13 @@ def test_of_a_large_wheel_its_end_and_its_metadata_are_fetched(has_ranges: bool,
     asked = replace(pin(index, "large"), size=None)
     assert "Name: large" in MetadataReader(Memory()).read([asked], [index.url])["large"]
     assert sum(path.endswith(".whl") for path in index.requests) == (2 if has_ranges else 1)
+
+
+def test_a_server_that_gives_no_file_by_its_end_is_asked_for_the_same_bytes(index: Index, tmp_path: Path) -> None:
+    index.has_ranges, index.has_suffixes = True, False
+    large = packages.padded(tmp_path, "large", "1.0", 3_000_000)
+    index.files["large"] = {large.name: large.read_bytes()}
+    index.hidden.add(large.name)
+    assert "Name: large" in MetadataReader(Memory()).read([pin(index, "large")], [index.url])["large"]
+    # Not all of it, but its size, its end and its metadata; the first request's answer is not read.
+    assert sum(path.endswith(".whl") for path in index.requests) == 4

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from threading import Thread
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
 from flytebuild.spec.layers import Pin
+from flytebuild.wheels import servers
 from flytebuild.wheels.modules import ModuleReader, modules
 from tests.engine import packages
 from tests.wheels.index import Index, served
@@ -63,14 +68,14 @@ def test_a_wheel_is_read_once_and_only_its_end(index: Index, tmp_path: Path) -> 
     for path in (big, far):
         index.files[path.name.partition("-")[0]] = {path.name: path.read_bytes()}
     memory, wanted = Memory(), [pin(index, name) for name in ("leaf", "big", "far")]
-    named = ModuleReader(memory).named(wanted)
+    named = ModuleReader(memory).named(wanted).pins
     assert [item.modules for item in named] == [("leaf",), ("big",), ("far",)]
     assert named == tuple(wanted), "the same wheels"
     asked = sorted(path.rpartition("/")[2] for path in index.requests)
     assert asked == [big.name, big.name, far.name, "leaf-1.0-py3-none-any.whl"]
     index.requests.clear()
-    assert [item.modules for item in ModuleReader(memory).named(wanted)] == [("leaf",), ("big",), ("far",)]
-    assert ModuleReader(Memory()).named(named)[0].modules == ("leaf",)
+    assert [item.modules for item in ModuleReader(memory).named(wanted).pins] == [("leaf",), ("big",), ("far",)]
+    assert ModuleReader(Memory()).named(named).pins[0].modules == ("leaf",)
     assert index.requests == []
 
 
@@ -85,5 +90,41 @@ def test_a_wheel_that_tells_nothing_is_as_it_was(index: Index, tmp_path: Path) -
     nowhere = [replace(gone, url=url) for url in urls]
     for item in (*closed, gone, *nowhere, pin(index, "far")):
         memory = Memory()
-        assert (ModuleReader(memory).named([item])[0].modules, memory.texts) == (None, {}), item.url
-    assert ModuleReader(Memory()).named([pin(index, "leaf")])[0].modules == ("leaf",)
+        assert (ModuleReader(memory).named([item]).pins[0].modules, memory.texts) == (None, {}), item.url
+    assert ModuleReader(Memory()).named([pin(index, "leaf")]).pins[0].modules == ("leaf",)
+
+
+def test_a_host_that_does_not_answer_is_waited_for_once(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wheels it has: those that are asked after at the same time wait, and the others no more."""
+    leaf = pin(index, "leaf")
+    with hanging() as (host, calls):
+        lost = [replace(leaf, sha256=f"{number:064x}", url=f"http://{host}/{number}.whl") for number in range(40)]
+        with monkeypatch.context() as patched:
+            patched.setattr(servers, "_TIMEOUT", httpx.Timeout(60, read=0.2))
+            found = ModuleReader(Memory()).named(lost)
+        assert (found.pins, found.silent) == (tuple(lost), (host,))
+        assert 1 <= len(calls) <= 8
+        assert {item.modules for item in found.pins} == {None}
+    assert ModuleReader(Memory()).named([leaf]).silent == ()
+
+
+@contextmanager
+def hanging() -> Iterator[tuple[str, list[socket.socket]]]:
+    """A host that takes every connection, and says nothing; with those that it took."""
+    taken = list[socket.socket]()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+
+        thread = Thread(target=take)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.getsockname()[1]}", taken
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for item in taken:
+                item.close()
