@@ -17,10 +17,11 @@ from types import FunctionType, MethodType
 from msgspec import Struct, field
 
 from flytebuild.check.imports import unguarded
+from flytebuild.check.objects import Bound, Instance, OneOf, Values, called
 from flytebuild.check.outline import Outline
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known, Task
-from flytebuild.check.values import Bound, Instance, OneOf, Scope, Values, called, mark_of
+from flytebuild.check.values import Scope, mark_of
 
 _CALLERS = ("asyncio", "concurrent", "threading", "multiprocessing", "anyio", "contextvars")
 """Libraries that call what they are given."""

@@ -12,45 +12,29 @@ import builtins
 import functools
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import FunctionType, ModuleType
-from typing import TypeAlias
 
-from msgspec import Struct
-
+from flytebuild.check.objects import (
+    Bound,
+    Instance,
+    OneOf,
+    Values,
+    closure,
+    distinct,
+    file_of,
+    held_in,
+    identity,
+    member,
+)
 from flytebuild.check.outline import Binding, Function
 from flytebuild.check.source import Sources
 from flytebuild.check.subject import Known
 
-Values: TypeAlias = tuple[object, ...]
-"""Everything that an expression may stand for; nothing where that is unknown."""
-
 _DEPTH = 12
 """Names that lead to names are followed this far."""
 
-_CONTAINERS = (list, tuple, set, frozenset, dict)
 _PLAIN = (str, bytes, int, float, complex, type(None))
-
-
-class Instance(Struct, frozen=True):
-    """An object that the code makes of a class of the user's."""
-
-    of: type
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A method of the user's with what it is called on."""
-
-    function: FunctionType
-    owner: object
-
-
-class OneOf(Struct, frozen=True):
-    """One of several things, chosen by a value that is not known."""
-
-    value: object
 
 
 class Scope:
@@ -79,7 +63,7 @@ class Scope:
         self._named: dict[str, Values] = {}
         self._held: dict[str, Values] = {}
         self._bound = sources.outline(node).bindings
-        self._closure = _closure(function)
+        self._closure = closure(function)
 
     def values(self, expression: ast.expr, depth: int = _DEPTH) -> Values:
         """What an expression may stand for."""
@@ -91,13 +75,13 @@ class Scope:
             case ast.Attribute(value=ast.Call(func=ast.Name(id="super"), args=[]), attr=name):
                 return self._inherited(name, depth)
             case ast.Attribute(value=base, attr=name):
-                return _each(self._attribute(value, name) for value in self.values(base, depth - 1))
+                return distinct(self._attribute(value, name) for value in self.values(base, depth - 1))
             case ast.Await(value=inner) | ast.NamedExpr(value=inner) | ast.Starred(value=inner):
                 return self.values(inner, depth)
             case ast.IfExp(body=one, orelse=other):
                 return self.values(one, depth - 1) + self.values(other, depth - 1)
             case ast.BoolOp(values=several):
-                return _each(self.values(item, depth - 1) for item in several)
+                return distinct(self.values(item, depth - 1) for item in several)
             case ast.Subscript(value=base, slice=key):
                 return self._subscript(base, key, depth)
             case ast.Call():
@@ -111,14 +95,14 @@ class Scope:
             return ()
         match expression:
             case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
-                return _each(
+                return distinct(
                     self.elements(item.value, depth - 1)
                     if isinstance(item, ast.Starred)
                     else self.values(item, depth - 1)
                     for item in items
                 )
             case ast.Dict(values=items):
-                return _each(self.values(item, depth - 1) for item in items)
+                return distinct(self.values(item, depth - 1) for item in items)
             case ast.ListComp(elt=item) | ast.SetComp(elt=item) | ast.GeneratorExp(elt=item):
                 return self.values(item, depth - 1)
             case ast.Call(func=ast.Attribute(value=base, attr="values" | "items")):
@@ -126,22 +110,22 @@ class Scope:
             case ast.Call(func=ast.Name(id="enumerate" | "list" | "tuple" | "sorted" | "reversed"), args=[first, *_]):
                 return self.elements(first, depth - 1)
             case ast.Call(func=ast.Name(id="zip"), args=several):
-                return _each(self.elements(item, depth - 1) for item in several)
+                return distinct(self.elements(item, depth - 1) for item in several)
             case ast.Name(id=name) if name in self._bound:
                 if name not in self._held:
                     self._held[name] = ()
                     bound = [how.value for how in self._bound[name] if not how.is_element]
                     inside = (self.elements(value, depth - 1) for value in bound if isinstance(value, ast.expr))
-                    self._held[name] = _each(inside)
+                    self._held[name] = distinct(inside)
                 return self._held[name]
             case _:
-                return _each(_inside(value) for value in self.values(expression, depth))
+                return distinct(held_in(value) for value in self.values(expression, depth))
 
     def _name(self, name: str, depth: int) -> Values:
         if name in self._bound:
             if name not in self._named:
                 given = self._named[name] = self.given.get(name, ())
-                self._named[name] = given + _each(self._assigned(how, depth - 1) for how in self._bound[name])
+                self._named[name] = given + distinct(self._assigned(how, depth - 1) for how in self._bound[name])
             return self._named[name]
         if name in self._closure:
             return (self._closure[name],)
@@ -164,13 +148,13 @@ class Scope:
         if isinstance(value, OneOf | Bound | FunctionType):
             return ()
         if isinstance(value, Instance):
-            return _member(value.of, name, value) or self._own(value.of, name)
+            return member(value.of, name, value) or self._own(value.of, name)
         if isinstance(value, type):
-            return _member(value, name, value)
-        if not self.known.is_users(_file_of(type(value))):
+            return member(value, name, value)
+        if not self.known.is_users(file_of(type(value))):
             return ()
         own = getattr(value, "__dict__", {})
-        return (own[name],) if name in own else _member(type(value), name, value)
+        return (own[name],) if name in own else member(type(value), name, value)
 
     def _inherited(self, name: str, depth: int) -> Values:
         """A method of the classes above the one that this method is written in, on what it is called on itself."""
@@ -219,8 +203,8 @@ class Scope:
                 found += self.values(call.args[0], depth - 1)
             elif callee is getattr and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
                 name = str(call.args[1].value)
-                found += _each(self._attribute(value, name) for value in self.values(call.args[0], depth - 1))
-            elif isinstance(callee, type) and self.known.is_users(_file_of(callee)):
+                found += distinct(self._attribute(value, name) for value in self.values(call.args[0], depth - 1))
+            elif isinstance(callee, type) and self.known.is_users(file_of(callee)):
                 found += (Instance(callee),)
             elif isinstance(callee, FunctionType) and self.known.is_users(callee.__code__.co_filename):
                 found += self._returned(callee, call, depth - 1)
@@ -236,7 +220,7 @@ class Scope:
             self.returned[mark] = ()
             scope = Scope(function, node, self.known, self.sources, given, self.returned)
             returned = self.sources.outline(node).returned
-            self.returned[mark] = _each(scope.values(value, depth) for value in returned)
+            self.returned[mark] = distinct(scope.values(value, depth) for value in returned)
         return self.returned[mark]
 
     def arguments(
@@ -270,20 +254,7 @@ def _defaults(function: FunctionType) -> dict[str, Values]:
 
 def mark_of(function: FunctionType, given: Mapping[str, Values]) -> tuple[object, ...]:
     """What tells one call of a function from another: its code, and what is known of its arguments."""
-    return (function.__code__, *((name, *map(_identity, values)) for name, values in sorted(given.items())))
-
-
-def _identity(value: object) -> object:
-    """What tells a value from others: of what is only thought of here, what it is made of."""
-    match value:
-        case Instance(of=of):
-            return "instance", id(of)
-        case Bound(function=function, owner=owner):
-            return "bound", id(function), _identity(owner)
-        case OneOf(value=inner):
-            return "one of", _identity(inner)
-        case _:
-            return id(value)
+    return (function.__code__, *((name, *map(identity, values)) for name, values in sorted(given.items())))
 
 
 def _imported(node: ast.Import | ast.ImportFrom, name: str, package: str) -> Values:
@@ -297,56 +268,3 @@ def _imported(node: ast.Import | ast.ImportFrom, name: str, package: str) -> Val
     found = vars(sys.modules[whole]).get(name) if whole in sys.modules else None
     found = sys.modules.get(f"{whole}.{name}") if found is None else found
     return () if found is None else (found,)
-
-
-def called(value: object, known: Known) -> Values:
-    """The method by which an object of a class of the user's is called."""
-    owner = value.of if isinstance(value, Instance) else type(value)
-    return _member(owner, "__call__", value) if known.is_users(_file_of(owner)) else ()
-
-
-def _member(owner: type, name: str, on: object) -> Values:
-    """An attribute of a class, without running anything."""
-    found = inspect.getattr_static(owner, name, None)
-    match found:
-        case None | property():
-            return ()
-        case staticmethod():
-            return (found.__func__,)
-        case classmethod():
-            return (Bound(found.__func__, owner),) if isinstance(found.__func__, FunctionType) else ()
-        case FunctionType():
-            return (found,) if on is owner else (Bound(found, on),)
-        case _:
-            return (found,)
-
-
-def _inside(value: object) -> Iterator[object]:
-    """What is in a live container, and in the tuples and lists in that."""
-    if isinstance(value, _CONTAINERS):
-        for item in value.values() if isinstance(value, dict) else value:
-            if isinstance(item, tuple | list):
-                yield from item
-            else:
-                yield item
-
-
-def _closure(function: FunctionType) -> dict[str, object]:
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
-    found = {}
-    for name, cell in cells:
-        try:
-            found[name] = cell.cell_contents
-        except ValueError:
-            # Not set yet: a function that names what is made after it.
-            continue
-    return found
-
-
-def _file_of(owner: type) -> str:
-    module = sys.modules.get(owner.__module__)
-    return getattr(module, "__file__", None) or ""
-
-
-def _each(several: Iterable[Iterable[object]]) -> Values:
-    return tuple({_identity(value): value for values in several for value in values}.values())
