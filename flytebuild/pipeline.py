@@ -205,13 +205,14 @@ async def build(
     import secrets
 
     from flytebuild.build.images import build_images
-    from flytebuild.build.output import write_images
     from flytebuild.build.recording import Recording
 
     recording = Recording(emit)
     async with connected(config, emit) as (stores, state):
         try:
             if output:
+                from flytebuild.build.output import write_images
+
                 return await write_images(planned, config, stores, state, output, recording, fail_fast=fail_fast)
             outcomes = await build_images(planned, config, stores, state, recording, fail_fast=fail_fast)
         finally:

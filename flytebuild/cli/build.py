@@ -65,18 +65,16 @@ def build(
       flytebuild build plan.json
     """
     from flytebuild import config, pipeline
-    from flytebuild.build.output import Output
-    from flytebuild.build.preview import preview
     from flytebuild.cli import saved
-    from flytebuild.cli.console import err, notice, out
+    from flytebuild.cli.console import err, notice
     from flytebuild.cli.output import refuse_full
-    from flytebuild.cli.plan_text import render_solves, summary
+    from flytebuild.cli.plan_text import summary
     from flytebuild.cli.progress import follow
     from flytebuild.saved_plan import refuse_drift
 
     if as_json or dry_run:
         refuse_full()
-    written = Output.parse(output) if output else None
+    written = _parsed(output) if output else None
     kept = saved.find(paths)
     if kept and (targets or flags["platforms"]):
         raise UsageError(f"`{kept.file}` is a saved plan, and says itself what is built, and for which platforms")
@@ -108,9 +106,25 @@ def build(
     if as_json:
         click.echo(json.dumps(_document(planned, ended, written, dry_run=dry_run), indent=2))
     elif dry_run and planned.to_build:
-        out().print(render_solves(preview(planned, has_bundle=settings.ca_bundle is not None)))
+        _show_solves(planned, has_bundle=settings.ca_bundle is not None)
     if isinstance(ended, BuildError):
         raise ended
+
+
+def _parsed(output: str) -> Output:
+    # Loaded here: with it comes all that builds, and most builds find nothing to do.
+    from flytebuild.build.output import Output
+
+    return Output.parse(output)
+
+
+def _show_solves(planned: Plan, *, has_bundle: bool) -> None:
+    # Loaded here, as above.
+    from flytebuild.build.preview import preview
+    from flytebuild.cli.console import out
+    from flytebuild.cli.plan_text import render_solves
+
+    out().print(render_solves(preview(planned, has_bundle=has_bundle)))
 
 
 def _document(
