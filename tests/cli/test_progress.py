@@ -88,6 +88,22 @@ def test_plain_lines_tell_each_step_once_and_each_image() -> None:
     ]
 
 
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_step_that_took_no_time_is_told_where_there_is_something_to_tell(verbose: bool) -> None:
+    steps = (
+        StepFinished("x:1", "sha256:1", "nothing at all", cached=False, seconds=0.04),
+        StepFinished("x:1", "sha256:2", "a little", cached=False, seconds=0.06),
+        StepFinished("x:1", "sha256:3", "there", cached=True, seconds=0.0),
+        StepFinished("x:1", "sha256:4", "gone wrong", cached=False, seconds=0.0, error="no such file"),
+        StepLog("x:1", "sha256:5", "talkative", ("done",)),
+        StepFinished("x:1", "sha256:5", "talkative", cached=False, seconds=0.0),
+    )
+    _, text = plain(Clock(), started("x:1", A), *steps, verbose=verbose)
+    told = [line.strip() for line in text.getvalue().splitlines()[1:]]
+    without = ["a little: 0.1 s", "there: cached", "gone wrong: failed", "talkative: 0.0 s"]
+    assert told == (["nothing at all: 0.0 s", *without[:3], "done", without[3]] if verbose else without)
+
+
 def test_plain_lines_end_with_what_came_of_it_all() -> None:
     clock = Clock()
     lines, text = plain(clock)

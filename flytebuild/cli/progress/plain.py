@@ -13,18 +13,23 @@ from flytebuild.cli.progress import words
 from flytebuild.cli.progress.tally import Clock, Tally
 from flytebuild.events import WHEEL_LAYERS, Event, ImageFinished, ImageStarted, Notice, StepFinished, StepLog
 
+_TOLD = 0.05
+"""Seconds below which a step took none, as they are told."""
+
 
 @dataclass
 class PlainLines:
-    """One line per step that ran and per image, and one for the whole when it is closed.
+    """One line per step that took its time and per image, and one for the whole when it is closed.
 
-    A step that several images share is told once.
+    A step that several images share is told once. One that took no time is told when `verbose`, where it did not
+    succeed, and where it wrote something.
     """
 
     console: Console
     verbose: bool = False
     clock: Clock = time.monotonic
     _told: set[str] = field(default_factory=set)
+    _wrote: set[str] = field(default_factory=set)
     _tally: Tally = field(init=False)
     _last: float = field(init=False)
     _began: float = field(init=False)
@@ -45,12 +50,13 @@ class PlainLines:
         match event:
             case ImageStarted():
                 self._say(Text(f"{words.names(event.environments)}: building {event.reference}"))
-            case StepFinished() if self._is_new(event.step + "done"):
+            case StepFinished() if self._is_of_note(event) and self._is_new(event.step + "done"):
                 if event.image == WHEEL_LAYERS and self._is_new(WHEEL_LAYERS):
                     self._say(Text(f"{WHEEL_LAYERS}: building"))
                 self._say(Text("  ").append(words.step(event)))
-            case StepLog() if self.verbose:
-                for line in event.lines:
+            case StepLog():
+                self._wrote.add(event.step)
+                for line in event.lines if self.verbose else ():
                     if self._is_new(f"{event.step} {line}"):
                         self._say(Text(f"    {line}"))
             case ImageFinished():
@@ -73,6 +79,10 @@ class PlainLines:
         if self._results:
             executed, cached = len(self._tally.executed), len(self._tally.cached)
             self._say(words.summary(self._results, executed, cached, self.clock() - self._began))
+
+    def _is_of_note(self, event: StepFinished) -> bool:
+        is_idle = event.seconds < _TOLD and not (event.cached or event.cancelled or event.error)
+        return self.verbose or not is_idle or event.step in self._wrote
 
     def _say(self, line: Text) -> None:
         self.console.print(line)
