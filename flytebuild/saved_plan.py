@@ -13,9 +13,11 @@ from typing import Any
 from msgspec import Struct
 
 from flytebuild.errors import DriftError, UsageError
-from flytebuild.plan import Plan
+from flytebuild.plan import ImagePlan, Plan
 from flytebuild.plan.document import to_document
 from flytebuild.plan.forecast import Forecast
+from flytebuild.spec.canonical import digest
+from flytebuild.spec.words import as_mapping, differing, happened
 
 SCHEMA = "flytebuild.saved-plan/1"
 
@@ -36,6 +38,7 @@ class SavedPlan(Struct, frozen=True):
     lock: str | None
     environments: Mapping[str, str]
     images: Mapping[str, Mapping[str, Any]]
+    configs: Mapping[str, Mapping[str, str]]
 
 
 def save(
@@ -51,7 +54,16 @@ def save(
     """The document that is kept, with what building it was expected to take where that is given."""
     asked = {"paths": list(paths), "targets": list(targets)}
     settings = {"registry": registry, "platforms": list(platforms), "wheel_layers": wheel_layers, "lock": lock}
-    return {"schema": SCHEMA, **asked, **settings, "plan": to_document(plan, forecast)}
+    configs = {image.reference: _config(image) for image in plan.images if image.spec}
+    return {"schema": SCHEMA, **asked, **settings, "configs": configs, "plan": to_document(plan, forecast)}
+
+
+def _config(image: ImagePlan) -> dict[str, str]:
+    """An image's settings by their names, each as a digest: it tells whether that is another one, and no more."""
+    document = image.spec.config.document() if image.spec else {}
+    variables = {f"env.{name}": value for name, value in as_mapping(document.get("env")).items()}
+    others = {name: value for name, value in document.items() if name not in ("env", "schema")}
+    return {name: digest("config", {name: value}) for name, value in sorted({**variables, **others}.items())}
 
 
 def restore(document: object, source: str) -> SavedPlan:
@@ -71,6 +83,7 @@ def restore(document: object, source: str) -> SavedPlan:
             lock=document.get("lock"),
             environments={item["name"]: item["image"] for item in document["plan"]["environments"]},
             images={image["reference"]: image for image in document["plan"]["images"]},
+            configs=document.get("configs", {}),
         )
     except (KeyError, TypeError) as error:
         raise UsageError(f"`{source}` is damaged", hint="write it again with `flytebuild plan -o FILE`") from error
@@ -90,6 +103,7 @@ def drift(saved: SavedPlan, planned: Plan) -> Iterator[str]:
     """One line per difference, in the plan's order."""
     before, now = saved.environments, {item.name: item.image for item in planned.environments}
     images = {image["reference"]: image for image in to_document(planned)["images"]}
+    configs = {image.reference: _config(image) for image in planned.images}
     for name in before:
         if name not in now:
             yield f"environment `{name}` is not needed any more"
@@ -97,7 +111,9 @@ def drift(saved: SavedPlan, planned: Plan) -> Iterator[str]:
         if name not in before:
             yield f"environment `{name}` is needed now"
         elif before[name] != reference:
-            change = _difference(saved.images[before[name]], images[reference])
+            old, new = saved.configs.get(before[name]), configs[reference]
+            settings = _settings(old, new) if old is not None else ""
+            change = _difference(saved.images[before[name]], images[reference], settings)
             yield f"the image of `{name}` is another one: {change}"
     for reference, image in images.items():
         known = saved.images.get(reference)
@@ -106,8 +122,18 @@ def drift(saved: SavedPlan, planned: Plan) -> Iterator[str]:
             yield f"the image of {names} was there: {image['reason']}"
 
 
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first thing in which two images' documents differ, from the base up."""
+def _settings(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """In which settings two images differ; nothing where in none."""
+    told = [(name, happened(before, now, name)) for name in differing(before, now)]
+    variables = [f"variable `{name[4:]}` {what}" for name, what in told if name.startswith("env.")]
+    return ", ".join((*variables, *(f"`{name}` {what}" for name, what in told if not name.startswith("env."))))
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any], settings: str) -> str:
+    """The first thing in which two images' documents differ, from the base up.
+
+    Of a layer that is the same but for the `settings` that its process sees, these are told.
+    """
     if before["digest"] == now["digest"]:
         return f"published as {now['reference']}, planned as {before['reference']}"
     for old, new in zip_longest(before["layers"], now["layers"]):
@@ -117,6 +143,6 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             return f"`{old['summary']}` is not in it any more"
         if old["digest"] != new["digest"]:
             if old["summary"] == new["summary"]:
-                return f"`{new['summary']}` is not the same any more"
+                return settings or f"`{new['summary']}` is not the same any more"
             return f"`{old['summary']}` became `{new['summary']}`"
-    return "it has other settings"
+    return settings or "it has other settings"

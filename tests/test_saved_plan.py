@@ -9,8 +9,8 @@ from flytebuild.errors import DriftError, UsageError
 from flytebuild.facts import Absent
 from flytebuild.plan import Observation, Plan, make_plan
 from flytebuild.saved_plan import drift, refuse_drift, restore, save
-from flytebuild.spec.model import ImageSpec
-from tests.samples import BASE, spec
+from flytebuild.spec.model import ImageSpec, SetEnv, SetLabels, Setting
+from tests.samples import BASE, made_of, pip, spec
 from tests.test_plan import NODES, present, target, variants
 
 SPECS = {"fold": spec("ruff"), "msa": spec("pytest"), "main": spec("ruff", "pytest")}
@@ -78,6 +78,33 @@ def test_environments_that_come_and_go_are_told() -> None:
 def test_an_image_that_is_another_one_is_told_with_what_differs(other: ImageSpec, what: str) -> None:
     (line,) = differences(plan_of({"fold": SPECS["fold"]}), plan_of({"fold": other}))
     assert line.startswith(f"the image of `fold` is another one: {what}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        (SetEnv((("A", "2"),)), "variable `A` changed"),
+        (SetEnv((("A", "1"), ("B", "s3cr3t"))), "variable `B` is new"),
+        (SetLabels((("team", "a"),)), "variable `A` is gone, `labels` is new"),
+    ],
+)
+@pytest.mark.parametrize("is_seen", [False, True])
+def test_settings_that_differ_are_told_by_their_names(setting: Setting, what: str, is_seen: bool) -> None:
+    """Whether a step has seen them or not, whose layer is another one then."""
+
+    def image(own: Setting) -> Plan:
+        return plan_of({"fold": made_of(own, pip("ruff")) if is_seen else made_of(pip("ruff"), own)})
+
+    before = image(SetEnv((("A", "1"),)))
+    assert differences(before, image(setting)) == [f"the image of `fold` is another one: {what}"]
+    assert "s3cr3t" not in json.dumps(saved_from(image(setting)))
+    # A plan of an earlier version does not know them.
+    document = saved_from(before)
+    assert isinstance(document, dict)
+    del document["configs"]
+    told = "`pip: ruff` is not the same any more" if is_seen else "it has other settings"
+    (line,) = drift(restore(document, "plan.json"), image(setting))
+    assert line.endswith(told)
 
 
 def test_a_base_that_moved_is_told() -> None:
