@@ -36,7 +36,7 @@ from flytebuild.llb.lower import beginning
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State as Layer
-from flytebuild.llb.wheels import downloads, ground_of, wheel_layer
+from flytebuild.llb.wheels import ground_of, only_wheel, wheel_layer
 from flytebuild.plan import ImagePlan
 from flytebuild.spec.images import Platform
 from flytebuild.state import State
@@ -82,9 +82,9 @@ class Making(Struct, frozen=True):
     emit: Emit
     _grounds: dict[Layer, asyncio.Task[None]] = field(default_factory=dict)
 
-    async def fetch(self, files: Layer) -> None:
-        """Have the builder fetch files, which takes no turn. Raises SolveError."""
-        await self._solve(files, self.emit)
+    async def fetch(self, file: Layer) -> None:
+        """Have the builder fetch a file, which takes no turn. Raises SolveError."""
+        await self._solve(file, self.emit)
 
     async def lay(self, ground: Layer) -> None:
         """Make what layers are made on, unless that is done, or wait for it. Raises SolveError."""
@@ -140,8 +140,8 @@ async def make_first(
 ) -> RemoteCache:
     """The cache that has these layers: as it was found, or once those that it lacks, or has lost, have been made.
 
-    All wheels are fetched from the start, whenever their layers' turns are. What images begin with is fetched and made
-    meanwhile as well, since they wait for that. One layer that fails is no reason to do without the others.
+    Large wheels are fetched from the start, whenever their layers' turns are. What images begin with is fetched and
+    made meanwhile as well, since they wait for that. One layer that fails is no reason to do without the others.
     """
     if whole := await cache.together(layers):
         return await cache.with_layers(layers, making.emit, whole=whole)
@@ -151,8 +151,8 @@ async def make_first(
         making.emit(Notice(f"before the images {count}, to be mounted in their repositories"))
     # Those that the cache has are fetched by whoever needs them, if anybody does.
     begun = [making.make(layer) for layer in beginnings if missing and not cache.has(layer)]
-    if files := downloads(missing):
-        begun.append(making.fetch(files))
+    if len(missing) > 1:
+        begun += [making.fetch(wheel) for wheel in filter(None, map(only_wheel, missing))]
     made = [_have(layer, cache, making) for layer in layers]
     ends = await asyncio.gather(*begun, *made, return_exceptions=True)
     for end in ends:

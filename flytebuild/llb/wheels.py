@@ -9,11 +9,11 @@ wheels and checks their digests, and uv checks them once more.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flytebuild.inside import text_of
 from flytebuild.llb.file import FIXED_TIME, make_file
-from flytebuild.llb.merge import diff, merge
+from flytebuild.llb.merge import diff
 from flytebuild.llb.run import BindMount, TmpfsMount, run
 from flytebuild.llb.source import download, image, is_download, pinned
 from flytebuild.llb.state import State
@@ -67,11 +67,10 @@ def ground_of(layer: State) -> State:
     return layer.vertex.inputs[0]
 
 
-def downloads(layers: Iterable[State]) -> State | None:
-    """The wheels of some wheel layers, and nothing that is made of them; None where there are none."""
-    steps = [layer.vertex.inputs[1].vertex for layer in layers]
-    wheels = tuple(dict.fromkeys(item for step in steps for item in step.inputs if is_download(item)))
-    return merge(wheels, name=f"{len(wheels)} wheels") if len(wheels) > 1 else next(iter(wheels), None)
+def only_wheel(layer: State) -> State | None:
+    """The file that a wheel layer is made of; None where it is made of several."""
+    wheels = [item for item in layer.vertex.inputs[1].vertex.inputs if is_download(item)]
+    return wheels[0] if len(wheels) == 1 else None
 
 
 def _step(
