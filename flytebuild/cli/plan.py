@@ -87,6 +87,7 @@ def plan(
     from flytebuild.build.foresight import obstacles
     from flytebuild.cli.console import notice, out
     from flytebuild.cli.plan_text import render
+    from flytebuild.cli.wrapping import fitted
     from flytebuild.events import Notice
 
     form = options.form(form, is_json=as_json)
@@ -126,7 +127,8 @@ def plan(
 
         click.echo(markdown(planned, foreseen))
     else:
-        out().print(render(planned, foreseen, verbose=verbose))
+        console = out()
+        console.print(fitted(render(planned, foreseen, verbose=verbose), console))
     code.refuse(planned.problems)
     return CHANGES if exit_code and not planned.is_fulfilled else 0
 
