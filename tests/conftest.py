@@ -28,8 +28,10 @@ BASES = ("--bases", "all")
 HEAD_START = pytest.StashKey[subprocess.Popen[bytes]]()
 """The command that brings the machine up while tests run that need none."""
 
-LONGEST = ("test_wheel_recipes.py", "test_lost_builders.py")
-"""Files that take longer than their few tests say."""
+LONGEST = {
+    f"test_{name}.py" for name in ("wheel_recipes", "run", "lost_builders", "cache", "network", "values", "semantics")
+}
+"""Files that take a minute or more, whatever the number of their tests says; one begun last would be waited for."""
 
 # Programs that tests start keep their bytecode, whatever the machine says: else each of them compiles all its modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

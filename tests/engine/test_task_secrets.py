@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -57,7 +58,8 @@ def test_only_the_task_that_asks_for_it_has_it(workspace: Workspace) -> None:
     assert [path for path in files if value.encode() in path.read_bytes()] == []
     assert value not in done.stderr
     # What would tell it is gone with the containers.
-    left = docker.from_env().containers.list(all=True, filters={"label": "dev.flytebuild.run"}, ignore_removed=True)
+    with closing(docker.from_env()) as client:
+        left = client.containers.list(all=True, filters={"label": "dev.flytebuild.run"}, ignore_removed=True)
     assert [item.name for item in left if value in str(item.attrs)] == []
 
 

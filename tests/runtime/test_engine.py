@@ -17,11 +17,13 @@ import pytest
 from msgspec.structs import replace
 
 from flytebuild import engine
+from flytebuild.registry.reference import mirrored
 from flytebuild.runtime import client, owner
 from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.container import CA_PATH
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.process import End
+from tests.engine.building import FLYTE_BASE, have
 from tests.runtime.driver import WORKFLOW, Driver, containers, free_port
 
 pytestmark = pytest.mark.engine
@@ -277,9 +279,10 @@ def test_containers_of_another_home_with_the_same_path_are_left_alone(driver: Dr
     """Two machines, or two containers, that share an engine may well have the same path for their homes."""
     config = replace(driver.config, home=tmp_path / "own", port=free_port())
     connection = engine.connect()
-    some_image = connection.images.list()[0].id
-    # Never started, and so without a process: any image will do.
-    theirs = connection.api.create_container(some_image, ["true"], labels={f"{LABEL}.home": str(config.home)})["Id"]
+    # Never started, and so without a process: any image will do that nobody removes meanwhile.
+    image = mirrored(FLYTE_BASE, config.mirrors)
+    have(connection, image)
+    theirs = connection.api.create_container(image, ["true"], labels={f"{LABEL}.home": str(config.home)})["Id"]
     try:
         client.ensure(config)
         client.stop(config)
