@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -20,6 +20,9 @@ from flytebuild.spec.canonical import digest
 from flytebuild.spec.words import as_mapping, differing, happened
 
 SCHEMA = "flytebuild.saved-plan/1"
+
+_Images: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Images' parts of a plan's document, by their references."""
 
 
 class SavedPlan(Struct, frozen=True):
@@ -111,9 +114,10 @@ def drift(saved: SavedPlan, planned: Plan) -> Iterator[str]:
         if name not in before:
             yield f"environment `{name}` is needed now"
         elif before[name] != reference:
-            old, new = saved.configs.get(before[name]), configs[reference]
+            planned_as, is_now = _differing(name, saved.images, before[name], images, reference)
+            old, new = saved.configs.get(planned_as), configs[is_now]
             settings = _settings(old, new) if old is not None else ""
-            change = _difference(saved.images[before[name]], images[reference], settings)
+            change = _difference(saved.images[planned_as], images[is_now], settings)
             yield f"the image of `{name}` is another one: {change}"
     for reference, image in images.items():
         known = saved.images.get(reference)
@@ -122,10 +126,21 @@ def drift(saved: SavedPlan, planned: Plan) -> Iterator[str]:
             yield f"the image of {names} was there: {image['reason']}"
 
 
+def _differing(environment: str, before: _Images, planned_as: str, now: _Images, reference: str) -> tuple[str, str]:
+    """An image as it was planned and as it is now; of one for several platforms, the first that is another one."""
+
+    def alone(images: _Images, platform: str) -> str:
+        found = (name for name, image in images.items() if environment in image["environments"])
+        return next((name for name in found if images[name]["platforms"] == [platform]), "")
+
+    pairs = ((alone(before, platform), alone(now, platform)) for platform in now[reference]["platforms"])
+    return next(((old, new) for old, new in pairs if old and new and old != new), (planned_as, reference))
+
+
 def _settings(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """In which settings two images differ; nothing where in none."""
     told = [(name, happened(before, now, name)) for name in differing(before, now)]
-    variables = [f"variable `{name[4:]}` {what}" for name, what in told if name.startswith("env.")]
+    variables = [f"variable `{name.removeprefix('env.')}` {what}" for name, what in told if name.startswith("env.")]
     return ", ".join((*variables, *(f"`{name}` {what}" for name, what in told if not name.startswith("env."))))
 
 
@@ -136,6 +151,9 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any], settings: str
     """
     if before["digest"] == now["digest"]:
         return f"published as {now['reference']}, planned as {before['reference']}"
+    old_platforms, platforms = (", ".join(item["platforms"]) for item in (before, now))
+    if old_platforms and platforms and old_platforms != platforms:
+        return f"for {platforms}, planned for {old_platforms}"
     for old, new in zip_longest(before["layers"], now["layers"]):
         if old is None:
             return f"`{new['summary']}` was added"

@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from flytebuild.errors import DriftError, UsageError
 from flytebuild.facts import Absent
-from flytebuild.plan import Observation, Plan, make_plan
+from flytebuild.plan import Observation, Plan, make_plan, references
 from flytebuild.saved_plan import drift, refuse_drift, restore, save
+from flytebuild.spec.images import Platform
 from flytebuild.spec.model import ImageSpec, SetEnv, SetLabels, Setting
-from tests.samples import BASE, made_of, pip, spec
-from tests.test_plan import NODES, present, target, variants
+from tests.samples import AMD64, ARM64, BASE, made_of, pip, spec
+from tests.test_plan import NODES, node, present, target, variants
 
 SPECS = {"fold": spec("ruff"), "msa": spec("pytest"), "main": spec("ruff", "pytest")}
 
@@ -105,6 +106,20 @@ def test_settings_that_differ_are_told_by_their_names(setting: Setting, what: st
     told = "`pip: ruff` is not the same any more" if is_seen else "it has other settings"
     (line,) = drift(restore(document, "plan.json"), image(setting))
     assert line.endswith(told)
+
+
+def test_of_an_image_for_several_platforms_it_is_told_what_differs_in_one() -> None:
+    def both(*packages: str, platforms: tuple[Platform, ...] = (AMD64, ARM64)) -> Plan:
+        specs = {platform: made_of(*map(pip, packages), platform=platform) for platform in platforms}
+        asked = dict.fromkeys(references(specs, "r.example"), Observation(Absent()))
+        return make_plan((node("x"),), {"x": specs}, "r.example", asked)
+
+    told = "the image of `x` is another one: "
+    assert differences(both("ruff"), both("ruff")) == []
+    assert differences(both("ruff"), both("ruff", "six")) == [f"{told}`pip: six` was added"]
+    assert differences(both("ruff", platforms=(AMD64,)), both("ruff")) == [
+        f"{told}for linux/amd64, linux/arm64, planned for linux/amd64"
+    ]
 
 
 def test_a_base_that_moved_is_told() -> None:
