@@ -48,18 +48,22 @@ def read(options: PipOptions) -> Arguments:
     """The options of one layer. Raises NotLockableError."""
     if any(secret.target for secret in options.secrets):
         raise NotLockableError("it is given a secret as a file, which is there only while the image is built")
-    if found := _SHELL.search(options.extra_args):
-        raise NotLockableError(f"`{found[0]}` in its `extra_args` means something to a shell")
     arguments = Arguments(options.index_url, options.extra_index_urls, which=("--pre",) if options.pre else ())
-    try:
-        words = shlex.split(options.extra_args)
-    except ValueError:
-        raise NotLockableError("its `extra_args` cannot be understood") from None
-    arguments = with_words(arguments, words)
+    arguments = with_words(arguments, split(options.extra_args))
     for url in (arguments.index_url, *arguments.extra_index_urls, *arguments.where[1::2]):
         if url.startswith("file:"):
             raise NotLockableError(f"`{url}` is a folder in the image")
     return arguments
+
+
+def split(extra_args: str) -> list[str]:
+    """The words of a layer's own text. Raises NotLockableError where only a shell knows them."""
+    if found := _SHELL.search(extra_args):
+        raise NotLockableError(f"`{found[0]}` in its `extra_args` means something to a shell")
+    try:
+        return shlex.split(extra_args)
+    except ValueError:
+        raise NotLockableError("its `extra_args` cannot be understood") from None
 
 
 def with_words(arguments: Arguments, words: list[str]) -> Arguments:

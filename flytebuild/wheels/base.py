@@ -31,7 +31,9 @@ from flytebuild.wheels.environment import Installed
 from flytebuild.wheels.metadata import Memory
 
 _PREFIX = VENV.lstrip("/")
-_PACKAGES = re.compile(rf"{_PREFIX}/lib/python3\.\d+/site-packages/[^/]+\.dist-info/(?:METADATA|WHEEL)")
+_PACKAGES = re.compile(
+    rf"{_PREFIX}/lib/python3\.\d+/site-packages/[^/]+\.dist-info/(?:METADATA|WHEEL|direct_url\.json)"
+)
 _PATCH = re.compile(r"usr(?:/local)?/include/python3\.\d+/patchlevel\.h")
 _DPKG = "var/lib/dpkg/status"
 _CONFIG = f"{_PREFIX}/pyvenv.cfg"
@@ -40,7 +42,7 @@ _FOLDERS = re.compile(rf"opt|{_PREFIX}(?:/bin|/lib(?:/python3\.\d+(?:/site-packa
 _TRACE = re.compile(rf"({_PREFIX}/lib/python3\.\d+/site-packages/[^/]+\.(?:dist-info|egg-info|egg-link))(?:/.*)?")
 """What tells that a package is there, in the form of today's installers or of older ones."""
 
-KIND = "base 2"
+KIND = "base 3"
 """Of what is remembered of bases, in the form of `encode`."""
 
 _LARGEST = 16 * 2**20
@@ -186,7 +188,8 @@ class Files(Struct):
                 wheel = HeaderParser().parsestr(self._text(f"{folder}/WHEEL"))
                 if header["Name"] and header["Version"]:
                     name, tags = canonicalize_name(header["Name"]), tuple(wheel.get_all("Tag") or ())
-                    yield folder, Installed(name, header["Version"], metadata, tags)
+                    is_direct = f"{folder}/direct_url.json" in self._found
+                    yield folder, Installed(name, header["Version"], metadata, tags, is_direct)
 
     def _text(self, path: str) -> str:
         return self._found.get(path, b"").decode("utf-8", "replace")

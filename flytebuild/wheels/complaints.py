@@ -12,6 +12,10 @@ from flytebuild.errors import DefinitionError, UnavailableError
 from flytebuild.wheels.arguments import NotLockableError
 
 _NO_WHEEL = re.compile(r"(?:versions? of )?([\w.\-]+?)(?:[=<>!~]=?[\w.,*+!<>=]+)? (?:has|have) no (?:usable )?wheels")
+_NO_BINARY = re.compile(r"Package `(\S+?)` can't be installed because it is marked as `--no-build`")
+_NOT_BUILT = re.compile(r"Building source distributions for `(\S+?)` is disabled")
+_NO_PYTHON = re.compile(r"No interpreter found for Python (.+?) in ")
+_OTHER_LOCK = "The lockfile at `uv.lock` needs to be updated"
 _UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
 _FETCHED = re.compile(r"Failed to fetch: `?(https?://[^\s`]+)")
 _REFUSED = re.compile(
@@ -35,9 +39,18 @@ _CREDENTIALS = (
 def failure(complaint: str, code: int) -> Exception:
     """The error for what uv said when it ended with this code: NotLockableError, UnavailableError, DefinitionError."""
     said = _in_one_line(complaint)
-    if names := sorted(set(_NO_WHEEL.findall(said))):
+    if names := sorted({*_NO_WHEEL.findall(said), *_NO_BINARY.findall(said)}):
         shown = ", ".join(f"`{name}`" for name in names)
         return NotLockableError(f"there is no wheel of {shown} for this Python and platform")
+    if built := _NOT_BUILT.search(said):
+        return NotLockableError(f"what `{built[1]}` needs is known only once it is built")
+    if python := _NO_PYTHON.search(said):
+        return NotLockableError(
+            f"only Python {python[1]}, which this machine lacks, can tell whether its lock is right"
+        )
+    if _OTHER_LOCK in said:
+        hint = "run `uv lock` in the project's folder"
+        return DefinitionError("its `uv.lock` is not what its `pyproject.toml` asks for by now", hint=hint)
     if refused := _REFUSED.search(said):
         place, why = refused["index"] or refused["url"], refused["why"] or refused["status"]
         return UnavailableError(f"the index `{place}` wants other credentials ({why})", hint=_CREDENTIALS)

@@ -13,12 +13,16 @@ from flytebuild.spec.layers import Pin
 
 
 class Installed(Struct, frozen=True):
-    """One distribution; `metadata` is the text of its METADATA, `tags` are those of its wheel (PEP 425)."""
+    """One distribution; `metadata` is the text of its METADATA, `tags` are those of its wheel (PEP 425).
+
+    `is_direct` where it says that it comes from elsewhere than an index (PEP 610).
+    """
 
     name: str
     version: str
     metadata: str
     tags: tuple[str, ...]
+    is_direct: bool = False
 
     @classmethod
     def of(cls, pin: Pin, metadata: str) -> Installed:

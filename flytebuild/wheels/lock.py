@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flytebuild.spec.images import Platform
-from flytebuild.spec.layers import Pin, Pinned, PipPackages, Requirements
+from flytebuild.spec.layers import Pin, Pinned, PipPackages, Requirements, UvProject
 from flytebuild.spec.model import ImageSpec
 from flytebuild.wheels.arguments import with_words
 from flytebuild.wheels.questions import Question, questions
@@ -34,7 +34,7 @@ class LockedImage(Struct, frozen=True, order=True):
 class LockedLayer(Struct, frozen=True):
     """One layer's wheels, sorted by name. `asked` is its summary, `environments` are those whose images have it.
 
-    `where` are the options about indexes that its requirements file has, `python` is what they are for (`3.11`), and
+    `where` are the options about indexes that its files have, `python` is what they are for (`3.11`), and
     `replaces` are those packages that have another version below. `obstacle` says, as half a sentence, what of the base
     or of an index keeps them from being wheel layers.
     """
@@ -151,7 +151,7 @@ def _pinned(spec: ImageSpec, lock: Lock, left: Mapping[int, str]) -> ImageSpec:
 
 def _layer(question: Question, locked: LockedLayer) -> Pinned:
     asked = question.layer
-    assert isinstance(asked, PipPackages | Requirements)  # noqa: S101 - others cannot be locked
+    assert isinstance(asked, PipPackages | Requirements | UvProject)  # noqa: S101 - others cannot be locked
     told = with_words(question.arguments, list(locked.where))
     options = told.installing(asked.options)
     return Pinned(

@@ -31,7 +31,7 @@ from flytebuild.spec.model import ImageSpec
 from flytebuild.spec.normalise import is_requirement
 from flytebuild.spec.prefix import VENV
 from flytebuild.spec.step import Step
-from flytebuild.wheels import arguments
+from flytebuild.wheels import arguments, projects
 from flytebuild.wheels.arguments import Arguments, NotLockableError
 
 Installing: TypeAlias = Asked | PoetryProject | PixiProject
@@ -66,9 +66,11 @@ class Question(Struct, frozen=True):
 
     @property
     def arguments(self) -> Arguments:
-        """What the layer tells uv. Raises NotLockableError where it has a `reason`."""
-        options = getattr(self.layer, "options", None)
-        return arguments.read(options) if options else Arguments()
+        """What the layer tells uv of packages; a project tells it all in its files.
+
+        Raises NotLockableError where the layer has a `reason`.
+        """
+        return _arguments(self.layer)
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -118,6 +120,10 @@ def _hash(document: Document) -> str:
     return hashlib.sha256(encode(document)).hexdigest()[:32]
 
 
+def _arguments(layer: LayerSpec) -> Arguments:
+    return arguments.read(layer.options) if isinstance(layer, PipPackages | Requirements) else Arguments()
+
+
 def _interference(step: Step) -> str:
     """Why it is not known what is installed above a step that is no installing layer."""
     match step.layer:
@@ -132,18 +138,17 @@ def _interference(step: Step) -> str:
 def _obstacle(step: Step) -> str:
     """Why a layer cannot be locked, as far as that is known before anything is looked up."""
     match step.layer:
-        case PipPackages(requirements=texts, options=options):
+        case PipPackages(requirements=texts):
             for text in texts:
                 if not is_requirement(text) or " @ " in text:
                     return f"`{text}` is not a version of an index"
-        case Requirements(options=options):
+        case Requirements():
             pass
         case Wheels():
             return "its folder of wheels says which version it is"
-        case UvProject(locked=True):
-            return "its versions are those of its `uv.lock`"
-        case UvProject():
-            return "it is a project, which `uv lock` locks"
+        case UvProject() as project:
+            if reason := projects.obstacle(project):
+                return reason
         case PoetryProject():
             return "it is a project of Poetry, which has a lock of its own"
         case _:
@@ -151,11 +156,13 @@ def _obstacle(step: Step) -> str:
     env = dict(step.context.env)
     if env.get("UV_PYTHON") != f"{VENV}/bin/python":
         return f"it is installed into `{env.get('UV_PYTHON')}`"
+    if isinstance(step.layer, UvProject) and (place := env.get("VIRTUAL_ENV") or env.get("VIRTUALENV")) != VENV:
+        return f"it is installed into `{place}`"
     for name in sorted(env):
         if name.startswith("UV_") and name not in _DECIDING and not _HARMLESS.fullmatch(name):
             return f"what the variable `{name}` does is known only while the image is built"
     try:
-        arguments.read(options)
+        _arguments(step.layer)
     except NotLockableError as error:
         return str(error)
     return ""

@@ -1,7 +1,7 @@
 """Deciding the wheels of all installing layers of some images: one after another as they stack, each question once.
 
-A layer's answer is what `uv pip install` would do on top of what lies below it: packages that are there already and
-fit are left alone. What an earlier lock says stays unless it has to move, or is meant to.
+A layer's answer is what `uv pip install`, or a project's `uv sync`, would do on top of what lies below it: packages
+that are there already and fit are left alone. What an earlier lock says stays unless it has to move, or is meant to.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from msgspec import Struct, field
 
 from flytebuild.errors import DefinitionError, UnavailableError
 from flytebuild.events import Emit, Notice
-from flytebuild.spec.layers import Pin, PipPackages, Requirements, Venv, secrets_of
+from flytebuild.spec.layers import Pin, UvProject, Venv, secrets_of
 from flytebuild.spec.model import ImageSpec
 from flytebuild.threads import in_thread
-from flytebuild.wheels import staging
 from flytebuild.wheels.arguments import NotLockableError, with_words
 from flytebuild.wheels.base import Base
+from flytebuild.wheels.deciding import Asker, Decided, decide
 from flytebuild.wheels.environment import Environment, Installed, with_installed
 from flytebuild.wheels.lock import Lock, LockedLayer, Specs, UnlockedLayer, order
 from flytebuild.wheels.metadata import MetadataReader
@@ -147,16 +147,23 @@ class Resolver(Struct):
         variables = {**question.variables, **self.secrets(spec, question)}
         async with self._slots:
             with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
-                asking, where = _asking(spec, question, variables, Path(folder), self.hide)
-                found = await in_thread(lambda: self._asked(asking, target, below, preferences), "flytebuild-uv")
-        self._found[question.fingerprint] = found
+                asker = Asker(self.uv, Path(folder), variables, self.hide)
+                decided = await in_thread(
+                    lambda: decide(asker, spec, question, target, below, preferences), "flytebuild-uv"
+                )
+        self._found[question.fingerprint] = decided.found
         python = ".".join(target.python.split(".")[:2])
-        replaces = tuple(pin.name for pin in found.pins if pin.name in below)
-        pins, obstacle = await self._offered(spec, question, asking, found, replaces)
-        return Answer(pins, where, python, replaces, obstacle, is_moved=known is None or known.pins != pins)
+        replaces = tuple(pin.name for pin in decided.found.pins if pin.name in below)
+        is_project = isinstance(question.layer, UvProject)
+        pins, obstacle = await self._offered(spec, question, decided, () if is_project else replaces)
+        if obstacle and is_project:
+            # The step that `uv sync` is comes to the same, and knows the settings of the project.
+            raise NotLockableError(obstacle)
+        is_moved = known is None or known.pins != pins
+        return Answer(pins, decided.where, python, replaces, obstacle, is_moved=is_moved)
 
     async def _offered(
-        self, spec: ImageSpec, question: Question, asking: Asking, found: Found, replaces: Collection[str]
+        self, spec: ImageSpec, question: Question, decided: Decided, replaces: Collection[str]
     ) -> tuple[tuple[Pin, ...], str]:
         """The wheels with their sizes, and what keeps them from becoming layers: of the base, or of an index.
 
@@ -165,7 +172,7 @@ class Resolver(Struct):
         """
         odd = (await self._base(spec)).odd
         openly = not odd and not secrets_of(question.layer)
-        indexes, trusted = self.uv.indexes(asking), self.metadata.ca_bundle
+        found, indexes, trusted = decided.found, self.uv.indexes(decided.asking), self.metadata.ca_bundle
         offered = await in_thread(
             lambda: offers(found.pins, indexes, found.signed, trusted, openly=openly), "flytebuild-wheels"
         )
@@ -175,17 +182,6 @@ class Resolver(Struct):
         closed = (offer.pin for offer in offered if not offer.is_open and offer.pin.name not in replaces)
         name = next((urlsplit(pin.url).hostname for pin in closed), None)
         return pins, f"`{name}` wants credentials" if name else ""
-
-    def _asked(self, asking: Asking, target: Target, below: Environment, preferences: Mapping[str, str]) -> Found:
-        wanted = self.uv.preferred(asking, target, below, preferences) if preferences else None
-        try:
-            versions = self.uv.changes(asking, target, below, wanted)
-        except DefinitionError:
-            if not wanted:
-                raise
-            # What the resolver prefers on its own may not go together with what is installed below.
-            versions = self.uv.changes(asking, target, below)
-        return self.uv.files(versions, asking, target)
 
     def _preferences(self, spec: ImageSpec, question: Question) -> dict[str, str]:
         """The versions that the earlier lock has for the same environments, but for those that are to move."""
@@ -255,19 +251,3 @@ def _counted(pins: Sequence[Pin]) -> str:
 def _below(spec: ImageSpec, question: Question) -> Question | None:
     """The installing layer under another one."""
     return next((item for item in questions(spec) if question.below and item.fingerprint == question.below[-1]), None)
-
-
-def _asking(
-    spec: ImageSpec, question: Question, variables: Mapping[str, str], folder: Path, hide: Callable[[str], str]
-) -> tuple[Asking, tuple[str, ...]]:
-    """What uv is asked, and the options about indexes that a requirements file adds to the layer's."""
-    match question.layer:
-        case PipPackages(requirements=texts):
-            return Asking(texts, question.arguments, variables, folder, hide), ()
-        case Requirements() as layer:
-            file = staging.stage(layer, spec.roots, folder)
-            words: Sequence[str] = staging.indexes(file)
-            arguments = with_words(question.arguments, list(words))
-            return Asking(("--requirement", file.name), arguments, variables, file.parent, hide), tuple(words)
-        case layer:
-            raise NotLockableError(f"`{layer.summary}` is none of the layers that can be locked")

@@ -1,4 +1,4 @@
-"""Requirements files where uv can read them as it does in a build, and what they say of where packages come from."""
+"""Files of layers where uv can read them as it does in a build, and what requirements files say of indexes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from blake3 import blake3
 
 from flytebuild.errors import SourceChangedError
-from flytebuild.spec.layers import Requirements
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.normalise import is_requirement
+from flytebuild.spec.tree import Tree
 from flytebuild.wheels.arguments import NotLockableError
 
 _INCLUDES = ("-r", "--requirement", "-c", "--constraint")
@@ -21,10 +21,10 @@ _INDEXES = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links")
 _HARMLESS = ("--pre", "--prefer-binary", "--require-hashes")
 
 
-def stage(layer: Requirements, roots: Mapping[str, HostFolder], folder: Path) -> Path:
-    """Copy the files of a layer below `folder`; returns the first one. Raises SourceChangedError."""
-    place = roots[layer.tree.digest]
-    for entry in layer.tree.entries:
+def stage(tree: Tree, roots: Mapping[str, HostFolder], folder: Path) -> None:
+    """Copy the files of a layer's tree below `folder`. Raises SourceChangedError."""
+    place = roots[tree.digest]
+    for entry in tree.entries:
         target = folder / entry.path
         if entry.is_file:
             source = Path(place.moved.get(entry.path, f"{place.root}/{entry.path}"))
@@ -33,7 +33,6 @@ def stage(layer: Requirements, roots: Mapping[str, HostFolder], folder: Path) ->
                 raise SourceChangedError(str(source))
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-    return folder / layer.file
 
 
 def indexes(file: Path) -> list[str]:

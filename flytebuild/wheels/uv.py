@@ -5,6 +5,7 @@ uv comes with flytebuild and is of a known minor: the answers of `--output-forma
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -41,6 +42,8 @@ _KEPT = re.compile(r"(?!UV_|PIP_)|UV_(?:CACHE_DIR|HTTP_\w+|NATIVE_TLS|SYSTEM_CER
 
 _NO_CACHE = "Failed to initialize cache"
 """What uv says where its cache's folder cannot be written, as in a read-only home."""
+
+_PYLOCK = "pylock.toml"
 
 _GLIBC_MINORS = (17, 28, *range(31, 41))
 """The glibc 2.X that `--python-platform` knows; for a newer one, wheels of the newest of these are taken."""
@@ -162,13 +165,31 @@ class Uv:
         pairs = (line.partition(";")[0].strip().partition("==") for line in lines if "==" in line)
         return {canonicalize_name(name): version for name, _, version in pairs}
 
+    def exported(self, asking: Asking, choice: Sequence[str]) -> Path:
+        """The file `pylock.toml` beside a project: what `uv sync` with such options installs of its `uv.lock`.
+
+        Settings of the project count, and none of the host's. Nothing is built for it. Raises DefinitionError where the
+        lock is not that of the project, NotLockableError where only a build, or another Python, would tell that.
+        """
+        with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
+            empty = Path(folder) / "uv" / "uv.toml"
+            empty.parent.mkdir()
+            empty.touch()
+            paths = (self.environ.get("PATH", os.defpath), str(_python().parent))
+            own = {"XDG_CONFIG_HOME": folder, "XDG_CONFIG_DIRS": folder, "PATH": os.pathsep.join(paths)}
+            variables = {**asking.variables, **own, "UV_PYTHON_DOWNLOADS": "never"}
+            command = ("export", "--format", "pylock.toml", "--output-file", _PYLOCK, "--no-header", "--no-build")
+            alone = dataclasses.replace(asking, variables=variables)
+            self._ask((*command, "--no-emit-project", *choice), alone, settings=())
+        return (asking.folder or Path.cwd()) / _PYLOCK
+
     def files(self, versions: Mapping[str, str], asking: Asking, target: Target) -> Found:
         """The wheel of each version that is installed. Raises as `changes` does."""
         if not versions:
             return Found()
         with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
             listed = _listed(Path(folder) / "pins.in", versions)
-            output = Path(folder) / "pylock.toml"
+            output = Path(folder) / _PYLOCK
             where = Asking((), Arguments(*_indexes(asking)), asking.variables, hide=asking.hide)
             command = ("pip", "compile", "--no-deps", "--format", "pylock.toml", "--output-file", str(output))
             self._ask((*command, str(listed), *self._options(where, target)), where)
@@ -192,8 +213,14 @@ class Uv:
                 return f"{what}, for this Python and platform, is {found[canonicalize_name(name)]}"
         return "look at the versions that its index has"
 
-    def _ask(self, command: Sequence[str], asking: Asking, target: Target | None = None) -> Ended:
-        always = ("--no-config", "--no-progress", "--color", "never", "--quiet")
+    def _ask(
+        self,
+        command: Sequence[str],
+        asking: Asking,
+        target: Target | None = None,
+        settings: Sequence[str] = ("--no-config",),
+    ) -> Ended:
+        always = (*settings, "--no-progress", "--color", "never", "--quiet")
         environ = self._variables({**asking.variables, **_index_variables(asking)})
         try:
             ended = ask((_program(), *command, *always), deadline=_DEADLINE, folder=asking.folder, environ=environ)
@@ -227,6 +254,11 @@ def _program() -> str:
     return found
 
 
+def _python() -> Path:
+    """The interpreter that runs this, outside of its virtual environment."""
+    return Path(getattr(sys, "_base_executable", sys.executable))
+
+
 @contextmanager
 def _venv(environment: Environment) -> Iterator[tuple[Path, Path]]:
     """The Python of a virtual environment that seems to hold what is installed, and a folder for more files."""
@@ -234,9 +266,10 @@ def _venv(environment: Environment) -> Iterator[tuple[Path, Path]]:
         place = Path(folder) / "venv"
         (place / "bin").mkdir(parents=True)
         python = place / "bin" / "python"
-        python.symlink_to(getattr(sys, "_base_executable", sys.executable))
-        home = Path(getattr(sys, "_base_executable", sys.executable)).parent
-        (place / "pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n", encoding="utf-8")
+        python.symlink_to(_python())
+        (place / "pyvenv.cfg").write_text(
+            f"home = {_python().parent}\ninclude-system-site-packages = false\n", encoding="utf-8"
+        )
         major, minor = sys.version_info[:2]
         site_packages = place / "lib" / f"python{major}.{minor}" / "site-packages"
         site_packages.mkdir(parents=True)

@@ -11,6 +11,7 @@ What could differ, and the environments that have it (those after the semicolon 
   another version of it; `flyte` replaces a package of its base
 - several declared layers: `layers`; `stacked`, `torch`; two of them with the same file: `shared`
 - other things between and above the packages: `command`, `files`, `variables`
+- what `uv sync` installs of a project with a lock: `project`, where some of it is in the base
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import subprocess
+import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -67,6 +70,7 @@ IMPORTS = {
     "sdist": "import docopt, six; assert docopt.__version__ == '0.6.2'",
     "shared": "import common; assert common.owner == 'alpha'",
     "command": "import click, tabulate",
+    "project": "import markupsafe, tabulate, wcwidth, flyte, rich; assert rich.__file__",
     "flyte": "import flyte, rich, numpy; assert numpy.ones(3).sum() == 3",
     "science": "import pandas, pyarrow, sklearn.svm; assert pandas.Series([1, 2]).sum() == 3",
     "stacked": "import pandas, sklearn.svm, pyarrow; pyarrow.Table.from_pandas(pandas.DataFrame({'a': [1]}))",
@@ -99,8 +103,23 @@ ODD: Mapping[str, list[str]] = {
     "replaced": ["layers", "chain", "layers"],
     "conflict": ["layers", "chain"],
     "flyte": ["chain", "layers"],
+    "project": ["chain", "layers", "layers"],
 }
 """How packages get into those images that are not made of wheel layers alone."""
+
+PROJECT = """
+[project]
+name = "small"
+version = "1"
+requires-python = ">=3.10"
+dependencies = ["MarkupSafe==3.0.2", "rich==14.1.0", "click", "colorama; sys_platform == 'win32'"]
+
+[project.optional-dependencies]
+wide = ["tabulate[widechars]==0.9.0"]
+
+[dependency-groups]
+dev = ["six"]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +145,26 @@ def index(builds: Builds, tmp_path: Path) -> Iterator[str]:
         yield f"{url}/simple"
 
 
+def project(folder: Path) -> Path:
+    """The manifest of a project that uv has locked."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(PROJECT)
+    uv = Path(sysconfig.get_path("scripts")) / "uv"
+    subprocess.run([uv, "lock", "--quiet", "--project", folder], check=True, timeout=600)
+    return folder / "pyproject.toml"
+
+
+def synced(image: flyte.Image, manifest: Path) -> flyte.Image:
+    """An image with what a project depends on, and something on top."""
+    chosen = image.with_uv_project(
+        manifest,
+        manifest.with_name("uv.lock"),
+        extra_args="--no-dev --extra wide",
+        project_install_mode="dependencies_only",
+    )
+    return chosen.with_pip_packages("iniconfig==2.0.0")
+
+
 def light(builds: Builds, index: str, notes: Path) -> Mapping[str, flyte.Image]:
     """Namespaces, native code, scripts, data files, several layers, packages that take the place of others."""
     base = builds.named(flyte.Image.from_base(PYTHON).clone(python_version=(3, 11), name="x"))
@@ -146,6 +185,7 @@ def light(builds: Builds, index: str, notes: Path) -> Mapping[str, flyte.Image]:
         "files": base.with_pip_packages("six==1.17.0").with_workdir("/srv/app").with_source_file(notes, "/srv/app/"),
         "numpy": base.with_pip_packages("numpy==2.3.1"),
         "flyte": builds.base.with_pip_packages("tabulate==0.9.0", "rich==14.1.0", "numpy==2.3.1"),
+        "project": synced(builds.base, project(notes.parent / "project")),
         "variables": base.with_env_vars({"GREETING": "hello"}).with_pip_packages("pygments==2.19.2"),
     }
 
@@ -192,8 +232,13 @@ def test_the_same_files_by_both_recipes(kind: str, builds: Builds, index: str, t
     unlocked = lock(builds, images, tmp_path / "flytebuild.lock")
     assert unlocked == ({"pip: docopt==0.6.2"} if kind == "light" else set())
 
+    builds.settings = replace(given, lock=None)
+    steps = builds.build({"project": images["project"]} if kind == "light" else {})
     builds.settings = replace(given, wheel_layers="off")
-    steps = builds.build(images)
+    pinned_steps = builds.build(images)
+    if kind == "light":
+        assert_same("project", steps["project"], pinned_steps["project"])
+    steps = {**pinned_steps, **steps}
     builds.settings = given
     planned = builds.plan(images)
     layers = builds.build(images)
@@ -208,17 +253,22 @@ def test_the_same_files_by_both_recipes(kind: str, builds: Builds, index: str, t
         assert pinned.pop(name, expected) == expected
     assert {recipe for recipes in pinned.values() for recipe in recipes} == {"layers"}
     for name in images:
-        one, other = files(steps[name]), files(layers[name])
-        assert one.keys() == other.keys(), name
-        assert name not in HELD or HELD[name] in other, name
-        assert not NAMESPACES & other.keys(), name
-        assert [path for path, member in one.items() if other[path] != member] == [], name
-        assert steps[name].config["Env"] == layers[name].config["Env"]
+        assert_same(name, steps[name], layers[name])
     for name in images.keys() & IMPORTS.keys():
         told = running(layers[name], IMPORTS[name])
         assert ("do not go together" in told) == (name in BROKEN), name
         if WHEELS:
             assert running(steps[name], IMPORTS[name]) == told
+
+
+def assert_same(name: str, steps: Built, layers: Built) -> None:
+    """Both images of an environment have the same files and variables, and what they are there for."""
+    one, other = files(steps), files(layers)
+    assert one.keys() == other.keys(), name
+    assert name not in HELD or HELD[name] in other, name
+    assert not NAMESPACES & other.keys(), name
+    assert [path for path, member in one.items() if other[path] != member] == [], name
+    assert steps.config["Env"] == layers.config["Env"]
 
 
 def running(image: Built, program: str) -> str:

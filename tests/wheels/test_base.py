@@ -62,6 +62,13 @@ def test_packages_python_and_c_library(pack: Callable[[bytes], bytes], prefix: s
     assert decode(encode(found)) == found
 
 
+def test_what_comes_from_elsewhere_than_an_index() -> None:
+    one, two = distribution("one", "1"), distribution("two", "1")
+    found = base(layer({**one, **two, f"{SITE}/two-1.dist-info/direct_url.json": "{}"}))
+    assert {item.name: item.is_direct for item in found.installed} == {"one": False, "two": True}
+    assert decode(encode(found)) == found
+
+
 def test_what_a_later_layer_removes_is_gone() -> None:
     below = layer({**distribution("one", "1"), **distribution("two", "1")})
     upgraded = layer({f"{SITE}/.wh.one-1.dist-info": "", **distribution("one", "2")})

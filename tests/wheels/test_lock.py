@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from flytebuild.errors import LockChangedError, OutputError, UsageError
 from flytebuild.spec.digests import digests
-from flytebuild.spec.layers import Pin, Pinned, PipOptions, Requirements
+from flytebuild.spec.layers import Pin, Pinned, PipOptions, Requirements, UvProject
 from flytebuild.spec.model import ImageSpec
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.drift import drift
@@ -56,6 +56,17 @@ def test_a_requirements_file_s_indexes_are_installed_from() -> None:
     assert pinned.options == PipOptions(extra_index_urls=("https://e/s",), extra_args="--index-strategy first-index")
 
 
+def test_what_a_project_s_wheels_are_installed_from_is_in_the_lock() -> None:
+    layer = UvProject("dependencies_only", file_tree("uv.lock", "0" * 64, 1), True, options=PipOptions(extra_args="-q"))
+    spec = made_of(layer)
+    made, _ = apply(
+        {"env": {AMD64: spec}}, Lock(layers=(locked(spec, 0, SIX, where=("--default-index", "https://i/s")),))
+    )
+    pinned = made["env"][AMD64].steps[-1].layer
+    assert isinstance(pinned, Pinned)
+    assert (pinned.asked, pinned.options) == (layer, PipOptions(extra_args="--default-index https://i/s"))
+
+
 def test_what_changed_since_is_drift_and_so_is_all_above() -> None:
     before, after = made_of(pip("six"), pip("rich")), made_of(pip("six>1"), pip("rich"))
     lock = Lock(layers=(locked(before, 0, SIX), locked(before, 1, RICH)))
@@ -85,6 +96,11 @@ def test_drift_is_told_by_the_layer_the_environments_and_what_has_changed() -> N
     ]
     assert drifted(Lock(layers=(locked(made_of(file), 0, SIX),)), env=made_of(edited)) == [
         f"`requirements: r.txt` {here} (what it reads, or what is below it, has changed since it was locked)"
+    ]
+    project = UvProject("dependencies_only", file_tree("uv.lock", "0" * 64, 1), locked=True)
+    relocked = replace(project, tree=file_tree("uv.lock", "1" * 64, 1))
+    assert drifted(Lock(layers=(locked(made_of(project), 0, SIX),)), env=made_of(relocked)) == [
+        f"`uv project: dependencies` {here} (what it reads, or what is below it, has changed since it was locked)"
     ]
     assert drifted(lock, env=made_of(pip("six==1.16.0", "rich"), pip("attrs"), pip("mdurl"))) == [
         "`pip: mdurl` (main.py:3) of `env`"

@@ -12,19 +12,27 @@ from flytebuild.spec.layers import (
     AptPackages,
     Command,
     Copy,
+    LocalPackage,
+    PipOptions,
     PixiProject,
     PoetryProject,
     Requirements,
+    Secret,
     UvProject,
     Wheels,
 )
 from flytebuild.spec.model import ImageSpec, Part, SetEnv, SetWorkDir
+from flytebuild.wheels import projects
 from flytebuild.wheels.questions import Question, questions
 from tests.samples import ARM64, BASE, UV, file_tree, made_of, pip
 from tests.spec.strategies import PARTS
 
 TREE = file_tree("requirements.txt", "0" * 64, 1)
 OTHER_TREE = file_tree("requirements.txt", "1" * 64, 1)
+
+
+def project(**options: object) -> UvProject:
+    return UvProject("dependencies_only", TREE, True, options=PipOptions(**options))  # type: ignore[arg-type]
 
 
 def asked(*parts: Part, **fields: object) -> tuple[Question, ...]:
@@ -84,8 +92,16 @@ def test_layers_on_top_of_equal_ones_ask_the_same() -> None:
         (pip("./a-1-py3-none-any.whl"), "is not a version of an index"),
         (pip("a", extra_args="--reinstall"), "what `--reinstall` does"),
         (Wheels("a", TREE), "its folder of wheels says which version it is"),
-        (UvProject("dependencies_only", TREE, locked=True), "its versions are those of its `uv.lock`"),
-        (UvProject("dependencies_only", TREE, locked=False), "it is a project, which `uv lock` locks"),
+        (UvProject("dependencies_only", TREE, locked=False), "it has no `uv.lock`, which `uv lock` makes"),
+        (UvProject("install_project", TREE, locked=True), "it installs the project itself"),
+        (UvProject("dependencies_only", TREE, True, (LocalPackage("../lib", TREE),)), "`../lib` is a folder"),
+        (project(secrets=(Secret("", "token", env="TOKEN"),)), "it is given a secret"),
+        (project(index_url="https://i/s"), "its options do as well"),
+        (project(pre=True), "its options do as well"),
+        (project(extra_args="--package x"), "what `--package` does"),
+        (project(extra_args="--compile-bytecode"), "what `--compile-bytecode` does"),
+        (project(extra_args="--upgrade"), "what `--upgrade` does"),
+        (project(extra_args="--group $X"), "`$` in its `extra_args` means something to a shell"),
         (PoetryProject("dependencies_only", TREE, "2.2.1"), "it is a project of Poetry"),
         (PixiProject("pixi.toml", "default", True, TREE), "it is a project of pixi"),
     ],
@@ -110,6 +126,24 @@ def test_what_may_change_packages_keeps_layers_above_from_it(part: Part) -> None
     assert below.reason == ""
     assert "below it may" in above.reason
     assert above.fingerprint != last(pip("a"), pip("b")), "an image without it is not kept from it"
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("", ("--locked",)),
+        ("--frozen --no-dev -q", ("--frozen", "--no-dev")),
+        ("--locked --group a --only-group='b c' --inexact", ("--locked", "--group", "a", "--only-group", "b c")),
+        ("--all-extras --no-extra x --no-editable", ("--locked", "--all-extras", "--no-extra", "x")),
+    ],
+)
+def test_a_project_with_a_lock_is_asked_for_what_is_chosen_of_it(text: str, chosen: tuple[str, ...]) -> None:
+    layer = project(extra_args=text)
+    (question,) = asked(layer)
+    assert (question.reason, projects.choice(layer)) == ("", chosen)
+    assert (question.fingerprint == last(project())) == (not text)
+    (question,) = asked(SetEnv((("VIRTUAL_ENV", "/srv/venv"),)), layer)
+    assert question.reason == "it is installed into `/srv/venv`"
 
 
 def test_variables_that_are_not_understood() -> None:

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
-import platform
-import shlex
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from hashlib import sha256
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -20,7 +13,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from flytebuild.errors import DefinitionError, SourceChangedError, UnavailableError
-from flytebuild.events import Event, Notice, ignore
+from flytebuild.events import Notice, ignore
 from flytebuild.spec.layers import Command, PipOptions, PipPackages, Requirements, Secret
 from flytebuild.spec.model import HostFolder, ImageSpec
 from flytebuild.spec.tree import assemble
@@ -35,88 +28,9 @@ from flytebuild.wheels.resolver import Moves, Resolver
 from flytebuild.wheels.uv import Asking, Target, Uv
 from tests.engine import packages
 from tests.samples import AMD64, file_entry, made_of
+from tests.wheels.desk import HERE, MINOR, Desk
 from tests.wheels.index import PASSWORD, Index, served
 from tests.wheels.memory import Memory
-
-MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-HERE = Base(platform.python_version(), (platform.python_version(),), (2, 28))
-UV = Path(sys.executable).with_name("uv")
-
-
-@dataclass
-class Desk:
-    """Resolves and installs from one index, with a cache of uv's own."""
-
-    index: Index
-    folder: Path
-    memory: Memory = field(default_factory=Memory)
-    more: Mapping[str, str] = field(default_factory=dict)
-    told: list[Event] = field(default_factory=list)
-
-    @property
-    def environ(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        # What a user's configuration says must change nothing.
-        return {
-            **kept,
-            "UV_CACHE_DIR": str(self.folder / "cache"),
-            "UV_RESOLUTION": "lowest",
-            "PIP_PRE": "1",
-            **self.more,
-        }
-
-    def layer(self, *requirements: str, **options: object) -> PipPackages:
-        return PipPackages(requirements, PipOptions(**{"index_url": self.index.url, **options}))  # type: ignore[arg-type]
-
-    def lock(
-        self,
-        *layers: PipPackages | Requirements,
-        base: Base = HERE,
-        before: Lock | None = None,
-        moves: Moves | None = None,
-        secrets: Mapping[str, str] | None = None,
-        roots: Mapping[str, HostFolder] | None = None,
-    ) -> Lock:
-        spec = replace(made_of(*layers, python=MINOR), roots=roots or {})
-
-        async def of(_: ImageSpec) -> Base:
-            return base
-
-        resolver = Resolver(
-            Uv(self.environ),
-            MetadataReader(self.memory),
-            of,
-            lambda _, __: secrets or {},
-            lambda text: text.replace(PASSWORD, "***"),
-            before or Lock(),
-            moves or Moves(),
-            self.told.append,
-        )
-        found, unlocked = asyncio.run(resolver.layers({"env": {AMD64: spec}}))
-        return Lock("", (), found, unlocked)
-
-    def versions(self, lock: Lock, layers: Sequence[PipPackages]) -> dict[str, str]:
-        """What is installed once all layers are there; they are told apart by what they ask."""
-        by_summary = {layer.asked: layer.pins for layer in lock.layers}
-        return {pin.name: pin.version for layer in layers for pin in by_summary[layer.summary]}
-
-    def install(self, layers: Sequence[PipPackages]) -> dict[str, str]:
-        """The same by real installations, one after the other."""
-        venv = self.folder / f"venv-{len(list(self.folder.iterdir()))}"
-        environ = {name: value for name, value in self.environ.items() if name != "UV_RESOLUTION"}
-        self._run(["venv", "--python", sys.executable, str(venv)], environ)
-        for layer in layers:
-            options = layer.options
-            command = ["pip", "install", "--python", str(venv / "bin/python"), "--index-url", options.index_url]
-            command += [word for url in options.extra_index_urls for word in ("--extra-index-url", url)]
-            command += ["--pre"] if options.pre else []
-            self._run([*command, *shlex.split(options.extra_args), *layer.requirements], environ)
-        paths = [str(path) for path in venv.glob("lib/python*/site-packages")]
-        return {item.name.replace("_", "-"): item.version for item in distributions(path=paths)}
-
-    def _run(self, command: list[str], environ: dict[str, str]) -> None:
-        always = ("--no-config", "--quiet")
-        subprocess.run([UV, *command, *always], env=environ, check=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
