@@ -24,6 +24,7 @@ import traceback
 from flyte.syncify import syncify
 
 from flytebuild.check import distributions
+from flytebuild.registry.trust import trusted
 
 IMPORTED = (
     "anyio._backends._asyncio",
@@ -165,6 +166,8 @@ if __name__ == "__main__":
         importlib.import_module(name)
     # Reads what is installed, which stays the same.
     distributions.providers("flyte")
+    # So are the certificates of this machine.
+    trusted()
     # What is there by now is looked at, and so copied, by no collection in the forks.
     gc.freeze()
     assert len(os.listdir("/proc/self/task")) == 2, "forks would lack other threads than that of the SDK's loop"

@@ -20,6 +20,7 @@ from flytebuild.facts import Absent, Fact, Present, Unknown
 from flytebuild.registry.auth import Authorizer, NotAuthorizedError
 from flytebuild.registry.credentials import Found, api_host, look_up
 from flytebuild.registry.reference import Reference
+from flytebuild.registry.trust import trusted
 from flytebuild.spec.canonical import encode
 from flytebuild.spec.images import OUR_LABELS, Platform, ResolvedImage, RuntimeConfig
 
@@ -94,7 +95,12 @@ class RegistryClient:
     async def __aenter__(self) -> RegistryClient:
         limits = httpx.Limits(max_connections=_CONNECTIONS)
         self._http = httpx.AsyncClient(
-            timeout=_TIMEOUT, limits=limits, follow_redirects=True, transport=self.transport, mounts=_UNPROXIED
+            timeout=_TIMEOUT,
+            limits=limits,
+            follow_redirects=True,
+            transport=self.transport,
+            mounts=_UNPROXIED,
+            verify=trusted(),
         )
         self._authorizer = Authorizer(self._http, self.look_up)
         return self
