@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-import httpx
+from tests import plain
 
 ENDED = ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT")
 
@@ -19,7 +19,7 @@ def tell_failures(document: dict[str, Any]) -> None:
 def until_ended(endpoint: str, run: str, seconds: float = 60) -> str:
     """Follow a run at a control plane until it has ended; its phase."""
     deadline = time.monotonic() + seconds
-    while (phase := str(httpx.get(f"{endpoint}/api/runs/{run}").json()["phase"])) not in ENDED:
+    while (phase := str(plain.get(f"{endpoint}/api/runs/{run}").json()["phase"])) not in ENDED:
         assert time.monotonic() < deadline, f"run {run} is {phase} and does not end"
         time.sleep(0.02)
     return phase

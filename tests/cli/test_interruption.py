@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from flyteidl2.common.identifier_pb2 import ProjectIdentifier
 from flyteidl2.common.run_pb2 import OffloadedInputData
@@ -22,6 +21,7 @@ from flyteidl2.workflow import run_service_pb2 as pb
 from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 
 from flytebuild.cli.interruption import wants_to_leave
+from tests import plain
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor, served
 
@@ -119,7 +119,7 @@ def begun(endpoint: str) -> str:
 
 
 def phase(endpoint: str, run: str) -> str:
-    return str(httpx.get(f"{endpoint}/api/runs/{run}").json()["phase"])
+    return str(plain.get(f"{endpoint}/api/runs/{run}").json()["phase"])
 
 
 class Terminal:

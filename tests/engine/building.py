@@ -32,6 +32,7 @@ from flytebuild.events import Event
 from flytebuild.graph import EnvironmentNode
 from flytebuild.llb.source import pinned
 from flytebuild.plan import Plan
+from tests import plain
 from tests.conftest import Machine
 
 _ATTEMPTS = 4
@@ -97,7 +98,7 @@ class Built:
 
     def _blob(self, digest: str) -> bytes:
         host, _, path = self.reference.partition("/")
-        answer = httpx.get(f"http://{host}/v2/{path.rpartition(':')[0]}/blobs/{digest}", timeout=60)
+        answer = plain.get(f"http://{host}/v2/{path.rpartition(':')[0]}/blobs/{digest}", timeout=60)
         return answer.raise_for_status().content
 
     @cached_property
@@ -186,7 +187,7 @@ def _answer(reference: str, auth: tuple[str, str] | None = None) -> httpx.Respon
     name, _, target = path.partition("@") if "@" in path else path.rpartition(":")
     types = ("oci.image.manifest.v1", "docker.distribution.manifest.v2", "oci.image.index.v1")
     accept = ", ".join(f"application/vnd.{item}+json" for item in types)
-    answer = httpx.get(f"http://{host}/v2/{name}/manifests/{target}", headers={"Accept": accept}, auth=auth)
+    answer = plain.get(f"http://{host}/v2/{name}/manifests/{target}", headers={"Accept": accept}, auth=auth)
     return answer.raise_for_status()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import docker
 import httpx
 
+from tests import plain
 from tests.command import Fork
 from tests.conftest import Machine
 from tests.engine.conftest import Workspace, workspace_in
@@ -129,7 +130,7 @@ class Registry:
         return set(answer.json().get("tags") or ()) if answer.status_code == 200 else set()
 
     def ask(self, method: str, path: str) -> httpx.Response:
-        return httpx.request(method, f"http://{self.proxy.upstream}/v2/{path}", headers={"Accept": ACCEPT})
+        return plain.request(method, f"http://{self.proxy.upstream}/v2/{path}", headers={"Accept": ACCEPT})
 
 
 @dataclass

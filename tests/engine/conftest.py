@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import httpx
 import pytest
 
+from tests import plain
 from tests.command import command
 from tests.conftest import Machine
 from tests.engine.building import Builds, in_registry, output_of
@@ -108,7 +108,7 @@ def processes_with(words: str) -> list[int]:
 def repository_tags(registry: str, name: str = "flyte") -> set[str]:
     """The tags of images, but for those that lead to the last image of an environment."""
     host, _, path = registry.partition("/")
-    answer = httpx.get(f"http://{host}/v2/{path}/{name}/tags/list")
+    answer = plain.get(f"http://{host}/v2/{path}/{name}/tags/list")
     tags = answer.json().get("tags") if answer.status_code == 200 else None
     return {tag for tag in tags or () if not tag.startswith("env-")}
 

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests import plain
 from tests.conftest import machine_state
 from tests.engine.conftest import free_port
 from tests.serving import Quiet, answering
@@ -103,7 +104,7 @@ def _serving(folder: Path, made: Guarded, auth: dict[str, Any]) -> Iterator[None
 
 def _answers(host: str) -> bool:
     try:
-        return httpx.get(f"http://{host}/v2/").status_code == 401
+        return plain.get(f"http://{host}/v2/").status_code == 401
     except httpx.HTTPError:
         return False
 

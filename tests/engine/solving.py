@@ -35,6 +35,7 @@ from flytebuild.llb.source import image, local, local_name
 from flytebuild.llb.state import State
 from flytebuild.spec.images import Platform, RuntimeConfig
 from flytebuild.spec.tree import Entry, Tree, assemble, folder_entry, link_entry
+from tests import plain
 from tests.conftest import Machine
 from tests.samples import file_entry
 
@@ -272,7 +273,7 @@ class Solver:
         host, _, path = image.partition("/")
         name, _, tag = path.partition(":")
         accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
-        return httpx.get(f"http://{host}/v2/{name}/manifests/{tag}", headers={"Accept": accept})
+        return plain.get(f"http://{host}/v2/{name}/manifests/{tag}", headers={"Accept": accept})
 
 
 @contextmanager

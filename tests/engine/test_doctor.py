@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from flytebuild.engine import EngineAddress
+from tests import plain
 from tests.buildkit.doors import Engine, unix_door
 from tests.conftest import Machine
 from tests.engine.conftest import Workspace
@@ -53,8 +53,8 @@ def test_everything_is_there_and_nothing_is_left_behind(workspace: Workspace, ma
     assert f"`{machine.docker_host}`, from `DOCKER_HOST`" in found["builder"]["message"]
     assert "with the " in found["capabilities"]["message"]
     host, _, path = workspace.registry.partition("/")
-    assert httpx.get(f"http://{host}/v2/{path}/flyte/tags/list").status_code == 404
-    assert path not in httpx.get(f"http://{host}/v2/_catalog?n=10000").text
+    assert plain.get(f"http://{host}/v2/{path}/flyte/tags/list").status_code == 404
+    assert path not in plain.get(f"http://{host}/v2/_catalog?n=10000").text
 
 
 def test_a_builder_that_is_no_engine(workspace: Workspace, machine: Machine, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import docker
 import httpx
 import pytest
 
+from tests import plain
 from tests.conftest import Machine
 from tests.engine.conftest import BIN, SIGNALS, Workspace, in_image
 from tests.runs import ENDED, tell_failures
@@ -66,14 +67,14 @@ def test_flytebuild_run(workspace: Workspace) -> None:
     assert json.loads(done.stdout) == [SEQUENCE, SEQUENCE]
     (url,) = re.findall(r"http://\S+/runs/\S+", done.stderr.splitlines()[next_index(done.stderr)])
     check_example(run_document(url), workspace.plan("--for", "main"))
-    drawn = httpx.get(f"{url}/environments").text
+    drawn = plain.get(f"{url}/environments").text
     assert (drawn.count("pip: ruff"), drawn.count("pip: pytest")) == (1, 2), "what images share is there once"
     assert "in 3 images" in drawn
     plane = url.partition("/v2/")[0]
-    (build,) = re.findall(r"/builds/\w+", httpx.get(f"{plane}/builds").text)
-    made = httpx.get(plane + build).text
+    (build,) = re.findall(r"/builds/\w+", plain.get(f"{plane}/builds").text)
+    made = plain.get(plane + build).text
     assert all(words in made for words in ("pip: ruff", "fold_env", "from the cache"))
-    page = httpx.get(url)
+    page = plain.get(url)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     images = [item["image"] for item in workspace.plan("--for", "main")["environments"]]

@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -35,6 +34,7 @@ from flytebuild.spec.prefix import VENV
 from flytebuild.wheels.partition import HEAVY
 from flytebuild.wheels.recipe import tool_of
 from scripts.machine.processes import wait_until
+from tests import plain
 from tests.conftest import Machine
 from tests.engine import packages
 from tests.engine.building import digest, manifest, unpacked
@@ -87,7 +87,7 @@ def made(solver: Solver, layer: WheelLayer, repository: str) -> tuple[str, bytes
         answer = Solve(solver.connection, session.id).run(work, export, Progress("test", ignore))
     (found,) = manifest(f"{repository}@{answer[MANIFEST_DIGEST]}")["layers"]
     host, _, name = repository.partition("/")
-    content = httpx.get(f"http://{host}/v2/{name}/blobs/{found['digest']}", timeout=60).raise_for_status().content
+    content = plain.get(f"http://{host}/v2/{name}/blobs/{found['digest']}", timeout=60).raise_for_status().content
     return found["digest"], unpacked(content)
 
 

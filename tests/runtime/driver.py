@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from flytebuild import engine
 from flytebuild.config import Config
 from flytebuild.runtime import client
 from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.home import make
+from tests import plain
 from tests.command import Fork
 from tests.conftest import Machine
 from tests.runs import ENDED, tell_failures
@@ -66,7 +65,7 @@ class Driver:
         return said, document
 
     def document(self, name: str) -> dict[str, Any]:
-        return dict(httpx.get(f"{self.plane.endpoint}/api/runs/{name}").json())
+        return dict(plain.get(f"{self.plane.endpoint}/api/runs/{name}").json())
 
     def until_running(self, name: str, task: str) -> dict[str, Any]:
         """Follow a run's page until a task runs in its container."""

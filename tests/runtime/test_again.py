@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import tarfile
 
-import httpx
 import pytest
 from flyteidl2.common.identifier_pb2 import ProjectIdentifier
 from flyteidl2.core.tasks_pb2 import DataLoadingConfig
@@ -17,6 +16,7 @@ from flyteidl2.workflow.run_service_connect import RunServiceClientSync
 from flytebuild.runtime.again import without_code
 from flytebuild.runtime.executor import StartError
 from flytebuild.runtime.verdict import Exit
+from tests import plain
 from tests.runs import until_ended
 from tests.runtime import samples
 from tests.runtime.conftest import CREDENTIALS, ScriptedExecutor
@@ -55,7 +55,7 @@ def test_what_the_owner_is_told(server: str, executor: ScriptedExecutor) -> None
     spec = samples.task_spec()
     spec.task_template.container.env.add(key="MARK", value="of the task")
     run = failed_run(server, spec)
-    told = httpx.get(f"{server}/again/{run}/a0", headers=OWNER).json()
+    told = plain.get(f"{server}/again/{run}/a0", headers=OWNER).json()
     (ran,) = executor.orders
     assert (told["task"], told["attempt"], told["phase"]) == ("env.work", 1, "FAILED")
     assert (told["image"], told["environment"]["MARK"], told["inputs"]) == ("image:1", "of the task", {"x": 7})
@@ -63,8 +63,8 @@ def test_what_the_owner_is_told(server: str, executor: ScriptedExecutor) -> None
     assert (told["entrypoint"], told["arguments"][:-1]) == ([], list(ran.arguments[:-1]))
     assert told["arguments"][-1].startswith(f"{outputs}-again-"), "the attempt's own outputs stay"
     assert not told["has_files"]
-    assert httpx.get(f"{server}{told['error']}").status_code == 404
-    assert len(httpx.get(f"{server}/api/runs/{run}").json()["actions"][0]["attempts"]) == 1
+    assert plain.get(f"{server}{told['error']}").status_code == 404
+    assert len(plain.get(f"{server}/api/runs/{run}").json()["actions"][0]["attempts"]) == 1
 
 
 def test_which_secrets_it_wants(server: str, executor: ScriptedExecutor) -> None:
@@ -73,25 +73,25 @@ def test_which_secrets_it_wants(server: str, executor: ScriptedExecutor) -> None
     for group, key, variable in (("my", "token", "TOKEN"), ("", "other", "OTHER"), ("my", "token", "")):
         spec.task_template.security_context.secrets.add(group=group, key=key, env_var=variable)
     run = failed_run(server, spec)
-    told = httpx.get(f"{server}/again/{run}/a0", headers=OWNER)
+    told = plain.get(f"{server}/again/{run}/a0", headers=OWNER)
     assert told.status_code == 409
     assert "asks for the secret `my_token`" in told.text
     assert "--secret my_token=…" in told.text
-    asked = httpx.get(f"{server}/again/{run}/a0/secrets", headers=OWNER).json()
+    asked = plain.get(f"{server}/again/{run}/a0/secrets", headers=OWNER).json()
     assert asked == {"secrets": ["my_token", "other"]}
     values = {"values": {"my_token": "s3cr3t", "other": "0ther"}, "missing": {}}
-    assert httpx.put(f"{server}/secrets", json=values, headers=OWNER).is_success
-    document = httpx.get(f"{server}/again/{run}/a0", headers=OWNER).json()
+    assert plain.put(f"{server}/secrets", json=values, headers=OWNER).is_success
+    document = plain.get(f"{server}/again/{run}/a0", headers=OWNER).json()
     assert (document["environment"]["TOKEN"], document["environment"]["OTHER"]) == ("s3cr3t", "0ther")
     assert document["secret_files"] == ["my/token"]
-    assert httpx.get(f"{server}/again/{run}/a0/secrets").status_code in (401, 403)
+    assert plain.get(f"{server}/again/{run}/a0/secrets").status_code in (401, 403)
 
 
 def test_nobody_else_is_told_anything(server: str, executor: ScriptedExecutor) -> None:
     executor.script = lambda _order, _number: Exit(3)
     run = failed_run(server, samples.task_spec())
     for headers in ({}, {"Authorization": "Bearer guessed"}):
-        answer = httpx.get(f"{server}/again/{run}/a0", headers=headers)
+        answer = plain.get(f"{server}/again/{run}/a0", headers=headers)
         assert answer.status_code in (401, 403)
         assert "image" not in answer.text
 
@@ -104,10 +104,10 @@ def test_a_container_without_flyte_is_fed_again(server: str, executor: ScriptedE
     del container.args[:]
     container.args.extend(["tool", "--tgz", "{{.inputs.x}}"])
     run = failed_run(server, spec)
-    told = httpx.get(f"{server}/again/{run}/a0", headers=OWNER).json()
+    told = plain.get(f"{server}/again/{run}/a0", headers=OWNER).json()
     assert told["arguments"] == ["tool", "--tgz", "7"], "this is its own option"
     assert (told["has_files"], told["code"], told["error"]) == (True, None, None)
-    archive = httpx.get(f"{server}/again/{run}/a0/files", headers=OWNER).content
+    archive = plain.get(f"{server}/again/{run}/a0/files", headers=OWNER).content
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         content = files.extractfile("in/x")
         assert content is not None
@@ -119,12 +119,12 @@ def test_what_cannot_be_run_again(server: str, executor: ScriptedExecutor) -> No
     executor.script = lambda _order, _number: StartError("ImagePullBackOff", "there is no such image")
     run = failed_run(server, samples.task_spec())
     for path in (f"{run}/never", "never/a0", f"{run}", f"{run}/a0/other"):
-        assert httpx.get(f"{server}/again/{path}", headers=OWNER).status_code == 404
-    assert httpx.post(f"{server}/again/{run}/a0", headers=OWNER).status_code == 405
+        assert plain.get(f"{server}/again/{path}", headers=OWNER).status_code == 404
+    assert plain.post(f"{server}/again/{run}/a0", headers=OWNER).status_code == 405
 
 
 def test_the_page_of_a_failed_action_says_how(server: str, executor: ScriptedExecutor) -> None:
     executor.script = lambda _order, _number: Exit(3)
     run = failed_run(server, samples.task_spec())
-    page = httpx.get(f"{server}/v2/domain/development/project/flytebuild/runs/{run}").text
+    page = plain.get(f"{server}/v2/domain/development/project/flytebuild/runs/{run}").text
     assert f"<code>flytebuild rerun --shell {run} a0</code>" in page

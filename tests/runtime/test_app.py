@@ -7,7 +7,6 @@ import html
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import pytest
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
@@ -34,6 +33,7 @@ from flytebuild.runtime.dispatcher import is_local_host
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.model import Phase
 from flytebuild.runtime.verdict import Exit
+from tests import plain
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor, served
 from tests.schemas import validated
@@ -90,8 +90,8 @@ def test_a_run_from_its_creation_to_its_end(server: str, executor: ScriptedExecu
     assert (details.metadata.environment_name, details.metadata.task.id.name) == ("env", "env.work")
     assert details.attempts[0].logs_available
     assert client.list_runs(run_pb.ListRunsRequest(project_id=PROJECT)).runs[0].action.id.run.name == run.name
-    assert validated(httpx.get(f"{server}/api/runs").text)["runs"][0]["run"] == run.name
-    answer = validated(httpx.get(f"{server}/api/runs/{run.name}").text)
+    assert validated(plain.get(f"{server}/api/runs").text)["runs"][0]["run"] == run.name
+    answer = validated(plain.get(f"{server}/api/runs/{run.name}").text)
     assert (answer["schema"], answer["phase"], answer["actions"][0]["exit_code"]) == (
         "flytebuild.run/1",
         "SUCCEEDED",
@@ -186,10 +186,10 @@ def test_an_upload_is_found_again_by_its_digest(server: str) -> None:
     first, second = client.create_upload_location(request), client.create_upload_location(request)
     assert first.native_url == second.native_url
     assert first.signed_url.startswith(server)
-    assert httpx.put(first.signed_url, content=b"something else").status_code == 400
-    assert httpx.put(first.signed_url, content=content).status_code == 200
-    assert httpx.get(first.signed_url).status_code == 403, "the link allows one method"
-    assert httpx.put(first.signed_url.replace("code", "kode"), content=content).status_code == 403
+    assert plain.put(first.signed_url, content=b"something else").status_code == 400
+    assert plain.put(first.signed_url, content=content).status_code == 200
+    assert plain.get(first.signed_url).status_code == 403, "the link allows one method"
+    assert plain.put(first.signed_url.replace("code", "kode"), content=content).status_code == 403
     spec = samples.task_spec()
     spec.task_template.container.args.extend(["--tgz", first.native_url])
     assert create(server, spec).name
@@ -202,8 +202,8 @@ def test_files_of_a_folder_are_uploaded_below_one_name(server: str) -> None:
         digest = hashlib.md5(content).digest()
         request = data_pb.CreateUploadLocationRequest(filename=name, filename_root="f00", content_md5=digest)
         answer = client.create_upload_location(request)
-        assert httpx.put(answer.signed_url, content=b"something else").status_code == 400
-        assert httpx.put(answer.signed_url, content=content).status_code == 200
+        assert plain.put(answer.signed_url, content=b"something else").status_code == 400
+        assert plain.put(answer.signed_url, content=content).status_code == 200
         uris.append(answer.native_url)
     assert [uri.partition("/f00/")[2] for uri in uris] == ["one, two.txt", "zwei ä.txt"]
     assert len({uri.partition("/f00/")[0] for uri in uris}) == 1
@@ -231,7 +231,7 @@ def test_what_is_not_there(server: str) -> None:
         client.get_action_log_context(run_pb.GetActionLogContextRequest())
     assert missing.value.code is Code.UNIMPLEMENTED
     for path in ("nothing", "api/runs/nobody", "v2/domain/d/project/p/runs/nobody", "api/runs/x/actions/a0/logs"):
-        assert httpx.get(f"{server}/{path}").status_code == 404
+        assert plain.get(f"{server}/{path}").status_code == 404
 
 
 def test_a_service_that_is_not_here_is_named(server: str) -> None:
@@ -241,11 +241,11 @@ def test_a_service_that_is_not_here_is_named(server: str) -> None:
 
 
 def test_a_run_that_is_unknown_is_told_in_a_sentence(server: str) -> None:
-    page = httpx.get(f"{server}/v2/domain/d/project/p/runs/{quote('<b>x')}")
+    page = plain.get(f"{server}/v2/domain/d/project/p/runs/{quote('<b>x')}")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "<p>There is no run `&lt;b&gt;x`" in page.text
     assert "flytebuild runs prune" in page.text
-    assert httpx.get(f"{server}/api/runs/nobody").text == "there is no run `nobody`\n"
+    assert plain.get(f"{server}/api/runs/nobody").text == "there is no run `nobody`\n"
 
 
 @pytest.mark.parametrize(
@@ -272,10 +272,10 @@ def test_outputs_that_cannot_be_shown(
     spec.task_template.interface.outputs.variables.add(key="o0")
     run = create(server, spec)
     assert ended(server, run) is Phase.SUCCEEDED
-    document = validated(httpx.get(f"{server}/api/runs/{run.name}").text)
+    document = validated(plain.get(f"{server}/api/runs/{run.name}").text)
     assert problem in document["outputs_problem"]
     assert "outputs" not in document
-    page = httpx.get(document["url"].replace("http://127.0.0.1:8199", server))
+    page = plain.get(document["url"].replace("http://127.0.0.1:8199", server))
     assert page.status_code == 200
     assert "Outputs are not shown: " in page.text
     assert problem in html.unescape(page.text)
@@ -285,14 +285,14 @@ def test_a_run_without_outputs(server: str, executor: ScriptedExecutor) -> None:
     executor.script = lambda _order, _number: Exit(0)
     run = create(server)
     assert ended(server, run) is Phase.SUCCEEDED
-    document = httpx.get(f"{server}/api/runs/{run.name}").json()
+    document = plain.get(f"{server}/api/runs/{run.name}").json()
     assert document["outputs"] == {}
     assert "outputs_problem" not in document
 
 
 def test_a_foreign_host_name_is_refused(server: str) -> None:
-    assert httpx.get(f"{server}/healthz", headers={"host": "evil.example:80"}).status_code == 421
-    assert httpx.get(f"{server}/healthz").json()["schema"] == "flytebuild.health/1"
+    assert plain.get(f"{server}/healthz", headers={"host": "evil.example:80"}).status_code == 421
+    assert plain.get(f"{server}/healthz").json()["schema"] == "flytebuild.health/1"
 
 
 @pytest.mark.parametrize(

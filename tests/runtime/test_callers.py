@@ -43,6 +43,7 @@ from flytebuild.runtime.listening import private_socket
 from flytebuild.runtime.passes import Bearer
 from flytebuild.runtime.peers import is_owner, user_of
 from flytebuild.runtime.services.guard import RULES
+from tests import plain
 from tests.runtime import samples
 from tests.runtime.conftest import CREDENTIALS, SITE, ScriptedExecutor, served
 from tests.runtime.signer import Signer
@@ -238,9 +239,9 @@ def test_addresses_that_a_container_names_are_its_own(begin: Begin) -> None:
 def test_what_is_for_the_owner_is_for_no_container(begin: Begin) -> None:
     own = begin()
     for path in ("/", "/healthz", "/api/runs", f"/api/runs/{own.run.name}/events", "/v2/runs", "/secrets"):
-        assert httpx.get(own.endpoint + path).status_code == 403
+        assert plain.get(own.endpoint + path).status_code == 403
         # As it calls the host, without a credential.
-        assert httpx.get(own.server + path, headers={"host": f"{HOST_NAME}:8199"}).status_code == 403
+        assert plain.get(own.server + path, headers={"host": f"{HOST_NAME}:8199"}).status_code == 403
     runs, tasks = RunServiceClientSync(own.endpoint), TaskServiceClientSync(own.endpoint)
     assert denied(lambda: runs.list_runs(run_pb.ListRunsRequest(project_id=PROJECT)))
     assert denied(lambda: tasks.deploy_task(task_pb.DeployTaskRequest(spec=samples.task_spec())))
@@ -298,7 +299,7 @@ def test_objects_of_another_run(begin: Begin) -> None:
         ("DELETE", theirs, b""),
         ("POST", "?delete=", f"<Delete><Object><Key>{theirs}</Key></Object></Delete>".encode()),
     ):
-        answer = httpx.request(
+        answer = plain.request(
             method, f"{other.server}/s3/flytebuild/{path}", content=content, auth=Signer(*other.key_pair)
         )
         assert "AccessDenied" in answer.text
@@ -347,7 +348,7 @@ def test_the_first_request_is_noted(begin: Begin, server: str) -> None:
     own = begin()
 
     def heard() -> bool:
-        return httpx.get(f"{server}/api/runs/{own.run.name}").json()["actions"][0]["attempts"][0]["heard"] is not None
+        return plain.get(f"{server}/api/runs/{own.run.name}").json()["actions"][0]["attempts"][0]["heard"] is not None
 
     assert not heard()
     obstore.put(own.store(), own.key("x"), b"x")
@@ -397,7 +398,7 @@ def test_messages_are_bounded(begin: Begin) -> None:
     bomb = gzip.compress(bytes(200 << 20), 1)
 
     headers = {"content-type": "application/proto"}
-    answer = httpx.post(url, content=bomb, headers={**headers, "content-encoding": "gzip"})
+    answer = plain.post(url, content=bomb, headers={**headers, "content-encoding": "gzip"})
     assert (answer.status_code, answer.json()["code"]) == (429, "resource_exhausted")
     announced = b"POST %s HTTP/1.1\r\nhost: 127.0.0.1:1\r\ncontent-length: 1099511627776\r\n\r\n"
     place = httpx.URL(url)
@@ -406,7 +407,7 @@ def test_messages_are_bounded(begin: Begin) -> None:
         assert b" 413 " in connection.makefile("rb").readline()
     # One that does not say its length is not kept; its sender may learn that before it is through.
     with contextlib.suppress(httpx.TransportError):
-        answer = httpx.post(url, content=(bytes(1 << 20) for _ in range(200)), headers=headers)
+        answer = plain.post(url, content=(bytes(1 << 20) for _ in range(200)), headers=headers)
         assert answer.status_code >= 400
 
 
@@ -414,7 +415,7 @@ def test_nothing_of_a_credential_is_kept_or_shown(begin: Begin, server: str) -> 
     own = begin()
     token = own.endpoint.rpartition("/")[2]
     secret = own.order.environment["FLYTE_AWS_SECRET_ACCESS_KEY"]
-    shown = httpx.get(f"{server}/api/runs/{own.run.name}").text + httpx.get(f"{server}/").text
+    shown = plain.get(f"{server}/api/runs/{own.run.name}").text + plain.get(f"{server}/").text
     assert token not in shown
     assert secret not in shown
     assert token not in repr(own.order)
@@ -440,7 +441,7 @@ def test_the_owner_takes_a_credential_for_an_attempt_that_has_ended(begin: Begin
 @pytest.mark.parametrize("host", [HOST_NAME, "127.0.0.1"])
 def test_nobody_is_the_owner_who_comes_through_the_relay(tmp_path: Path, executor: ScriptedExecutor, host: str) -> None:
     with private_socket() as (door, path), served(tmp_path, executor, door) as server:
-        assert httpx.get(f"{server}/api/runs").status_code == 200
+        assert plain.get(f"{server}/api/runs").status_code == 200
         assert path.parent.stat().st_mode & 0o077 == 0
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
             assert client.get(f"http://{host}:8199/healthz").status_code == 403

@@ -8,7 +8,6 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from flytebuild.runtime import client
@@ -17,6 +16,7 @@ from flytebuild.runtime.model import now
 from flytebuild.runtime.process import End
 from scripts.machine.debian import fetch, has_archive
 from scripts.machine.processes import Children
+from tests import plain
 from tests.conftest import Machine
 from tests.runtime.driver import Driver, configured
 
@@ -95,7 +95,7 @@ def test_a_clock_that_is_set_changes_no_limit_and_no_duration(
             for action in document["actions"]:
                 took = datetime.fromisoformat(action["ended"]) - datetime.fromisoformat(action["started"])
                 assert timedelta() < took < timedelta(minutes=10)
-            told = re.search(r"<dt>Took</dt><dd>([^<]*)", httpx.get(document["url"]).text)
+            told = re.search(r"<dt>Took</dt><dd>([^<]*)", plain.get(document["url"]).text)
             assert told is not None
             assert "h" not in told[1]
     finally:

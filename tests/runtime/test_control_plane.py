@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from flyteidl2.common.identifier_pb2 import ActionIdentifier, ProjectIdentifier
 from flyteidl2.common.run_pb2 import OffloadedInputData
@@ -25,6 +24,7 @@ from flytebuild.errors import ControlPlaneError
 from flytebuild.runtime import client, health, home, process
 from flytebuild.runtime.home import make
 from flytebuild.runtime.model import Phase
+from tests import plain
 from tests.command import Fork
 from tests.conftest import Machine
 from tests.runtime import samples
@@ -88,7 +88,7 @@ def command(config: Config, *arguments: str, folder: Path | None = None) -> subp
 
 def test_the_health_document_tells_what_it_was_started_with(config: Config) -> None:
     plane = client.ensure(config)
-    document = httpx.get(f"{plane.endpoint}/healthz").json()
+    document = plain.get(f"{plane.endpoint}/healthz").json()
     assert document["pid"] == plane.pid == (home.holder(config.home) or pytest.fail("nobody holds the folder")).pid
     assert document["runs_in_progress"] == 0
     assert document["fingerprint"]["engine"] == os.environ["DOCKER_HOST"]

@@ -12,7 +12,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -23,6 +22,7 @@ from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.container import CA_PATH
 from flytebuild.runtime.journal import FILE_NAME, Database
 from flytebuild.runtime.process import End
+from tests import plain
 from tests.engine.building import FLYTE_BASE, have
 from tests.runtime.driver import WORKFLOW, Driver, containers, free_port
 
@@ -45,7 +45,7 @@ def test_a_file_passes_between_two_children(driver: Driver) -> None:
     listed = driver.flyte("get", "action", document["run"])
     assert all(action["name"] in listed for action in actions)
     assert "parents.pass_file" in driver.flyte("get", "run", document["run"])
-    page = httpx.get(document["url"])
+    page = plain.get(document["url"])
     assert page.status_code == 200
     assert "parent runs in" in page.text
 
@@ -86,8 +86,8 @@ def test_retries_until_it_works(driver: Driver) -> None:
     assert said["outputs"] == ["attempt 2"]
     assert document["actions"][0]["attempt"] == 3
     base = f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/a0/logs"
-    assert "attempt 0 fails" in httpx.get(base, params={"attempt": "1"}).text
-    assert "attempt 1 fails" in httpx.get(base, params={"attempt": "2"}).text
+    assert "attempt 0 fails" in plain.get(base, params={"attempt": "1"}).text
+    assert "attempt 1 fails" in plain.get(base, params={"attempt": "2"}).text
 
 
 def test_a_time_limit(driver: Driver) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from flytebuild.runtime import client
@@ -13,6 +12,7 @@ from flytebuild.runtime.process import End
 from flytebuild.runtime.prune import Rules, prune
 from flytebuild.runtime.remote_prune import Emptied
 from flytebuild.runtime.remote_store import open_store
+from tests import plain
 from tests.conftest import Machine
 from tests.runtime.driver import Driver, configured
 
@@ -34,7 +34,7 @@ def test_objects_lie_where_the_configuration_says(
         said, document = driver.run("pass_file", {"text": "far away"})
         assert (said, document["outputs"]) == ({"phase": "succeeded", "outputs": ["far away"]}, {"o0": "far away"})
         command = Path(f"/proc/{driver.plane.pid}/cmdline").read_text()
-        shown = httpx.get(document["url"]).text + str(document) + command
+        shown = plain.get(document["url"]).text + str(document) + command
         assert key.key_secret not in shown
         # What the SDK and the control plane have made there has names that pruning knows.
         told = prune(config.home, Rules(keep=0), open_store(config), is_rehearsal=True)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import CliRunner
 from flyteidl2.task.task_definition_pb2 import TaskDetails
@@ -18,6 +17,7 @@ from flytebuild.runtime.catalogue import Catalogue
 from flytebuild.runtime.journal import FILE_NAME, Database, Ended, Result
 from flytebuild.runtime.model import ActionKey, Phase, now
 from flytebuild.runtime.prune import Pruned, Rules, choose, prune
+from tests import plain
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor, served
 from tests.schemas import validated
@@ -157,10 +157,10 @@ def test_a_folder_without_runs(tmp_path: Path) -> None:
 
 def test_a_control_plane_that_runs_notices(home: Path, executor: ScriptedExecutor) -> None:
     with served(home, executor) as server:
-        assert len(httpx.get(f"{server}/api/runs").json()["runs"]) == 4
+        assert len(plain.get(f"{server}/api/runs").json()["runs"]) == 4
         prune(home, Rules(keep=0))
         deadline = time.monotonic() + 30
-        while len(runs_left := httpx.get(f"{server}/api/runs").json()["runs"]) == 4:
+        while len(runs_left := plain.get(f"{server}/api/runs").json()["runs"]) == 4:
             assert time.monotonic() < deadline
         assert [row["run"] for row in runs_left] == ["r3"]
-        assert httpx.get(f"{server}/api/runs/r0").status_code == 404
+        assert plain.get(f"{server}/api/runs/r0").status_code == 404

@@ -11,7 +11,6 @@ import sys
 import tarfile
 from pathlib import Path
 
-import httpx
 import pytest
 from connectrpc.errors import ConnectError
 from flyteidl2.actions import actions_service_pb2 as actions_pb
@@ -31,6 +30,7 @@ from flytebuild.runtime import flyte_config
 from flytebuild.runtime.container import Order
 from flytebuild.runtime.flyte_config import DOMAIN, ORG, PROJECT
 from flytebuild.runtime.verdict import Exit
+from tests import plain
 from tests.runtime import samples
 from tests.runtime.conftest import ScriptedExecutor
 from tests.runtime.test_app import child, ended
@@ -59,7 +59,7 @@ def upload_code(server: str) -> str:
     answer = DataProxyServiceClientSync(server).create_upload_location(
         data_pb.CreateUploadLocationRequest(filename="code.tar.gz", content_md5=digest)
     )
-    httpx.put(answer.signed_url, content=content.getvalue()).raise_for_status()
+    plain.put(answer.signed_url, content=content.getvalue()).raise_for_status()
     return str(answer.native_url)
 
 
@@ -132,12 +132,12 @@ def test_what_the_sdk_finds(server: str, executor: ScriptedExecutor, tmp_path: P
     assert found["code"] == {"main.py": "answer=1"}
 
     report = f"/api/runs/{first.name}/actions/a0/report"
-    page = httpx.get(f"{server}/v2/domain/{DOMAIN}/project/{PROJECT}/runs/{first.name}").text
+    page = plain.get(f"{server}/v2/domain/{DOMAIN}/project/{PROJECT}/runs/{first.name}").text
     assert f"<a href='{report}'>Report</a>" in page
-    shown = httpx.get(f"{server}{report}")
+    shown = plain.get(f"{server}{report}")
     assert shown.text == "<p>seen</p>"
     assert shown.headers["content-security-policy"].startswith("sandbox allow-scripts "), "it is no page of ours"
-    assert httpx.get(f"{server}/api/runs/{first.name}/actions/never/report").status_code == 404
+    assert plain.get(f"{server}/api/runs/{first.name}/actions/never/report").status_code == 404
 
 
 def test_scopes_of_a_listing_and_filters_that_make_no_sense(server: str) -> None:

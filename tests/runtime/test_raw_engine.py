@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
+from tests import plain
 from tests.runtime.driver import Driver
 
 pytestmark = pytest.mark.engine
@@ -26,7 +26,7 @@ def test_files_and_values_go_in_and_come_out(driver: Driver) -> None:
     ]
     called = document["actions"][1]
     assert (called["phase"], called["exit_code"]) == ("SUCCEEDED", 0)
-    log = httpx.get(f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/{called['name']}/logs").text
+    log = plain.get(f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/{called['name']}/logs").text
     assert '"wait": "5400s"' in log
 
 

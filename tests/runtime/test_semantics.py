@@ -8,10 +8,10 @@ import subprocess
 import sys
 from datetime import datetime
 
-import httpx
 import pytest
 
 from flytebuild.runtime import client
+from tests import plain
 from tests.runtime.driver import WORKFLOW, Driver
 
 pytestmark = pytest.mark.engine
@@ -38,8 +38,8 @@ def test_groups_traces_maps_and_reports(driver: Driver) -> None:
     )
     assert "<p>what was found</p>" in report.stdout, report.stderr
     base = f"/api/runs/{document['run']}/actions/a0/report"
-    assert f"<a href='{base}'>Report</a>" in httpx.get(document["url"]).text
-    page = httpx.get(f"{driver.plane.endpoint}{base}")
+    assert f"<a href='{base}'>Report</a>" in plain.get(document["url"]).text
+    page = plain.get(f"{driver.plane.endpoint}{base}")
     assert "<p>what was found</p>" in page.text
     assert page.headers["content-security-policy"].startswith("sandbox allow-scripts"), "it is no page of ours"
     assert "task `semantics.double` is interruptible; nothing interrupts" in driver.plane.log_file.read_text()
@@ -82,7 +82,7 @@ def test_code_that_was_typed_in(driver: Driver) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["[[101, 102]]", "[102]"]
-    newest = httpx.get(f"{driver.plane.endpoint}/api/runs").json()["runs"][1]
+    newest = plain.get(f"{driver.plane.endpoint}/api/runs").json()["runs"][1]
     assert [action["task"] for action in driver.document(newest["run"])["actions"]] == [
         "caller.twice",
         "typed.shifted",

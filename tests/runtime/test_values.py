@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import httpx
 import pytest
 
+from tests import plain
 from tests.runtime.driver import Driver, containers
 
 pytestmark = pytest.mark.engine
@@ -43,8 +43,8 @@ def test_a_task_that_prints_binary_is_read_all_the_same(driver: Driver) -> None:
     _, document = driver.run("values.babble")
     assert document["phase"] == "SUCCEEDED"
     address = f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/a0/logs"
-    assert "after it" in httpx.get(address).text
-    assert "after it" in httpx.get(document["url"]).text
+    assert "after it" in plain.get(address).text
+    assert "after it" in plain.get(document["url"]).text
     assert "after it" in driver.flyte("get", "logs", document["run"])
 
 

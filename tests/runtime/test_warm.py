@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -19,6 +18,7 @@ from flytebuild.runtime import client
 from flytebuild.runtime.addresses import LABEL
 from flytebuild.runtime.home import make
 from flytebuild.runtime.process import End
+from tests import plain
 from tests.conftest import Machine
 from tests.runtime.driver import Driver, containers, free_port
 
@@ -52,7 +52,7 @@ def until(is_so: Callable[[], bool]) -> None:
 
 
 def log(driver: Driver, document: dict[str, Any], action: str) -> str:
-    return httpx.get(f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/{action}/logs").text
+    return plain.get(f"{driver.plane.endpoint}/api/runs/{document['run']}/actions/{action}/logs").text
 
 
 def test_actions_share_a_container_and_nothing_else(driver: Driver) -> None:
