@@ -3,8 +3,10 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from flytebuild.spec.images import Platform, ResolvedImage, RuntimeConfig
-from flytebuild.spec.layers import PipOptions, PipPackages
+from flytebuild.spec.layers import Binary, PipOptions, PipPackages
 from flytebuild.spec.model import ImageDefinition, ImageSpec, Part, Placed
 from flytebuild.spec.prefix import PIXI_IMAGE, UV_IMAGE
 from flytebuild.spec.specify import specify
@@ -63,6 +65,13 @@ def made_of(
 ) -> ImageSpec:
     """The spec of a sample image with these parts."""
     return specify(definition(*parts, **fields), platform, images(base, uv))
+
+
+def put_on_top(spec: ImageSpec) -> ImageSpec:
+    """The same image on a base that has the virtual environment: nothing is made on top of that."""
+    uv, _, *rest = spec.steps
+    assert isinstance(uv.layer, Binary)
+    return replace(spec, steps=(replace(uv, layer=replace(uv.layer, is_apart=True)), *rest))
 
 
 def spec(*packages: str, base: ResolvedImage = BASE, uv: ResolvedImage = UV, **fields: str) -> ImageSpec:

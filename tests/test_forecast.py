@@ -15,8 +15,10 @@ from flytebuild.plan.document import to_document
 from flytebuild.plan.durations import critical_path, layer_seconds, longest, makespan, seconds_anew
 from flytebuild.plan.experience import NOTHING
 from flytebuild.plan.forecast import forecast
+from flytebuild.plan.places import references
 from flytebuild.spec.layers import Pin, Pinned, WheelLayer
-from tests.samples import AMD64, BASE, UV, Seen, made_of, pip
+from flytebuild.spec.model import ImageSpec, SetWorkDir
+from tests.samples import AMD64, BASE, UV, Seen, made_of, pip, put_on_top
 from tests.test_plan import NODES, SPECS, plan, present, target, variants
 
 Chains = list[tuple[str, ...]]
@@ -153,6 +155,22 @@ def test_wheels_are_fetched_for_layers_that_are_to_be_made() -> None:
     planned = replace(planned, images=tuple(images))
     assert forecast(planned, TOOK, 1).download == 1200
     assert forecast(replace(planned, made=frozenset((known[0].key,))), TOOK, 1).download == 1100
+
+
+def test_a_base_that_nobody_looks_into_stays_where_it_is() -> None:
+    def download(spec: ImageSpec, registry: str | None) -> int | None:
+        names = ("fold", "msa", "main")
+        (reference,) = references({AMD64: spec}, registry)
+        planned = make_plan(NODES, variants(dict.fromkeys(names, spec)), registry, {reference: Observation(Absent())})
+        return forecast(planned, TOOK, 1).download
+
+    base = replace(BASE, size=1000)
+    beside, _, _ = base.location.partition("/")
+    assert download(put_on_top(made_of(base=base)), f"{beside}/ours") == 0
+    assert download(put_on_top(made_of(base=base)), "other.example/ours") == 1000
+    assert download(put_on_top(made_of(base=base)), None) == 1000
+    assert download(put_on_top(made_of(SetWorkDir("/srv"), base=base)), f"{beside}/ours") == 1000
+    assert download(made_of(base=base), f"{beside}/ours") == 1000
 
 
 def test_its_document() -> None:

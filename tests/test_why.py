@@ -30,7 +30,7 @@ from flytebuild.spec.layers import (
 from flytebuild.spec.model import ImageSpec, Part, RunAs, SetEnv, SetLabels
 from flytebuild.spec.tree import Tree, assemble
 from flytebuild.why import Change, by_layer, changes, headline
-from tests.samples import AMD64, ARM64, BASE, file_entry, made_of, pip
+from tests.samples import AMD64, ARM64, BASE, file_entry, made_of, pip, put_on_top
 from tests.spec.strategies import BY_KIND, PARTS
 
 
@@ -129,6 +129,15 @@ def test_a_base_that_has_moved() -> None:
     assert words(made_of(), made_of(base=moved)) == [
         f"base {BASE.reference} moved sha256:111111111111… → sha256:999999999999…"
     ]
+
+
+def test_what_an_image_is_put_on_is_told_where_nothing_else_differs() -> None:
+    on_top, image = put_on_top(made_of(pip("rich"))), made_of(pip("rich"))
+    assert words(image, on_top) == ["the image is put on top of its base as it is now"]
+    assert words(on_top, image) == ["the image is made on top of its base now"]
+    assert words(on_top, made_of(pip("rich"), Command(shell="make"))) == ["`run: make` is new"]
+    before = made_of(pinned("a==1"), wheel_layers(pinned("b==1")))
+    assert words(before, put_on_top(made_of(wheel_layers(pinned("a==1", "b==1"))))) == ["pip: `a` now in wheel layers"]
 
 
 def test_layers_that_come_and_go() -> None:

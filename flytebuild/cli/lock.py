@@ -118,7 +118,8 @@ def _document(file: Path, lock: Lock, changes: Sequence[Moved], *, is_written: b
         "written": is_written,
         "changes": [asdict(item) for item in changes],
         "images": [
-            {"reference": item.reference, "platform": item.platform, "digest": item.digest} for item in lock.images
+            {"reference": item.reference, "platform": item.platform, "digest": item.digest, "ready": item.is_ready}
+            for item in lock.images
         ],
         "layers": [
             {

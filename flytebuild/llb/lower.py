@@ -22,7 +22,9 @@ from flytebuild.llb.source import image, local, pinned
 from flytebuild.llb.stack import Stack
 from flytebuild.llb.state import State
 from flytebuild.llb.step import Step, of_its_own, pip_arguments, shell, text
-from flytebuild.llb.tail import is_apart, place_of, tail_of
+from flytebuild.llb.tail import has_environment, is_apart, place_of, tail_of
+from flytebuild.llb.wheels import wheel_layer
+from flytebuild.spec.images import Platform
 from flytebuild.spec.layers import (
     AptPackages,
     Binary,
@@ -67,9 +69,13 @@ def lower(
 
 
 def beginning(spec: ImageSpec, *, has_bundle: bool = False, proxies: Proxies | None = None) -> State:
-    """What the file system of an image begins with: the base, and what comes before its packages are installed."""
-    count = next((n for n, step in enumerate(spec.steps) if isinstance(step.layer, Venv)), -1) + 1
-    return _states(spec, has_bundle, True, proxies or Proxies())[count]
+    """What there is of an image before its packages are installed: the base and what is made of it.
+
+    Of one whose base nobody has to look into it is what is put on top of that.
+    """
+    count = next((n for n, step in enumerate(spec.steps) if has_environment(step.layer)), -1) + 1
+    stack = _stacks(spec, spec.steps[:count], has_bundle, True, proxies or Proxies())[-1]
+    return stack.apart[-1] if stack.apart else stack.below
 
 
 def origins(
@@ -96,47 +102,63 @@ def steps_of(
 
 def _states(spec: ImageSpec, has_bundle: bool, can_merge: bool, proxies: Proxies) -> list[State]:
     """The base, and what each step leaves: of the tail on the outline, and at the very end on the image."""
-    if spec.base is None:
-        raise ValueError(f"`{spec.name}` is made by a Dockerfile")
-    distribution = (spec.base.digest or "").removeprefix("sha256:")[:12]
-
-    def after(step: SpecStep, state: State) -> State:
-        placed = Step(state, step.context, spec.platform, step.layer.summary, has_bundle, proxies)
-        return _layer(placed, step.layer, distribution)
-
     start = tail_of([step.layer for step in spec.steps]) if can_merge else len(spec.steps)
-    stack = Stack(image(pinned(spec.base), spec.platform, name=f"base {spec.base.reference}"))
-    states = [stack.whole]
-    for step in spec.steps[:start]:
-        match step.layer:
-            case Pinned(layers=layers) if layers and can_merge:
-                stack = stack.with_wheels(layers)
-            case Folder(path=path) if is_apart(Place(path), VENV):
-                stack = replace(stack, below=after(step, stack.below))
-            case _:
-                stack = Stack(after(step, stack.whole))
-        states.append(stack.whole)
+    stacks = _stacks(spec, spec.steps[:start], has_bundle, can_merge, proxies)
+    states = [stack.whole for stack in stacks]
     if start < len(spec.steps):
-        state = empty = _outline(spec, start, states, stack)
+        state = empty = _outline(spec, start, stacks)
         for step in spec.steps[start:]:
-            state = after(step, state)
+            state = _after(step, state, spec, has_bundle, proxies)
             states.append(state)
         files = diff(empty, state, name="copied files")
-        states[-1] = merge((stack.whole, files), name="copied files on top of the image")
+        states[-1] = merge((stacks[-1].whole, files), name="copied files on top of the image")
     return states
 
 
-def _outline(spec: ImageSpec, start: int, states: Sequence[State], stack: Stack) -> State:
+def _stacks(
+    spec: ImageSpec, steps: Sequence[SpecStep], has_bundle: bool, can_merge: bool, proxies: Proxies
+) -> list[Stack]:
+    """The base, and what each of these steps, the image's first ones, leaves."""
+    if spec.base is None:
+        raise ValueError(f"`{spec.name}` is made by a Dockerfile")
+    stack = Stack(image(pinned(spec.base), spec.platform, name=f"base {spec.base.reference}"))
+    stacks = [stack]
+    for step in steps:
+        match step.layer:
+            case Binary(is_apart=True) as layer if can_merge:
+                stack = stack.with_apart((_binary_alone(layer, spec.platform),))
+            case Pinned(layers=layers) if layers and can_merge:
+                stack = stack.with_apart(map(wheel_layer, layers))
+            case Folder(path=path) if is_apart(Place(path), VENV):
+                stack = replace(stack, below=_after(step, stack.below, spec, has_bundle, proxies))
+            case _:
+                made = _after(step, stack.whole, spec, has_bundle, proxies)
+                stack = stack if made == stack.whole else Stack(made)
+        stacks.append(stack)
+    return stacks
+
+
+def _after(step: SpecStep, state: State, spec: ImageSpec, has_bundle: bool, proxies: Proxies) -> State:
+    """What a step makes of a file system."""
+    base = spec.base.digest if spec.base else None
+    placed = Step(state, step.context, spec.platform, step.layer.summary, has_bundle, proxies)
+    return _layer(placed, step.layer, (base or "").removeprefix("sha256:")[:12])
+
+
+def _outline(spec: ImageSpec, start: int, stacks: Sequence[Stack]) -> State:
     """The outline of what is below the tail, for the steps of that; the virtual environment's Python draws it."""
-    (number, venv), *_ = [(n, step.layer) for n, step in enumerate(spec.steps) if isinstance(step.layer, Venv)]
-    surveyor = Surveyor(states[number + 1], _python(venv), spec.steps[number].context)
+    number = next(n for n, step in enumerate(spec.steps) if has_environment(step.layer))
+    surveyor = Surveyor(stacks[number + 1].below, _python(VENV), spec.steps[number].context)
+    stack = stacks[-1]
     layers = [step.layer for step in spec.steps[start:] if isinstance(step.layer, Copy | Folder)]
     owners = [_owner(layer, stack.below) for layer in layers]
     # So that what images have in common is copied once, also where each has more files of its own elsewhere.
     usual = (Place("/"), Place(spec.base.config.workdir if spec.base else "/"))
     places = [place_of(layer) for layer in layers]
-    # Wheel layers need not be looked into for files that go elsewhere.
-    image = stack.below if all(is_apart(place, VENV) for place in (*places, *usual)) else stack.whole
+    # What is made apart need not be looked into for files that go elsewhere.
+    alone = (VENV, *(step.layer.path for step in spec.steps if isinstance(step.layer, Binary) and step.layer.is_apart))
+    is_elsewhere = all(is_apart(place, path) for place in (*places, *usual) for path in alone)
+    image = stack.below if is_elsewhere else stack.whole
     return outline(image, places, usual, owners, surveyor, spec.platform)
 
 
@@ -195,12 +217,22 @@ def _layer(step: Step, layer: LayerSpec, distribution: str) -> State:
             raise ValueError("a Dockerfile is an image of its own")
 
 
-def _python(layer: Venv) -> str:
-    return f"{layer.path}/bin/python"
+def _binary_alone(layer: Binary, platform: Platform) -> State:
+    """A binary as a layer of its own, the same whenever it is made.
+
+    The second copy gives the folders above it a fixed time as well: they have just been made, or written to.
+    """
+    found = image(pinned(layer.image), platform, name=layer.summary)
+    placed = copy(None, found, layer.source, layer.path, platform, name=layer.summary)
+    return copy(None, placed, "/", "/", platform, name=layer.summary, contents_only=True, time=FIXED_TIME)
+
+
+def _python(venv: str) -> str:
+    return f"{venv}/bin/python"
 
 
 def _venv_script(layer: Venv) -> str:
-    python = _python(layer)
+    python = _python(layer.path)
     return f"test -x {python} || uv venv --python={layer.python} {layer.path}"
 
 

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Sequence
 
 from flytebuild.llb.outline import Place
-from flytebuild.spec.layers import Copy, Folder, LayerSpec, Venv
+from flytebuild.spec.layers import Binary, Copy, Folder, LayerSpec, Venv
 from flytebuild.spec.prefix import VENV
 from flytebuild.spec.tree import Tree
 
@@ -28,7 +28,7 @@ def tail_of(layers: Sequence[LayerSpec]) -> int:
     without a virtual environment, whose Python it takes to look.
     """
     start = len(layers)
-    if not any(isinstance(layer, Venv) for layer in layers):
+    if not any(map(has_environment, layers)):
         return start
     for number in reversed(range(len(layers))):
         layer = layers[number]
@@ -41,6 +41,11 @@ def tail_of(layers: Sequence[LayerSpec]) -> int:
             break
         start = number
     return start
+
+
+def has_environment(layer: LayerSpec) -> bool:
+    """Whether the virtual environment that images begin with is there once a layer is, or was there before it."""
+    return isinstance(layer, Venv) or (isinstance(layer, Binary) and layer.is_apart)
 
 
 def place_of(layer: Copy | Folder) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -23,10 +23,10 @@ from flytebuild.state import State
 from flytebuild.threads import in_thread
 from flytebuild.wheels import base as bases
 from flytebuild.wheels.base import Base
-from flytebuild.wheels.lock import Lock, LockedImage, Specs, apply, merged
+from flytebuild.wheels.lock import Lock, LockedImage, Specs, apply, merged, order
 from flytebuild.wheels.metadata import MetadataReader
 from flytebuild.wheels.modules import ModuleReader
-from flytebuild.wheels.questions import Question
+from flytebuild.wheels.questions import Question, questions
 from flytebuild.wheels.recipe import tools_needed
 from flytebuild.wheels.resolver import NOTHING, Moves, Resolver
 from flytebuild.wheels.uv import Uv
@@ -56,7 +56,8 @@ async def lock(
             raise RegistryUnavailableError(f"`{image.reference}` cannot be locked: {image.problem}")
     answering = resolver(config, before or Lock(), client, state, emit, moves)
     layers, unlocked = await answering.layers(specs)
-    after = Lock(answering.uv.version, images, layers, unlocked)
+    ready = await ready_bases(specs, before.ready if before else {}, answering.base, emit)
+    after = Lock(answering.uv.version, with_ready(images, ready), layers, unlocked)
     platforms = frozenset(str(platform) for variants in specs.values() for platform in variants)
     whole = merged(before, after, platforms, frozenset(specs) if is_partial else None) if before else after
     return await _with_modules(whole, ModuleReader(state, config.ca_bundle), emit)
@@ -94,6 +95,34 @@ def resolver(
     return Resolver(uv, metadata, base, secrets.variables, secrets.hide, before, moves, emit)
 
 
+async def ready_bases(
+    specs: Specs, known: Mapping[str, bool], read: Callable[[ImageSpec], Awaitable[Base]], emit: Emit
+) -> Mapping[str, bool]:
+    """Whether bases are ready, by their digests: those that packages are locked for, since these were looked into.
+
+    What is `known` stays. Of one that cannot be read now it is told.
+    """
+    bases = {
+        spec.base.digest: spec
+        for variants in specs.values()
+        for spec in variants.values()
+        if spec.base and spec.base.digest and any(not question.reason for question in questions(spec))
+    }
+    found = {digest: known[digest] for digest in bases if digest in known}
+    for digest, spec in bases.items():
+        if digest not in found:
+            try:
+                found[digest] = (await read(spec)).is_ready
+            except RegistryUnavailableError as error:
+                emit(Notice(f"{error.message}; so its images are made on top of it"))
+    return found
+
+
+def with_ready(images: Iterable[LockedImage], ready: Mapping[str, bool]) -> tuple[LockedImage, ...]:
+    """The images with what is known of them as bases."""
+    return tuple(replace(image, is_ready=ready.get(image.digest)) for image in images)
+
+
 async def with_tools(
     lock: Lock,
     specs: Specs,
@@ -115,12 +144,12 @@ async def with_tools(
         if digest is None:
             image = await resolve(tool, platform)
             digest, problem = image.digest, image.problem
-        if digest:
+        if digest and not lock.digest_of(tool, platform):
             found.add(LockedImage(tool, str(platform), digest))
-        else:
+        elif not digest:
             kept = "packages are installed by steps until `flytebuild lock` finds it"
             emit(Notice(f"`{tool}`, which makes wheel layers, is not locked: {problem}; {kept}"))
-    return replace(lock, images=tuple(sorted({*lock.images, *found})))
+    return replace(lock, images=tuple(sorted({*lock.images, *found}, key=order)))
 
 
 class _Secrets:

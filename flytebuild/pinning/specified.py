@@ -44,7 +44,7 @@ async def pinned(
     if lock is None:
         return specs
     # Loaded here: only who has a lock needs what knows how wheels are installed.
-    from flytebuild.pinning import locked, sharing
+    from flytebuild.pinning import locked, sharing, untouched
     from flytebuild.wheels.lock import apply
 
     specs = locked.applied(config, lock, specs, emit) if kept else apply(specs, lock)[0]
@@ -58,7 +58,7 @@ async def pinned(
 
         return await unlocked.tool(source, name, platform, emit)
 
-    return await sharing.shared(specs, resolve)
+    return untouched.with_bases_untouched(await sharing.shared(specs, resolve), lock.ready)
 
 
 async def decided(config: Config, outside: Outside, state: State, emit: Emit, specs: Specs) -> Lock | None:

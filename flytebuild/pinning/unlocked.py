@@ -7,7 +7,7 @@ remembered: planning twice decides once.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from hashlib import sha256
 from importlib.metadata import version
@@ -21,9 +21,10 @@ from flytebuild.events import Emit, Notice
 from flytebuild.looking import Source
 from flytebuild.registry.client import RegistryClient
 from flytebuild.spec.images import Platform, ResolvedImage
+from flytebuild.spec.model import ImageSpec
 from flytebuild.state import State
 from flytebuild.wheels import lockfile
-from flytebuild.wheels.lock import Lock, Specs, UnlockedLayer
+from flytebuild.wheels.lock import Lock, LockedImage, Specs, UnlockedLayer
 from flytebuild.wheels.pylock import without_credentials
 from flytebuild.wheels.questions import Question, questions
 
@@ -38,11 +39,12 @@ async def decided(
 
     Raises DefinitionError for requirements that cannot be met, UntrueError where an index is not to be trusted.
     """
-    asked = {question.fingerprint: (platform, question) for platform, question in _questions(specs)}
+    asked = {question.fingerprint: (spec, question) for spec, question in _questions(specs)}
     stamp = _stamp()
     known = {name: entry for name in asked if (entry := _recall(name, state)) and (config.offline or entry.uv == stamp)}
     found = Lock(
         stamp,
+        _each(entry.images for entry in known.values()),
         # Without their environments: what others have decided is no reason to prefer it.
         layers=tuple(replace(layer, environments=()) for entry in known.values() for layer in entry.layers),
         unlocked=tuple(layer for entry in known.values() for layer in entry.unlocked),
@@ -55,18 +57,21 @@ async def decided(
     # Loaded here: what is remembered needs nothing of it.
     from flytebuild.pinning import locking
 
+    answering = locking.resolver(config, found, await connect(), state, emit)
     try:
-        layers, unlocked = await locking.resolver(config, found, await connect(), state, emit).layers(specs)
+        layers, unlocked = await answering.layers(specs)
+        ready = await locking.ready_bases(specs, found.ready, answering.base, emit)
     except UntrueError:
         raise
     except UnavailableError as error:
         emit(Notice(f"{error.message}; its packages are installed as they come"))
         return _without(found, missing, "its versions could not be found out")
+    bases = {name: locking.with_ready(_base(spec), ready) for name, (spec, _) in asked.items()}
     for layer in layers:
-        _remember(Lock(stamp, layers=(layer,)), layer.fingerprint, state)
+        _remember(Lock(stamp, bases[layer.fingerprint], (layer,)), layer.fingerprint, state)
     for other in unlocked:
-        _remember(Lock(stamp, unlocked=(other,)), other.fingerprint, state)
-    return Lock(stamp, layers=layers, unlocked=unlocked)
+        _remember(Lock(stamp, bases[other.fingerprint], unlocked=(other,)), other.fingerprint, state)
+    return Lock(stamp, _each(bases.values()), layers, unlocked)
 
 
 async def tool(source: Source, name: str, platform: Platform, emit: Emit) -> ResolvedImage:
@@ -84,10 +89,21 @@ def _stamp() -> str:
     return f"{version('uv')} {datetime.now(timezone.utc).date()} {asked}"
 
 
-def _questions(specs: Specs) -> Iterator[tuple[Platform, Question]]:
+def _questions(specs: Specs) -> Iterator[tuple[ImageSpec, Question]]:
     for variants in specs.values():
-        for platform, spec in variants.items():
-            yield from ((platform, question) for question in questions(spec))
+        for spec in variants.values():
+            yield from ((spec, question) for question in questions(spec))
+
+
+def _base(spec: ImageSpec) -> tuple[LockedImage, ...]:
+    """An image's base, as what is remembered of its layers has it."""
+    base = spec.base
+    return (LockedImage(base.reference, str(spec.platform), base.digest),) if base and base.digest else ()
+
+
+def _each(images: Iterable[Iterable[LockedImage]]) -> tuple[LockedImage, ...]:
+    """Images each once, by their digests."""
+    return tuple({image.digest: image for found in images for image in found}.values())
 
 
 def _recall(fingerprint: str, state: State) -> Lock | None:
@@ -99,9 +115,9 @@ def _remember(entry: Lock, fingerprint: str, state: State) -> None:
     state.remember(_KIND, fingerprint, lockfile.encode(entry))
 
 
-def _without(lock: Lock, missing: list[tuple[Platform, Question]], reason: str) -> Lock:
+def _without(lock: Lock, missing: list[tuple[ImageSpec, Question]], reason: str) -> Lock:
     left = (
-        UnlockedLayer(question.layer.summary, str(platform), question.fingerprint, (), question.reason or reason)
-        for platform, question in missing
+        UnlockedLayer(question.layer.summary, str(spec.platform), question.fingerprint, (), question.reason or reason)
+        for spec, question in missing
     )
-    return Lock(lock.uv, layers=lock.layers, unlocked=(*lock.unlocked, *left))
+    return Lock(lock.uv, lock.images, layers=lock.layers, unlocked=(*lock.unlocked, *left))

@@ -13,8 +13,11 @@ from msgspec import Struct
 from flytebuild.plan.durations import layer_seconds, longest, made, makespan, span
 from flytebuild.plan.experience import Experience
 from flytebuild.plan.model import ImagePlan, LayerPlan, Plan
+from flytebuild.plan.places import is_in_engine, registry_of
 from flytebuild.plan.pushes import pushes
-from flytebuild.spec.layers import trees_of
+from flytebuild.spec.images import ResolvedImage
+from flytebuild.spec.layers import Binary, Copy, Folder, trees_of
+from flytebuild.spec.model import ImageSpec
 
 
 class ImageForecast(Struct, frozen=True):
@@ -22,7 +25,8 @@ class ImageForecast(Struct, frozen=True):
 
     `layers` are the digests of those that are made for it, from the base up, whether or not another image needs them as
     well; `seconds` is what those take together that were timed, `untimed` counts the others. `download` are bytes of
-    its base and of wheels that are no layers yet, at most: the builder may have them; None where that is unknown.
+    its base, where that does not stay in its registry, and of wheels that are no layers yet, at most: the builder may
+    have them; None where that is unknown.
     `send` are bytes of files of this machine, also at most. `push` are bytes that its registry is given, of layers that
     were measured; `unmeasured` counts the others.
     """
@@ -133,7 +137,17 @@ def _fetched(image: ImagePlan, made: Iterable[LayerPlan], wheels: Mapping[str, i
     """The bytes of what the builder may have to fetch for an image, by what names it."""
     base = image.spec.base if image.spec else None
     found = {key: wheels[key] for layer in made for key in layer.wheel_layers if key in wheels}
-    return {base.digest or base.reference: base.size, **found} if base else found
+    if base is None or (image.spec and _leaves_its_base(image.reference, image.spec, base)):
+        return found
+    return {base.digest or base.reference: base.size, **found}
+
+
+def _leaves_its_base(reference: str, spec: ImageSpec, base: ResolvedImage) -> bool:
+    """Whether the base stays in its registry: the image goes there as well, and nothing looks into the base."""
+    is_put_on_top = any(isinstance(step.layer, Binary) and step.layer.is_apart for step in spec.steps)
+    looks = any(isinstance(step.layer, Copy | Folder) for step in spec.steps)
+    is_there = not is_in_engine(reference) and registry_of(base.location) == registry_of(reference)
+    return is_put_on_top and not looks and is_there
 
 
 def _sent(image: ImagePlan, layers: Mapping[str, object]) -> dict[str, int]:

@@ -29,6 +29,7 @@ from flytebuild.spec.prefix import VENV
 from flytebuild.threads import in_thread
 from flytebuild.wheels.environment import Installed
 from flytebuild.wheels.metadata import Memory
+from flytebuild.wheels.readiness import Readiness, is_plain
 
 _PREFIX = VENV.lstrip("/")
 _PACKAGES = re.compile(
@@ -42,7 +43,7 @@ _FOLDERS = re.compile(rf"opt|{_PREFIX}(?:/bin|/lib(?:/python3\.\d+(?:/site-packa
 _TRACE = re.compile(rf"({_PREFIX}/lib/python3\.\d+/site-packages/[^/]+\.(?:dist-info|egg-info|egg-link))(?:/.*)?")
 """What tells that a package is there, in the form of today's installers or of older ones."""
 
-KIND = "base 3"
+KIND = "base 4"
 """Of what is remembered of bases, in the form of `encode`."""
 
 _LARGEST = 16 * 2**20
@@ -55,6 +56,7 @@ class Base(Struct, frozen=True):
     `glibc` is the version of the C library, where dpkg knows it; `installed` is what the virtual environment holds.
     `odd` are those of its folders, and of those above it, that are no folders of root's that all may read (0755), and
     `unseen` is what tells of packages that it has, and not which they are: links, and forms of older installers.
+    `is_ready` where images need nothing made of it: the virtual environment is there (`flytebuild.wheels.readiness`).
     """
 
     python: str = ""
@@ -64,6 +66,7 @@ class Base(Struct, frozen=True):
     installed: tuple[Installed, ...] = ()
     odd: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    is_ready: bool = False
 
 
 async def read(client: RegistryClient, image: Reference, memory: Memory, emit: Emit = ignore) -> Base:
@@ -99,7 +102,7 @@ def decode(text: str) -> Base:
     document = json.loads(text)
     installed = tuple(Installed(**{**item, "tags": tuple(item["tags"])}) for item in document["installed"])
     glibc = tuple(document["glibc"]) if document["glibc"] else None
-    more = (tuple(document["odd"]), tuple(document["unseen"]))
+    more = (tuple(document["odd"]), tuple(document["unseen"]), document["is_ready"])
     return Base(document["python"], tuple(document["pythons"]), glibc, document["is_musl"], installed, *more)
 
 
@@ -109,6 +112,7 @@ class Files(Struct):
     _found: dict[str, bytes] = field(default_factory=dict)
     _odd: set[str] = field(default_factory=set)
     _links: set[str] = field(default_factory=set)
+    _readiness: Readiness = field(default_factory=Readiness)
 
     def add(self, layer: IO[bytes]) -> None:
         """Put one more layer on top, a tar archive, compressed or not, that can be read from its start again."""
@@ -118,10 +122,13 @@ class Files(Struct):
             folder, _, name = path.rpartition("/")
             if name == _OPAQUE:
                 self._remove(folder, is_kept=True)
-            elif name.startswith(_WHITEOUT):
+                continue
+            if name.startswith(_WHITEOUT):
                 self._remove(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
-            elif _FOLDERS.fullmatch(path):
-                (self._odd.discard if _is_plain(member) else self._odd.add)(path)
+                continue
+            self._readiness.add(path, member)
+            if _FOLDERS.fullmatch(path):
+                (self._odd.discard if is_plain(member) else self._odd.add)(path)
                 (self._links.discard if member.isdir() else self._links.add)(path)
             elif _matters(path):
                 added[path] = _content(member, archive)
@@ -143,6 +150,7 @@ class Files(Struct):
         self._found = {item: content for item, content in self._found.items() if not is_gone(item)}
         self._odd = {item for item in self._odd if not is_gone(item)}
         self._links = {item for item in self._links if not is_gone(item)}
+        self._readiness.remove(is_gone)
 
     def base(self) -> Base:
         """What the files say."""
@@ -169,6 +177,7 @@ class Files(Struct):
             tuple(installed.values()),
             tuple(sorted(f"/{path}" for path in self._odd)),
             tuple(sorted(f"/{path}" for path in unseen)),
+            self._readiness.holds() and not self._odd,
         )
 
     def _python(self, pythons: set[str]) -> str:
@@ -211,10 +220,6 @@ def _content(member: tarfile.TarInfo, archive: tarfile.TarFile) -> bytes:
     """What a file holds; nothing of what is none, or is too large to be looked at."""
     content = archive.extractfile(member) if member.isreg() and member.size <= _LARGEST else None
     return content.read() if content else b""
-
-
-def _is_plain(member: tarfile.TarInfo) -> bool:
-    return member.isdir() and (member.uid, member.gid, member.mode & 0o7777) == (0, 0, 0o755)
 
 
 def _matters(path: str) -> bool:

@@ -23,12 +23,17 @@ Specs: TypeAlias = Mapping[str, Mapping[Platform, ImageSpec]]
 """The specs of environments by their names, one for each platform."""
 
 
-class LockedImage(Struct, frozen=True, order=True):
-    """What an image's name led to for one platform, when it was locked: the digest of its manifest."""
+class LockedImage(Struct, frozen=True):
+    """What an image's name led to for one platform, when it was locked: the digest of its manifest.
+
+    `is_ready` says of a base whether it has the virtual environment that images begin with
+    (`flytebuild.wheels.readiness`); None where that is not known.
+    """
 
     reference: str
     platform: str
     digest: str
+    is_ready: bool | None = None
 
 
 class LockedLayer(Struct, frozen=True):
@@ -91,13 +96,20 @@ class Lock(Struct, frozen=True, dict=True):
         return self._digests.get((reference, str(platform)))
 
     @cached_property
+    def ready(self) -> Mapping[str, bool]:
+        """Whether bases are ready of which that is known, by their digests."""
+        return {image.digest: image.is_ready for image in self.images if image.is_ready is not None}
+
+    @cached_property
     def _digests(self) -> Mapping[tuple[str, str], str]:
         return {(image.reference, image.platform): image.digest for image in self.images}
 
 
-def order(layer: LockedLayer | UnlockedLayer) -> tuple[str, str, str]:
-    """What layers are sorted by: what moves least comes first."""
-    return layer.asked, layer.platform, layer.fingerprint
+def order(item: LockedImage | LockedLayer | UnlockedLayer) -> tuple[str, str, str]:
+    """What images and layers are sorted by: what moves least comes first."""
+    if isinstance(item, LockedImage):
+        return item.reference, item.platform, item.digest
+    return item.asked, item.platform, item.fingerprint
 
 
 class Unlocked(Struct, frozen=True):
@@ -179,7 +191,7 @@ def merged(before: Lock, after: Lock, platforms: frozenset[str], environments: f
     images = {(image.reference, image.platform): image for image in (*kept, *after.images)}
     return Lock(
         after.uv,
-        tuple(sorted(images.values())),
+        tuple(sorted(images.values(), key=order)),
         tuple(sorted(_with_others(before.layers, after.layers, others), key=order)),
         tuple(sorted(_with_others(before.unlocked, after.unlocked, others), key=order)),
     )

@@ -64,8 +64,13 @@ def encode(lock: Lock) -> str:
         "version": VERSION,
         "uv": lock.uv,
         "image": [
-            {"reference": image.reference, "platform": image.platform, "digest": image.digest}
-            for image in sorted(lock.images)
+            {
+                "reference": image.reference,
+                "platform": image.platform,
+                "digest": image.digest,
+                **({} if image.is_ready is None else {"ready": image.is_ready}),
+            }
+            for image in sorted(lock.images, key=order)
         ],
         "layer": [
             {
@@ -138,7 +143,10 @@ def _lock(document: Mapping[str, Any]) -> Lock:
     }
     return Lock(
         str(document["uv"]),
-        tuple(LockedImage(item["reference"], item["platform"], item["digest"]) for item in document.get("image", ())),
+        tuple(
+            LockedImage(item["reference"], item["platform"], item["digest"], item.get("ready"))
+            for item in document.get("image", ())
+        ),
         tuple(
             LockedLayer(
                 *_tail(item),

@@ -12,7 +12,7 @@ from flytebuild.spec.composition import Composition, Listings, by_file
 from flytebuild.spec.layers import Listed
 from flytebuild.spec.words import as_mapping, differing, happened, short, some
 from flytebuild.why.change import Change, Files
-from flytebuild.why.layer import LayerPair, layer_name
+from flytebuild.why.layer import APART, LayerPair, is_untouched, layer_name
 from flytebuild.why.pins import locked, unlocked
 
 _PINNABLE = frozenset(("pip", "requirements", "wheels", "uv-project"))
@@ -65,14 +65,28 @@ class _Comparison(Struct, frozen=True):
     places: Mapping[str, str]
 
     def changes(self) -> Iterator[Change]:
+        found = [*self._base(), *self._config(), *self._layers()]
+        yield from found or self._ground()
+
+    def _layers(self) -> Iterator[Change]:
         from difflib import SequenceMatcher
 
-        yield from self._base()
-        yield from self._config()
-        old, new = ([_key(layer) for layer in item.layers] for item in (self.before, self.after))
-        for tag, old_from, old_to, new_from, new_to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        images = (self.before, self.after)
+        # An image that is put on top of its base as it is has none, and is no other one for that.
+        skipped = {"venv"} if len({is_untouched(item.layers) for item in images}) > 1 else set()
+        old, new = ([n for n, layer in enumerate(item.layers) if layer["kind"] not in skipped] for item in images)
+        before, after = ([_key(item.layers[n]) for n in found] for item, found in zip(images, (old, new), strict=True))
+        matcher = SequenceMatcher(None, before, after, autojunk=False)
+        for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
             if tag != "equal":
-                yield from self._replaced(range(old_from, old_to), range(new_from, new_to))
+                yield from self._replaced(old[old_from:old_to], new[new_from:new_to])
+
+    def _ground(self) -> Iterator[Change]:
+        """What an image is put on: its base as it is, or what is made of that."""
+        before, after = (is_untouched(item.layers) for item in (self.before, self.after))
+        if before != after:
+            words = "put on top of its base as it is now" if after else "made on top of its base now"
+            yield self._change(0, APART, f"the image is {words}", before, after)
 
     def _base(self) -> Iterator[Change]:
         before, after = self.before.base, self.after.base
@@ -86,7 +100,7 @@ class _Comparison(Struct, frozen=True):
         if before.get("schema") != after.get("schema"):
             yield Change(None, "schema", "flytebuild describes images in another way now")
 
-    def _replaced(self, old: range, new: range) -> Iterator[Change]:
+    def _replaced(self, old: Sequence[int], new: Sequence[int]) -> Iterator[Change]:
         """Layers in the place of others: those of one kind are the same with other fields, in their order."""
         if moved := self._other_recipes(old, new):
             yield moved
@@ -117,7 +131,7 @@ class _Comparison(Struct, frozen=True):
         for item in waiting:
             yield Change(None, "layer", f"`{layer_name(self.before.layers[item])}` is not in it any more")
 
-    def _other_recipes(self, old: range, new: range) -> Change | None:
+    def _other_recipes(self, old: Sequence[int], new: Sequence[int]) -> Change | None:
         """The same wheels, of which others come as wheel layers now; None where that is not all that differs."""
         before, after = (
             [layers[number] for number in numbers]
@@ -132,7 +146,7 @@ class _Comparison(Struct, frozen=True):
         )
         moves = ((merged - old_merged, "now in wheel layers"), (old_merged - merged, "now installed by a step"))
         said = [f"{some(sorted(names))} {words}" for names, words in moves if names]
-        return self._change(new.start, "recipe", f"pip: {'; '.join(said)}") if said else None
+        return self._change(new[0], "recipe", f"pip: {'; '.join(said)}") if said else None
 
     def _pair(self, twin: int, number: int) -> LayerPair:
         before, after = self.before.layers[twin], self.after.layers[number]
@@ -192,8 +206,9 @@ class _Comparison(Struct, frozen=True):
 
 
 def _key(layer: Mapping[str, Any]) -> str:
-    """A layer but for what lies below it."""
-    return json.dumps({name: value for name, value in layer.items() if name != "parent"}, sort_keys=True)
+    """A layer but for what lies below it, and for whether it is made apart from that."""
+    spec = {name: value for name, value in layer["spec"].items() if name != APART}
+    return json.dumps({**layer, "parent": None, "spec": spec}, sort_keys=True)
 
 
 def _is_pin_of(before: str, after: str) -> bool:

@@ -18,6 +18,9 @@ from flytebuild.why.pins import other_pins
 _LISTS = ("requirements", "packages")
 """Fields that list packages, whose items are compared by their names."""
 
+APART = "apart"
+"""Whether the program of uv is a layer of its own: it follows from all else that an image is, its base included."""
+
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -28,6 +31,11 @@ def layer_name(layer: Mapping[str, Any]) -> str:
         return "pip: " + ", ".join(f"{pin['name']}=={pin['version']}" for pin in spec["pins"])
     listed = next((spec[name] for name in _LISTS if name in spec), ())
     return f"{layer['kind']}: {', '.join(listed)}" if listed and are_texts(listed) else str(layer["kind"])
+
+
+def is_untouched(layers: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an image is put on top of its base as it is, by its layers' documents."""
+    return any(layer["spec"].get(APART, False) for layer in layers)
 
 
 class LayerPair(Struct, frozen=True):
@@ -54,7 +62,7 @@ class LayerPair(Struct, frozen=True):
         if before.get("emitter") != after.get("emitter") or before.get("schema") != after.get("schema"):
             words = f"flytebuild makes `{kind}` layers in another way now"
             yield self._change("emitter", words, before.get("emitter"), after.get("emitter"))
-        names = differing(before["spec"], after["spec"])
+        names = [name for name in differing(before["spec"], after["spec"]) if name != APART]
         for name in names:
             if not (kind == "pinned" and name == "layers" and {"pins", "recipe"} & {*names}):
                 yield from self._field(kind, name, before["spec"].get(name), after["spec"].get(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import secrets
 import tarfile
 from collections.abc import Iterator
@@ -33,7 +34,9 @@ from flytebuild.spec.layers import Pin, WheelLayer
 from flytebuild.spec.prefix import VENV
 from flytebuild.wheels.partition import HEAVY
 from flytebuild.wheels.recipe import tool_of
+from scripts.machine.debian import architecture
 from scripts.machine.processes import wait_until
+from scripts.machine.push import Repository
 from tests import plain
 from tests.conftest import Machine
 from tests.engine import packages
@@ -43,6 +46,13 @@ from tests.engine.solving import Solver
 from tests.registry_proxy import proxied
 
 pytestmark = pytest.mark.engine
+
+LOOKED_AT = ("download ", "pins of ", "the program that ", "uv and Python ", "layers on top of ")
+"""How steps begin that are executed and cost nothing.
+
+Wheels are named by their digests: that they are looked at fetches none, and the index cannot be reached there. What is
+merged is put together anew, which moves nothing.
+"""
 
 PYTHON = "docker.io/library/python:3.11-slim-bookworm"
 
@@ -218,10 +228,7 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     second = bench.client("second", second=True)
     (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
     again = second.build("main.py", "--for", "one", "--for", "two")
-    # Wheels are named by their digests: that they are looked at fetches none, and the index cannot be reached there.
-    # What is merged is put together anew, which moves nothing.
-    looked_at = ("download ", "pins of ", "the program that ", "uv and Python ", "wheel layers on top of ")
-    assert {name for name in again.executed if not name.startswith(looked_at)} == set()
+    assert {name for name in again.executed if not name.startswith(LOOKED_AT)} == set()
     assert {name: registry.layers(places[name]) for name in layers} == layers
     assert max((call.received for call in proxy.downloads()), default=0) < SMALL
 
@@ -250,6 +257,64 @@ def test_layers_are_imported_beside_a_build_that_makes_others_on_the_same_engine
     assert registry.layers(item["image"])[-2:] == wheels
     gate.set()
     assert told(late).results == {"late": "built"}
+
+
+READY = """
+import flyte
+
+image = flyte.Image.from_base("{base}").clone(name="ready", extendable=True, python_version=(3, 11))
+ready = flyte.TaskEnvironment("ready", image=image.with_pip_packages("heavy", "light", index_url="{index}"))
+"""
+
+
+def pushed_base(registry: Registry, content: bytes) -> str:
+    """A base with what looks like a virtual environment, and a file of that content; nothing of it can run."""
+    files = {
+        **dict.fromkeys(("usr", "usr/bin", "opt", "opt/venv", "opt/venv/bin")),
+        "opt/venv/bin/python": b"#!/bin/false\n",
+        "opt/venv/pyvenv.cfg": b"version_info = 3.11.2\n",
+        "content": content,
+    }
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for path, text in files.items():
+            member = tarfile.TarInfo(path)
+            member.mode, member.size = 0o755, len(text or b"")
+            member.type = tarfile.DIRTYPE if text is None else tarfile.REGTYPE
+            tar.addfile(member, io.BytesIO(text or b""))
+    repository = Repository(int(registry.proxy.upstream.rpartition(":")[2]), f"{registry.path}/base")
+    layer = repository.push_layer([packed.getvalue()])
+    config = {"os": "linux", "architecture": architecture(), "config": {"Env": ["PATH=/opt/venv/bin:/usr/bin"]}}
+    repository.push("1", [repository.push_image([layer], config)])
+    return f"{registry.prefix}/base:1"
+
+
+def test_a_base_that_has_an_environment_is_not_fetched_nor_is_anything_made_when_it_moves(bench: Bench) -> None:
+    registry, proxy = bench.registry, bench.registry.proxy
+    base = pushed_base(registry, secrets.token_bytes(2 * SMALL))
+    code = {"ready.py": READY.format(base=base, index=re.search(r'index_url="(.*)"', bench.files["main.py"])[1])}
+    first, second = bench.client("first"), bench.client("second", second=True)
+    for client in (first, second):
+        client.workspace.write(code)
+    first.workspace.flytebuild("lock", "ready.py")
+    (before,) = first.workspace.plan("ready.py")["images"]
+    assert [layer["kind"] for layer in before["layers"]] == ["base", "uv", "pinned"]
+    proxy.calls.clear()
+    first.build("ready.py")
+    # Its configuration is looked at, and no layer of it.
+    assert max((call.received for call in proxy.downloads(f"{registry.path}/base/")), default=0) < SMALL
+
+    pushed_base(registry, secrets.token_bytes(2 * SMALL))
+    (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
+    second.workspace.flytebuild("lock", "--update", base, "ready.py")
+    (after,) = second.workspace.plan("ready.py")["images"]
+    proxy.calls.clear()
+    built = second.build("ready.py")
+    assert {name for name in built.executed if not name.startswith(LOOKED_AT)} == set()
+    assert max((call.received for call in proxy.downloads()), default=0) < SMALL
+    old, new = (registry.layers(image["reference"]) for image in (before, after))
+    assert (old[1:], len(new)) == (new[1:], 4)
+    assert old[0] != new[0]
 
 
 def test_a_wheel_layer_that_the_registry_has_lost_is_made_again(bench: Bench) -> None:

@@ -12,6 +12,7 @@ What could differ, and the environments that have it (those after the semicolon 
 - several declared layers: `layers`; `stacked`, `torch`; two of them with the same file: `shared`
 - other things between and above the packages: `command`, `files`, `variables`
 - what `uv sync` installs of a project with a lock: `project`, where some of it is in the base
+- a base on top of which nothing has to be made: `data`, `files`
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from msgspec.structs import replace
 from flytebuild import pipeline
 from flytebuild.authoring.images import Reader
 from flytebuild.graph import EnvironmentNode
-from flytebuild.spec.layers import Pinned
+from flytebuild.spec.layers import Binary, Pinned
 from flytebuild.wheels import lockfile
 from flytebuild.wheels.resolver import Moves
 from tests.conftest import Machine
@@ -45,6 +46,9 @@ PYTHON = "docker.io/library/python:3.11-slim-bookworm"
 
 LEFT_BEHIND = {"/opt/venv/.lock"}
 """What uv leaves in an environment that it installs into, and not in one that wheels are merged with."""
+
+UV = ("/usr", "/usr/bin", "/usr/bin/uv")
+"""What the layer of uv's program has; a copy onto a base that has the same one leaves no trace."""
 
 TORCH = "https://download.pytorch.org/whl/cpu"
 """Where torch without CUDA is, unless the folder `TEST_WHEELS` has a wheel of it."""
@@ -98,6 +102,9 @@ NAMESPACES = {f"{PACKAGES}/{name}/__init__.py" for name in ("zope", "google", "g
 
 BROKEN = {"conflict"}
 """Those whose packages do not go together, whichever way they are installed."""
+
+ON_TOP = {"data", "files"}
+"""Those that are put on top of a base which has the virtual environment, with uv as a layer of its own."""
 
 ODD: Mapping[str, list[str]] = {
     "replaced": ["layers", "chain", "layers"],
@@ -173,7 +180,7 @@ def light(builds: Builds, index: str, notes: Path) -> Mapping[str, flyte.Image]:
         "native": base.with_pip_packages("zope.interface==7.2", "zope.event==5.0", "MarkupSafe==3.0.2"),
         "google": base.with_pip_packages("googleapis-common-protos==1.70.0", "protobuf==6.31.1"),
         "scripts": base.with_pip_packages("pygments==2.19.2", "tabulate==0.9.0"),
-        "data": base.with_pip_packages("notebook-shim==0.2.4", extra_args="--no-deps"),
+        "data": builds.base.with_pip_packages("notebook-shim==0.2.4", extra_args="--no-deps"),
         "layers": base.with_pip_packages("click==8.2.1").with_pip_packages("rich==14.0.0"),
         "replaced": base.with_pip_packages("urllib3<2").with_pip_packages("urllib3==2.5.0", "six==1.17.0"),
         "conflict": base.with_pip_packages("flask==2.3.3").with_pip_packages("werkzeug==2.2.3"),
@@ -182,7 +189,9 @@ def light(builds: Builds, index: str, notes: Path) -> Mapping[str, flyte.Image]:
         "command": base.with_pip_packages("tabulate==0.9.0")
         .with_commands(["echo 1 | tabulate >/srv/table"])
         .with_pip_packages("click==8.2.1"),
-        "files": base.with_pip_packages("six==1.17.0").with_workdir("/srv/app").with_source_file(notes, "/srv/app/"),
+        "files": builds.base.with_pip_packages("tabulate==0.9.0")
+        .with_workdir("/srv/app")
+        .with_source_file(notes, "/srv/app/"),
         "numpy": base.with_pip_packages("numpy==2.3.1"),
         "flyte": builds.base.with_pip_packages("tabulate==0.9.0", "rich==14.1.0", "numpy==2.3.1"),
         "project": synced(builds.base, project(notes.parent / "project")),
@@ -252,6 +261,13 @@ def test_the_same_files_by_both_recipes(kind: str, builds: Builds, index: str, t
     for name, expected in ODD.items():
         assert pinned.pop(name, expected) == expected
     assert {recipe for recipes in pinned.values() for recipe in recipes} == {"layers"}
+    on_top = {
+        name
+        for image in planned.images
+        for name in image.environments
+        if image.spec and any(isinstance(step.layer, Binary) and step.layer.is_apart for step in image.spec.steps)
+    }
+    assert on_top == ON_TOP & images.keys()
     for name in images:
         assert_same(name, steps[name], layers[name])
     for name in images.keys() & IMPORTS.keys():
@@ -264,6 +280,8 @@ def test_the_same_files_by_both_recipes(kind: str, builds: Builds, index: str, t
 def assert_same(name: str, steps: Built, layers: Built) -> None:
     """Both images of an environment have the same files and variables, and what they are there for."""
     one, other = files(steps), files(layers)
+    for path in UV if name in ON_TOP else ():
+        del other[path]
     assert one.keys() == other.keys(), name
     assert name not in HELD or HELD[name] in other, name
     assert not NAMESPACES & other.keys(), name

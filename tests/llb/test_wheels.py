@@ -5,15 +5,15 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.llb.lower import lower
+from flytebuild.llb.lower import beginning, lower
 from flytebuild.llb.marshal import in_order
 from flytebuild.llb.outline import Place
 from flytebuild.llb.state import State, Vertex
 from flytebuild.llb.tail import is_apart
 from flytebuild.llb.wheels import wheel_layer
 from flytebuild.spec.layers import Command, Copy, Folder, LayerSpec, Pin, Pinned, WheelLayer
-from flytebuild.spec.model import SetEnv, SetWorkDir
-from tests.samples import AMD64, BASE, UV, file_tree, made_of
+from flytebuild.spec.model import ImageSpec, SetEnv, SetWorkDir
+from tests.samples import AMD64, BASE, UV, file_tree, made_of, put_on_top
 
 NUMPY = Pin("numpy", "2.3.0", "numpy-2.3.0-cp311.whl", "6" * 64, "https://i.example/n/numpy-2.3.0-cp311.whl", 1)
 SIX = Pin("six", "1.0", "six-1.0-py3.whl", "7" * 64, "https://i.example/s/six-1.0-py3.whl", 1)
@@ -49,6 +49,54 @@ def _kind(vertex: Vertex) -> str | None:
 
 def image(*after: LayerSpec | SetWorkDir | SetEnv) -> State:
     return lower(made_of(pinned(layer(NUMPY), layer(SIX)), *after))
+
+
+def untouched(*parts: LayerSpec | SetWorkDir | SetEnv) -> ImageSpec:
+    return put_on_top(made_of(*parts))
+
+
+def bases_read(state: State) -> list[str]:
+    """The operations that need the files of the base, by name."""
+    base = f"base {BASE.reference}"
+    users = [vertex for vertex in in_order(state) if any(item.vertex.name == base for item in vertex.inputs)]
+    return [vertex.name for vertex in users if _kind(vertex) not in ("merge", "diff")]
+
+
+def test_a_base_with_an_environment_is_looked_into_by_nobody() -> None:
+    spec = untouched(pinned(layer(NUMPY)), Pinned(()), SetEnv((("A", "1"),)), pinned(layer(SIX)))
+    state = lower(spec)
+    assert bases_read(state) == looks_into_wheels(state) == []
+    assert [item.vertex.name for item in state.vertex.inputs] == [
+        f"base {BASE.reference}",
+        f"uv from {UV.reference}",
+        "layer of wheel: numpy 2.3.0",
+        "layer of wheel: six 1.0",
+    ]
+    assert beginning(spec) == state.vertex.inputs[1]
+    assert bases_read(image()) == [f"uv from {UV.reference}"]
+
+
+def test_folders_and_files_look_into_the_base_alone() -> None:
+    state = lower(untouched(pinned(layer(NUMPY)), SetWorkDir("/srv/app"), Copy(FILES, "/home/flyte")))
+    assert bases_read(state) == ["folder /srv/app", "look at /home/flyte"]
+    assert looks_into_wheels(state) == []
+    beside = lower(untouched(pinned(layer(NUMPY)), Copy(FILES, "/usr/bin")))
+    assert looks_into_wheels(beside) == []
+    assert looks_into_wheels(lower(untouched(pinned(layer(NUMPY)), Copy(FILES, "/usr/bin/uv")))) == [
+        "look at /usr/bin/uv"
+    ]
+
+
+def test_uv_is_the_same_layer_on_every_base() -> None:
+    moved = untouched(pinned(layer(NUMPY)))
+    moved = replace(moved, base=replace(BASE, digest="sha256:" + "9" * 64))
+    assert beginning(moved) == beginning(untouched(pinned(layer(NUMPY)))) != beginning(made_of(pinned(layer(NUMPY))))
+
+
+def test_a_builder_that_merges_nothing_copies_uv_onto_the_base() -> None:
+    state = lower(untouched(pinned(layer(NUMPY))), can_merge=False)
+    assert not [vertex.name for vertex in in_order(state) if _kind(vertex) in ("merge", "diff")]
+    assert bases_read(state) == [f"uv from {UV.reference}"]
 
 
 def test_a_layer_is_the_same_in_every_image() -> None:

@@ -84,6 +84,17 @@ def test_it_is_decided_once_a_day(index: Index, state: State, monkeypatch: pytes
     assert [pin.version for layer in later.layers for pin in layer.pins] == ["2.0"]
 
 
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_it_is_remembered_whether_a_base_is_ready(index: Index, state: State, is_ready: bool) -> None:
+    state.remember(KIND, BASE.digest or "", encode(replace(HERE, is_ready=is_ready)))
+    asked = specs(index.url, "leaf", "source")
+    expected = {BASE.digest: is_ready}
+    assert decided(asked, state)[0].ready == expected
+    assert decided(asked, state)[0].ready == expected
+    assert decided(asked, state, replace(Config(), offline=True))[0].ready == expected
+    assert decided({**asked, **specs(index.url, "gone")}, state, replace(Config(), offline=True))[0].ready == expected
+
+
 def test_what_other_indexes_of_the_host_s_said_is_not_remembered(
     index: Index, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:

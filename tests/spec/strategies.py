@@ -67,7 +67,7 @@ NAMED_IMAGES = st.lists(TEXT, max_size=2, unique=True).map(
 )
 
 BY_KIND: dict[str, st.SearchStrategy[LayerSpec]] = {
-    "uv": st.builds(Binary, st.just("uv"), IMAGES, TEXT, TEXT),
+    "uv": st.builds(Binary, st.just("uv"), IMAGES, TEXT, TEXT, st.booleans()),
     "pixi": st.builds(Binary, st.just("pixi"), IMAGES, TEXT, TEXT),
     "venv": st.builds(Venv, TEXT, TEXT),
     "pip": st.builds(PipPackages, TEXTS, OPTIONS),

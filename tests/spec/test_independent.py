@@ -20,7 +20,7 @@ from flytebuild.spec.layers import EMITTERS, EXECUTING, LocalPackage, PipOptions
 from flytebuild.spec.model import DockerfileDefinition, ImageSpec, RunAs, SetEnv, SetLabels, SetWorkDir
 from flytebuild.spec.specify import specify
 from flytebuild.spec.tree import Entry, Tree, assemble, folder_entry, link_entry
-from tests.samples import AMD64, ARM64, BASE, PIXI, UV, file_entry, made_of, pip
+from tests.samples import AMD64, ARM64, BASE, PIXI, UV, file_entry, made_of, pip, put_on_top
 from tests.spec import independent
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
@@ -72,6 +72,8 @@ PIN = layers.Pin("numpy", "2.3.0", "numpy-2.3.0-py3-none-any.whl", "6" * 64, "ht
 WHEEL_LAYER = layers.WheelLayer(
     (PIN, replace(PIN, name="pandas", filename="pandas-2.3.0-py3-none-any.whl")), UV, "3.11", AMD64, "/opt/venv"
 )
+
+MERGED = layers.Pinned(WHEEL_LAYER.pins, "layers", layers=(WHEEL_LAYER,))
 
 
 def every_layer(**fields: Any) -> ImageSpec:
@@ -140,7 +142,8 @@ IMAGES = {
         layers.Pinned((PIN, replace(PIN, name="pandas", filename="pandas-2.3.0-py3-none-any.whl"))),
         layers.Pinned((replace(PIN, version="2.4.0", filename="numpy-2.4.0-py3-none-any.whl"),), "layers", OPTIONS),
     ),
-    "wheel layers": made_of(layers.Pinned(WHEEL_LAYER.pins, "layers", layers=(WHEEL_LAYER,))),
+    "wheel layers": made_of(MERGED),
+    "wheel layers on top of a base": put_on_top(made_of(MERGED)),
 }
 
 
@@ -233,6 +236,7 @@ def test_vectors_have_every_kind_of_layer_and_every_field() -> None:
     assert set(found) == set(EMITTERS)
     options = {"index_url", "extra_index_urls", "pre", "extra_args", "secrets"}
     assert found["pip"] == {"requirements"} | options
+    assert found["uv"] == {"image", "source", "path", "apart"}
     assert found["pinned"] == {"pins", "recipe", "layers"}
     assert found["uv-project"] == {"mode", "tree", "locked", "packages"} | options
     assert found["poetry-project"] == {"mode", "tree", "version", "packages", "extra_args", "secrets"}

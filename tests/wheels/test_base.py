@@ -150,6 +150,46 @@ def test_what_an_opaque_folder_is_stays() -> None:
     assert base(layer({f"{SITE}/": ""}, uid=1000), layer({"opt/.wh.venv": ""})).odd == ()
 
 
+PLAIN = {"usr/": "", "usr/bin/": "", "usr/bin/python3.11": "", "opt/": "", "opt/venv/": "", "opt/venv/bin/": ""}
+PYTHON = "opt/venv/bin/python"
+
+
+@pytest.mark.parametrize(
+    ("links", "is_ready"),
+    [
+        ({PYTHON: "/usr/bin/python3.11"}, True),
+        ({PYTHON: "python3", "opt/venv/bin/python3": "../../../usr/bin/python3.11"}, True),
+        ({PYTHON: "/usr/bin/python3.12"}, False),
+        ({PYTHON: "/bin/python3.11", "bin": "usr/bin"}, False),
+        ({PYTHON: "python"}, False),
+        ({}, False),
+    ],
+)
+def test_an_environment_that_is_there(links: dict[str, str], is_ready: bool) -> None:
+    """What takes more to follow than a few links is left to the image's own steps."""
+    found = base(linked(links, PLAIN, tarfile.SYMTYPE))
+    assert found.is_ready == is_ready
+    assert decode(encode(found)) == found
+
+
+def test_an_environment_is_as_the_uppermost_layers_have_it() -> None:
+    def with_python(*layers: io.BytesIO) -> Base:
+        return base(layer({**PLAIN, PYTHON: ""}), *layers)
+
+    assert with_python().is_ready
+    assert not with_python(layer({PYTHON: ""}, mode=0o644)).is_ready
+    assert with_python(layer({PYTHON: ""}, mode=0o644), layer({PYTHON: ""})).is_ready
+    assert not with_python(layer({"opt/venv/bin/.wh.python": ""})).is_ready
+    assert not with_python(layer({"opt/venv/.wh..wh..opq": ""})).is_ready
+    assert not with_python(linked({"opt/venv/bin": "/usr/bin"}, {}, tarfile.SYMTYPE)).is_ready
+    assert not with_python(layer({"usr/bin/": ""}, mode=0o775)).is_ready
+    assert not with_python(layer({"usr/": ""}, uid=1)).is_ready
+    assert not with_python(linked({"usr/bin": "/bin"}, {}, tarfile.SYMTYPE)).is_ready
+    assert not with_python(layer({".wh.usr": ""}), layer({"usr/": ""})).is_ready
+    assert not with_python(layer({"opt/": ""}, mode=0o700)).is_ready
+    assert not base(layer({PYTHON: ""})).is_ready, "nothing is said of /usr"
+
+
 def test_a_file_that_is_no_distribution_s() -> None:
     damaged = {f"{SITE}/x-1.dist-info/METADATA": "nothing", f"{SITE}/y/METADATA": "Name: y\nVersion: 1\n"}
     assert base(layer(damaged)) == Base("3.11", unseen=(f"/{SITE}/x-1.dist-info",))

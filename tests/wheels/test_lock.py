@@ -220,7 +220,9 @@ PINS = st.tuples(st.sampled_from(["a", "b"]), st.sampled_from("67")).map(
 LOCKS = st.builds(
     Lock,
     TEXT,
-    st.lists(st.builds(LockedImage, TEXT, TEXT, TEXT), max_size=3).map(lambda found: tuple(sorted(found))),
+    st.lists(st.builds(LockedImage, TEXT, TEXT, TEXT, st.none() | st.booleans()), max_size=3, unique_by=order).map(
+        lambda found: tuple(sorted(found, key=order))
+    ),
     st.lists(st.builds(LockedLayer, TEXT, TEXT, FINGERPRINTS, NAMES, st.lists(PINS, max_size=2).map(tuple), NAMES),
              max_size=3, unique_by=order).map(lambda found: tuple(sorted(found, key=order))),
     st.lists(st.builds(UnlockedLayer, TEXT, TEXT, FINGERPRINTS, NAMES, TEXT), max_size=3, unique_by=order).map(

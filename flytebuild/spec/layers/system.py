@@ -16,12 +16,17 @@ STRICT = "set -e\n"
 
 
 class Binary(Struct, frozen=True):
-    """A tool's binary, taken from the tool's own image."""
+    """A tool's binary, taken from the tool's own image.
+
+    `is_apart` where it is a layer of its own, made without the image that it is put on top of: nothing else has to be
+    done there, since the virtual environment that images begin with is there as well.
+    """
 
     tool: Literal["uv", "pixi"]
     image: ResolvedImage
     source: str
     path: str
+    is_apart: bool = False
 
     @property
     def kind(self) -> str:
@@ -32,7 +37,8 @@ class Binary(Struct, frozen=True):
         return f"{self.tool} from {self.image.reference}"
 
     def fields(self) -> Document:
-        return {**self.image.identity(), "path": self.path, "source": self.source}
+        fields: dict[str, Value] = {**self.image.identity(), "path": self.path, "source": self.source}
+        return fields | ({"apart": True} if self.is_apart else {})
 
 
 class Venv(Struct, frozen=True):
