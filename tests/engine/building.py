@@ -236,12 +236,13 @@ class Builds:
         self._references += [image.reference for image in planned.images if image.digest]
         for attempt in range(_ATTEMPTS):
             try:
-                asyncio.run(pipeline.build(self.settings, self.plan(images), self.events.append))
+                asyncio.run(pipeline.build(self.settings, planned, self.events.append))
                 break
             except BuildError as error:
                 told = [f"{item.step} {item.message}\n" + "\n".join(item.log) for item in error.failures]
                 if attempt + 1 == _ATTEMPTS or not all(_NO_NAME_SERVER in text for text in told):
                     raise AssertionError("\n".join(told)) from error
+                planned = self.plan(images)
         layers: dict[str, int] = {}
         for image in planned.images:
             base = image.spec.base if image.spec else None
