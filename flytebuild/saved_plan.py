@@ -86,9 +86,9 @@ def restore(document: object, source: str) -> SavedPlan:
             lock=document.get("lock"),
             environments={item["name"]: item["image"] for item in document["plan"]["environments"]},
             images={image["reference"]: image for image in document["plan"]["images"]},
-            configs=document.get("configs", {}),
+            configs={name: dict(found) for name, found in dict(document.get("configs", {})).items()},
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"`{source}` is damaged", hint="write it again with `flytebuild plan -o FILE`") from error
 
 

@@ -143,6 +143,9 @@ def test_what_is_no_saved_plan_is_refused(document: object) -> None:
         restore(document, "x.json")
 
 
-def test_a_damaged_one_is_refused() -> None:
+@pytest.mark.parametrize("damage", [{"targets": None}, {"configs": ["A"]}, {"configs": {"r.example/x:1": "A"}}])
+def test_a_damaged_one_is_refused(damage: dict[str, object]) -> None:
+    document = saved_from(plan_of(SPECS))
+    assert isinstance(document, dict)
     with pytest.raises(UsageError, match=r"`x\.json` is damaged"):
-        restore({"schema": "flytebuild.saved-plan/1", "paths": ["main.py"]}, "x.json")
+        restore({**document, **damage}, "x.json")

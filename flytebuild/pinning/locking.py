@@ -100,7 +100,8 @@ async def ready_bases(
 ) -> Mapping[str, bool]:
     """Whether bases are ready, by their digests: those that packages are locked for, since these were looked into.
 
-    What is `known` stays. Of one that cannot be read now it is told.
+    What is `known` stays, also of bases that only other images have packages on. Of one that cannot be read now it is
+    told.
     """
     bases = {
         spec.base.digest: spec
@@ -108,7 +109,7 @@ async def ready_bases(
         for spec in variants.values()
         if spec.base and spec.base.digest and any(not question.reason for question in questions(spec))
     }
-    found = {digest: known[digest] for digest in bases if digest in known}
+    found = dict(known)
     for digest, spec in bases.items():
         if digest not in found:
             try:

@@ -12,6 +12,7 @@ from typing import Any
 from flytebuild.spec.layers import PipOptions, UvProject
 from flytebuild.wheels import arguments
 from flytebuild.wheels.arguments import NotLockableError
+from flytebuild.wheels.pylock import without_credentials
 
 _WITH_NAME = ("--extra", "--no-extra", "--group", "--no-group", "--only-group")
 _CHOOSING = ("--all-extras", "--all-groups", "--dev", "--no-default-groups", "--no-dev", "--only-dev")
@@ -75,4 +76,4 @@ def check_settings(manifest: Mapping[str, Any]) -> None:
     if unknown := sorted(settings.keys() - _DECIDING_THE_LOCK):
         raise NotLockableError(f"what its setting `{unknown[0]}` does is known only while the image is built")
     if flat := [index["url"] for index in settings.get("index", ()) if index.get("format") == "flat"]:
-        raise NotLockableError(f"`{flat[0]}` is no index but a list of files")
+        raise NotLockableError(f"`{without_credentials(flat[0])}` is no index but a list of files")

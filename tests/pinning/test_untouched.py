@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from flytebuild.events import ignore
+from flytebuild.pinning.locking import ready_bases
 from flytebuild.pinning.untouched import with_bases_untouched
 from flytebuild.spec.layers import AptPackages, Binary, Command, Copy, Folder, LayerSpec, Pin, Pinned, WheelLayer
 from flytebuild.spec.model import ImageSpec, Part, SetEnv, SetWorkDir
+from flytebuild.wheels.base import Base
 from tests.samples import AMD64, BASE, UV, file_tree, made_of, pip
 
 SIX = Pin("six", "1", "six-1-py3-none-any.whl", "1" * 64, "https://i.example/six.whl")
@@ -64,3 +69,20 @@ def test_files_that_other_layers_lie_on_are_copied_onto_the_image() -> None:
 def test_an_unknown_base_is_not_ready() -> None:
     spec = made_of(WHEELS, base=UV)
     assert found(spec) == spec
+
+
+@pytest.mark.parametrize("known", [{}, {str(BASE.digest): True}, {str(BASE.digest): False, str(UV.digest): True}])
+def test_what_is_known_of_bases_stays(known: dict[str, bool]) -> None:
+    """Also where nothing is locked on them this time: other images that the lock has are on them as well."""
+    asked = list[str]()
+
+    async def read(spec: ImageSpec) -> Base:
+        asked.append(str(spec.base and spec.base.digest))
+        return Base(is_ready=True)
+
+    def ready(spec: ImageSpec) -> dict[str, bool]:
+        return dict(asyncio.run(ready_bases({"env": {AMD64: spec}}, known, read, ignore)))
+
+    assert ready(made_of(Command(shell="true"))) == known
+    assert ready(made_of(pip("six"))) == {str(BASE.digest): True, **known}
+    assert asked == ([] if known else [BASE.digest])

@@ -175,7 +175,7 @@ def test_a_lock_of_something_else_is_an_error(desk: Desk, project: Project, tmp_
 SETTINGS = {
     'no-binary-package = ["aa"]': "what its setting `no-binary-package` does is known only while the image is built",
     'required-version = ">=0.1"': "what its setting `required-version` does",
-    '[[tool.uv.index]]\nurl = "https://i/files"\nformat = "flat"': "`https://i/files` is no index but a list of files",
+    '[[tool.uv.index]]\nurl = "https://me:pw@i/f"\nformat = "flat"': "`https://i/f` is no index but a list of files",
 }
 
 
