@@ -8,8 +8,8 @@ PYTHON := $(shell for name in python3.11 python3.13 python3.12 python3.10 python
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-# In how many processes the tests run, one more than processors are usual: each waits much of its time for engines, or
-# for what takes its time, such as a network that is cut. 0: in pytest's own.
+# In how many processes the tests run: one more than the two processors of most machines in CI, since each waits much of
+# its time for engines, or for what takes its time, such as a network that is cut. 0: in pytest's own.
 WORKERS := 3
 # A file's tests share fixtures; files begin in the order of tests/conftest.py. A process that dies ends the run.
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0

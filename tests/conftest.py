@@ -171,7 +171,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Have the first worker bring the machine up, if it will be needed, while both do what needs none."""
+    """Have the first worker bring the machine up, if it will be needed, while all of them do what needs none."""
     worker = getattr(session.config, "workerinput", {}).get("workerid")
     if worker == "gw0" and any(item.get_closest_marker("engine") for item in session.items):
         # Whoever needs the machine calls `up` as well: that waits for this one, and says what is wrong.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 from msgspec.structs import replace
 
 from flytebuild.build.cache import RemoteCache
@@ -236,6 +237,34 @@ def test_a_layer_is_made_while_the_one_before_it_is_written() -> None:
 
     asyncio.run(act())
     assert len(solver.begun) == 2
+
+
+@dataclass
+class Endless:
+    """Solves without an end; `begun` once there is one."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def solve(self, *_: Any, **__: Any) -> Mapping[str, str]:
+        self.begun.set()
+        await asyncio.Event().wait()
+        return {}
+
+
+def test_nothing_goes_on_once_it_is_cancelled() -> None:
+    async def act() -> set[asyncio.Task[Any]]:
+        solver = Endless()
+        making = Making(solver, asyncio.Semaphore(2), ignore)
+        async with RegistryClient(httpx.MockTransport(Registry())) as client:
+            empty = RemoteCache(client, parse("r.example/cache"), "zstd", False, Found())
+            first = asyncio.create_task(make_first(empty, states("a", "b"), (), making))
+            await asyncio.wait_for(solver.begun.wait(), 60)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(act()) == set()
 
 
 def test_every_layer_of_all_images_once() -> None:

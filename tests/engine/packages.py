@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.serving import Quiet, answering
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds after which a request at a closed gate is given up."""
 
 
