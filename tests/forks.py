@@ -29,8 +29,13 @@ from flytebuild.registry.trust import trusted
 IMPORTED = (
     "anyio._backends._asyncio",
     "docker",
+    "docstring_parser",  # what the SDK imports with the first task, and with the first run
+    "flyte._deploy",
+    "flyte._internal.runtime.task_serde",
     "flyte.io",
-    "flyte.types",  # what the SDK imports with the first task
+    "flyte.remote._client.controlplane",
+    "flyte.remote._task",
+    "flyte.types",
     "grpc",
     "httpcore",
     "zstandard",
