@@ -21,7 +21,7 @@ from msgspec import Struct, field
 
 from flytebuild.build.cache import BuildCache, RemoteCache
 from flytebuild.build.cache.export import EXPORTING
-from flytebuild.build.cache.keys import wheel_layers
+from flytebuild.build.cache.keys import shared_layers, wheel_layers
 from flytebuild.build.push_watch import WatchedPushes
 from flytebuild.build.recorded import noted
 from flytebuild.build.solves import Solves
@@ -32,7 +32,7 @@ from flytebuild.buildkit.solve import Cache, SolveError
 from flytebuild.config import Config
 from flytebuild.events import WHEEL_LAYERS, Emit, Event, Notice, StepStarted
 from flytebuild.history import remember_made
-from flytebuild.llb.lower import beginning
+from flytebuild.llb.lower import beginning, program_alone
 from flytebuild.llb.marshal import marshal
 from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State as Layer
@@ -58,7 +58,8 @@ async def with_shared_layers(
     """
     if not isinstance(cache, RemoteCache):
         return cache
-    for platform, layers in wheel_layers(images).items():
+    wheels = wheel_layers(images)
+    for platform, layers in shared_layers(images).items():
         station = _station(stations, platform)
         if station is None:
             continue
@@ -66,8 +67,8 @@ async def with_shared_layers(
         beginnings = _beginnings(images, platform, proxies, has_bundle=cache.has_bundle)
         async with noted(state, station.address.shown, emit) as take:
             making = Making(solver, asyncio.Semaphore(min(config.jobs, _processors())), take)
-            cache = await make_first(cache, [wheel_layer(layer) for layer in layers], beginnings, making)
-        remember_made((layer for layer in layers if cache.has(wheel_layer(layer))), state)
+            cache = await make_first(cache, layers, beginnings, making)
+        remember_made((layer for layer in wheels[platform] if cache.has(wheel_layer(layer))), state)
     return cache
 
 
@@ -147,7 +148,7 @@ async def make_first(
         return await cache.with_layers(layers, making.emit, whole=whole)
     missing = [layer for layer in layers if not cache.has(layer)]
     if missing:
-        count = "comes a wheel layer" if len(missing) == 1 else f"come {len(missing)} wheel layers"
+        count = "comes a layer" if len(missing) == 1 else f"come {len(missing)} layers"
         making.emit(Notice(f"before the images {count}, to be mounted in their repositories"))
     # Those that the cache has are fetched by whoever needs them, if anybody does.
     begun = [making.make(layer) for layer in beginnings if missing and not cache.has(layer)]
@@ -187,7 +188,9 @@ def _beginnings(
 ) -> Iterable[Layer]:
     """What those images begin with that have wheel layers, each once."""
     specs = [image.spec for image in images if image.spec and image.wheel_layers and image.spec.platform == platform]
-    return dict.fromkeys(beginning(spec, has_bundle=has_bundle, proxies=proxies) for spec in specs)
+    # A program that is a layer is one of those that images share.
+    own = (spec for spec in specs if program_alone(spec) is None)
+    return dict.fromkeys(beginning(spec, has_bundle=has_bundle, proxies=proxies) for spec in own)
 
 
 def _station(stations: Sequence[Station], platform: Platform) -> Station | None:

@@ -78,6 +78,12 @@ def beginning(spec: ImageSpec, *, has_bundle: bool = False, proxies: Proxies | N
     return stack.apart[-1] if stack.apart else stack.below
 
 
+def program_alone(spec: ImageSpec) -> State | None:
+    """The layer that holds the program of uv and nothing else; None where that is copied onto the image."""
+    alone = (step.layer for step in spec.steps if isinstance(step.layer, Binary) and step.layer.is_apart)
+    return next((_binary_alone(layer, spec.platform) for layer in alone), None)
+
+
 def origins(
     spec: ImageSpec, *, has_bundle: bool = False, can_merge: bool = True, proxies: Proxies | None = None
 ) -> dict[str, str]:

@@ -68,8 +68,8 @@ def ground_of(layer: State) -> State:
 
 
 def only_wheel(layer: State) -> State | None:
-    """The file that a wheel layer is made of; None where it is made of several."""
-    wheels = [item for item in layer.vertex.inputs[1].vertex.inputs if is_download(item)]
+    """The file that a wheel layer is made of; None where it is made of several, or the layer is no wheel layer."""
+    wheels = [item for made in layer.vertex.inputs[1:] for item in made.vertex.inputs if is_download(item)]
     return wheels[0] if len(wheels) == 1 else None
 
 

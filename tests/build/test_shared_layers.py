@@ -144,7 +144,7 @@ def test_each_layer_is_written_alone_and_then_one_manifest_of_all() -> None:
     fetched = [f"download {name}-1-py3-none-any.whl" for name in "ac"]
     assert solver.solved == ["environment", *fetched, EMPTY, "layer of wheel: a 1", "layer of wheel: c 1"]
     assert solver.written == [f"r.example/cache:{tag(name)} min" for name in "ac"]
-    assert told == ["before the images come 2 wheel layers, to be mounted in their repositories"]
+    assert told == ["before the images come 2 layers, to be mounted in their repositories"]
     assert registry.put == [tag("a", "b", "c")]
     assert all(found.has(state) for state in states("a", "b", "c"))
     # What was found of them alone need not be imported any more.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from flytebuild.buildkit._pb import ops_pb2
-from flytebuild.llb.lower import beginning, lower
+from flytebuild.llb.lower import beginning, lower, program_alone
 from flytebuild.llb.marshal import in_order
 from flytebuild.llb.outline import Place
 from flytebuild.llb.state import State, Vertex
 from flytebuild.llb.tail import is_apart
-from flytebuild.llb.wheels import wheel_layer
+from flytebuild.llb.wheels import only_wheel, wheel_layer
 from flytebuild.spec.layers import Command, Copy, Folder, LayerSpec, Pin, Pinned, WheelLayer
 from flytebuild.spec.model import ImageSpec, SetEnv, SetWorkDir
 from tests.samples import AMD64, BASE, UV, file_tree, made_of, put_on_top
@@ -72,7 +72,9 @@ def test_a_base_with_an_environment_is_looked_into_by_nobody() -> None:
         "layer of wheel: numpy 2.3.0",
         "layer of wheel: six 1.0",
     ]
-    assert beginning(spec) == state.vertex.inputs[1]
+    assert beginning(spec) == program_alone(spec) == state.vertex.inputs[1]
+    assert program_alone(made_of(pinned(layer(NUMPY)))) is None
+    assert only_wheel(beginning(spec)) is None
     assert bases_read(image()) == [f"uv from {UV.reference}"]
 
 

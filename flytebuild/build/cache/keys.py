@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from flytebuild.llb.lower import lower
+from flytebuild.llb.lower import lower, program_alone
 from flytebuild.llb.marshal import in_order
 from flytebuild.llb.state import State, Vertex
 from flytebuild.llb.wheels import wheel_layer
@@ -92,12 +92,24 @@ def wheel_layers(images: Iterable[ImagePlan]) -> Mapping[Platform, Sequence[Whee
     return found
 
 
+def shared_layers(images: Sequence[ImagePlan]) -> Mapping[Platform, Sequence[State]]:
+    """What images share that is made apart from them: wheel layers, and the program of uv where it is a layer."""
+    found: dict[Platform, list[State]] = {
+        platform: [wheel_layer(layer) for layer in layers] for platform, layers in wheel_layers(images).items()
+    }
+    for image in images:
+        program = program_alone(image.spec) if image.spec and image.wheel_layers else None
+        if image.spec and program and program not in found[image.spec.platform]:
+            found[image.spec.platform].append(program)
+    return found
+
+
 def keys_of_all(images: Sequence[ImagePlan], *, has_bundle: bool) -> list[CacheKey]:
     """What is to be known for some images: their wheel layers, together, and what else they are put together of."""
     specs = [image.spec for image in images if image.spec]
     shared = [
-        key_together([key for layer in layers for key in keys_of_state(wheel_layer(layer))])
-        for layers in wheel_layers(images).values()
+        key_together([key for layer in layers for key in keys_of_state(layer)])
+        for layers in shared_layers(images).values()
     ]
     known = {tag for key in shared for tag in key.closure()}
     others = {key.tag: key for spec in specs for key in keys_of(spec, has_bundle=has_bundle)}
