@@ -301,6 +301,11 @@ def test_a_base_that_has_an_environment_is_not_fetched_nor_is_anything_made_when
     assert [layer["kind"] for layer in before["layers"]] == ["base", "uv", "pinned"]
     proxy.calls.clear()
     first.build("ready.py")
+    # All layers came into the registry once, and are mounted where the image is.
+    (place,) = [item["reference"] for item in first.workspace.plan("ready.py")["images"]]
+    for blob in registry.layers(place)[1:]:
+        (upload,) = [call.path for call in proxy.uploads(registry.path) if blob.removeprefix("sha256:") in call.path]
+        assert f"/{REPOSITORY}/" in upload
     # Its configuration is looked at, and no layer of it.
     assert max((call.received for call in proxy.downloads(f"{registry.path}/base/")), default=0) < SMALL
 
