@@ -63,7 +63,7 @@ def wheel_layer(layer: WheelLayer) -> State:
 
 
 def ground_of(layer: State) -> State:
-    """What a wheel layer is made on: the empty virtual environment, the same for all of one Python."""
+    """What a layer is made on: for wheel layers the empty virtual environment, the same for all of one Python."""
     return layer.vertex.inputs[0]
 
 
