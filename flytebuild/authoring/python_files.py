@@ -7,7 +7,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_MENTIONS_FLYTE = re.compile(rb"^\s*(?:import|from)\s+flyte\b", re.MULTILINE)
+_MENTIONS_FLYTE = re.compile(
+    # At the start of a line, or after other statements in it, among other modules or alone; not in texts and comments.
+    rb"""^(?:[^#'"\n]*[;:])?[ \t]*(?:from|import(?:[ \t]+[\w.]+(?:[ \t]+as[ \t]+\w+)?[ \t]*,)*)[ \t]+flyte\b""",
+    re.MULTILINE,
+)
 MANY = 10_000
 """Folders that no project has; looking into them takes seconds."""
 

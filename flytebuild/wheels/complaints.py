@@ -14,7 +14,7 @@ from flytebuild.wheels.arguments import NotLockableError
 _NO_WHEEL = re.compile(r"(?:versions? of )?([\w.\-]+?)(?:[=<>!~]=?[\w.,*+!<>=]+)? (?:has|have) no (?:usable )?wheels")
 _NO_BINARY = re.compile(r"Package `(\S+?)` can't be installed because it is marked as `--no-build`")
 _NOT_BUILT = re.compile(r"Building source distributions for `(\S+?)` is disabled")
-_NO_PYTHON = re.compile(r"No interpreter found for Python (.+?) in ")
+_NO_PYTHON = re.compile(r"No interpreter found for Python (.+?) in |python(3\.\d+): command not found")
 _OTHER_LOCK = "The lockfile at `uv.lock` needs to be updated"
 _UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
 _FETCHED = re.compile(r"Failed to fetch: `?(https?://[^\s`]+)")
@@ -46,7 +46,7 @@ def failure(complaint: str, code: int) -> Exception:
         return NotLockableError(f"what `{built[1]}` needs is known only once it is built")
     if python := _NO_PYTHON.search(said):
         return NotLockableError(
-            f"only Python {python[1]}, which this machine lacks, can tell whether its lock is right"
+            f"only Python {python[1] or python[2]}, which this machine lacks, can tell whether its lock is right"
         )
     if _OTHER_LOCK in said:
         hint = "run `uv lock` in the project's folder"

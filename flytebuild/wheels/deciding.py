@@ -94,7 +94,8 @@ def _packages(
 
 def _project(asker: Asker, layer: UvProject, target: Target, below: Environment) -> Decided:
     """What a project's own lock says; what uv prefers, or an index has by now, counts for nothing."""
-    projects.check_settings(tomli.loads((asker.folder / "pyproject.toml").read_text(encoding="utf-8")))
+    manifest = tomli.loads((asker.folder / "pyproject.toml").read_text(encoding="utf-8"))
+    projects.check_settings(manifest, target.python)
     lock = asker.uv.exported(asker.asking((), Arguments()), projects.choice(layer))
     chosen = tomli.loads(lock.read_text(encoding="utf-8"))
     exported.check(chosen, target.python)

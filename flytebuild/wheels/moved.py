@@ -1,4 +1,4 @@
-"""In what one lock differs from another: packages by their versions, images by their digests. Pure."""
+"""In what one lock differs from another: packages by their versions, images and files by their digests. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _SHOWN = len("sha256:") + 12
 
 
 class Moved(Struct, frozen=True):
-    """A package or an image, and its versions or digest before and after; None where there was, or is, none.
+    """A package, a wheel or an image, and its versions or digest before and after; None where there was, or is, none.
 
+    A wheel, by its file's name, is told where it is another file by the same name: nobody should do that to it.
     `unlocked` is the layer that had it and that cannot be locked now, by its summary.
     """
 
@@ -44,7 +45,7 @@ def moved(before: Lock, after: Lock) -> tuple[Moved, ...]:
     images = _differences(_digests(before), _digests(after))
     packages = _differences(_versions(before), _versions(after))
     told = (item if item.after else replace(item, unlocked=_unlocked(item.name, before, after)) for item in packages)
-    return (*images, *told)
+    return (*images, *told, *_replaced(_files(before), _files(after)))
 
 
 def _unlocked(package: str, before: Lock, after: Lock) -> str | None:
@@ -70,8 +71,21 @@ def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> Iterato
             yield Moved(name, before.get(name), after.get(name))
 
 
+def _replaced(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Moved]:
+    """What is there before and after, and is not the same."""
+    return (item for item in _differences(before, after) if item.before and item.after)
+
+
 def _digests(lock: Lock) -> dict[str, str]:
     return {f"{image.reference} ({image.platform})": image.digest for image in lock.images}
+
+
+def _files(lock: Lock) -> dict[str, str]:
+    """The digests of each wheel, of which two indexes may have different ones."""
+    found: dict[str, set[str]] = {}
+    for pin in (pin for layer in lock.layers for pin in layer.pins):
+        found.setdefault(pin.filename, set()).add(f"sha256:{pin.sha256}")
+    return {name: ", ".join(sorted(digests)) for name, digests in found.items()}
 
 
 def _versions(lock: Lock) -> dict[str, str]:

@@ -7,7 +7,10 @@ than decide the lock, are an obstacle.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from flytebuild.spec.layers import PipOptions, UvProject
 from flytebuild.wheels import arguments
@@ -70,8 +73,15 @@ def choice(layer: UvProject) -> tuple[str, ...]:
     return (mode, *chosen)
 
 
-def check_settings(manifest: Mapping[str, Any]) -> None:
-    """Raise NotLockableError for a project whose settings do more than decide its lock."""
+def check_settings(manifest: Mapping[str, Any], python: str) -> None:
+    """Raise NotLockableError for a project that is not for this Python, or whose settings do more than decide its lock.
+
+    A version that cannot be read is uv's to complain about.
+    """
+    wanted = str(manifest.get("project", {}).get("requires-python", ""))
+    with suppress(InvalidSpecifier):
+        if not SpecifierSet(wanted).contains(python, prereleases=True):
+            raise NotLockableError(f"it wants Python {wanted}, and this image has {python}")
     settings = manifest.get("tool", {}).get("uv", {})
     if unknown := sorted(settings.keys() - _DECIDING_THE_LOCK):
         raise NotLockableError(f"what its setting `{unknown[0]}` does is known only while the image is built")

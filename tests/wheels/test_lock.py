@@ -196,6 +196,15 @@ def test_differences_are_told_by_names() -> None:
     assert moved(before, before) == ()
 
 
+def test_another_file_by_the_same_name_is_told() -> None:
+    spec = made_of(pip("six"))
+    before = Lock("", (), (locked(spec, 0, SIX, RICH),))
+    after = Lock("", (), (locked(spec, 0, replace(SIX, sha256="9" * 64), RICH),))
+    (item,) = moved(before, after)
+    assert item.words == f"{SIX.filename} sha256:{SIX.sha256[:12]}… → sha256:999999999999…"
+    assert (item.before, item.after) == (f"sha256:{SIX.sha256}", f"sha256:{'9' * 64}")
+
+
 def test_what_cannot_be_locked_any_more_is_not_called_gone() -> None:
     old, new = made_of(pip("docopt==0.6.1")), made_of(pip("docopt==0.6.2"))
     docopt = replace(SIX, name="docopt", version="0.6.1")

@@ -15,7 +15,9 @@ from flytebuild.errors import DefinitionError, SourceChangedError
 from flytebuild.spec.layers import PipOptions, PipPackages, UvProject
 from flytebuild.spec.model import HostFolder
 from flytebuild.spec.tree import assemble
+from flytebuild.wheels.arguments import NotLockableError
 from flytebuild.wheels.base import Base
+from flytebuild.wheels.complaints import failure
 from flytebuild.wheels.environment import Installed
 from flytebuild.wheels.lock import Lock
 from tests.samples import file_entry
@@ -188,8 +190,22 @@ def test_settings_that_do_more_than_decide_the_lock(text: str, desk: Desk, proje
 
 def test_pythons_that_a_project_is_not_for(desk: Desk, project: Project, tmp_path: Path) -> None:
     later = project.with_text(tmp_path, (">=3.10", ">=3.99")).with_text(tmp_path, (">=3.10", ">=3.99"), name="uv.lock")
-    assert later.reason(desk) == "only Python >=3.99, which this machine lacks, can tell whether its lock is right"
-    assert later.reason(desk, "--frozen") == f"it wants Python >=3.99, and this image has {HERE.python}"
+    for words in ((), ("--frozen",)):
+        assert later.reason(desk, *words) == f"it wants Python >=3.99, and this image has {HERE.python}"
+
+
+@pytest.mark.parametrize(
+    ("complaint", "python"),
+    [
+        ("error: No interpreter found for Python >=3.99 in managed installations or search path", ">=3.99"),
+        # What pyenv has in the place of versions that another project uses.
+        ("error: Querying Python failed\n\n[stderr]\npyenv: python3.99: command not found", "3.99"),
+    ],
+)
+def test_pythons_that_this_machine_lacks(complaint: str, python: str) -> None:
+    error = failure(complaint, 2)
+    assert isinstance(error, NotLockableError)
+    assert str(error) == f"only Python {python}, which this machine lacks, can tell whether its lock is right"
 
 
 def test_what_is_no_wheel_of_an_index(desk: Desk, index: Index, project: Project, tmp_path: Path) -> None:
