@@ -1,7 +1,7 @@
 """What each kind of layer does to a file system, in LLB.
 
-Each kind has one function here; a change of what it emits raises the kind's number in `flytebuild.spec.layers.EMITTERS`.
-Projects are in `flytebuild.llb.projects`.
+Each kind has one function here; a change of what it emits raises the kind's number in
+`flytebuild.spec.layers.EMITTERS`. Projects are in `flytebuild.llb.projects`.
 """
 
 from __future__ import annotations
