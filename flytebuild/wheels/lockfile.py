@@ -144,7 +144,7 @@ def _lock(document: Mapping[str, Any]) -> Lock:
     return Lock(
         str(document["uv"]),
         tuple(
-            LockedImage(item["reference"], item["platform"], item["digest"], item.get("ready"))
+            LockedImage(item["reference"], item["platform"], item["digest"], _ready(item))
             for item in document.get("image", ())
         ),
         tuple(
@@ -160,6 +160,13 @@ def _lock(document: Mapping[str, Any]) -> Lock:
         ),
         tuple(UnlockedLayer(*_tail(item), item["reason"]) for item in document.get("unlocked", ())),
     )
+
+
+def _ready(image: Mapping[str, Any]) -> bool | None:
+    ready = image.get("ready")
+    if not isinstance(ready, bool | None):
+        raise ValueError(f"the `ready` of `{image['reference']}` is neither true nor false")
+    return ready
 
 
 def _sha256(wheel: Mapping[str, Any]) -> str:

@@ -309,6 +309,10 @@ def _with_wheel(last: str) -> str:
         ("version = 1\nuv = '1'\n[[layer]]\nasked = 'a'", "`x` is damaged: `platform` is missing"),
         (_with_layer("wheels = ['a.whl']"), "`x` is damaged: `a.whl` is missing"),
         (_with_wheel("sha256 = 'abc'"), "`x` is damaged: the `sha256` of `a.whl` has no 64 hex digits"),
+        (
+            "version = 1\nuv = '1'\n[[image]]\nreference = 'a'\nplatform = 'p'\ndigest = 'd'\nready = 'yes'",
+            "`x` is damaged: the `ready` of `a` is neither true nor false",
+        ),
         ("version = 1\nuv = '1'\nlayer = 1", "`x` is damaged"),
     ],
 )
