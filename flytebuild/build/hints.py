@@ -15,7 +15,10 @@ from flytebuild.spec.images import Platform
 
 
 class Cause(Struct, frozen=True):
-    """Words that only this cause has, and what helps; the words are looked for in the log and in BuildKit's message."""
+    """Words that only this cause has, and what helps; the words are looked for in the log and in BuildKit's message.
+
+    The hint may name groups of the words, and the `platform` and `architecture` that is built for.
+    """
 
     words: re.Pattern[str]
     hint: str
@@ -46,6 +49,11 @@ _CAUSES = (
         r"x509: ",
         "the builder does not trust a certificate; give it to the builder's own host; wheels can also be fetched by "
         "steps, with the bundle of `ca_bundle`: `--no-wheel-layers`",
+    ),
+    _cause(
+        r'"https?://(?:[^/"@]*@)?(?P<host>[^/"]+)/(?:[^"]*/)?(?P<wheel>[^/"]+\.whl)[^/"]*": ',
+        "the builder fetches `{wheel}` from where the lock says, and `{host}` gives it no answer; see whether the "
+        "builder's own host reaches it, or have `flytebuild lock --update NAME` look where the wheel is by now",
     ),
     _cause(
         r"invalid response status",
@@ -86,7 +94,13 @@ _CAUSES = (
         "`extra_index_urls`",
     ),
     _cause(
-        r"hash mismatch for|digest mismatch sha256:",
+        # source/http of BuildKit names what it got first.
+        r"digest mismatch (?P<found>sha256:[0-9a-f]{64}): (?P<locked>sha256:[0-9a-f]{64})",
+        "the index has another file ({found}) than the one that was locked ({locked}); find out why before "
+        "`flytebuild lock --update NAME` takes another",
+    ),
+    _cause(
+        r"hash mismatch for",
         "the index has another file than the one that was locked, or none any more; find out why before "
         "`flytebuild lock --update NAME` takes another",
     ),
@@ -129,8 +143,8 @@ def hint(message: str, log: Sequence[str], exit_code: int | None, platform: Plat
     """What to do, or nothing where it is not known. Later lines of a log count first: they are nearer to the end."""
     for line in (*reversed(log), message):
         for cause in _CAUSES:
-            if cause.words.search(line):
-                return cause.hint.format(platform=platform, architecture=platform.architecture)
+            if found := cause.words.search(line):
+                return cause.hint.format(platform=platform, architecture=platform.architecture, **found.groupdict())
     if exit_code == _KILLED:
         return "the step was killed, most likely since memory ran out; give the engine more, or lower `--jobs`"
     return ""

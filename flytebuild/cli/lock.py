@@ -71,6 +71,11 @@ def lock(
     from flytebuild.wheels.moved import moved
     from flytebuild.wheels.resolver import Moves
 
+    if check and (names or upgrade):
+        option = "--update" if names else "--upgrade"
+        raise UsageError(
+            f"`--check` moves nothing, so `{option}` has nothing to say there", hint=f"`{option}` goes with `--dry-run`"
+        )
     settings = config.load(Path.cwd(), **flags)
     file = settings.lock or Path(config.LOCK)
     known = lockfile.read(file)

@@ -17,6 +17,8 @@ _NOT_BUILT = re.compile(r"Building source distributions for `(\S+?)` is disabled
 _NO_PYTHON = re.compile(r"No interpreter found for Python (.+?) in |python(3\.\d+): command not found")
 _OTHER_LOCK = "The lockfile at `uv.lock` needs to be updated"
 _UNREACHABLE = re.compile(r"Failed to fetch|Request failed|Could not connect|error sending request|dns error|offline")
+_SILENT = re.compile(r"\btimed out\b")
+_TOOK = re.compile(r"Request failed after \d+ retr(?:y|ies) in ((?:\d+m )?[\d.]+s)\b")
 _FETCHED = re.compile(r"Failed to fetch: `?(https?://[^\s`]+)")
 _REFUSED = re.compile(
     r"An index(?: URL)? \((?P<index>\S+)\) (?:could not be queried[^(]*\(|returned a )(?P<why>40[13] \w+)"
@@ -55,17 +57,30 @@ def failure(complaint: str, code: int) -> Exception:
         place, why = refused["index"] or refused["url"], refused["why"] or refused["status"]
         return UnavailableError(f"the index `{place}` wants other credentials ({why})", hint=_CREDENTIALS)
     if _UNREACHABLE.search(said):
-        place = fetched[1] if (fetched := _FETCHED.search(said)) else ""
-        return UnavailableError(
-            f"`{place}` cannot be reached" if place else "uv cannot reach a package index",
-            hint="see whether this machine reaches the index",
-            details=complaint,
-        )
+        return _unreachable(said, complaint)
     if told := _unmet(said):
         return DefinitionError(told[0], hint=told[1])
     return DefinitionError(
         "the requirements cannot be met" if code == _UNMET else "uv does not take what it is asked",
         hint="mend the names and versions that uv complains about above, or the index that it asks",
+        details=complaint,
+    )
+
+
+def _unreachable(said: str, complaint: str) -> UnavailableError:
+    """An index that cannot be reached, or that takes the question and gives no answer."""
+    fetched = _FETCHED.search(said)
+    if _SILENT.search(said):
+        place = f"`{fetched[1]}`" if fetched else "a package index"
+        took = f", and uv gave up after {found[1]}" if (found := _TOOK.search(said)) else ""
+        return UnavailableError(
+            f"{place} did not answer in time{took}",
+            hint="see whether the index answers this machine; `UV_HTTP_TIMEOUT` is how many seconds uv waits each time",
+            details=complaint,
+        )
+    return UnavailableError(
+        f"`{fetched[1]}` cannot be reached" if fetched else "uv cannot reach a package index",
+        hint="see whether this machine reaches the index",
         details=complaint,
     )
 

@@ -112,7 +112,7 @@ def decode(text: str, source: str) -> Lock:
     if document["version"] != VERSION:
         raise UsageError(
             f"`{source}` is a lock of version {document['version']}, and this flytebuild reads {VERSION}",
-            hint="use the flytebuild that wrote it, or " + _hint(source),
+            hint="use the flytebuild that wrote it, or " + _anew(source),
         )
     try:
         return _lock(document)
@@ -125,7 +125,11 @@ def decode(text: str, source: str) -> Lock:
 
 
 def _hint(source: str) -> str:
-    return f"remove `{source}` and run `flytebuild lock`"
+    return f"take it from version control as it was; where it is in none, {_anew(source)}"
+
+
+def _anew(source: str) -> str:
+    return f"remove `{source}` and run `flytebuild lock`, which decides all versions anew"
 
 
 def _lock(document: Mapping[str, Any]) -> Lock:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +31,9 @@ from flytebuild.wheels.questions import Question, questions
 from flytebuild.wheels.uv import Asking, Found, Target, Uv
 
 _AT_ONCE = 4
+_PATIENCE = 10.0
+"""Seconds after which it is told that uv still resolves."""
+
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _OLD_GLIBC = (2, 28)
 """What wheels are chosen for where a base does not say which C library it has: that of most wheels."""
@@ -148,9 +151,10 @@ class Resolver(Struct):
         async with self._slots:
             with tempfile.TemporaryDirectory(prefix="flytebuild-") as folder:
                 asker = Asker(self.uv, Path(folder), variables, self.hide)
-                decided = await in_thread(
-                    lambda: decide(asker, spec, question, target, below, preferences), "flytebuild-uv"
-                )
+                with _told_after(_PATIENCE, self.emit, f"{question.shown}: still waiting for uv, which asks the index"):
+                    decided = await in_thread(
+                        lambda: decide(asker, spec, question, target, below, preferences), "flytebuild-uv"
+                    )
         self._found[question.fingerprint] = decided.found
         python = ".".join(target.python.split(".")[:2])
         replaces = tuple(pin.name for pin in decided.found.pins if pin.name in below)
@@ -239,6 +243,16 @@ class Resolver(Struct):
         # Where there is no such Python in the base, uv brings its latest one.
         python = base.python or (fitting[0] if len(fitting) == 1 else asked)
         return Target(python, _MACHINES[spec.platform.architecture], base.glibc or _OLD_GLIBC)
+
+
+@contextmanager
+def _told_after(seconds: float, emit: Emit, words: str) -> Iterator[None]:
+    """Tell what is waited for, once, where it takes longer than that."""
+    telling = asyncio.get_running_loop().call_later(seconds, emit, Notice(words))
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _counted(pins: Sequence[Pin]) -> str:

@@ -5,6 +5,8 @@ import pytest
 from flytebuild.build.hints import hint
 from tests.samples import AMD64, ARM64
 
+FOUND, LOCKED = f"sha256:{'4' * 64}", f"sha256:{'f' * 64}"
+
 
 @pytest.mark.parametrize(
     ("line", "words"),
@@ -40,7 +42,9 @@ def test_the_usual_causes_are_known(line: str, words: str) -> None:
         ("failed to push r: unexpected status from POST request to http://r/v2/: 404 Not Found", "no such repository"),
         ("failed to push r: unexpected status from PUT request to http://r/v2/: 503 Service", "problem of its own"),
         ("could not fetch content descriptor sha256:1 (tar+zstd) from remote: not found", "lacks a layer"),
-        (f"digest mismatch sha256:{'4' * 64}: sha256:{'f' * 64}", "another file than the one that was locked"),
+        (f"digest mismatch {FOUND}: {LOCKED}", f"another file ({FOUND}) than the one that was locked ({LOCKED})"),
+        ('Get "http://127.0.0.1:9/six-1-py3-none-any.whl": dial tcp 127.0.0.1:9: connect: refused', "`127.0.0.1:9`"),
+        ('Get "https://i.example/a/six-1-py3-none-any.whl": context deadline exceeded', "fetches `six-1-py3-none-any"),
         ("toomanyrequests: You have reached your pull rate limit", "mirror"),
         ('Get "https://i/a.whl": tls: failed to verify certificate: x509: signed by unknown authority', "own host"),
         ("invalid response status 401", "--no-wheel-layers"),

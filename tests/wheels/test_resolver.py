@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from flytebuild.errors import DefinitionError, SourceChangedError, UnavailableError
-from flytebuild.events import Notice, ignore
+from flytebuild.events import Event, Notice, ignore
 from flytebuild.spec.layers import Command, PipOptions, PipPackages, Requirements, Secret
 from flytebuild.spec.model import HostFolder, ImageSpec
 from flytebuild.spec.tree import assemble
@@ -278,6 +279,19 @@ def test_an_index_that_does_not_answer_is_named(desk: Desk) -> None:
     asking = Asking(("leaf",), Arguments("http://127.0.0.1:1/simple"))
     with pytest.raises(UnavailableError, match=r"`http://127\.0\.0\.1:1/simple/leaf/` cannot be reached"):
         Uv({**desk.environ, "UV_HTTP_RETRIES": "0"}).changes(asking, Target(MINOR, "x86_64", (2, 28)), {})
+
+
+def test_an_index_that_takes_questions_and_never_answers_is_waited_for_and_named(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flytebuild.wheels.resolver._PATIENCE", 0)
+    told: list[Event] = []
+    patient = dataclasses.replace(desk, more={"UV_HTTP_TIMEOUT": "1", "UV_HTTP_RETRIES": "0"}, told=told)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        with pytest.raises(UnavailableError, match=f"`{place}/leaf/` did not answer in time"):
+            patient.lock(desk.layer("leaf", index_url=place))
+    assert told == [Notice("`pip: leaf` (main.py:1): still waiting for uv, which asks the index")]
 
 
 def test_a_layer_that_lacks_something_is_named_once(desk: Desk) -> None:

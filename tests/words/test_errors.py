@@ -115,6 +115,7 @@ CASES = {
     "lock-file": Wrong("plan --lock other.lock", 64),
     "lock-damaged": Wrong("plan", 64, {"main.py": MAIN, "flytebuild.lock": f"{LOCK}layer = 1\n"}),
     "lock-update": Wrong("lock --update pandsa", 64, {"main.py": MAIN, "flytebuild.lock": LOCK}),
+    "lock-check-update": Wrong("lock --check --update pandas", 64),
     "lock-update-nothing": Wrong("lock --update pandas", 64),
     # 65: the definitions.
     "import": Wrong("plan", 65, of('raise ValueError("no such thing")')),
