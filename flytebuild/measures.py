@@ -14,10 +14,12 @@ _CACHED = "layer in a registry's cache"
 class Measures:
     """The state as `plan.Experience`, for the builders at these addresses. What was asked once is not read again."""
 
+    has_cache: bool
+
     def __init__(self, state: State, builders: Sequence[str], *, has_cache: bool) -> None:
         self._state = state
         self._builders = builders
-        self._has_cache = has_cache
+        self.has_cache = has_cache
         self._seconds: dict[str, float | None] = {}
 
     def seconds(self, name: str, /) -> float | None:
@@ -34,7 +36,7 @@ class Measures:
 
     def is_cached(self, registry: str, digest: str, /) -> bool:
         """Whether that very layer was pushed to a registry, and would be found again in its cache."""
-        return self._has_cache and self._state.remembered(_CACHED, f"{registry} {digest}") is not None
+        return self.has_cache and self._state.remembered(_CACHED, f"{registry} {digest}") is not None
 
 
 def remember_sizes(registry: str, sizes: Iterable[tuple[str, str, int]], state: State) -> None:

@@ -86,6 +86,7 @@ class Seen:
     times: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     cached: Collection[tuple[str, str]] = ()
+    has_cache: bool = False
 
     def seconds(self, name: str, /) -> float | None:
         return self.times.get(name)

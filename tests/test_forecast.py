@@ -222,6 +222,15 @@ def test_what_a_registry_has_is_mounted_and_not_pushed() -> None:
     assert "an unknown amount to push (1 layer never pushed before)" in shown
 
 
+def test_what_others_may_have_put_into_a_cache_is_pushed_at_most() -> None:
+    sizes = {"pip: ruff": 10, "pip: pytest": 5, "pip: torch": 900, **_venv(in_registry())}
+    known = forecast(in_registry(), Seen(sizes=sizes, has_cache=True), 1)
+    assert "up to 102.0 MB to push" in render(in_registry(), known).plain
+    planned = in_registry("fold")
+    shown = render(planned, forecast(planned, Seen(sizes={"pip: pytest": 5}, has_cache=True), 1), verbose=True).plain
+    assert "up to 5 B to push (besides 1 layer never pushed before)" in shown
+
+
 def test_what_the_cache_of_a_registry_has_takes_nothing() -> None:
     planned = in_registry()
     (main,) = (image for image in planned.images if image.environments == ("main",))

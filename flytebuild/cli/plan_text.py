@@ -76,12 +76,15 @@ def _bytes(known: Forecast | ImageForecast) -> str:
 
 def _pushed(known: Forecast | ImageForecast) -> Iterable[str]:
     """What registries are given, honest about what it leaves out; nothing where no registry is given anything."""
-    if known.unmeasured:
-        least = f"at least {size(known.push)}" if known.push else "an unknown amount"
-        count = "1 layer" if known.unmeasured == 1 else f"{known.unmeasured} layers"
-        yield f"{least} to push ({count} never pushed before)"
+    count = "1 layer" if known.unmeasured == 1 else f"{known.unmeasured} layers"
+    if known.unmeasured and not known.push:
+        yield f"an unknown amount to push ({count} never pushed before)"
+    elif known.unmeasured and known.is_limit:
+        yield f"up to {size(known.push)} to push (besides {count} never pushed before)"
+    elif known.unmeasured:
+        yield f"at least {size(known.push)} to push ({count} never pushed before)"
     elif known.push:
-        yield f"about {size(known.push)} to push"
+        yield f"{'up to' if known.is_limit else 'about'} {size(known.push)} to push"
 
 
 def summary(plan: Plan) -> str:

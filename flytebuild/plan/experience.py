@@ -9,7 +9,11 @@ class Experience(Protocol):
     """How long steps took, and how many bytes a registry was given for a layer; None for what was never seen.
 
     Names and digests are those of a plan's layers; wheel layers go by their keys, and by what their steps are called.
+    `has_cache` says whether registries keep a cache of what is pushed there, be it by others.
     """
+
+    @property
+    def has_cache(self) -> bool: ...
 
     def seconds(self, name: str, /) -> float | None:
         """What a step of this name took when it was executed last."""
@@ -23,6 +27,8 @@ class Experience(Protocol):
 
 class Nothing:
     """Where no build was ever seen."""
+
+    has_cache = False
 
     def seconds(self, name: str, /) -> float | None:
         return None

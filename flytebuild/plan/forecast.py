@@ -28,7 +28,8 @@ class ImageForecast(Struct, frozen=True):
     its base, where that does not stay in its registry, and of wheels that are no layers yet, at most: the builder may
     have them; None where that is unknown.
     `send` are bytes of files of this machine, also at most. `push` are bytes that its registry is given, of layers that
-    were measured; `unmeasured` counts the others.
+    were measured; `unmeasured` counts the others. It is the most where `is_limit`: the registry's cache, which is not
+    asked, may have some of them.
     """
 
     reference: str
@@ -39,6 +40,7 @@ class ImageForecast(Struct, frozen=True):
     send: int
     push: int
     unmeasured: int
+    is_limit: bool
     is_critical: bool
 
 
@@ -60,6 +62,7 @@ class Forecast(Struct, frozen=True):
     send: int
     push: int
     unmeasured: int
+    is_limit: bool
 
     @property
     def untimed(self) -> int:
@@ -95,6 +98,7 @@ def forecast(plan: Plan, experience: Experience, jobs: int) -> Forecast:
                 _total([fetched[image.reference]]),
                 sum(sent[image.reference].values()),
                 *_measured(pushed[image.reference].values()),
+                experience.has_cache,
                 bool(critical) and longest([chain], layers) == critical,
             )
         )
@@ -108,6 +112,7 @@ def forecast(plan: Plan, experience: Experience, jobs: int) -> Forecast:
         _total(fetched.values()),
         sum({digest: size for trees in sent.values() for digest, size in trees.items()}.values()),
         *_measured(everything.values()),
+        experience.has_cache,
     )
 
 
