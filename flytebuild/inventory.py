@@ -13,7 +13,7 @@ from flytebuild.leftovers import Leftover, leftovers
 from flytebuild.pipeline import connected, repositories_of
 from flytebuild.plan import Plan, registry_of
 from flytebuild.plan.unknown import undecided
-from flytebuild.size import StoredImage, StoredLayer, with_base_named, with_steps_named
+from flytebuild.size import StoredImage, StoredLayer, with_base_named, with_imports_named, with_steps_named
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -101,10 +101,11 @@ async def stored(config: Config, planned: Plan, emit: Emit = ignore) -> list[Sto
 
 def _named(layers: tuple[StoredLayer, ...], spec: ImageSpec | None) -> tuple[StoredLayer, ...]:
     """The layers of an image as its plan calls them."""
-    from flytebuild.llb.histories import steps_told  # only sizes tell steps
+    from flytebuild.llb.histories import layers_upon_base, steps_told  # only sizes tell steps
 
     if spec is None or spec.base is None:
         return layers
     lowest = spec.steps[0].layer.summary if spec.steps else ""
     named = with_steps_named(layers, steps_told(spec))
+    named = with_imports_named(named, layers_upon_base(spec), spec.base.size)
     return with_base_named(named, f"base {spec.base.reference}", spec.base.size, lowest)

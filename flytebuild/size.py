@@ -12,6 +12,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
+_IMPORTED = "imported sha256:"
+"""What BuildKit says of a layer that came from a cache, and begins with (`worker/base/worker.go`, FromRemote)."""
+
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -75,6 +78,27 @@ def with_steps_named(layers: Sequence[StoredLayer], told: Mapping[str, Sequence[
     return tuple(
         replace(layer, made_by=next(names[layer.made_by])) if layer.made_by in names else layer for layer in layers
     )
+
+
+def with_imports_named(
+    layers: Sequence[StoredLayer], upon_base: Sequence[str], size: int | None
+) -> tuple[StoredLayer, ...]:
+    """An image's layers, those named that came from a cache, of which the history says nothing else.
+
+    `upon_base` has the names of what lies on the base, the lowest first. They are given where as many layers lie on
+    ones that have the bytes of the base (`size`), or that say nothing while the next one does.
+    """
+    count = len(layers) - len(upon_base)
+    below = layers[: max(count, 0)]
+    is_base = sum(layer.size for layer in below) == size
+    is_silent = all(map(_is_silent, below)) and not any(map(_is_silent, layers[count : count + 1]))
+    if count < 0 or not (is_base or is_silent):
+        return tuple(layers)
+    named = (
+        replace(layer, made_by=name) if layer.made_by.startswith(_IMPORTED) else layer
+        for layer, name in zip(layers[count:], upon_base, strict=True)
+    )
+    return (*below, *named)
 
 
 def with_base_named(layers: Sequence[StoredLayer], base: str, size: int | None, lowest: str) -> tuple[StoredLayer, ...]:

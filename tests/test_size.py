@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytebuild.size import StoredImage, StoredLayer, account, parse_size, with_base_named, with_steps_named
+from flytebuild.size import (
+    StoredImage,
+    StoredLayer,
+    account,
+    parse_size,
+    with_base_named,
+    with_imports_named,
+    with_steps_named,
+)
 
 LAYERS = st.dictionaries(st.sampled_from("abcdef"), st.just(0), max_size=6).map(
     lambda found: tuple(StoredLayer(name, 10 ** (ord(name) - ord("a"))) for name in found)
@@ -59,6 +67,27 @@ SILENT = "created by buildkit"
 )
 def test_the_lowest_layers_are_called_by_their_base(told: tuple[str, ...], size: int | None, named: list[str]) -> None:
     assert made_by(with_base_named(stack(*told), "base b", size, "uv")) == named
+
+
+IMPORTED = "imported sha256:1e80"
+
+
+@pytest.mark.parametrize(
+    ("told", "size", "named"),
+    [
+        ((SILENT, "RUN apt-get", IMPORTED, "uv"), 20, [SILENT, "RUN apt-get", "wheel: a 1", "uv"]),
+        # Stored otherwise, as in an engine: what says nothing below what lies on the base.
+        ((SILENT, SILENT, IMPORTED, IMPORTED), 15, [SILENT, SILENT, "wheel: a 1", "wheel: b 2"]),
+        # Another number of layers than is known of: no name is guessed.
+        ((SILENT, IMPORTED, IMPORTED, IMPORTED), 10, [SILENT, IMPORTED, IMPORTED, IMPORTED]),
+        ((SILENT, SILENT, SILENT, IMPORTED), 30, [SILENT, SILENT, SILENT, IMPORTED]),
+        ((IMPORTED,), None, [IMPORTED]),
+    ],
+)
+def test_layers_from_caches_are_called_by_their_order(
+    told: tuple[str, ...], size: int | None, named: list[str]
+) -> None:
+    assert made_by(with_imports_named(stack(*told), ("wheel: a 1", "wheel: b 2"), size)) == named
 
 
 @given(st.lists(LAYERS, max_size=4))

@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from flytebuild.llb.histories import steps_told
-from flytebuild.spec.layers import Command, Pin, Pinned, WheelLayer
-from tests.samples import AMD64, UV, made_of, pip
+from flytebuild.llb.histories import layers_upon_base, steps_told
+from flytebuild.spec.layers import Command, Copy, Pin, Pinned, WheelLayer
+from tests.samples import AMD64, UV, file_tree, made_of, pip, put_on_top
 
 NUMPY = Pin("numpy", "2.3.0", "numpy-2.3.0-cp311.whl", "6" * 64, "https://i.example/n/numpy-2.3.0-cp311.whl", 1)
 SIX = Pin("six", "1.0", "six-1.0-py3.whl", "7" * 64, "https://i.example/s/six-1.0-py3.whl", 1)
@@ -30,4 +30,18 @@ def test_wheel_layers_are_called_by_what_they_hold() -> None:
 
 
 def test_an_image_by_a_dockerfile_has_a_history_of_its_own() -> None:
-    assert steps_told(replace(made_of(), base=None)) == {}
+    image = replace(made_of(), base=None)
+    assert steps_told(image) == {}
+    assert layers_upon_base(image) == ()
+
+
+def test_what_lies_on_a_base_comes_in_its_order() -> None:
+    tool = replace(UV, location="mirror.example/uv:0.13.4-python3.11-trixie-slim")
+    layers = tuple(WheelLayer((pin,), tool, "3.11", AMD64, "/opt/venv") for pin in (NUMPY, SIX))
+    files = Copy(file_tree("a", "ab" * 32, 1), "/srv")
+    image = made_of(Pinned((NUMPY, SIX), "layers", layers=layers), Command(shell="true"), files)
+    uv, venv = (step.layer.summary for step in image.steps[:2])
+    wheels = ("wheel: numpy 2.3.0", "wheel: six 1.0")
+    copied = files.summary
+    assert layers_upon_base(image) == (uv, venv, *wheels, "run: true", copied)
+    assert layers_upon_base(put_on_top(image)) == (uv, *wheels, "run: true", copied)
