@@ -170,7 +170,8 @@ async def _have(layer: Layer, cache: RemoteCache, making: Making) -> None:
         if await cache.still_has(layer):
             return
         making.emit(Notice(f"`{cache.repository.name}` has lost the {layer.vertex.name}, which is made again"))
-    await making.lay(ground_of(layer))
+    if ground := ground_of(layer):
+        await making.lay(ground)
     await making.make(layer, cache.place_of(layer))
 
 
