@@ -151,7 +151,8 @@ class LockDriftError(DefinitionError):
 
     def __init__(self, file: str, differences: Sequence[str], command: str = "flytebuild lock") -> None:
         super().__init__(
-            f"`{file}` is not up to date", hint=f"`{command}` brings it up to date, and moves nothing else"
+            f"`{file}` is not up to date",
+            hint=f"`{command}` brings it up to date; versions and digests that it has stay unless they must move",
         )
         self.differences = tuple(differences)
 

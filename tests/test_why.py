@@ -133,8 +133,8 @@ def test_a_base_that_has_moved() -> None:
 
 def test_what_an_image_is_put_on_is_told_where_nothing_else_differs() -> None:
     on_top, image = put_on_top(made_of(pip("rich"))), made_of(pip("rich"))
-    assert words(image, on_top) == ["the image is put on top of its base as it is now"]
-    assert words(on_top, image) == ["the image is made on top of its base now"]
+    assert words(image, on_top) == ["its base is no longer unpacked for it: uv is a layer of its own now"]
+    assert words(on_top, image) == ["its base is unpacked for it now: uv is no layer of its own any more"]
     assert words(on_top, made_of(pip("rich"), Command(shell="make"))) == ["`run: make` is new"]
     before = made_of(pinned("a==1"), wheel_layers(pinned("b==1")))
     assert words(before, put_on_top(made_of(wheel_layers(pinned("a==1", "b==1"))))) == ["pip: `a` now in wheel layers"]

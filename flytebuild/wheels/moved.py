@@ -11,11 +11,20 @@ from flytebuild.wheels.lock import Lock
 
 _SHOWN = len("sha256:") + 12
 
+READY, UNREADY = "ready", "not known to be ready"
+"""What is told of a base whose digest stays, and whose images are put on top of it in another way from now on."""
+
+_READINESS = {
+    READY: "is known to be ready: its images are put on top of it without unpacking it, and are others once",
+    UNREADY: "is not known to be ready any more: it is unpacked for its images, and they are others once",
+}
+
 
 class Moved(Struct, frozen=True):
     """A package, a wheel or an image, and its versions or digest before and after; None where there was, or is, none.
 
     A wheel, by its file's name, is told where it is another file by the same name: nobody should do that to it.
+    A base whose digest stays is told where it is `READY` by now, or `UNREADY`.
     `unlocked` is the layer that had it and that cannot be locked now, by its summary.
     """
 
@@ -30,6 +39,8 @@ class Moved(Struct, frozen=True):
         before, after = (text and (f"{text[:_SHOWN]}…" if text.startswith("sha256:") else text) for text in self._both)
         if before is None:
             return f"{self.name} {after} is new"
+        if after in _READINESS:
+            return f"{self.name} {_READINESS[after]}"
         if after is not None:
             return f"{self.name} {before} → {after}"
         gone = f"is not locked any more: `{self.unlocked}` cannot be" if self.unlocked else "is gone"
@@ -41,11 +52,13 @@ class Moved(Struct, frozen=True):
 
 
 def moved(before: Lock, after: Lock) -> tuple[Moved, ...]:
-    """The differences, images first, each in the order of their names."""
-    images = _differences(_digests(before), _digests(after))
+    """The differences, images and whether they are ready first, each in the order of their names."""
+    digests = _digests(before), _digests(after)
+    images = _differences(*digests)
+    ready = (item for item in _replaced(_ready(before), _ready(after)) if len({had[item.name] for had in digests}) == 1)
     packages = _differences(_versions(before), _versions(after))
     told = (item if item.after else replace(item, unlocked=_unlocked(item.name, before, after)) for item in packages)
-    return (*images, *told, *_replaced(_files(before), _files(after)))
+    return (*images, *ready, *told, *_replaced(_files(before), _files(after)))
 
 
 def _unlocked(package: str, before: Lock, after: Lock) -> str | None:
@@ -78,6 +91,10 @@ def _replaced(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[M
 
 def _digests(lock: Lock) -> dict[str, str]:
     return {f"{image.reference} ({image.platform})": image.digest for image in lock.images}
+
+
+def _ready(lock: Lock) -> dict[str, str]:
+    return {f"{image.reference} ({image.platform})": READY if image.is_ready else UNREADY for image in lock.images}
 
 
 def _files(lock: Lock) -> dict[str, str]:

@@ -66,15 +66,14 @@ def _parts(step: Step, tools: Mapping[str, ResolvedImage]) -> tuple[Step, ...]:
         return (step,)
     replacing = tuple(pin for pin in layer.pins if pin.name in layer.replaces)
     added = tuple(pin for pin in layer.pins if pin not in replacing)
-    why = f"it replaces {_names(layer.replaces)} of what is below" if replacing else ""
+    why = f"it replaces {_listed([f'`{name}`' for name in layer.replaces])} of what is below" if replacing else ""
     rest = replace(layer, pins=added, replaces=())
     reason = _obstacle(rest, step.context, tools) if added else why
     if reason or not replacing:
         return (replace(step, layer=replace(layer, reason=reason)),)
-    return (
-        replace(step, layer=replace(layer, pins=replacing, asked=None, reason=why)),
-        replace(step, layer=rest),
-    )
+    names = _listed([pin.name for pin in replacing])
+    below = replace(layer, pins=replacing, asked=None, reason=why, part=f"{layer.summary} (only {names})")
+    return replace(step, layer=below), replace(step, layer=replace(rest, part=f"{layer.summary} (all but {names})"))
 
 
 def _pinned(spec: ImageSpec) -> Sequence[Pinned]:
@@ -122,6 +121,6 @@ def _unreachable(pin: Pin) -> str:
     return f"`{address.hostname}` wants credentials" if address.username is not None else ""
 
 
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:3])
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -82,11 +82,13 @@ class _Comparison(Struct, frozen=True):
                 yield from self._replaced(old[old_from:old_to], new[new_from:new_to])
 
     def _ground(self) -> Iterator[Change]:
-        """What an image is put on: its base as it is, or what is made of that."""
+        """What an image is put on: its base without a look into it, or what is made of that."""
         before, after = (is_untouched(item.layers) for item in (self.before, self.after))
         if before != after:
-            words = "put on top of its base as it is now" if after else "made on top of its base now"
-            yield self._change(0, APART, f"the image is {words}", before, after)
+            words = "its base is unpacked for it now: uv is no layer of its own any more"
+            if after:
+                words = "its base is no longer unpacked for it: uv is a layer of its own now"
+            yield self._change(0, APART, words, before, after)
 
     def _base(self) -> Iterator[Change]:
         before, after = self.before.base, self.after.base

@@ -205,6 +205,20 @@ def test_another_file_by_the_same_name_is_told() -> None:
     assert (item.before, item.after) == (f"sha256:{SIX.sha256}", f"sha256:{'9' * 64}")
 
 
+def test_a_base_that_is_known_to_be_ready_is_told_since_its_images_are_others() -> None:
+    unknown = LockedImage(BASE.reference, "linux/amd64", "sha256:" + "1" * 64)
+    ready, other = replace(unknown, is_ready=True), replace(unknown, is_ready=False)
+    (change,) = moved(Lock("", (unknown,)), Lock("", (ready,)))
+    assert (change.before, change.after) == ("not known to be ready", "ready")
+    assert change.words.startswith(f"{BASE.reference} (linux/amd64) is known to be ready: its images are put on top")
+    (change,) = moved(Lock("", (ready,)), Lock("", (other,)))
+    assert change.words.startswith(f"{BASE.reference} (linux/amd64) is not known to be ready any more")
+    # One that is not ready is put under images as one of which that is not known; one that moved is another one anyway.
+    assert moved(Lock("", (unknown,)), Lock("", (other,))) == ()
+    (change,) = moved(Lock("", (unknown,)), Lock("", (replace(ready, digest="sha256:" + "2" * 64),)))
+    assert change.after == "sha256:" + "2" * 64
+
+
 def test_what_cannot_be_locked_any_more_is_not_called_gone() -> None:
     old, new = made_of(pip("docopt==0.6.1")), made_of(pip("docopt==0.6.2"))
     docopt = replace(SIX, name="docopt", version="0.6.1")

@@ -28,6 +28,8 @@ class Pinned(Noted, frozen=True):
     `python` is the Python they are for (`3.11`), `replaces` names those that take another version's place, and
     `obstacle` is what of the base or of an index keeps them from being wheel layers.
 
+    `part` says which part of what was asked for it is, where the rest is a layer beside it.
+
     `layers` are those that hold all pins between them where the recipe is `layers`, the last of them perhaps those of
     its neighbours as well; `reason` says why it is not.
     """
@@ -41,13 +43,16 @@ class Pinned(Noted, frozen=True):
     obstacle: str = ""
     layers: tuple[WheelLayer, ...] = ()
     reason: str = ""
+    part: str = ""
     kind: ClassVar[str] = "pinned"
 
-    NOTES = ("options", "asked", "python", "replaces", "obstacle", "reason")
+    NOTES = ("options", "asked", "python", "replaces", "obstacle", "reason", "part")
 
     @property
     def summary(self) -> str:
-        """The asked layer's."""
+        """The asked layer's, or which part of it this is."""
+        if self.part:
+            return self.part
         if self.asked:
             return self.asked.summary
         return "pip: " + (", ".join(f"{pin.name}=={pin.version}" for pin in self.pins) or "nothing")
