@@ -18,8 +18,9 @@ from flytebuild.errors import UsageError
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from flytebuild.graph import EnvironmentNode
     from flytebuild.spec.layers import Pin
-    from flytebuild.wheels.lock import Lock
+    from flytebuild.wheels.lock import Lock, LockedLayer, UnlockedLayer
     from flytebuild.wheels.moved import Moved
 
 SCHEMA = "flytebuild.lock/1"
@@ -96,7 +97,7 @@ def lock(
     if as_json:
         click.echo(json.dumps(_document(file, after, changes, is_written=is_written), indent=2, ensure_ascii=False))
         return
-    for line in _lines(file, known, after, changes, is_written=is_written, is_dry=dry_run and is_other):
+    for line in _lines(file, known, after, changes, nodes, is_written=is_written, is_dry=dry_run and is_other):
         out().print(line)
 
 
@@ -159,20 +160,24 @@ def _wheel(pin: Pin) -> dict[str, Any]:
 
 
 def _lines(
-    file: Path, known: Lock | None, lock: Lock, changes: Sequence[Moved], *, is_written: bool, is_dry: bool
+    file: Path,
+    known: Lock | None,
+    lock: Lock,
+    changes: Sequence[Moved],
+    nodes: Sequence[EnvironmentNode],
+    *,
+    is_written: bool,
+    is_dry: bool,
 ) -> Iterator[Text]:
     from rich.text import Text
 
     for change in changes if known else ():
         yield Text(f"  {change.words}")
     for layer in lock.unlocked:
-        names = ", ".join(f"`{name}`" for name in layer.environments)
-        yield Text.assemble("  not locked: ", (f"`{layer.asked}`", "bold"), f" of {names}: {layer.reason}")
+        yield from _left("not locked", layer, layer.reason, nodes)
     for locked in lock.layers:
         if locked.obstacle:
-            names = ", ".join(f"`{name}`" for name in locked.environments)
-            what = (f"`{locked.asked}`", "bold")
-            yield Text.assemble("  installed by a step: ", what, f" of {names}: {locked.obstacle}")
+            yield from _left("installed by a step", locked, locked.obstacle, nodes)
     wheels = {pin for layer in lock.layers for pin in layer.pins}
     counted = f"{_count(len(wheels), 'wheel')} in {_count(len(lock.layers), 'layer')}"
     counted += f", {_count(len(lock.images), 'image')} by digest"
@@ -182,6 +187,25 @@ def _lines(
         yield Text(f"`{file.name}` would have {counted}; nothing was written", "bold")
     else:
         yield Text(f"`{file.name}` is up to date: {counted}", "bold")
+
+
+def _left(what: str, layer: LockedLayer | UnlockedLayer, why: str, nodes: Sequence[EnvironmentNode]) -> Iterator[Text]:
+    """What a layer is instead of wheel layers, where one of these environments has it, with where it is written."""
+    from rich.text import Text
+
+    from flytebuild.spec.layers import LayerSpec
+    from flytebuild.spec.model import ImageDefinition
+
+    having = [node for node in nodes if node.name in layer.environments]
+    if not having:
+        return
+    parts = (placed for node in having if isinstance(node.image, ImageDefinition) for placed in node.image.parts)
+    written = (
+        placed.origin for placed in parts if isinstance(placed.part, LayerSpec) and placed.part.summary == layer.asked
+    )
+    place = f" ({origin})" if (origin := next(written, "")) else ""
+    names = ", ".join(f"`{node.name}`" for node in having)
+    yield Text.assemble(f"  {what}: ", (f"`{layer.asked}`", "bold"), f"{place} of {names}: {why}")
 
 
 def _count(number: int, what: str) -> str:
