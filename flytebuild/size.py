@@ -95,7 +95,7 @@ def with_imports_named(
     if count < 0 or not (is_base or is_silent):
         return tuple(layers)
     named = (
-        replace(layer, made_by=name) if layer.made_by.startswith(_IMPORTED) else layer
+        replace(layer, made_by=name) if _is_imported(layer) else layer
         for layer, name in zip(layers[count:], upon_base, strict=True)
     )
     return (*below, *named)
@@ -116,7 +116,8 @@ def with_base_named(layers: Sequence[StoredLayer], base: str, size: int | None, 
     else:
         count = 0
     of_base = (
-        replace(layer, made_by=base if _is_silent(layer) else f"{base}: {layer.made_by}") for layer in layers[:count]
+        replace(layer, made_by=base if _is_silent(layer) or _is_imported(layer) else f"{base}: {layer.made_by}")
+        for layer in layers[:count]
     )
     return (*of_base, *layers[count:])
 
@@ -124,6 +125,11 @@ def with_base_named(layers: Sequence[StoredLayer], base: str, size: int | None, 
 def _is_silent(layer: StoredLayer) -> bool:
     """Whether nothing is said of a layer but that BuildKit has it."""
     return layer.made_by in ("", "created by buildkit") or layer.made_by.startswith("pulled from ")
+
+
+def _is_imported(layer: StoredLayer) -> bool:
+    """Whether nothing is said of a layer but that it came from a cache."""
+    return layer.made_by.startswith(_IMPORTED)
 
 
 def account(images: Sequence[StoredImage]) -> Account:

@@ -57,6 +57,7 @@ SILENT = "created by buildkit"
     [
         # As many bytes as the base has, whatever lies on them.
         ((SILENT, "pulled from b@sha256:1", "uv"), 20, ["base b", "base b", "uv"]),
+        ((SILENT, "imported sha256:2f", "uv"), 20, ["base b", "base b", "uv"]),
         ((SILENT, "RUN apt-get", SILENT), 20, ["base b", "base b: RUN apt-get", SILENT]),
         # Stored otherwise, as in an engine: what says nothing below the lowest step.
         ((SILENT, SILENT, "uv", SILENT), 15, ["base b", "base b", "uv", SILENT]),
