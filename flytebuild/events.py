@@ -35,7 +35,9 @@ class StepStarted(Struct, frozen=True):
 class StepFinished(Struct, frozen=True):
     """A step ended. `cached` means that nothing was executed; `seconds` is its time on the builder.
 
-    A step that was stopped, by the user or since a step beside it failed, is `cancelled` and has no error.
+    A step that was stopped, by the user or since a step beside it failed, is `cancelled` and has no error. What `runs`
+    is a command or a copy; anything else looks at a source, writes a small file for a command, puts layers on top of
+    each other, or imports or exports, which happens in any case.
     """
 
     image: str
@@ -45,6 +47,7 @@ class StepFinished(Struct, frozen=True):
     seconds: float
     error: str | None = None
     cancelled: bool = False
+    runs: bool = True
 
 
 class StepLog(Struct, frozen=True):

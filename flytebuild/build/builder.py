@@ -23,6 +23,7 @@ from flytebuild.errors import RegistryUnavailableError, StepFailure
 from flytebuild.events import Emit, Event, ImageFinished, ImageStarted, Notice
 from flytebuild.llb.lower import lower, origins
 from flytebuild.llb.marshal import marshal
+from flytebuild.llb.merge import merging
 from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State
 from flytebuild.plan import ImagePlan
@@ -137,7 +138,9 @@ class BuildKitBuilder(Struct, frozen=True):
         said = labels(spec, digests(spec))
         # A Dockerfile's frontend makes the config itself, and is told the labels.
         config = image_config(spec.config, spec.platform, said) if spec.base else None
-        work = marshal(self._lower(spec)) if spec.base else lower_dockerfile(spec, said, self.proxies)
+        state = self._lower(spec) if spec.base else None
+        progress.merging = merging(state) if state else frozenset()
+        work = marshal(state) if state else lower_dockerfile(spec, said, self.proxies)
         if is_anew:
             work = executed_anew(work)
         store = self.stores.of(image.reference)

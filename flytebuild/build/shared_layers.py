@@ -34,6 +34,7 @@ from flytebuild.events import WHEEL_LAYERS, Emit, Event, Notice, StepStarted
 from flytebuild.history import remember_made
 from flytebuild.llb.lower import beginning, program_alone
 from flytebuild.llb.marshal import marshal
+from flytebuild.llb.merge import merging
 from flytebuild.llb.proxies import Proxies
 from flytebuild.llb.state import State as Layer
 from flytebuild.llb.wheels import ground_of, only_wheel, wheel_layer
@@ -112,6 +113,7 @@ class Making(Struct, frozen=True):
             loop.call_soon_threadsafe(take, event)
 
         progress = Progress(WHEEL_LAYERS, take_from_thread)
+        progress.merging = merging(state)
         await self.solver.solve(marshal(state), None, progress, WHEEL_LAYERS, exports=exports)
 
 

@@ -7,7 +7,7 @@ layers are fetched, and logs come in chunks that do not end at line ends.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from flytebuild.buildkit._pb import control_pb2
@@ -30,6 +30,7 @@ _EXPORT = "exporting to "
 class _Step:
     name: str = ""
     cached: bool = False
+    has_inputs: bool = False
     started: bool = False
     finished: bool = False
     error: str = ""
@@ -42,13 +43,15 @@ class _Step:
 class Progress:
     """Follows the solve of one image: `update` takes the daemon's messages, `emit` gets what they mean.
 
-    `uploads` is what it brings to a registry at the moment.
+    `uploads` is what it brings to a registry at the moment, `merging` the digests of the vertices that run nothing, but
+    put layers on top of each other.
     """
 
     def __init__(self, image: str, emit: Emit) -> None:
         self._image = image
         self._emit = emit
         self.uploads = Uploads()
+        self.merging: Set[str] = frozenset()
         self._steps: defaultdict[str, _Step] = defaultdict(_Step)
 
     def update(self, message: control_pb2.StatusResponse) -> None:
@@ -93,6 +96,7 @@ class Progress:
             step = self._steps[vertex.digest]
             step.name = vertex.name or step.name
             step.cached |= vertex.cached
+            step.has_inputs |= bool(vertex.inputs)
             if vertex.HasField("started") and not vertex.HasField("completed") and not step.started:
                 step.started = True
                 yield StepStarted(self._image, vertex.digest, step.name)
@@ -102,8 +106,10 @@ class Progress:
                     step.seconds = vertex.completed.ToNanoseconds() / 1e9 - vertex.started.ToNanoseconds() / 1e9
                 cancelled = vertex.error.endswith(_CANCELLED)
                 error = None if cancelled else vertex.error or None
+                # Sources, files out of nothing, imports and exports have no inputs.
+                runs = step.has_inputs and vertex.digest not in self.merging
                 yield StepFinished(
-                    self._image, vertex.digest, step.name, step.cached, step.seconds, error, cancelled=cancelled
+                    self._image, vertex.digest, step.name, step.cached, step.seconds, error, cancelled, runs
                 )
 
     def _transfers(self, message: control_pb2.StatusResponse) -> Iterable[Event]:

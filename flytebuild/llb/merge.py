@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flytebuild.buildkit._pb import ops_pb2
+from flytebuild.llb.marshal import in_order
 from flytebuild.llb.state import State, Vertex
 
 
@@ -15,6 +16,13 @@ def merge(states: Sequence[State], *, name: str) -> State:
     """All states on top of each other, the last one uppermost."""
     inputs = [ops_pb2.MergeInput(input=number) for number in range(len(states))]
     return State(Vertex(ops_pb2.Op(merge=ops_pb2.MergeOp(inputs=inputs)), tuple(states), None, name))
+
+
+def merging(state: State) -> frozenset[str]:
+    """The digests of the vertices of either kind that a state is made of."""
+    return frozenset(
+        vertex.digest for vertex in in_order(state) if vertex.operation.WhichOneof("op") in ("merge", "diff")
+    )
 
 
 def diff(lower: State, upper: State, *, name: str) -> State:

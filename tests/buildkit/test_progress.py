@@ -9,7 +9,7 @@ from flytebuild.events import Event, StepFinished, StepLog, StepProgress, StepSt
 
 def vertex(**fields: object) -> control_pb2.StatusResponse:
     times = {name: Timestamp(seconds=value) for name, value in fields.items() if name in ("started", "completed")}  # type: ignore[arg-type]
-    rest = {name: value for name, value in fields.items() if name not in times}
+    rest = {"inputs": ["below"], **{name: value for name, value in fields.items() if name not in times}}
     return control_pb2.StatusResponse(vertexes=[control_pb2.Vertex(digest="d", name="step", **rest, **times)])  # type: ignore[arg-type]
 
 
@@ -51,6 +51,16 @@ def test_a_step_that_was_stopped_is_cancelled_and_has_not_failed() -> None:
     said = 'process "/bin/sh" did not complete successfully: exit code: 137: context canceled: context canceled'
     (event,) = follow(vertex(started=1, completed=2, error=said))
     assert event == StepFinished("image", "d", "step", cached=False, seconds=1.0, cancelled=True)
+
+
+def test_what_has_no_inputs_or_merges_layers_runs_nothing() -> None:
+    source, command = vertex(started=1, completed=2, inputs=[]), vertex(started=1, completed=2)
+    events: list[Event] = []
+    merging = Progress("image", events.append)
+    merging.merging = {"d"}
+    merging.update(command)
+    told = (*follow(source), *follow(command), *events)
+    assert [event.runs for event in told if isinstance(event, StepFinished)] == [False, True, False]
 
 
 def test_log_chunks_become_whole_lines_per_stream() -> None:

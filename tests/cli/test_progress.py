@@ -114,6 +114,10 @@ def test_plain_lines_end_with_what_came_of_it_all() -> None:
         started("a", A),
         StepFinished("a", "s1", "pip: six", cached=False, seconds=1.5),
         StepFinished("a", "s2", "pip: ruff", cached=True, seconds=0),
+        # What runs nothing is not counted, and what was made before the images once.
+        StepFinished("a", "s3", "base", cached=False, seconds=0.5, runs=False),
+        StepFinished(WHEEL_LAYERS, "s4", "wheel: numpy 2", cached=False, seconds=9),
+        StepFinished("a", "s4", "wheel: numpy 2", cached=True, seconds=0),
         ended("a", A),
         ended("b", B, written="images/b.tar"),
         ended("c", A, error="exit code: 1"),
@@ -125,7 +129,7 @@ def test_plain_lines_end_with_what_came_of_it_all() -> None:
         "b_env, c_env: wrote images/b.tar in 2.0 s",
         "a_env: failed after 2.0 s",
         "a_env: built r.example/d in 2.0 s",
-        "2 built, 1 written, 1 failed in 12.3 s (1 step executed, 1 cached)",
+        "2 built, 1 written, 1 failed in 12.3 s (2 steps executed, 1 cached)",
     ]
 
 
@@ -318,6 +322,7 @@ def test_every_event_is_a_line_of_json() -> None:
             "seconds": 1.5,
             "error": None,
             "cancelled": False,
+            "runs": True,
         },
     ]
 

@@ -229,7 +229,11 @@ def test_layers_are_made_once_and_mounted_into_every_repository(bench: Bench) ->
     (second.workspace.folder / "flytebuild.lock").write_bytes((first.workspace.folder / "flytebuild.lock").read_bytes())
     again = second.build("main.py", "--for", "one", "--for", "two")
     assert {name for name in again.executed if not name.startswith(LOOKED_AT)} == set()
+    ended = [event for event in again.events if event["event"] == "step_finished"]
+    assert [event["name"] for event in ended if event["runs"] and not event["cached"]] == []
     assert {name: registry.layers(places[name]) for name in layers} == layers
+    sizes = second.workspace.flytebuild("size", "main.py", "--for", "one").stdout
+    assert f"wheel: heavy 1.{version}" in sizes
     assert max((call.received for call in proxy.downloads()), default=0) < SMALL
 
 

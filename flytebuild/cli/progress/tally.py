@@ -76,7 +76,8 @@ class Image:
 class Tally:
     """Takes a build's events. `images` are those under way, `ended` counts the others; steps are vertices' digests.
 
-    `wheels` are the steps that run of wheel layers, which come before the images.
+    `wheels` are the steps that run of wheel layers, which come before the images. Of all that ends, `executed` and
+    `cached` have the commands and copies: what was executed before the images is there for them.
     """
 
     clock: Clock
@@ -102,13 +103,21 @@ class Tally:
                 self.wheels[event.step] = Running(event.name, self.clock())
             case StepFinished() if event.image == WHEEL_LAYERS:
                 self.wheels.pop(event.step, None)
+                self._count(event)
             case StepStarted() if image := self.images.get(event.image):
                 image.running[event.step] = Running(event.name, self.clock())
             case StepFinished() if image := self.images.get(event.image):
                 image.finish(event.step, event.name, self.clock(), cached=event.cached)
-                (self.cached if event.cached else self.executed).add(event.step)
+                self._count(event)
             case StepProgress() if image := self.images.get(event.image):
                 image.moved[event.step, event.name] = (event.current, event.total)
+
+    def _count(self, event: StepFinished) -> None:
+        if event.runs and not event.cached:
+            self.executed.add(event.step)
+            self.cached.discard(event.step)
+        elif event.runs and event.step not in self.executed:
+            self.cached.add(event.step)
 
     def running(self) -> Iterator[tuple[Running, tuple[str, ...]]]:
         """Each step that runs once, with the environments that wait for it."""
