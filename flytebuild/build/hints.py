@@ -95,9 +95,9 @@ _CAUSES = (
     ),
     _cause(
         # source/http of BuildKit names what it got first.
-        r"digest mismatch (?P<found>sha256:[0-9a-f]{64}): (?P<locked>sha256:[0-9a-f]{64})",
-        "the index has another file ({found}) than the one that was locked ({locked}); find out why before "
-        "`flytebuild lock --update NAME` takes another",
+        r"digest mismatch (?P<found>sha256:[0-9a-f]{12})[0-9a-f]{52}: (?P<locked>sha256:[0-9a-f]{12})[0-9a-f]{52}",
+        "the index has another file than the one that was locked: it gives {found}…, and the lock has {locked}…; find "
+        "out why before `flytebuild lock --update NAME` takes another",
     ),
     _cause(
         r"hash mismatch for",

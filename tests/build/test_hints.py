@@ -42,7 +42,7 @@ def test_the_usual_causes_are_known(line: str, words: str) -> None:
         ("failed to push r: unexpected status from POST request to http://r/v2/: 404 Not Found", "no such repository"),
         ("failed to push r: unexpected status from PUT request to http://r/v2/: 503 Service", "problem of its own"),
         ("could not fetch content descriptor sha256:1 (tar+zstd) from remote: not found", "lacks a layer"),
-        (f"digest mismatch {FOUND}: {LOCKED}", f"another file ({FOUND}) than the one that was locked ({LOCKED})"),
+        (f"digest mismatch {FOUND}: {LOCKED}", f"gives {FOUND[:19]}…, and the lock has {LOCKED[:19]}…"),
         ('Get "http://127.0.0.1:9/six-1-py3-none-any.whl": dial tcp 127.0.0.1:9: connect: refused', "`127.0.0.1:9`"),
         ('Get "https://i.example/a/six-1-py3-none-any.whl": context deadline exceeded', "fetches `six-1-py3-none-any"),
         ("toomanyrequests: You have reached your pull rate limit", "mirror"),
