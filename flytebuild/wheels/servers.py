@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,9 @@ from flytebuild.spec.layers import Pin
 
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)
 _AT_ONCE = 8
+_PAUSES = (0.2, 1.0)
+"""Seconds after which a connection that could not be made is tried again: a server may have too many for a moment."""
+
 _BUSY = (408, 425, 429)
 """Statuses of a server that gives another answer at another time."""
 
@@ -38,8 +42,9 @@ class Servers:
 
     def get(self, url: str, *, accept: str = "*/*") -> httpx.Response:
         """The answer to a request, with all of its content."""
-        with self._waiting(url):
-            return self.client.get(url, auth=self._auth(url), headers={"Accept": accept})
+        with self._answer(url, {"Accept": accept}, self._auth(url)) as answer:
+            answer.read()
+            return answer
 
     @contextmanager
     def part(self, url: str, span: str, *, openly: bool = False) -> Iterator[httpx.Response]:
@@ -49,19 +54,28 @@ class Servers:
         """
         headers = {"Range": f"bytes={span}", "Accept-Encoding": "identity"}
         auth = None if openly else self._auth(url)
-        with self._waiting(url), self.client.stream("GET", url, auth=auth, headers=headers) as answer:
+        with self._answer(url, headers, auth) as answer:
             yield answer
 
     @contextmanager
-    def _waiting(self, url: str) -> Iterator[None]:
+    def _answer(self, url: str, headers: Mapping[str, str], auth: httpx.Auth | None) -> Iterator[httpx.Response]:
         host = host_of(url)
         if host in self.silent:
             raise httpx.TimeoutException("it did not answer before")
         try:
-            yield
+            with self._connected(self.client.build_request("GET", url, headers=headers), auth) as answer:
+                yield answer
         except httpx.TimeoutException:
             self.silent.add(host)
             raise
+
+    def _connected(self, request: httpx.Request, auth: httpx.Auth | None) -> closing[httpx.Response]:
+        for pause in _PAUSES:
+            try:
+                return closing(self.client.send(request, auth=auth, stream=True))
+            except httpx.ConnectError:
+                time.sleep(pause)
+        return closing(self.client.send(request, auth=auth, stream=True))
 
     def _auth(self, url: str) -> httpx.Auth | None:
         place = urlsplit(url).netloc
